@@ -1,0 +1,213 @@
+//! `exp` for the terms of a softmax: four at a time in `f32`, and two at a time in `f64` for the label's own term.
+//!
+//! Both follow Cody and Waite: x = n ln 2 + r with an integer n and |r| <= ln 2 / 2, so e^x = 2^n e^r. Adding
+//! 1.5 * 2^23 (2^52) to x log2 e leaves n in the low bits of the sum, from where a shift puts it into the exponent.
+//!
+//! Terms are *lifted*: they are computed as e^(x - c) 2^(48 - n_c), where the anchor (c, n_c) is chosen by the row. An
+//! exact power of two changes no result, and keeps both ends out of trouble: what is 2^175 times smaller than the
+//! anchor's term (and so can not matter in `f32`, however many such terms there are) becomes 0, and a term may be 2^48
+//! times larger before the sum is [`TOO_LARGE`] and the row looks for another anchor.
+
+use crate::vector::{Vector, Wide};
+
+/// The largest error of [`Polynomial::at`] over a whole period of r, in ulp, unfused and fused. Tests assert both.
+pub const MAX_ULP: f32 = 1.2;
+
+/// log2 of the term of a logit that equals its anchor.
+pub const LIFT: i32 = 48;
+
+/// Terms whose sum reaches this are too far above their anchor: 1 / sum would near the subnormal numbers.
+pub const TOO_LARGE: f64 = 79_228_162_514_264_337_593_543_950_336.0; // 2^96
+
+/// Without a fused multiply-add, n * LN2_HIGH is exact for |n| < 2^9: |x| <= 354. Logits within the window of a label
+/// of at most this size stay below that.
+pub const MAX_ANCHOR: f32 = 200.0;
+
+/// 1.5 * 2^23: in this binade a float's last bit is worth 1, and three quarters of it lie above.
+const ROUND: f32 = 12_582_912.0;
+
+const LOG2_E: f32 = core::f32::consts::LOG2_E;
+/// ln 2 cut to 15 bits, and the rest, both negative.
+const MINUS_LN2_HIGH: f32 = -0.693_145_75;
+const MINUS_LN2_LOW: f32 = -1.428_606_8e-6;
+
+/// e^r = 1 + r + c2 r^2 + ... + c6 r^6: minimax for the relative error on |r| <= 0.3475 with the first two terms fixed,
+/// coefficients rounded to `f32` one after the other, the rest fitted again (3.2e-9 = 0.05 ulp before rounding).
+const C2: f32 = 0.499_999_94;
+const C3: f32 = 0.166_665_21;
+const C4: f32 = 0.041_668_292;
+const C5: f32 = 0.008_368_716;
+const C6: f32 = 0.001_381_869_9;
+const ONE: f32 = 1.0;
+
+/// The polynomial's coefficients, in registers for the length of a loop.
+#[derive(Clone, Copy)]
+pub struct Polynomial<V>([V; 6]);
+
+impl<V: Vector> Polynomial<V> {
+    /// Loads the coefficients.
+    #[inline(always)]
+    pub fn load() -> Self {
+        Self([&C6, &C5, &C4, &C3, &C2, &ONE].map(V::constant))
+    }
+
+    /// e^r for |r| <= ln 2 / 2.
+    #[inline(always)]
+    pub fn at(&self, r: V) -> V {
+        let [c6, c5, c4, c3, c2, one] = self.0;
+        let p = c6.mul_add(r, c5).mul_add(r, c4).mul_add(r, c3);
+        p.mul_add(r, c2).mul_add(r, one).mul_add(r, one)
+    }
+}
+
+/// A logit split into n and r. `power` is the lifted 2^n.
+pub struct Reduced<V> {
+    /// 2^(n - n_c + LIFT); 0 below the window.
+    pub power: V,
+    /// In [-ln 2 / 2, ln 2 / 2].
+    pub r: V,
+    /// The sum whose low bits are n.
+    pub shifted: V,
+}
+
+/// How logits become n and r.
+pub trait Reduction<V>: Copy {
+    /// Whether this reduction is right only where every logit lies in the window: see [`in_window`].
+    const CHECKED: bool;
+
+    /// For logits near `anchor`, whose own term is to be 2^lift times a number between sqrt(1/2) and sqrt 2.
+    fn near(anchor: f32, lift: i32) -> Self;
+
+    /// Splits four logits.
+    fn reduce(&self, x: V) -> Reduced<V>;
+}
+
+/// Whether all the sums, or-ed, had nothing but n - n_c + 175 in 0..256 in them. A lower n borrows from the bits above,
+/// a higher one carries into them, NaN and infinities have other exponents.
+#[inline(always)]
+pub fn in_window<V: Vector>(shifted: V) -> bool {
+    let bits = shifted.to_array().map(f32::to_bits);
+    (bits[0] | bits[1] | bits[2] | bits[3]) & !0xff == ROUND.to_bits()
+}
+
+/// n_c of a logit of at most [`MAX_ANCHOR`] in size. Which of two neighbours it is at a tie does not matter.
+#[inline(always)]
+pub fn power_of(anchor: f32) -> f32 {
+    (anchor * LOG2_E + ROUND) - ROUND
+}
+
+/// x = n ln 2 + r itself: the rounding of a subtracted maximum, up to 32 ulp in the small terms, never happens.
+/// For anchors of at most [`MAX_ANCHOR`] in size.
+#[derive(Clone, Copy)]
+pub struct Direct<V> {
+    log2_e: V,
+    shift: V,
+    ln2_high: V,
+    ln2_low: V,
+}
+
+impl<V: Vector> Reduction<V> for Direct<V> {
+    const CHECKED: bool = true;
+
+    #[inline(always)]
+    fn near(anchor: f32, lift: i32) -> Self {
+        Self {
+            log2_e: V::constant(&LOG2_E),
+            shift: V::splat(ROUND + ((127 + lift) as f32 - power_of(anchor))),
+            ln2_high: V::constant(&MINUS_LN2_HIGH),
+            ln2_low: V::constant(&MINUS_LN2_LOW),
+        }
+    }
+
+    #[inline(always)]
+    fn reduce(&self, x: V) -> Reduced<V> {
+        let shifted = x.mul_add(self.log2_e, self.shift);
+        let n = shifted.sub(self.shift);
+        let r = n.mul_add(self.ln2_low, n.mul_add(self.ln2_high, x));
+        Reduced { power: shifted.exponent(), r, shifted }
+    }
+}
+
+/// [`Direct`], and logits below the window (masks: -inf, -1e9) count as its lower end, whose term is 0. Logits above it
+/// make the sum [`TOO_LARGE`]. The same bits as [`Direct`] where that is right.
+#[derive(Clone, Copy)]
+pub struct Clamped<V> {
+    direct: Direct<V>,
+    floor: V,
+    ceiling: V,
+}
+
+impl<V: Vector> Reduction<V> for Clamped<V> {
+    const CHECKED: bool = false;
+
+    #[inline(always)]
+    fn near(anchor: f32, lift: i32) -> Self {
+        // The logits whose terms have the exponents 0 (the number 0) and 254 (the largest finite one).
+        let at = |exponent: i32| V::splat((power_of(anchor) + (exponent - 127 - lift) as f32) * core::f32::consts::LN_2);
+        Self { direct: Direct::near(anchor, lift), floor: at(0), ceiling: at(254) }
+    }
+
+    #[inline(always)]
+    fn reduce(&self, x: V) -> Reduced<V> {
+        self.direct.reduce(x.max(self.floor).min(self.ceiling))
+    }
+}
+
+/// x - c = n ln 2 + r for logits of any size around any finite c. What the subtraction rounds away (Knuth's two-sum) is
+/// added to r.
+#[derive(Clone, Copy)]
+pub struct Centred<V> {
+    centre: V,
+    clamped: Clamped<V>,
+}
+
+impl<V: Vector> Reduction<V> for Centred<V> {
+    const CHECKED: bool = false;
+
+    #[inline(always)]
+    fn near(anchor: f32, lift: i32) -> Self {
+        Self { centre: V::splat(anchor), clamped: Clamped::near(0.0, lift) }
+    }
+
+    #[inline(always)]
+    fn reduce(&self, x: V) -> Reduced<V> {
+        let difference = x.sub(self.centre);
+        let back = difference.sub(x);
+        let lost = x.sub(difference.sub(back)).sub(self.centre.add(back));
+        let mut reduced = self.clamped.reduce(difference);
+        // Below the window `lost` may be NaN (-inf minus -inf), and the term is 0 anyway.
+        reduced.r = reduced.r.add(lost.keep_where_above(difference, self.clamped.floor));
+        reduced
+    }
+}
+
+const ROUND_WIDE: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
+/// ln 2 cut to 32 bits, and the rest.
+const LN2_HIGH_WIDE: f64 = 0.693_147_180_369_123_8;
+const LN2_LOW_WIDE: f64 = 1.908_214_929_270_587_7e-10;
+/// e^r on |r| <= 0.3467: minimax for the relative error, 4.0e-11.
+const WIDE: [f64; 8] = [
+    0.999_999_999_961_571_4,
+    1.000_000_000_243_794_3,
+    0.500_000_010_476_258_6,
+    0.166_666_651_228_808_64,
+    0.041_666_224_787_203_26,
+    0.008_333_561_401_007_323,
+    0.001_394_822_630_608_230_3,
+    0.000_197_751_340_491_449_78,
+];
+
+/// e^x 2^lift for |x| <= 600 and |lift| <= 400, within 4.1e-11 of its size.
+#[inline(always)]
+pub fn exp_wide<W: Wide>(x: W, lift: f64) -> W {
+    let shift = W::splat(ROUND_WIDE + (1023.0 + lift));
+    let shifted = x.mul(W::constant(&core::f64::consts::LOG2_E)).add(shift);
+    let n = shifted.sub(shift);
+    let r = x.sub(n.mul(W::constant(&LN2_HIGH_WIDE))).sub(n.mul(W::constant(&LN2_LOW_WIDE)));
+    // Estrin's order: the chain of dependent operations, not their number, is what a pair of rows waits for.
+    let [c0, c1, c2, c3, c4, c5, c6, c7] = WIDE.each_ref().map(W::constant);
+    let r2 = r.mul(r);
+    let low = c1.mul(r).add(c0).add(c3.mul(r).add(c2).mul(r2));
+    let high = c5.mul(r).add(c4).add(c7.mul(r).add(c6).mul(r2));
+    high.mul(r2.mul(r2)).add(low).mul(shifted.shl::<52>())
+}

@@ -1,0 +1,35 @@
+//! log(1 + q) in `f64` for q >= 0, two at a time: the loss of a row is log1p(others / label's own term), right for
+//! every q, from 1e-300 (a loss that others flatten to 0) to 1e30.
+
+use crate::vector::Wide;
+
+const SQRT_2: f64 = core::f64::consts::SQRT_2;
+const MANTISSA: f64 = f64::from_bits(0x000f_ffff_ffff_ffff);
+/// The bits of sqrt(1/2): from here up, the mantissa belongs to the next power of two.
+const HALF_ROOT: u64 = 0x3fe6_a09e_667f_3bcd;
+const LOWEST: f64 = f64::from_bits(HALF_ROOT);
+const TO_POWER: f64 = f64::from_bits(0x3ff0_0000_0000_0000 - HALF_ROOT);
+/// 2^52, whose last bit is worth 1: an integer in its low bits is that number.
+const INTEGER: f64 = 4_503_599_627_370_496.0;
+
+/// 2 atanh(s) / s in powers of s^2 on |s| <= 0.1716: minimax for the relative error, 4.2e-12.
+const ATANH: [f64; 5] =
+    [2.000_000_000_008_442_6, 0.666_666_652_379_295_1, 0.400_003_863_828_146, 0.285_349_533_848_911_04, 0.236_180_970_043_957_9];
+
+/// log(1 + q) for 0 <= q <= 2^1000, within 1e-11 of its size.
+#[inline(always)]
+pub fn log1p<W: Wide>(q: W) -> W {
+    // 1 + q = 2^k m with m in [sqrt(1/2), sqrt 2). Where k is 0, m - 1 is q itself, of which 1 + q may keep no digit.
+    let u = q.add(W::constant(&1.0));
+    let moved = u.add_bits(W::constant(&TO_POWER));
+    let k = moved.shr::<52>().add_bits(W::constant(&INTEGER)).sub(W::constant(&(INTEGER + 1023.0)));
+    let m = moved.and(W::constant(&MANTISSA)).add_bits(W::constant(&LOWEST));
+    let f = u.select_less(W::constant(&SQRT_2), q, m.sub(W::constant(&1.0)));
+    // log m = 2 atanh(s) with |s| <= 0.1716.
+    let s = f.div(f.add(W::constant(&2.0)));
+    let z = s.mul(s);
+    let [c0, c1, c2, c3, c4] = ATANH.each_ref().map(W::constant);
+    let z2 = z.mul(z);
+    let p = c1.mul(z).add(c0).add(c4.mul(z2).add(c3.mul(z).add(c2)).mul(z2));
+    s.mul(p).add(k.mul(W::constant(&core::f64::consts::LN_2)))
+}

@@ -1,0 +1,339 @@
+//! One row of many classes.
+//!
+//! ```text
+//! anchor at the label's logit; for each class j but the label:
+//!     e_j = exp(x_j), lifted           -> the gradient's memory, if there is one
+//!     others += e_j
+//! e_y  = exp(x_y), lifted, in f64
+//! loss = log1p(others / e_y)
+//! g_j  = scale * e_j / (others + e_y)      g_y = -scale * others / (others + e_y)
+//! ```
+//!
+//! Where this departs from the usual "subtract the maximum, then log of the sum", and why:
+//!
+//! - No maximum is looked for: one pass over the logits instead of two. Any power of two near the label's term keeps the
+//!   sum in range (see [`crate::exp`]), and rows for which it does not are recognised afterwards and done again by
+//!   [`crate::general`].
+//! - The label's own term is left out of the sum. A confident row's loss is the ratio of the two; once they are added,
+//!   it is gone. For the same reason the label's gradient is not p - 1.
+//! - Terms are summed in `f32` eight at a time in each lane, then in `f64`: a million equal terms would otherwise lose
+//!   hundreds of ulp.
+//! - The gradient's memory holds the e_j until the sum is known: one exponential for both results.
+
+use crate::exp::{Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, TOO_LARGE};
+use crate::exp::{exp_wide, in_window, power_of};
+use crate::general;
+use crate::log1p::log1p;
+use crate::vector::{Chunk, LANES, Vector, Wide};
+use core::cell::Cell;
+
+/// Vectors whose terms are added in `f32`.
+pub const BLOCK: usize = 8;
+type Block = [Chunk; BLOCK];
+
+/// What a row's loss and gradient are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// 1 / sum of the lifted terms: from a lifted term to a probability. NaN where the row has no result.
+    pub factor: f64,
+    /// Probability of all classes but the label.
+    pub others: f64,
+    /// The loss.
+    pub loss: f64,
+    /// Logarithm of the sum of all exponentials.
+    pub log_sum_exp: f64,
+}
+
+impl Terms {
+    /// No result: the row has a NaN or +inf, or is -inf throughout.
+    pub const NONE: Self = Self { factor: f64::NAN, others: f64::NAN, loss: f64::NAN, log_sum_exp: f64::NAN };
+}
+
+/// [`Terms`] of two rows, and how much larger than the label's term the others are.
+pub struct Ends<W> {
+    /// See [`Terms::factor`].
+    pub factor: W,
+    /// See [`Terms::others`].
+    pub others: W,
+    /// See [`Terms::loss`].
+    pub loss: W,
+    /// Sum of the others / the label's term.
+    pub ratio: W,
+    /// 1 / the label's lifted term.
+    pub reciprocal: W,
+}
+
+/// From the lifted sum of the others and the label's logit, relative to its anchor, whose term is 2^`lift`.
+#[inline(always)]
+pub fn ends<W: Wide>(others: W, logit: W, lift: f64) -> Ends<W> {
+    let reciprocal = exp_wide(W::splat(0.0).sub(logit), -lift);
+    let ratio = others.mul(reciprocal);
+    let one = W::constant(&1.0);
+    let share = one.div(ratio.add(one));
+    Ends { factor: reciprocal.mul(share), others: ratio.mul(share), loss: log1p(ratio), ratio, reciprocal }
+}
+
+/// How the previous row of the same run was reduced: the next one tries that first. Changes no result.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hint {
+    /// No logit was below the window.
+    Direct,
+    /// Some were.
+    Clamped,
+}
+
+/// Where the terms are kept until they are scaled.
+#[derive(Clone, Copy)]
+pub enum Keep<'a> {
+    /// Nowhere: loss only.
+    Nothing,
+    /// In other memory than the logits'.
+    Apart(&'a [Cell<f32>]),
+    /// Over the logits, which therefore are read once more after it is known how.
+    InPlace,
+}
+
+/// One row. The terms of the gradient are left where `keep` says, to be scaled by [`scale`]; that of the label is
+/// undefined.
+#[inline(always)]
+pub fn terms<V: Vector>(x: &[Cell<f32>], label: usize, keep: Keep, hint: &mut Hint) -> Terms {
+    let Some(anchor) = x.get(label).map(Cell::get) else { return Terms::NONE };
+    let mut others = f64::NAN;
+    if anchor.abs() <= MAX_ANCHOR {
+        if *hint == Hint::Direct {
+            others = sum_of_others::<V, Direct<V>>(x, label, keep, anchor);
+        }
+        if others.is_nan() {
+            others = sum_of_others::<V, Clamped<V>>(x, label, keep, anchor);
+            *hint = Hint::Clamped;
+        }
+    }
+    if others.is_nan() {
+        return general::terms::<V>(x, label, anchor, keep);
+    }
+    let logit = f64::from(anchor);
+    let ends = ends(V::Wide::splat(others), V::Wide::splat(logit), f64::from(LIFT) - f64::from(power_of(anchor)));
+    let loss = ends.loss.to_array()[0];
+    Terms {
+        factor: ends.factor.to_array()[0],
+        others: ends.others.to_array()[0],
+        loss,
+        log_sum_exp: logit + loss,
+    }
+}
+
+/// The sum of all terms but the label's; NaN where this reduction is not right for the row.
+#[inline(always)]
+pub fn sum_of_others<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], label: usize, keep: Keep, anchor: f32) -> f64 {
+    match keep {
+        Keep::Apart(e) => pass::<V, R, true>(x, e, label, anchor),
+        Keep::Nothing => pass::<V, R, false>(x, x, label, anchor),
+        Keep::InPlace => {
+            let sum = pass::<V, R, false>(x, x, label, anchor);
+            if !sum.is_nan() {
+                pass::<V, R, true>(x, x, label, anchor);
+            }
+            sum
+        }
+    }
+}
+
+/// The one loop over the classes.
+#[inline(never)]
+fn pass<V: Vector, R: Reduction<V>, const STORE: bool>(
+    x: &[Cell<f32>],
+    e: &[Cell<f32>],
+    label: usize,
+    anchor: f32,
+) -> f64 {
+    let mut pass = Pass::<V, R> {
+        polynomial: Polynomial::load(),
+        reduction: R::near(anchor, LIFT),
+        low: V::Wide::splat(0.0),
+        high: V::Wide::splat(0.0),
+        seen: V::splat(0.0),
+    };
+    let (x, x_end) = blocks(x);
+    let (e, e_end) = blocks(e);
+    let own = label / (BLOCK * LANES);
+    let inside = label % (BLOCK * LANES);
+    // The label's block apart, so that the other blocks need not look for it.
+    let mut i = 0;
+    loop {
+        let stop = if i <= own { own.min(x.len()) } else { x.len() };
+        while i < stop
+            && let (Some(x), Some(e)) = (x.get(i), e.get(i))
+        {
+            pass.block::<STORE, false>(x, e, 0);
+            i += 1;
+        }
+        let (Some(x), Some(e)) = (x.get(i), e.get(i)) else { break };
+        pass.block::<STORE, true>(x, e, inside);
+        i += 1;
+    }
+    let inside = if own == x.len() { inside } else { usize::MAX };
+    pass.end::<STORE>(x_end, e_end, inside);
+    let [a, b] = pass.low.add(pass.high).to_array();
+    let sum = a + b;
+    if sum < TOO_LARGE && (!R::CHECKED || in_window(pass.seen)) { sum } else { f64::NAN }
+}
+
+/// Whole blocks, and the rest.
+#[inline(always)]
+fn blocks(x: &[Cell<f32>]) -> (&[Block], &[Cell<f32>]) {
+    let (chunks, _) = x.as_chunks::<LANES>();
+    let (blocks, _) = chunks.as_chunks::<BLOCK>();
+    (blocks, x.get(blocks.len() * BLOCK * LANES..).unwrap_or(&[]))
+}
+
+struct Pass<V: Vector, R> {
+    polynomial: Polynomial<V>,
+    reduction: R,
+    low: V::Wide,
+    high: V::Wide,
+    /// The shifted logits, or-ed.
+    seen: V,
+}
+
+impl<V: Vector, R: Reduction<V>> Pass<V, R> {
+    /// The sum, plus the terms of four logits.
+    #[inline(always)]
+    fn term<const STORE: bool>(&mut self, x: V, e: Option<&Chunk>, sum: V) -> V {
+        let Reduced { power, r, shifted } = self.reduction.reduce(x);
+        if R::CHECKED {
+            self.seen = self.seen.or(shifted);
+        }
+        let p = self.polynomial.at(r);
+        if STORE {
+            let term = p.mul(power);
+            if let Some(e) = e {
+                term.store(e);
+            }
+            sum.add(term)
+        } else {
+            // p * 2^n is exact: fused or not, the same bits as above.
+            p.mul_add(power, sum)
+        }
+    }
+
+    /// As [`Self::term`], without the label's. `label` is its place in the block.
+    #[inline(always)]
+    fn masked<const STORE: bool>(&mut self, i: usize, x: V, e: Option<&Chunk>, label: usize, sum: V) -> V {
+        let term = self.term::<STORE>(x, e, V::splat(0.0));
+        sum.add(term.without(label.wrapping_sub(i * LANES)))
+    }
+
+    /// Two sums side by side: equal terms are then added without rounding.
+    #[inline(always)]
+    fn block<const STORE: bool, const MASKED: bool>(&mut self, x: &Block, e: &Block, label: usize) {
+        let (mut a, mut b) = (V::splat(0.0), V::splat(0.0));
+        for i in (0..BLOCK).step_by(2) {
+            if MASKED {
+                a = self.masked::<STORE>(i, V::load(&x[i]), Some(&e[i]), label, a);
+                b = self.masked::<STORE>(i + 1, V::load(&x[i + 1]), Some(&e[i + 1]), label, b);
+            } else {
+                a = self.term::<STORE>(V::load(&x[i]), Some(&e[i]), a);
+                b = self.term::<STORE>(V::load(&x[i + 1]), Some(&e[i + 1]), b);
+            }
+        }
+        self.add(a, b);
+    }
+
+    /// Fewer classes than a block.
+    #[inline(always)]
+    fn end<const STORE: bool>(&mut self, x: &[Cell<f32>], e: &[Cell<f32>], label: usize) {
+        let (mut a, mut b) = (V::splat(0.0), V::splat(0.0));
+        let (chunks, x_rest) = x.as_chunks::<LANES>();
+        let (e_chunks, e_rest) = e.as_chunks::<LANES>();
+        for (i, (x, e)) in chunks.iter().zip(e_chunks).enumerate() {
+            (a, b) = (b, self.masked::<STORE>(i, V::load(x), Some(e), label, a));
+        }
+        if let Some(first) = x_rest.first() {
+            // The lanes beyond the row repeat a logit of it, so that they leave no trace in the check.
+            let x = V::load_partial(x_rest, first.get());
+            let term = self.term::<false>(x, None, V::splat(0.0));
+            if STORE {
+                term.store_partial(e_rest);
+            }
+            let term = term.without(label.wrapping_sub(chunks.len() * LANES));
+            a = a.add(term.first_lanes(x_rest.len()));
+        }
+        self.add(a, b);
+    }
+
+    #[inline(always)]
+    fn add(&mut self, a: V, b: V) {
+        let (low, high) = a.add(b).widen();
+        self.low = self.low.add(low);
+        self.high = self.high.add(high);
+    }
+}
+
+/// Turns the kept terms `e` into the gradient `g` of one row; both may be the same memory.
+#[inline(always)]
+pub fn scale<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], label: usize, terms: &Terms, scale: f64) {
+    const STEP: f64 = (1u128 << 96) as f64;
+    let factor = scale * terms.factor;
+    if factor != 0.0 && factor.abs() < f64::from(f32::MIN_POSITIVE) {
+        // f32 has too few digits for this factor: apply it in two steps.
+        multiply::<V>(e, g, (factor * STEP) as f32);
+        multiply::<V>(g, g, (1.0 / STEP) as f32);
+    } else {
+        multiply::<V>(e, g, factor as f32);
+    }
+    if let Some(g) = g.get(label) {
+        g.set((-scale * terms.others) as f32);
+    }
+}
+
+#[inline(never)]
+fn multiply<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f32) {
+    let by = V::splat(factor);
+    let (from, from_rest) = e.as_chunks::<LANES>();
+    let (to, to_rest) = g.as_chunks::<LANES>();
+    for (e, g) in from.iter().zip(to) {
+        V::load(e).mul(by).store(g);
+    }
+    for (e, g) in from_rest.iter().zip(to_rest) {
+        g.set(e.get() * factor);
+    }
+}
+
+/// The largest logit; NaN is passed over, and -inf where there is nothing else.
+#[inline(never)]
+pub fn max<V: Vector>(x: &[Cell<f32>]) -> f32 {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let (fours, last) = chunks.as_chunks::<4>();
+    let start = V::splat(f32::NEG_INFINITY);
+    // Side by side, they do not wait for one another.
+    let (mut a, mut b, mut c, mut d) = (start, start, start, start);
+    for four in fours {
+        a = a.max(V::load(&four[0]));
+        b = b.max(V::load(&four[1]));
+        c = c.max(V::load(&four[2]));
+        d = d.max(V::load(&four[3]));
+    }
+    for chunk in last {
+        a = a.max(V::load(chunk));
+    }
+    b = b.max(V::load_partial(rest, f32::NEG_INFINITY));
+    let [a, b, c, d] = a.max(b).max(c.max(d)).to_array();
+    let larger = |a: f32, b: f32| if a < b { b } else { a };
+    larger(larger(a, b), larger(c, d))
+}
+
+/// The first class with the largest logit; -1 where none is larger than NaN.
+#[inline(never)]
+pub fn argmax<V: Vector>(x: &[Cell<f32>]) -> i32 {
+    let max = max::<V>(x);
+    let wanted = V::splat(max);
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for (i, chunk) in chunks.iter().enumerate() {
+        let lane = V::load(chunk).first_equal(wanted);
+        if lane < LANES {
+            return (i * LANES + lane) as i32;
+        }
+    }
+    let found = rest.iter().position(|x| x.get() == max);
+    found.map_or(-1, |i| (chunks.len() * LANES + i) as i32)
+}

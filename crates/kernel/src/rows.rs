@@ -1,0 +1,147 @@
+//! A few consecutive rows: what each label means, and which of the routines computes them.
+
+use crate::narrow::{self, Scratch};
+use crate::row::{self, Hint, Keep};
+use crate::vector::Vector;
+use core::cell::Cell;
+
+/// Where the gradient goes.
+#[derive(Clone, Copy)]
+pub enum Gradient<'a> {
+    /// Loss only.
+    None,
+    /// Into other memory than the logits'.
+    Apart(&'a [Cell<f32>]),
+    /// Over the logits.
+    InPlace,
+}
+
+/// Consecutive rows. Slices have one entry a row, or `classes` entries a row, row after row.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    /// Entries of a row; at least 1.
+    pub classes: usize,
+    /// The logits.
+    pub logits: &'a [Cell<f32>],
+    /// The labels. One outside of `0..classes` that is not ignored makes its row NaN.
+    pub labels: &'a [Cell<i32>],
+    /// Rows with this label have loss and gradient 0, whatever their logits are.
+    pub ignore_index: Option<i32>,
+    /// Factor of the gradient.
+    pub scale: f64,
+    /// Output, or none.
+    pub gradient: Gradient<'a>,
+    /// Output.
+    pub loss: &'a [Cell<f32>],
+    /// Output.
+    pub log_sum_exp: &'a [Cell<f32>],
+    /// Output, or none: the first class with the largest logit, -1 where the log-sum-exp is NaN.
+    pub predictions: Option<&'a [Cell<i32>]>,
+}
+
+/// What a label means.
+enum Label {
+    Class(usize),
+    Ignored,
+    Invalid,
+}
+
+/// The entries of one row.
+#[inline(always)]
+fn row_of<T>(all: &[T], row: usize, entries: usize) -> &[T] {
+    all.get(row * entries..).and_then(|rest| rest.get(..entries)).unwrap_or(&[])
+}
+
+impl<'a> Rows<'a> {
+    /// How many rows are computed together.
+    #[inline(always)]
+    pub fn group(classes: usize) -> usize {
+        if classes <= narrow::MAX_CLASSES { (narrow::CHUNK / classes).min(narrow::MAX_ROWS) } else { 1 }
+    }
+
+    /// Computes all rows, at most [`Rows::group`] of them.
+    #[inline(always)]
+    pub fn run<V: Vector>(&self, scratch: &Scratch, hint: &mut Hint) {
+        if let Some(predictions) = self.predictions {
+            // Before an in-place gradient replaces the logits.
+            for (row, prediction) in predictions.iter().enumerate() {
+                prediction.set(row::argmax::<V>(row_of(self.logits, row, self.classes)));
+            }
+        }
+        let together = self.classes <= narrow::MAX_CLASSES;
+        if together {
+            let labels = self.labels.iter().map(|label| match self.meaning(label.get()) {
+                Label::Class(class) => Some(class),
+                _ => None,
+            });
+            narrow::terms::<V>(self.logits, self.classes, labels, scratch, hint);
+        }
+        for (row, ((label, terms), (loss, log_sum_exp))) in
+            self.labels.iter().zip(&scratch.terms).zip(self.loss.iter().zip(self.log_sum_exp)).enumerate()
+        {
+            let x = row_of(self.logits, row, self.classes);
+            let gradient = match self.gradient {
+                Gradient::None => None,
+                Gradient::Apart(g) => Some(row_of(g, row, self.classes)),
+                Gradient::InPlace => Some(x),
+            };
+            let label = self.meaning(label.get());
+            // An ignored row has a log-sum-exp all the same: any class serves as its label.
+            let (class, keep) = match (&label, self.gradient, gradient) {
+                (Label::Class(class), Gradient::Apart(_), Some(g)) => (*class, Keep::Apart(g)),
+                (Label::Class(class), Gradient::InPlace, _) => (*class, Keep::InPlace),
+                (Label::Class(class), ..) => (*class, Keep::Nothing),
+                (Label::Ignored, ..) => (0, Keep::Nothing),
+                (Label::Invalid, ..) => (usize::MAX, Keep::Nothing),
+            };
+            let mut e = gradient;
+            let mut found = terms.get();
+            if together && !found.factor.is_nan() {
+                e = Some(row_of(&scratch.exponentials, row, self.classes));
+            } else {
+                found = row::terms::<V>(x, class, keep, hint);
+            }
+            log_sum_exp.set(found.log_sum_exp as f32);
+            if let Some(prediction) = self.predictions.and_then(|all| all.get(row))
+                && found.log_sum_exp.is_nan()
+            {
+                prediction.set(-1);
+            }
+            match label {
+                Label::Ignored => {
+                    loss.set(0.0);
+                    fill(gradient, 0.0);
+                }
+                _ if found.factor.is_nan() => {
+                    loss.set(f32::NAN);
+                    fill(gradient, f32::NAN);
+                }
+                _ => {
+                    loss.set(found.loss as f32);
+                    if let (Some(e), Some(g)) = (e, gradient) {
+                        row::scale::<V>(e, g, class, &found, self.scale);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn meaning(&self, label: i32) -> Label {
+        let class = label as u32 as usize;
+        if Some(label) == self.ignore_index {
+            Label::Ignored
+        } else if class < self.classes {
+            Label::Class(class)
+        } else {
+            Label::Invalid
+        }
+    }
+}
+
+#[inline(always)]
+fn fill(gradient: Option<&[Cell<f32>]>, value: f32) {
+    for g in gradient.unwrap_or(&[]) {
+        g.set(value);
+    }
+}

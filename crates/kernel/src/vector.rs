@@ -1,0 +1,136 @@
+//! The few operations of a vector of four `f32` that the row loops need.
+//!
+//! The trait exists so that each loop is written once. It is implemented by `wasm::Simd128`, for which the loops are
+//! designed, and by [`Scalar`], four ordinary numbers, on which the same loops are tested, fuzzed and read in a
+//! debugger on any host. Both compute the same bits where both round the same way ([`Vector::mul_add`] says when).
+//!
+//! Memory is read and written through `Cell`s: a gradient may lie over its own logits ("in-place"), and in a shared
+//! memory nobody can promise that another thread does not look.
+
+use core::cell::Cell;
+
+mod scalar;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
+
+pub use scalar::Scalar;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub use wasm::Simd128;
+
+/// Numbers in one vector.
+pub const LANES: usize = 4;
+
+/// The memory of one vector.
+pub type Chunk = [Cell<f32>; LANES];
+
+/// Four `f32`.
+pub trait Vector: Copy {
+    /// Two `f64`, for what must not be rounded to `f32` yet.
+    type Wide: Wide;
+
+    /// The same number in every lane.
+    fn splat(x: f32) -> Self;
+
+    /// A constant of a loop, kept out of the compiler's sight. V8 from version 13.6 on forgets that a vector literal is
+    /// in a register and builds it again in each round of the loop, up to 1.8 times slower; what was loaded once stays.
+    fn constant(x: &'static f32) -> Self;
+
+    /// Reads four numbers.
+    fn load(from: &Chunk) -> Self;
+
+    /// Reads the first one to three lanes; the others are `fill`.
+    fn load_partial(from: &[Cell<f32>], fill: f32) -> Self;
+
+    /// Writes four numbers.
+    fn store(self, to: &Chunk);
+
+    /// Writes the first one to three lanes.
+    fn store_partial(self, to: &[Cell<f32>]);
+
+    /// `self + b`
+    fn add(self, b: Self) -> Self;
+
+    /// `self - b`
+    fn sub(self, b: Self) -> Self;
+
+    /// `self * b`
+    fn mul(self, b: Self) -> Self;
+
+    /// `self * b + c`, rounded once where the machine fuses both (the relaxed variant, usually), else twice.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+
+    /// `self < b ? b : self`: one instruction where the maximum of IEEE 754 takes nine. A NaN in `self` stays.
+    fn max(self, b: Self) -> Self;
+
+    /// `b < self ? b : self`. A NaN in `self` stays.
+    fn min(self, b: Self) -> Self;
+
+    /// Bitwise or.
+    fn or(self, b: Self) -> Self;
+
+    /// The low nine bits, moved up to where a float keeps its sign and exponent: `2^(n - 127)` from the integer `n`.
+    fn exponent(self) -> Self;
+
+    /// The lanes of `self` whose lane of `by` exceeds that of `floor`; 0 in the others.
+    fn keep_where_above(self, by: Self, floor: Self) -> Self;
+
+    /// Zero in one lane; a lane outside of 0..4 changes nothing.
+    fn without(self, lane: usize) -> Self;
+
+    /// Zero in all but the first `n` lanes.
+    fn first_lanes(self, n: usize) -> Self;
+
+    /// The lanes 0 and 1, and 2 and 3.
+    fn widen(self) -> (Self::Wide, Self::Wide);
+
+    /// The lanes.
+    fn to_array(self) -> [f32; LANES];
+
+    /// The first lane equal to `b`, or [`LANES`].
+    fn first_equal(self, b: Self) -> usize;
+}
+
+/// Two `f64`. No operation here is ever fused, so that both variants and every engine give the same bits.
+pub trait Wide: Copy {
+    /// The same number in both lanes.
+    fn splat(x: f64) -> Self;
+
+    /// As [`Vector::constant`].
+    fn constant(x: &'static f64) -> Self;
+
+    /// Two numbers.
+    fn new(a: f64, b: f64) -> Self;
+
+    /// `self + b`
+    fn add(self, b: Self) -> Self;
+
+    /// `self - b`
+    fn sub(self, b: Self) -> Self;
+
+    /// `self * b`
+    fn mul(self, b: Self) -> Self;
+
+    /// `self / b`
+    fn div(self, b: Self) -> Self;
+
+    /// Bits shifted left by `N`.
+    fn shl<const N: u32>(self) -> Self;
+
+    /// Bits shifted right by `N`, filled with zeros.
+    fn shr<const N: u32>(self) -> Self;
+
+    /// Bits added, as integers.
+    fn add_bits(self, b: Self) -> Self;
+
+    /// Bitwise and.
+    fn and(self, b: Self) -> Self;
+
+    /// `a` where `self < b`, else `c`.
+    fn select_less(self, b: Self, a: Self, c: Self) -> Self;
+
+    /// The first lanes of both, and the second lanes of both.
+    fn interleave(self, b: Self) -> (Self, Self);
+
+    /// The lanes.
+    fn to_array(self) -> [f64; 2];
+}

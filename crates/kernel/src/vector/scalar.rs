@@ -1,0 +1,168 @@
+//! Four numbers in an array: the reference for tests, fuzzing and hosts without the vector instructions.
+
+use super::{Chunk, LANES, Vector, Wide};
+use core::cell::Cell;
+
+/// Four `f32`, lane by lane. Products are rounded before they are added, as with plain `simd128`.
+#[derive(Clone, Copy, Debug)]
+pub struct Scalar([f32; LANES]);
+
+impl Scalar {
+    fn zip(self, b: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Self(core::array::from_fn(|i| f(self.0[i], b.0[i])))
+    }
+}
+
+impl Vector for Scalar {
+    type Wide = [f64; 2];
+
+    fn splat(x: f32) -> Self {
+        Self([x; LANES])
+    }
+
+    fn constant(x: &'static f32) -> Self {
+        Self::splat(*x)
+    }
+
+    fn load(from: &Chunk) -> Self {
+        Self(core::array::from_fn(|i| from[i].get()))
+    }
+
+    fn load_partial(from: &[Cell<f32>], fill: f32) -> Self {
+        Self(core::array::from_fn(|i| from.get(i).map_or(fill, Cell::get)))
+    }
+
+    fn store(self, to: &Chunk) {
+        self.store_partial(to);
+    }
+
+    fn store_partial(self, to: &[Cell<f32>]) {
+        for (cell, x) in to.iter().zip(self.0) {
+            cell.set(x);
+        }
+    }
+
+    fn add(self, b: Self) -> Self {
+        self.zip(b, |a, b| a + b)
+    }
+
+    fn sub(self, b: Self) -> Self {
+        self.zip(b, |a, b| a - b)
+    }
+
+    fn mul(self, b: Self) -> Self {
+        self.zip(b, |a, b| a * b)
+    }
+
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        self.mul(b).add(c)
+    }
+
+    fn max(self, b: Self) -> Self {
+        self.zip(b, |a, b| if a < b { b } else { a })
+    }
+
+    fn min(self, b: Self) -> Self {
+        self.zip(b, |a, b| if b < a { b } else { a })
+    }
+
+    fn or(self, b: Self) -> Self {
+        self.zip(b, |a, b| f32::from_bits(a.to_bits() | b.to_bits()))
+    }
+
+    fn exponent(self) -> Self {
+        Self(self.0.map(|x| f32::from_bits(x.to_bits() << 23)))
+    }
+
+    fn keep_where_above(self, by: Self, floor: Self) -> Self {
+        Self(core::array::from_fn(|i| {
+            if by.0[i] > floor.0[i] { self.0[i] } else { 0.0 }
+        }))
+    }
+
+    fn without(mut self, lane: usize) -> Self {
+        if let Some(x) = self.0.get_mut(lane) {
+            *x = 0.0;
+        }
+        self
+    }
+
+    fn first_lanes(self, n: usize) -> Self {
+        Self(core::array::from_fn(|i| if i < n { self.0[i] } else { 0.0 }))
+    }
+
+    fn widen(self) -> (Self::Wide, Self::Wide) {
+        let [a, b, c, d] = self.0.map(f64::from);
+        ([a, b], [c, d])
+    }
+
+    fn to_array(self) -> [f32; LANES] {
+        self.0
+    }
+
+    fn first_equal(self, b: Self) -> usize {
+        (0..LANES).find(|&i| self.0[i] == b.0[i]).unwrap_or(LANES)
+    }
+}
+
+fn zip(a: [f64; 2], b: [f64; 2], f: impl Fn(f64, f64) -> f64) -> [f64; 2] {
+    [f(a[0], b[0]), f(a[1], b[1])]
+}
+
+impl Wide for [f64; 2] {
+    fn splat(x: f64) -> Self {
+        [x; 2]
+    }
+
+    fn constant(x: &'static f64) -> Self {
+        [*x; 2]
+    }
+
+    fn new(a: f64, b: f64) -> Self {
+        [a, b]
+    }
+
+    fn add(self, b: Self) -> Self {
+        zip(self, b, |a, b| a + b)
+    }
+
+    fn sub(self, b: Self) -> Self {
+        zip(self, b, |a, b| a - b)
+    }
+
+    fn mul(self, b: Self) -> Self {
+        zip(self, b, |a, b| a * b)
+    }
+
+    fn div(self, b: Self) -> Self {
+        zip(self, b, |a, b| a / b)
+    }
+
+    fn shl<const N: u32>(self) -> Self {
+        self.map(|x| f64::from_bits(x.to_bits() << N))
+    }
+
+    fn shr<const N: u32>(self) -> Self {
+        self.map(|x| f64::from_bits(x.to_bits() >> N))
+    }
+
+    fn add_bits(self, b: Self) -> Self {
+        zip(self, b, |a, b| f64::from_bits(a.to_bits().wrapping_add(b.to_bits())))
+    }
+
+    fn and(self, b: Self) -> Self {
+        zip(self, b, |a, b| f64::from_bits(a.to_bits() & b.to_bits()))
+    }
+
+    fn select_less(self, b: Self, a: Self, c: Self) -> Self {
+        core::array::from_fn(|i| if self[i] < b[i] { a[i] } else { c[i] })
+    }
+
+    fn interleave(self, b: Self) -> (Self, Self) {
+        ([self[0], b[0]], [self[1], b[1]])
+    }
+
+    fn to_array(self) -> [f64; 2] {
+        self
+    }
+}

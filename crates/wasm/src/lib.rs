@@ -1,0 +1,42 @@
+//! The exports of the WebAssembly module: numbers in, results in memory. All logic is in `xent-kernel`.
+
+#![no_std]
+
+use core::alloc::{GlobalAlloc, Layout};
+use wasm_bindgen::prelude::wasm_bindgen;
+use xent_kernel::job::Job;
+use xent_kernel::vector::Simd128;
+
+/// Computes the rows from `begin` to `end` of the job at `job`, with scratch memory of the caller's own at `scratch`.
+#[wasm_bindgen]
+pub fn run(job: usize, scratch: usize, begin: u32, end: u32) {
+    // SAFETY: TypeScript owns the memory and vouches for the record (packages/xent/src/abi.ts).
+    unsafe { (*core::ptr::with_exposed_provenance::<Job>(job)).run::<Simd128>(scratch, begin, end) }
+}
+
+/// Writes the sum of the losses of the rows from `begin` to `end`, and how many predictions are right, into the job.
+#[wasm_bindgen]
+pub fn reduce(job: usize, begin: u32, end: u32) {
+    // SAFETY: as above, and only one thread reduces.
+    unsafe { (*core::ptr::with_exposed_provenance_mut::<Job>(job)).reduce(begin, end) }
+}
+
+/// wasm-bindgen wants an allocator to exist. The kernel allocates nothing, and this one has nothing to give.
+struct NoHeap;
+
+// SAFETY: null is a legal answer to every request.
+unsafe impl GlobalAlloc for NoHeap {
+    unsafe fn alloc(&self, _: Layout) -> *mut u8 {
+        core::ptr::null_mut()
+    }
+
+    unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
+}
+
+#[global_allocator]
+static HEAP: NoHeap = NoHeap;
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    core::arch::wasm32::unreachable()
+}

@@ -1,0 +1,30 @@
+// One place for what is thrown: TypeError for the wrong kind of thing, RangeError for the right kind with a wrong value.
+// Functions, so that a message costs nothing until something is wrong.
+
+/** How a value reads in a message. */
+export function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "symbol" || typeof value === "function") return typeof value;
+  if (typeof value === "object" && value !== null) return value.constructor?.name ?? "object";
+  return String(value);
+}
+
+/** The wrong kind of thing. */
+export function wrongType(title: string, expected: string, got: unknown): TypeError {
+  return new TypeError(`"${title}" expected ${expected}, got ${show(got)}`);
+}
+
+/** The right kind of thing with a wrong value. */
+export function wrongValue(title: string, expected: string, got: unknown): RangeError {
+  return new RangeError(`"${title}" expected ${expected}, got ${show(got)}`);
+}
+
+/** An integer from `minimum` to `maximum`, or an error that names it. */
+export function integer(title: string, value: unknown, minimum: number, maximum: number): number {
+  if (typeof value !== "number") throw wrongType(title, "an integer", value);
+  if (!Number.isInteger(value) || value < minimum || value > maximum) {
+    throw wrongValue(title, `an integer from ${minimum} to ${maximum}`, value);
+  }
+  return value;
+}

@@ -1,0 +1,21 @@
+/**
+ * Sparse softmax cross-entropy with logits. For a row of logits x and an integer label y
+ *
+ *     loss = -log(softmax(x)[y]) = log(sum_j exp(x_j - m)) - (x_y - m),   m = max_j x_j
+ *     d loss / d x_j = softmax(x)_j - [j = y]
+ *
+ * with at most 2 ulp of f32 in the loss and 3 in the gradient: crates/kernel/src/lib.rs has the whole contract.
+ *
+ * Imports go one way: index -> oneCall, xent -> batch -> options, labels, views -> memory, load -> features, abi, errors.
+ *
+ * @module
+ */
+
+export type { Batch, BatchSpec, LossResult, SharedBatch } from "./batch.ts";
+export type { Variant } from "./features.ts";
+export type { Labels } from "./labels.ts";
+export { sparseSoftmaxCrossEntropyWithLogits } from "./one-call.ts";
+export type { LossOptions, Reduction } from "./options.ts";
+export type { Logits } from "./views.ts";
+export type { SharedXent, Xent, XentOptions } from "./xent.ts";
+export { attach, createXent, createXentSync } from "./xent.ts";

@@ -1,0 +1,100 @@
+import { HEAP_START, PAGE } from "./abi.ts";
+
+const ALIGNMENT = 64;
+
+/**
+ * A WebAssembly.Memory and the only allocator in it: first fit over a sorted list of free ranges, 64-byte aligned.
+ * Addresses are plain numbers below 2^32. Nothing of the bookkeeping lies in the memory itself, so no kernel and no
+ * caller can damage it.
+ */
+export class Heap {
+  readonly memory: WebAssembly.Memory;
+  readonly #maxPages: number;
+  /** Free ranges, sorted, never adjacent. */
+  readonly #free: { start: number; end: number }[] = [];
+  readonly #sizes = new Map<number, number>();
+
+  constructor(maxBytes: number, shared: boolean) {
+    this.#maxPages = Math.floor(maxBytes / PAGE);
+    const initial = HEAP_START / PAGE;
+    try {
+      this.memory = new WebAssembly.Memory({ initial, maximum: this.#maxPages, shared });
+    } catch (cause) {
+      throw new RangeError(`"maxBytes" of ${maxBytes}: this engine has no such ${shared ? "shared " : ""}memory`, { cause });
+    }
+  }
+
+  /** The address of `bytes` bytes. Throws RangeError, and has changed nothing, where the memory may not grow so far. */
+  allocate(bytes: number): number {
+    const size = Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
+    let index = this.#free.findIndex((range) => range.end - range.start >= size);
+    if (index < 0) {
+      this.#grow(size);
+      index = this.#free.length - 1;
+    }
+    const range = this.#free[index];
+    if (range === undefined) throw new Error("unreachable: the memory has grown by what was missing");
+    const address = range.start;
+    range.start += size;
+    if (range.start === range.end) this.#free.splice(index, 1);
+    this.#sizes.set(address, size);
+    return address;
+  }
+
+  /** Gives back what {@link allocate} gave. */
+  free(address: number): void {
+    const size = this.#sizes.get(address);
+    if (size === undefined) return;
+    this.#sizes.delete(address);
+    this.#insert(address, address + size);
+  }
+
+  #grow(size: number): void {
+    const pages = this.memory.buffer.byteLength / PAGE;
+    const last = this.#free.at(-1);
+    const atEnd = last !== undefined && last.end === pages * PAGE ? last.end - last.start : 0;
+    const missing = Math.ceil((size - atEnd) / PAGE);
+    if (pages + missing > this.#maxPages) {
+      throw new RangeError(
+        `${size} bytes do not fit: "maxBytes" allows ${this.#maxPages * PAGE} bytes, of which ${this.#largest()} are free in one piece`,
+      );
+    }
+    try {
+      this.memory.grow(missing);
+    } catch (cause) {
+      throw new RangeError(`${size} bytes do not fit: the engine refuses a memory of ${(pages + missing) * PAGE} bytes`, { cause });
+    }
+    this.#insert(pages * PAGE, (pages + missing) * PAGE);
+  }
+
+  #largest(): number {
+    const pages = this.memory.buffer.byteLength / PAGE;
+    const behind = (this.#maxPages - pages) * PAGE;
+    const last = this.#free.at(-1);
+    const atEnd = last !== undefined && last.end === pages * PAGE ? last.end - last.start : 0;
+    return this.#free.reduce((most, range) => Math.max(most, range.end - range.start), behind + atEnd);
+  }
+
+  #insert(start: number, end: number): void {
+    let low = 0;
+    let high = this.#free.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#free[middle]?.start ?? 0) < start) low = middle + 1;
+      else high = middle;
+    }
+    const before = this.#free[low - 1];
+    const after = this.#free[low];
+    if (before?.end === start) {
+      before.end = end;
+      if (after?.start === end) {
+        before.end = after.end;
+        this.#free.splice(low, 1);
+      }
+    } else if (after?.start === end) {
+      after.start = start;
+    } else {
+      this.#free.splice(low, 0, { start, end });
+    }
+  }
+}

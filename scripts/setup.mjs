@@ -1,0 +1,130 @@
+// Makes a machine ready to build and test xent. Takes what is there, else the quick standard way, else builds the
+// missing part from a registry's sources. Does nothing the second time.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { debianRustc, output, root, target, tools, versions, wasmCompiler } from "./toolchain.mjs";
+
+const npmStamp = join(tools, "npm.stamp");
+const lockHash = () => createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+
+// Both tools only rewrite a few KB of wasm: compile time matters, their own speed does not.
+const quickBuild = {
+  CARGO_PROFILE_RELEASE_OPT_LEVEL: "0",
+  CARGO_PROFILE_RELEASE_DEBUG: "0",
+  CARGO_PROFILE_RELEASE_LTO: "off",
+  CARGO_PROFILE_RELEASE_CODEGEN_UNITS: "64",
+};
+
+const steps = [
+  {
+    name: "npm packages",
+    expect: "20 s",
+    done: () => existsSync(npmStamp) && readFileSync(npmStamp, "utf8") === lockHash(),
+    run() {
+      run("npm", ["ci", "--no-audit", "--no-fund"]);
+      writeFileSync(npmStamp, lockHash());
+    },
+  },
+  {
+    name: "Rust",
+    expect: "",
+    done: () => output("cargo", ["--version"]) !== undefined,
+    run() {
+      throw new Error("cargo is not on PATH: install Rust 1.90 or later from https://rustup.rs and run this again");
+    },
+  },
+  { name: `Rust standard library for ${target}`, expect: "5 s, or 90 s where it is built", done: wasmCompiler, run: installStd },
+  tool("wasm-pack", versions.wasmPack, ["--locked"]),
+  // Not --locked: the release's own lock file names a version that the registry has withdrawn.
+  tool("wasm-bindgen", versions.wasmBindgen, [], "wasm-bindgen-cli"),
+];
+
+function tool(name, version, flags, crate = name) {
+  const binary = join(tools, "bin", name);
+  return {
+    name: `${name} ${version}`,
+    expect: "60 s",
+    done: () => output(binary, ["--version"]) === `${name} ${version}`,
+    run: () =>
+      run("cargo", ["install", "--quiet", crate, "--version", `=${version}`, "--root", tools, ...flags], { env: { ...process.env, ...quickBuild } }),
+  };
+}
+
+function installStd() {
+  if (output("rustup", ["target", "add", target]) !== undefined) return;
+  if (!existsSync("/usr/bin/apt-get")) {
+    throw new Error(`run "rustup target add ${target}" (or install your distribution's Rust with this target), then try again`);
+  }
+  console.log("    rustup cannot fetch it here; building it with Debian's Rust and its packaged sources");
+  const admin = process.getuid?.() === 0 ? [] : ["sudo"];
+  const apt = (...args) => run([...admin, "apt-get", ...args][0], [...admin, "apt-get", ...args].slice(1));
+  apt("update", "-qq");
+  apt("install", "-y", "-qq", "--no-install-recommends", "rustc-web", "cargo-web", "rust-web-src", "lld-22");
+
+  const crate = mkdtempSync(join(tmpdir(), "xent-std-"));
+  const write = (file, text) => writeFileSync(join(crate, file), text);
+  mkdirSync(join(crate, "src"));
+  mkdirSync(join(crate, ".cargo"));
+  write("Cargo.toml", `[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2021"\n`);
+  write("src/lib.rs", "");
+  write(
+    ".cargo/config.toml",
+    `[source.crates-io]\nreplace-with = "vendored"\n[source.vendored]\ndirectory = "/usr/lib/rustlib/src/rust/library/vendor"\n`,
+  );
+  run("/usr/bin/cargo", ["build", "--quiet", "--release", "--target", target, "-Z", "build-std=std,panic_abort,proc_macro,test"], {
+    cwd: crate,
+    // RUSTC_BOOTSTRAP: build-std is unstable. embed-bitcode: without it, LTO of the kernel has nothing to work on.
+    env: { ...process.env, RUSTC: debianRustc, RUSTC_BOOTSTRAP: "1", RUSTFLAGS: "-C embed-bitcode=yes" },
+  });
+
+  const host = /host: (.*)/.exec(output(debianRustc, ["-vV"]))[1];
+  const built = join(crate, "target", target, "release/deps");
+  const place = `/usr/lib/rustlib/${target}/lib`;
+  const linker = output("sh", ["-c", "command -v rust-lld"]) ?? "/usr/lib/llvm-22/bin/lld";
+  const script = [
+    `rm -rf ${place}`, // two builds of std side by side fail with E0464
+    `mkdir -p ${place} /usr/lib/rustlib/${host}/bin`,
+    ...readdirSync(built)
+      .filter((file) => file.endsWith(".rlib") && !file.startsWith("libempty"))
+      .map((file) => `cp ${join(built, file)} ${place}`),
+    `ln -sf ${linker} /usr/lib/rustlib/${host}/bin/rust-lld`,
+  ].join(" && ");
+  run([...admin, "sh", "-c", script][0], [...admin, "sh", "-c", script].slice(1));
+  rmSync(crate, { recursive: true });
+}
+
+function run(command, args, options = {}) {
+  const result = spawnSync(command, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"], ...options });
+  if (result.error) throw result.error;
+  if (result.status !== 0) throw new Error(`"${command} ${args.join(" ")}" ended with status ${result.status}`);
+}
+
+function setup() {
+  mkdirSync(tools, { recursive: true });
+  const open = steps.filter((step) => !step.done());
+  for (const [index, step] of open.entries()) {
+    console.log(`set-up ${index + 1}/${open.length}: ${step.name}${step.expect && ` (about ${step.expect})`}`);
+    const start = performance.now();
+    step.run();
+    if (!step.done()) throw new Error(`${step.name}: installed, but still not found`);
+    console.log(`    done in ${((performance.now() - start) / 1000).toFixed(1)} s`);
+  }
+}
+
+try {
+  setup();
+} catch (error) {
+  console.error(`set-up stopped: ${error.message}`);
+  process.exit(1);
+}
