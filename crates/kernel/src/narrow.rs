@@ -145,7 +145,7 @@ fn sum<V: Vector>(e: &[Cell<f32>], classes: usize) -> V::Wide {
     let mut low = V::Wide::splat(0.0);
     let mut high = V::Wide::splat(0.0);
     let mut left = classes;
-    for block in e.as_chunks::<LANES>().0.chunks(BLOCK) {
+    for block in e.as_chunks::<LANES>().0.chunks(BLOCK / LANES) {
         let mut sums = [V::splat(0.0); 2];
         for chunk in block {
             if left < LANES {

@@ -27,9 +27,8 @@ use crate::log1p::log1p;
 use crate::vector::{Chunk, LANES, Vector, Wide};
 use core::cell::Cell;
 
-/// Vectors whose terms are added in `f32`.
-pub const BLOCK: usize = 8;
-type Block = [Chunk; BLOCK];
+/// Terms that are added in `f32`.
+pub const BLOCK: usize = 8 * LANES;
 
 /// What a row's loss and gradient are made of.
 #[derive(Clone, Copy, Debug)]
@@ -153,37 +152,19 @@ fn pass<V: Vector, R: Reduction<V>, const STORE: bool>(
         high: V::Wide::splat(0.0),
         seen: V::splat(0.0),
     };
-    let (x, x_end) = blocks(x);
-    let (e, e_end) = blocks(e);
-    let own = label / (BLOCK * LANES);
-    let inside = label % (BLOCK * LANES);
-    // The label's block apart, so that the other blocks need not look for it.
-    let mut i = 0;
-    loop {
-        let stop = if i <= own { own.min(x.len()) } else { x.len() };
-        while i < stop
-            && let (Some(x), Some(e)) = (x.get(i), e.get(i))
-        {
-            pass.block::<STORE, false>(x, e, 0);
-            i += 1;
+    let own = label / BLOCK;
+    for (i, (x, e)) in x.chunks(BLOCK).zip(e.chunks(BLOCK)).enumerate() {
+        // The label's block and the last one apart, so that the others need not look for the label or their end.
+        if i == own || x.len() < BLOCK {
+            let place = if i == own { label % BLOCK } else { BLOCK };
+            pass.odd_block::<STORE>(x, e, place);
+        } else {
+            pass.block::<STORE>(x, e);
         }
-        let (Some(x), Some(e)) = (x.get(i), e.get(i)) else { break };
-        pass.block::<STORE, true>(x, e, inside);
-        i += 1;
     }
-    let inside = if own == x.len() { inside } else { usize::MAX };
-    pass.end::<STORE>(x_end, e_end, inside);
     let [a, b] = pass.low.add(pass.high).to_array();
     let sum = a + b;
     if sum < TOO_LARGE && (!R::CHECKED || in_window(pass.seen)) { sum } else { f64::NAN }
-}
-
-/// Whole blocks, and the rest.
-#[inline(always)]
-fn blocks(x: &[Cell<f32>]) -> (&[Block], &[Cell<f32>]) {
-    let (chunks, _) = x.as_chunks::<LANES>();
-    let (blocks, _) = chunks.as_chunks::<BLOCK>();
-    (blocks, x.get(blocks.len() * BLOCK * LANES..).unwrap_or(&[]))
 }
 
 struct Pass<V: Vector, R> {
@@ -216,37 +197,29 @@ impl<V: Vector, R: Reduction<V>> Pass<V, R> {
         }
     }
 
-    /// As [`Self::term`], without the label's. `label` is its place in the block.
+    /// Two sums side by side: equal terms are then added without rounding. (Unrolled any further, V8 runs out of
+    /// registers.)
     #[inline(always)]
-    fn masked<const STORE: bool>(&mut self, i: usize, x: V, e: Option<&Chunk>, label: usize, sum: V) -> V {
-        let term = self.term::<STORE>(x, e, V::splat(0.0));
-        sum.add(term.without(label.wrapping_sub(i * LANES)))
-    }
-
-    /// Two sums side by side: equal terms are then added without rounding.
-    #[inline(always)]
-    fn block<const STORE: bool, const MASKED: bool>(&mut self, x: &Block, e: &Block, label: usize) {
+    fn block<const STORE: bool>(&mut self, x: &[Cell<f32>], e: &[Cell<f32>]) {
         let (mut a, mut b) = (V::splat(0.0), V::splat(0.0));
-        for i in (0..BLOCK).step_by(2) {
-            if MASKED {
-                a = self.masked::<STORE>(i, V::load(&x[i]), Some(&e[i]), label, a);
-                b = self.masked::<STORE>(i + 1, V::load(&x[i + 1]), Some(&e[i + 1]), label, b);
-            } else {
-                a = self.term::<STORE>(V::load(&x[i]), Some(&e[i]), a);
-                b = self.term::<STORE>(V::load(&x[i + 1]), Some(&e[i + 1]), b);
-            }
+        for ([x0, x1], [e0, e1]) in pairs(x).zip(pairs(e)) {
+            a = self.term::<STORE>(V::load(x0), Some(e0), a);
+            b = self.term::<STORE>(V::load(x1), Some(e1), b);
         }
         self.add(a, b);
     }
 
-    /// Fewer classes than a block.
+    /// A block that may have an end, and the label at `place`.
     #[inline(always)]
-    fn end<const STORE: bool>(&mut self, x: &[Cell<f32>], e: &[Cell<f32>], label: usize) {
+    fn odd_block<const STORE: bool>(&mut self, x: &[Cell<f32>], e: &[Cell<f32>], place: usize) {
         let (mut a, mut b) = (V::splat(0.0), V::splat(0.0));
         let (chunks, x_rest) = x.as_chunks::<LANES>();
         let (e_chunks, e_rest) = e.as_chunks::<LANES>();
-        for (i, (x, e)) in chunks.iter().zip(e_chunks).enumerate() {
-            (a, b) = (b, self.masked::<STORE>(i, V::load(x), Some(e), label, a));
+        let mut place = place;
+        for (x, e) in chunks.iter().zip(e_chunks) {
+            let term = self.term::<STORE>(V::load(x), Some(e), V::splat(0.0));
+            (a, b) = (b, a.add(term.without(place)));
+            place = place.wrapping_sub(LANES);
         }
         if let Some(first) = x_rest.first() {
             // The lanes beyond the row repeat a logit of it, so that they leave no trace in the check.
@@ -255,8 +228,7 @@ impl<V: Vector, R: Reduction<V>> Pass<V, R> {
             if STORE {
                 term.store_partial(e_rest);
             }
-            let term = term.without(label.wrapping_sub(chunks.len() * LANES));
-            a = a.add(term.first_lanes(x_rest.len()));
+            a = a.add(term.without(place).first_lanes(x_rest.len()));
         }
         self.add(a, b);
     }
@@ -267,6 +239,11 @@ impl<V: Vector, R: Reduction<V>> Pass<V, R> {
         self.low = self.low.add(low);
         self.high = self.high.add(high);
     }
+}
+
+#[inline(always)]
+fn pairs(x: &[Cell<f32>]) -> impl Iterator<Item = &[Chunk; 2]> {
+    x.as_chunks::<LANES>().0.as_chunks::<2>().0.iter()
 }
 
 /// Turns the kept terms `e` into the gradient `g` of one row; both may be the same memory.
