@@ -55,8 +55,10 @@ impl<V: Vector> Polynomial<V> {
     #[inline(always)]
     pub fn at(&self, r: V) -> V {
         let [c6, c5, c4, c3, c2, one] = self.0;
-        let p = c6.mul_add(r, c5).mul_add(r, c4).mul_add(r, c3);
-        p.mul_add(r, c2).mul_add(r, one).mul_add(r, one)
+        let square = r.mul(r);
+        let high = c6.mul_add(square, c5.mul_add(r, c4));
+        let p = high.mul_add(square, c3.mul_add(r, c2));
+        p.mul_add(square, r).add(one)
     }
 }
 

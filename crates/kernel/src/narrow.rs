@@ -16,8 +16,8 @@
 
 use crate::exp::{Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction};
 use crate::exp::{in_window, power_of};
-use crate::row::{self, BLOCK, Hint, Terms};
-use crate::vector::{LANES, Vector, Wide};
+use crate::row::{self, BLOCK, Hint};
+use crate::vector::{Chunk, LANES, Vector, Wide};
 use core::cell::Cell;
 
 /// Rows of more classes are computed one by one.
@@ -31,65 +31,94 @@ pub const MAX_ROWS: usize = 128;
 /// Memory of one thread, reused by each group of rows.
 #[repr(C)]
 pub struct Scratch {
-    /// Of each row.
-    pub terms: [Cell<Terms>; MAX_ROWS],
-    /// Lifted terms of all logits, and a vector that the last row's end may be read with.
+    /// Lifted terms of all logits, 0 at the labels; and a vector that the last row's end may be read with.
     pub exponentials: [Cell<f32>; CHUNK + LANES],
+    /// The logit of each row's label, NaN where there is none or it is too large.
+    logit: [Cell<f32>; MAX_ROWS],
+    /// From the lifted terms of each row to its gradient. NaN where the row must be computed alone.
+    pub factor: [Cell<f32>; MAX_ROWS],
+    /// Gradient of each row at its label.
+    pub own: [Cell<f32>; MAX_ROWS],
+    /// Of each row.
+    pub loss: [Cell<f32>; MAX_ROWS],
+    /// Of each row.
+    pub log_sum_exp: [Cell<f32>; MAX_ROWS],
 }
 
 /// log2 of the first label's term: half way between what a label must reach ([`LIFT`]) and [`MAX_SUM`].
-const FIRST_LIFT: i32 = 80;
+const FIRST_LIFT: i32 = 72;
 
 /// A row is accepted where its label's term is at least 2^48 (as in `row`: what the window cuts off is then 2^174 times
 /// smaller), the others at most 2^46 times as large (so that `row` would not call their sum too large either) and all
-/// together below 2^120 (the reciprocal is a normal number).
-const MIN_OWN: f64 = (1u64 << LIFT) as f64;
+/// together at most 2^96.
+const MAX_RECIPROCAL: f64 = 1.0 / (1u64 << LIFT) as f64;
 const MAX_RATIO: f64 = (1u64 << 46) as f64;
-const MAX_SUM: f64 = (1u128 << 120) as f64;
+const MIN_FACTOR: f64 = 1.0 / (1u128 << 96) as f64;
 
-/// Terms of consecutive rows of `classes` logits, and of each row as a whole; `labels` gives `None` for rows that have
-/// no label. Rows that must be computed alone get [`Terms::NONE`].
+/// From this scale on, its product with an accepted factor is a normal number.
+const MIN_SCALE: f64 = 1.0 / (1u32 << 30) as f64;
+
+/// Consecutive rows of `classes` logits; `label` gives the label of a row, or none. Results are in `scratch`.
 #[inline(always)]
-pub fn terms<V: Vector>(
+pub fn group<V: Vector>(
     x: &[Cell<f32>],
     classes: usize,
-    labels: impl Iterator<Item = Option<usize>> + Clone,
+    rows: usize,
+    label: impl Fn(usize) -> Option<usize>,
+    scale: f64,
     scratch: &Scratch,
     hint: &mut Hint,
 ) {
-    let Scratch { terms, exponentials } = scratch;
-    let logits = || {
-        labels.clone().zip(x.chunks_exact(classes)).map(|(label, x)| label.and_then(|label| x.get(label)).map(Cell::get))
-    };
-    let anchor = logits().flatten().next().unwrap_or(f32::NAN);
-    if anchor.is_nan() || anchor.abs() > MAX_ANCHOR {
-        for terms in terms.iter().take(x.len() / classes) {
-            terms.set(Terms::NONE);
+    let mut anchor = f32::NAN;
+    for row in 0..rows {
+        let logit = label(row).and_then(|label| x.get(row * classes + label)).map_or(f32::NAN, Cell::get);
+        let usable = if logit.abs() <= MAX_ANCHOR { logit } else { f32::NAN };
+        if anchor.is_nan() {
+            anchor = usable;
+        }
+        if let Some(cell) = scratch.logit.get(row) {
+            cell.set(usable);
+        }
+    }
+    if anchor.is_nan() || scale.abs() < MIN_SCALE {
+        for factor in scratch.factor.iter().take(rows) {
+            factor.set(f32::NAN);
         }
         return;
     }
-    if *hint == Hint::Clamped || !pass::<V, Direct<V>>(x, exponentials, anchor) {
-        pass::<V, Clamped<V>>(x, exponentials, anchor);
+    if *hint == Hint::Clamped || !pass::<V, Direct<V>>(x, &scratch.exponentials, anchor) {
+        pass::<V, Clamped<V>>(x, &scratch.exponentials, anchor);
         *hint = Hint::Clamped;
     }
-    for (label, e) in labels.clone().zip(exponentials.chunks_exact(classes)) {
-        if let Some(own) = label.and_then(|label| e.get(label)) {
+    for row in 0..rows {
+        if let Some(own) = label(row).and_then(|label| scratch.exponentials.get(row * classes + label)) {
             own.set(0.0);
         }
     }
     let lift = f64::from(FIRST_LIFT) - f64::from(power_of(anchor));
-    let mut logits = logits();
-    let mut rest = &exponentials[..];
-    for two in terms.as_chunks::<2>().0 {
-        let Some(first) = logits.next() else { break };
-        let second = logits.next().flatten();
-        let a = sum::<V>(rest, classes);
-        rest = rest.get(classes..).unwrap_or(&[]);
-        let b = sum::<V>(rest, classes);
-        rest = rest.get(classes..).unwrap_or(&[]);
-        let found = pair::<V>([a, b], [first, second].map(|logit| logit.unwrap_or(f32::NAN)), lift);
-        two[0].set(found[0]);
-        two[1].set(found[1]);
+    let [logit, factor, own, loss, log_sum_exp] =
+        [&scratch.logit, &scratch.factor, &scratch.own, &scratch.loss, &scratch.log_sum_exp].map(|all| all.as_chunks::<2>().0);
+    let mut at = 0;
+    for ((((logit, factor), own), loss), log_sum_exp) in
+        logit.iter().zip(factor).zip(own).zip(loss).zip(log_sum_exp).take(rows.div_ceil(2))
+    {
+        let (a, b) = V::Wide::interleave(
+            sum::<V>(scratch.exponentials.get(at..).unwrap_or(&[]), classes),
+            sum::<V>(scratch.exponentials.get(at + classes..).unwrap_or(&[]), classes),
+        );
+        at += 2 * classes;
+        let logit = V::Wide::load_narrow(logit);
+        let ends = row::ends(a.add(b), logit, lift);
+        let nan = V::Wide::splat(f64::NAN);
+        let right = |value: V::Wide| {
+            let value = ends.ratio.select_less(V::Wide::constant(&MAX_RATIO), value, nan);
+            let value = V::Wide::constant(&MAX_RECIPROCAL).select_less(ends.reciprocal, nan, value);
+            V::Wide::constant(&MIN_FACTOR).select_less(ends.factor, value, nan)
+        };
+        right(ends.factor.mul(V::Wide::splat(scale))).store_narrow(factor);
+        ends.others.mul(V::Wide::splat(-scale)).store_narrow(own);
+        ends.loss.store_narrow(loss);
+        logit.add(ends.loss).store_narrow(log_sum_exp);
     }
 }
 
@@ -116,53 +145,44 @@ fn pass<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], e: &[Cell<f32>], anchor: f3
     !R::CHECKED || in_window(seen)
 }
 
-/// Two rows: sums of the others, each as two numbers to be added, and the labels' logits.
-#[inline(always)]
-fn pair<V: Vector>([a, b]: [V::Wide; 2], logits: [f32; 2], lift: f64) -> [Terms; 2] {
-    let (a, b) = a.interleave(b);
-    let logit = V::Wide::new(f64::from(logits[0]), f64::from(logits[1]));
-    let ends = row::ends(a.add(b), logit, lift);
-    let log_sum_exp = logit.add(ends.loss).to_array();
-    let (factor, others, loss) = (ends.factor.to_array(), ends.others.to_array(), ends.loss.to_array());
-    let (ratio, reciprocal) = (ends.ratio.to_array(), ends.reciprocal.to_array());
-    core::array::from_fn(|i| {
-        let right = logits[i].abs() <= MAX_ANCHOR
-            && reciprocal[i] <= 1.0 / MIN_OWN
-            && ratio[i] < MAX_RATIO
-            && factor[i] > 1.0 / MAX_SUM;
-        Terms {
-            factor: if right { factor[i] } else { f64::NAN },
-            others: others[i],
-            loss: loss[i],
-            log_sum_exp: log_sum_exp[i],
-        }
-    })
-}
-
 /// Sum of the terms of the row that `e` begins with, in the order of [`crate::row`], as two numbers to be added.
 #[inline(always)]
 fn sum<V: Vector>(e: &[Cell<f32>], classes: usize) -> V::Wide {
-    let mut low = V::Wide::splat(0.0);
-    let mut high = V::Wide::splat(0.0);
+    let zero = V::splat(0.0);
+    let mut total = (V::Wide::splat(0.0), V::Wide::splat(0.0));
+    let mut add = |a: V, b: V| {
+        let (low, high) = a.add(b).widen();
+        total = (total.0.add(low), total.1.add(high));
+    };
+    let (mut a, mut b) = (zero, zero);
     let mut left = classes;
-    for block in e.as_chunks::<LANES>().0.chunks(BLOCK / LANES) {
-        let mut sums = [V::splat(0.0); 2];
-        for chunk in block {
-            if left < LANES {
-                // Reads into the next row, or behind the last one.
-                sums = [sums[1], sums[0].add(V::load(chunk).first_lanes(left))];
-                left = 0;
-                break;
-            }
-            sums = [sums[1], sums[0].add(V::load(chunk))];
-            left -= LANES;
-        }
-        let (a, b) = sums[0].add(sums[1]).widen();
-        low = low.add(a);
-        high = high.add(b);
-        if left == 0 {
+    for chunk in e.as_chunks::<LANES>().0 {
+        if left < LANES {
+            // Reads into the next row, or behind the last one.
+            a = a.add(V::load(chunk).first_lanes(left));
             break;
         }
+        (a, b) = (b, a.add(V::load(chunk)));
+        left -= LANES;
+        if (classes - left).is_multiple_of(BLOCK) {
+            add(a, b);
+            (a, b) = (zero, zero);
+        }
     }
-    low.add(high)
+    add(a, b);
+    total.0.add(total.1)
+}
+
+/// Turns a row's terms into its gradient. `e` may be read for a vector more than `g` is long.
+#[inline(always)]
+pub fn scale<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f32) {
+    let by = V::splat(factor);
+    let (to, rest) = g.as_chunks::<LANES>();
+    let from: &[Chunk] = e.as_chunks::<LANES>().0;
+    for (e, g) in from.iter().zip(to) {
+        V::load(e).mul(by).store(g);
+    }
+    if let Some(e) = from.get(to.len()) {
+        V::load(e).mul(by).store_partial(rest);
+    }
 }

@@ -246,33 +246,31 @@ fn pairs(x: &[Cell<f32>]) -> impl Iterator<Item = &[Chunk; 2]> {
     x.as_chunks::<LANES>().0.as_chunks::<2>().0.iter()
 }
 
-/// Turns the kept terms `e` into the gradient `g` of one row; both may be the same memory.
+/// Turns the kept terms into the gradient of one row.
 #[inline(always)]
-pub fn scale<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], label: usize, terms: &Terms, scale: f64) {
+pub fn scale<V: Vector>(g: &[Cell<f32>], label: usize, terms: &Terms, scale: f64) {
     const STEP: f64 = (1u128 << 96) as f64;
-    let factor = scale * terms.factor;
+    let mut factor = scale * terms.factor;
     if factor != 0.0 && factor.abs() < f64::from(f32::MIN_POSITIVE) {
         // f32 has too few digits for this factor: apply it in two steps.
-        multiply::<V>(e, g, (factor * STEP) as f32);
-        multiply::<V>(g, g, (1.0 / STEP) as f32);
-    } else {
-        multiply::<V>(e, g, factor as f32);
+        multiply::<V>(g, (1.0 / STEP) as f32);
+        factor *= STEP;
     }
+    multiply::<V>(g, factor as f32);
     if let Some(g) = g.get(label) {
         g.set((-scale * terms.others) as f32);
     }
 }
 
 #[inline(never)]
-fn multiply<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f32) {
+fn multiply<V: Vector>(g: &[Cell<f32>], factor: f32) {
     let by = V::splat(factor);
-    let (from, from_rest) = e.as_chunks::<LANES>();
-    let (to, to_rest) = g.as_chunks::<LANES>();
-    for (e, g) in from.iter().zip(to) {
-        V::load(e).mul(by).store(g);
+    let (chunks, rest) = g.as_chunks::<LANES>();
+    for chunk in chunks {
+        V::load(chunk).mul(by).store(chunk);
     }
-    for (e, g) in from_rest.iter().zip(to_rest) {
-        g.set(e.get() * factor);
+    for cell in rest {
+        cell.set(cell.get() * factor);
     }
 }
 

@@ -70,14 +70,14 @@ impl<'a> Rows<'a> {
         }
         let together = self.classes <= narrow::MAX_CLASSES;
         if together {
-            let labels = self.labels.iter().map(|label| match self.meaning(label.get()) {
+            let label = |row: usize| match self.meaning(self.labels.get(row).map_or(-1, Cell::get)) {
                 Label::Class(class) => Some(class),
                 _ => None,
-            });
-            narrow::terms::<V>(self.logits, self.classes, labels, scratch, hint);
+            };
+            narrow::group::<V>(self.logits, self.classes, self.labels.len(), label, self.scale, scratch, hint);
         }
-        for (row, ((label, terms), (loss, log_sum_exp))) in
-            self.labels.iter().zip(&scratch.terms).zip(self.loss.iter().zip(self.log_sum_exp)).enumerate()
+        for (row, (label, (loss, log_sum_exp))) in
+            self.labels.iter().zip(self.loss.iter().zip(self.log_sum_exp)).enumerate()
         {
             let x = row_of(self.logits, row, self.classes);
             let gradient = match self.gradient {
@@ -85,6 +85,26 @@ impl<'a> Rows<'a> {
                 Gradient::Apart(g) => Some(row_of(g, row, self.classes)),
                 Gradient::InPlace => Some(x),
             };
+            if together
+                && let (Some(factor), Some(own), Some(found), Some(found_log_sum_exp)) = (
+                    scratch.factor.get(row),
+                    scratch.own.get(row),
+                    scratch.loss.get(row),
+                    scratch.log_sum_exp.get(row),
+                )
+                && !factor.get().is_nan()
+            {
+                loss.set(found.get());
+                log_sum_exp.set(found_log_sum_exp.get());
+                if let Some(g) = gradient {
+                    let e = scratch.exponentials.get(row * self.classes..).unwrap_or(&[]);
+                    narrow::scale::<V>(e, g, factor.get());
+                    if let Some(g) = g.get(label.get() as u32 as usize) {
+                        g.set(own.get());
+                    }
+                }
+                continue;
+            }
             let label = self.meaning(label.get());
             // An ignored row has a log-sum-exp all the same: any class serves as its label.
             let (class, keep) = match (&label, self.gradient, gradient) {
@@ -94,13 +114,7 @@ impl<'a> Rows<'a> {
                 (Label::Ignored, ..) => (0, Keep::Nothing),
                 (Label::Invalid, ..) => (usize::MAX, Keep::Nothing),
             };
-            let mut e = gradient;
-            let mut found = terms.get();
-            if together && !found.factor.is_nan() {
-                e = Some(row_of(&scratch.exponentials, row, self.classes));
-            } else {
-                found = row::terms::<V>(x, class, keep, hint);
-            }
+            let found = row::terms::<V>(x, class, keep, hint);
             log_sum_exp.set(found.log_sum_exp as f32);
             if let Some(prediction) = self.predictions.and_then(|all| all.get(row))
                 && found.log_sum_exp.is_nan()
@@ -118,8 +132,8 @@ impl<'a> Rows<'a> {
                 }
                 _ => {
                     loss.set(found.loss as f32);
-                    if let (Some(e), Some(g)) = (e, gradient) {
-                        row::scale::<V>(e, g, class, &found, self.scale);
+                    if let Some(g) = gradient {
+                        row::scale::<V>(g, class, &found, self.scale);
                     }
                 }
             }

@@ -98,8 +98,8 @@ pub trait Wide: Copy {
     /// As [`Vector::constant`].
     fn constant(x: &'static f64) -> Self;
 
-    /// Two numbers.
-    fn new(a: f64, b: f64) -> Self;
+    /// Two `f32`, exactly.
+    fn load_narrow(from: &[Cell<f32>; 2]) -> Self;
 
     /// `self + b`
     fn add(self, b: Self) -> Self;
@@ -127,6 +127,9 @@ pub trait Wide: Copy {
 
     /// `a` where `self < b`, else `c`.
     fn select_less(self, b: Self, a: Self, c: Self) -> Self;
+
+    /// Rounds both to `f32`.
+    fn store_narrow(self, to: &[Cell<f32>; 2]);
 
     /// The first lanes of both, and the second lanes of both.
     fn interleave(self, b: Self) -> (Self, Self);

@@ -118,8 +118,8 @@ impl Wide for [f64; 2] {
         [*x; 2]
     }
 
-    fn new(a: f64, b: f64) -> Self {
-        [a, b]
+    fn load_narrow(from: &[Cell<f32>; 2]) -> Self {
+        [f64::from(from[0].get()), f64::from(from[1].get())]
     }
 
     fn add(self, b: Self) -> Self {
@@ -156,6 +156,11 @@ impl Wide for [f64; 2] {
 
     fn select_less(self, b: Self, a: Self, c: Self) -> Self {
         core::array::from_fn(|i| if self[i] < b[i] { a[i] } else { c[i] })
+    }
+
+    fn store_narrow(self, to: &[Cell<f32>; 2]) {
+        to[0].set(self[0] as f32);
+        to[1].set(self[1] as f32);
     }
 
     fn interleave(self, b: Self) -> (Self, Self) {

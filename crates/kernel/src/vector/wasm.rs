@@ -155,8 +155,9 @@ impl Wide for Simd128Wide {
     }
 
     #[inline(always)]
-    fn new(a: f64, b: f64) -> Self {
-        Self(f64x2(a, b))
+    fn load_narrow(from: &[Cell<f32>; 2]) -> Self {
+        // SAFETY: 8 readable bytes, at any alignment.
+        Self(f64x2_promote_low_f32x4(unsafe { v128_load64_zero(from.as_ptr().cast()) }))
     }
 
     #[inline(always)]
@@ -202,6 +203,13 @@ impl Wide for Simd128Wide {
     #[inline(always)]
     fn select_less(self, b: Self, a: Self, c: Self) -> Self {
         Self(v128_bitselect(a.0, c.0, f64x2_lt(self.0, b.0)))
+    }
+
+    #[inline(always)]
+    fn store_narrow(self, to: &[Cell<f32>; 2]) {
+        let narrow = f32x4_demote_f64x2_zero(self.0);
+        // SAFETY: 8 writable bytes (cells allow writes through a shared reference), at any alignment.
+        unsafe { v128_store64_lane::<0>(narrow, to.as_ptr().cast_mut().cast()) }
     }
 
     #[inline(always)]
