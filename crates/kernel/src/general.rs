@@ -35,7 +35,8 @@ pub fn terms<V: Vector>(x: &[Cell<f32>], label: usize, logit: f32, keep: Keep) -
         return Terms::NONE;
     }
     let distance = f64::from(centre) - f64::from(logit);
-    let ends = row::ends(V::Wide::splat(others), V::Wide::splat(-distance.min(LARGEST)), f64::from(LIFT));
+    let reciprocal = row::reciprocal(V::Wide::splat(-distance.min(LARGEST)), f64::from(LIFT));
+    let ends = row::ends(V::Wide::splat(others), reciprocal);
     let mut terms = Terms {
         factor: ends.factor.to_array()[0],
         others: ends.others.to_array()[0],

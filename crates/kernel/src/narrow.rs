@@ -33,6 +33,10 @@ pub const MAX_ROWS: usize = 128;
 pub struct Scratch {
     /// Lifted terms of all logits, 0 at the labels; and a vector that the last row's end may be read with.
     pub exponentials: [Cell<f32>; CHUNK + LANES],
+    /// 1 / the label's term of each row.
+    reciprocal: [Cell<f64>; MAX_ROWS],
+    /// Sum of the other terms of each row.
+    others: [Cell<f64>; MAX_ROWS],
     /// The logit of each row's label, NaN where there is none or it is too large.
     logit: [Cell<f32>; MAX_ROWS],
     /// From the lifted terms of each row to its gradient. NaN where the row must be computed alone.
@@ -95,31 +99,40 @@ pub fn group<V: Vector>(
             own.set(0.0);
         }
     }
+    // Three loops, not one: within one, a pair of rows is a single long chain of dependent operations, longer than what
+    // a processor looks ahead.
+    let pairs = rows.div_ceil(2);
     let lift = f64::from(FIRST_LIFT) - f64::from(power_of(anchor));
-    let [logit, factor, own, loss, log_sum_exp] =
-        [&scratch.logit, &scratch.factor, &scratch.own, &scratch.loss, &scratch.log_sum_exp].map(|all| all.as_chunks::<2>().0);
-    let mut at = 0;
-    for ((((logit, factor), own), loss), log_sum_exp) in
-        logit.iter().zip(factor).zip(own).zip(loss).zip(log_sum_exp).take(rows.div_ceil(2))
-    {
-        let (a, b) = V::Wide::interleave(
-            sum::<V>(scratch.exponentials.get(at..).unwrap_or(&[]), classes),
-            sum::<V>(scratch.exponentials.get(at + classes..).unwrap_or(&[]), classes),
-        );
-        at += 2 * classes;
-        let logit = V::Wide::load_narrow(logit);
-        let ends = row::ends(a.add(b), logit, lift);
+    for (logit, reciprocal) in of_pairs(&scratch.logit).zip(of_pairs(&scratch.reciprocal)).take(pairs) {
+        row::reciprocal(V::Wide::load_narrow(logit), lift).store(reciprocal);
+    }
+    for (pair, others) in of_pairs(&scratch.others).take(pairs).enumerate() {
+        let at = 2 * pair * classes;
+        let a = sum::<V>(scratch.exponentials.get(at..).unwrap_or(&[]), classes);
+        let b = sum::<V>(scratch.exponentials.get(at + classes..).unwrap_or(&[]), classes);
+        let (a, b) = a.interleave(b);
+        a.add(b).store(others);
+    }
+    let inputs = of_pairs(&scratch.logit).zip(of_pairs(&scratch.reciprocal)).zip(of_pairs(&scratch.others));
+    let results = of_pairs(&scratch.factor).zip(of_pairs(&scratch.own));
+    let results = results.zip(of_pairs(&scratch.loss)).zip(of_pairs(&scratch.log_sum_exp));
+    for (((logit, reciprocal), others), (((factor, own), loss), log_sum_exp)) in inputs.zip(results).take(pairs) {
+        let reciprocal = V::Wide::load(reciprocal);
+        let ends = row::ends(V::Wide::load(others), reciprocal);
         let nan = V::Wide::splat(f64::NAN);
-        let right = |value: V::Wide| {
-            let value = ends.ratio.select_less(V::Wide::constant(&MAX_RATIO), value, nan);
-            let value = V::Wide::constant(&MAX_RECIPROCAL).select_less(ends.reciprocal, nan, value);
-            V::Wide::constant(&MIN_FACTOR).select_less(ends.factor, value, nan)
-        };
-        right(ends.factor.mul(V::Wide::splat(scale))).store_narrow(factor);
+        let mut right = ends.factor.mul(V::Wide::splat(scale));
+        right = ends.ratio.select_less(V::Wide::constant(&MAX_RATIO), right, nan);
+        right = reciprocal.select_less(V::Wide::constant(&MAX_RECIPROCAL), right, nan);
+        right = V::Wide::constant(&MIN_FACTOR).select_less(ends.factor, right, nan);
+        right.store_narrow(factor);
         ends.others.mul(V::Wide::splat(-scale)).store_narrow(own);
         ends.loss.store_narrow(loss);
-        logit.add(ends.loss).store_narrow(log_sum_exp);
+        V::Wide::load_narrow(logit).add(ends.loss).store_narrow(log_sum_exp);
     }
+}
+
+fn of_pairs<T>(all: &[Cell<T>]) -> impl Iterator<Item = &[Cell<T>; 2]> {
+    all.as_chunks::<2>().0.iter()
 }
 
 #[inline(never)]

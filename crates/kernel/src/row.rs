@@ -58,18 +58,21 @@ pub struct Ends<W> {
     pub loss: W,
     /// Sum of the others / the label's term.
     pub ratio: W,
-    /// 1 / the label's lifted term.
-    pub reciprocal: W,
 }
 
-/// From the lifted sum of the others and the label's logit, relative to its anchor, whose term is 2^`lift`.
+/// From the lifted sum of the others, and 1 / the label's lifted term.
 #[inline(always)]
-pub fn ends<W: Wide>(others: W, logit: W, lift: f64) -> Ends<W> {
-    let reciprocal = exp_wide(W::splat(0.0).sub(logit), -lift);
+pub fn ends<W: Wide>(others: W, reciprocal: W) -> Ends<W> {
     let ratio = others.mul(reciprocal);
     let one = W::constant(&1.0);
     let share = one.div(ratio.add(one));
-    Ends { factor: reciprocal.mul(share), others: ratio.mul(share), loss: log1p(ratio), ratio, reciprocal }
+    Ends { factor: reciprocal.mul(share), others: ratio.mul(share), loss: log1p(ratio), ratio }
+}
+
+/// 1 / the term of a label with this logit, relative to its anchor, whose term is 2^`lift`.
+#[inline(always)]
+pub fn reciprocal<W: Wide>(logit: W, lift: f64) -> W {
+    exp_wide(W::splat(0.0).sub(logit), -lift)
 }
 
 /// How the previous row of the same run was reduced: the next one tries that first. Changes no result.
@@ -111,7 +114,8 @@ pub fn terms<V: Vector>(x: &[Cell<f32>], label: usize, keep: Keep, hint: &mut Hi
         return general::terms::<V>(x, label, anchor, keep);
     }
     let logit = f64::from(anchor);
-    let ends = ends(V::Wide::splat(others), V::Wide::splat(logit), f64::from(LIFT) - f64::from(power_of(anchor)));
+    let reciprocal = reciprocal(V::Wide::splat(logit), f64::from(LIFT) - f64::from(power_of(anchor)));
+    let ends = ends(V::Wide::splat(others), reciprocal);
     let loss = ends.loss.to_array()[0];
     Terms {
         factor: ends.factor.to_array()[0],

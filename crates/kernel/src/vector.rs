@@ -98,6 +98,12 @@ pub trait Wide: Copy {
     /// As [`Vector::constant`].
     fn constant(x: &'static f64) -> Self;
 
+    /// Reads two numbers.
+    fn load(from: &[Cell<f64>; 2]) -> Self;
+
+    /// Writes two numbers.
+    fn store(self, to: &[Cell<f64>; 2]);
+
     /// Two `f32`, exactly.
     fn load_narrow(from: &[Cell<f32>; 2]) -> Self;
 

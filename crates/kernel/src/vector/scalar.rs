@@ -118,6 +118,15 @@ impl Wide for [f64; 2] {
         [*x; 2]
     }
 
+    fn load(from: &[Cell<f64>; 2]) -> Self {
+        [from[0].get(), from[1].get()]
+    }
+
+    fn store(self, to: &[Cell<f64>; 2]) {
+        to[0].set(self[0]);
+        to[1].set(self[1]);
+    }
+
     fn load_narrow(from: &[Cell<f32>; 2]) -> Self {
         [f64::from(from[0].get()), f64::from(from[1].get())]
     }

@@ -155,6 +155,18 @@ impl Wide for Simd128Wide {
     }
 
     #[inline(always)]
+    fn load(from: &[Cell<f64>; 2]) -> Self {
+        // SAFETY: 16 readable bytes, at any alignment.
+        Self(unsafe { v128_load(from.as_ptr().cast()) })
+    }
+
+    #[inline(always)]
+    fn store(self, to: &[Cell<f64>; 2]) {
+        // SAFETY: 16 writable bytes (cells allow writes through a shared reference), at any alignment.
+        unsafe { v128_store(to.as_ptr().cast_mut().cast(), self.0) }
+    }
+
+    #[inline(always)]
     fn load_narrow(from: &[Cell<f32>; 2]) -> Self {
         // SAFETY: 8 readable bytes, at any alignment.
         Self(f64x2_promote_low_f32x4(unsafe { v128_load64_zero(from.as_ptr().cast()) }))
