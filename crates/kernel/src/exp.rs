@@ -178,7 +178,7 @@ impl<V: Vector> Reduction<V> for Centred<V> {
         let lost = x.sub(difference.sub(back)).sub(self.centre.add(back));
         let mut reduced = self.clamped.reduce(difference);
         // Below the window `lost` may be NaN (-inf minus -inf), and the term is 0 anyway.
-        reduced.r = reduced.r.add(lost.keep_where_above(difference, self.clamped.floor));
+        reduced.r = reduced.r.add(lost.and(difference.above(self.clamped.floor)));
         reduced
     }
 }

@@ -4,7 +4,7 @@
 use crate::exp::{Centred, LIFT};
 use crate::log1p::log1p;
 use crate::row::{self, Keep, Terms, sum_of_others};
-use crate::vector::{Vector, Wide};
+use crate::vector::{Pair, Vector, Wide};
 use core::cell::Cell;
 
 /// From this distance between maximum and label on, the label adds nothing to the sum, and the loss is the distance plus

@@ -24,7 +24,7 @@ pub fn log1p<W: Wide>(q: W) -> W {
     let moved = u.add_bits(W::constant(&TO_POWER));
     let k = moved.shr::<52>().add_bits(W::constant(&INTEGER)).sub(W::constant(&(INTEGER + 1023.0)));
     let m = moved.and(W::constant(&MANTISSA)).add_bits(W::constant(&LOWEST));
-    let f = u.select_less(W::constant(&SQRT_2), q, m.sub(W::constant(&1.0)));
+    let f = u.below(W::constant(&SQRT_2)).select(q, m.sub(W::constant(&1.0)));
     // log m = 2 atanh(s) with |s| <= 0.1716.
     let s = f.div(f.add(W::constant(&2.0)));
     let z = s.mul(s);

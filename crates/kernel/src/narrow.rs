@@ -17,7 +17,7 @@
 use crate::exp::{Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction};
 use crate::exp::{in_window, power_of};
 use crate::row::{self, BLOCK, Hint};
-use crate::vector::{Chunk, LANES, Vector, Wide};
+use crate::vector::{Chunk, LANES, Pair as _, Twice, Vector, Wide};
 use core::cell::Cell;
 
 /// Rows of more classes are computed one by one.
@@ -32,21 +32,27 @@ pub const MAX_ROWS: usize = 128;
 #[repr(C)]
 pub struct Scratch {
     /// Lifted terms of all logits, 0 at the labels; and a vector that the last row's end may be read with.
-    pub exponentials: [Cell<f32>; CHUNK + LANES],
-    /// 1 / the label's term of each row.
-    reciprocal: [Cell<f64>; MAX_ROWS],
-    /// Sum of the other terms of each row.
-    others: [Cell<f64>; MAX_ROWS],
-    /// The logit of each row's label, NaN where there is none or it is too large.
-    logit: [Cell<f32>; MAX_ROWS],
-    /// From the lifted terms of each row to its gradient. NaN where the row must be computed alone.
-    pub factor: [Cell<f32>; MAX_ROWS],
-    /// Gradient of each row at its label.
-    pub own: [Cell<f32>; MAX_ROWS],
-    /// Of each row.
-    pub loss: [Cell<f32>; MAX_ROWS],
-    /// Of each row.
-    pub log_sum_exp: [Cell<f32>; MAX_ROWS],
+    exponentials: [Cell<f32>; CHUNK + LANES],
+    pairs: [Pair; MAX_ROWS / 2],
+}
+
+/// What two rows leave behind from loop to loop.
+#[repr(C)]
+struct Pair {
+    /// 1 / the label's term.
+    reciprocal: [Cell<f64>; 2],
+    /// Sum of the other terms.
+    others: [Cell<f64>; 2],
+    /// The label's logit, NaN where there is none or it is too large.
+    logit: [Cell<f32>; 2],
+    /// From the lifted terms to the gradient. NaN where the row must be computed alone.
+    factor: [Cell<f32>; 2],
+    /// Gradient at the label.
+    own: [Cell<f32>; 2],
+    loss: [Cell<f32>; 2],
+    log_sum_exp: [Cell<f32>; 2],
+    /// Place of the label among all elements.
+    place: [Cell<u32>; 2],
 }
 
 /// log2 of the first label's term: half way between what a label must reach ([`LIFT`]) and [`MAX_SUM`].
@@ -62,77 +68,139 @@ const MIN_FACTOR: f64 = 1.0 / (1u128 << 96) as f64;
 /// From this scale on, its product with an accepted factor is a normal number.
 const MIN_SCALE: f64 = 1.0 / (1u32 << 30) as f64;
 
-/// Consecutive rows of `classes` logits; `label` gives the label of a row, or none. Results are in `scratch`.
-#[inline(always)]
-pub fn group<V: Vector>(
-    x: &[Cell<f32>],
-    classes: usize,
-    rows: usize,
-    label: impl Fn(usize) -> Option<usize>,
-    scale: f64,
-    scratch: &Scratch,
-    hint: &mut Hint,
-) {
-    let mut anchor = f32::NAN;
-    for row in 0..rows {
-        let logit = label(row).and_then(|label| x.get(row * classes + label)).map_or(f32::NAN, Cell::get);
-        let usable = if logit.abs() <= MAX_ANCHOR { logit } else { f32::NAN };
-        if anchor.is_nan() {
-            anchor = usable;
+/// Consecutive rows.
+pub struct Group<'a> {
+    /// [rows, classes]
+    pub x: &'a [Cell<f32>],
+    /// See `x`.
+    pub classes: usize,
+    /// Factor of the gradient.
+    pub scale: f64,
+    /// Output, and the number of rows.
+    pub loss: &'a [Cell<f32>],
+    /// Output.
+    pub log_sum_exp: &'a [Cell<f32>],
+}
+
+impl Group<'_> {
+    /// Losses of all rows. `label` gives the label of a row, or none. False where some must be computed alone.
+    #[inline(always)]
+    pub fn run<V: Vector>(&self, label: impl Fn(usize) -> Option<usize>, scratch: &Scratch, hint: &mut Hint) -> bool {
+        let Scratch { exponentials, pairs } = scratch;
+        let pairs = pairs.get(..2 * self.loss.len().div_ceil(4)).unwrap_or(&[]);
+        let anchor = self.read_labels(label, pairs);
+        if anchor.is_nan() || self.scale.abs() < MIN_SCALE {
+            for pair in pairs {
+                pair.factor[0].set(f32::NAN);
+                pair.factor[1].set(f32::NAN);
+            }
+            return false;
         }
-        if let Some(cell) = scratch.logit.get(row) {
-            cell.set(usable);
+        if *hint == Hint::Clamped || !pass::<V, Direct<V>>(self.x, exponentials, anchor) {
+            pass::<V, Clamped<V>>(self.x, exponentials, anchor);
+            *hint = Hint::Clamped;
         }
-    }
-    if anchor.is_nan() || scale.abs() < MIN_SCALE {
-        for factor in scratch.factor.iter().take(rows) {
-            factor.set(f32::NAN);
+        // Loops of their own: in one, two rows are a single long chain of dependent operations, longer than what a
+        // processor looks ahead.
+        let lift = f64::from(FIRST_LIFT) - f64::from(power_of(anchor));
+        for pair in pairs {
+            for place in &pair.place {
+                if let Some(own) = exponentials.get(place.get() as usize) {
+                    own.set(0.0);
+                }
+            }
+            row::reciprocal(V::Wide::load_narrow(&pair.logit), lift).store(&pair.reciprocal);
         }
-        return;
-    }
-    if *hint == Hint::Clamped || !pass::<V, Direct<V>>(x, &scratch.exponentials, anchor) {
-        pass::<V, Clamped<V>>(x, &scratch.exponentials, anchor);
-        *hint = Hint::Clamped;
-    }
-    for row in 0..rows {
-        if let Some(own) = label(row).and_then(|label| scratch.exponentials.get(row * classes + label)) {
-            own.set(0.0);
+        let mut rest = &exponentials[..];
+        for pair in pairs {
+            let a = sum::<V>(rest, self.classes);
+            rest = rest.get(self.classes..).unwrap_or(&[]);
+            let b = sum::<V>(rest, self.classes);
+            rest = rest.get(self.classes..).unwrap_or(&[]);
+            let (a, b) = a.interleave(b);
+            a.add(b).store(&pair.others);
         }
+        self.ends::<V>(pairs)
     }
-    // Three loops, not one: within one, a pair of rows is a single long chain of dependent operations, longer than what
-    // a processor looks ahead.
-    let pairs = rows.div_ceil(2);
-    let lift = f64::from(FIRST_LIFT) - f64::from(power_of(anchor));
-    for (logit, reciprocal) in of_pairs(&scratch.logit).zip(of_pairs(&scratch.reciprocal)).take(pairs) {
-        row::reciprocal(V::Wide::load_narrow(logit), lift).store(reciprocal);
+
+    /// The first usable logit of a label.
+    #[inline(always)]
+    fn read_labels(&self, label: impl Fn(usize) -> Option<usize>, pairs: &[Pair]) -> f32 {
+        let mut anchor = f32::NAN;
+        let mut row = 0;
+        for pair in pairs {
+            for i in 0..2 {
+                let place = label(row).map_or(usize::MAX, |label| row * self.classes + label);
+                let logit = self.x.get(place).map_or(f32::NAN, Cell::get);
+                let logit = if logit.abs() <= MAX_ANCHOR { logit } else { f32::NAN };
+                anchor = if anchor.is_nan() { logit } else { anchor };
+                pair.place[i].set(place as u32);
+                // What is behind the last row passes as right.
+                pair.logit[i].set(if row < self.loss.len() { logit } else { anchor });
+                row += 1;
+            }
+        }
+        anchor
     }
-    for (pair, others) in of_pairs(&scratch.others).take(pairs).enumerate() {
-        let at = 2 * pair * classes;
-        let a = sum::<V>(scratch.exponentials.get(at..).unwrap_or(&[]), classes);
-        let b = sum::<V>(scratch.exponentials.get(at + classes..).unwrap_or(&[]), classes);
-        let (a, b) = a.interleave(b);
-        a.add(b).store(others);
-    }
-    let inputs = of_pairs(&scratch.logit).zip(of_pairs(&scratch.reciprocal)).zip(of_pairs(&scratch.others));
-    let results = of_pairs(&scratch.factor).zip(of_pairs(&scratch.own));
-    let results = results.zip(of_pairs(&scratch.loss)).zip(of_pairs(&scratch.log_sum_exp));
-    for (((logit, reciprocal), others), (((factor, own), loss), log_sum_exp)) in inputs.zip(results).take(pairs) {
-        let reciprocal = V::Wide::load(reciprocal);
-        let ends = row::ends(V::Wide::load(others), reciprocal);
-        let nan = V::Wide::splat(f64::NAN);
-        let mut right = ends.factor.mul(V::Wide::splat(scale));
-        right = ends.ratio.select_less(V::Wide::constant(&MAX_RATIO), right, nan);
-        right = reciprocal.select_less(V::Wide::constant(&MAX_RECIPROCAL), right, nan);
-        right = V::Wide::constant(&MIN_FACTOR).select_less(ends.factor, right, nan);
-        right.store_narrow(factor);
-        ends.others.mul(V::Wide::splat(-scale)).store_narrow(own);
-        ends.loss.store_narrow(loss);
-        V::Wide::load_narrow(logit).add(ends.loss).store_narrow(log_sum_exp);
+
+    #[inline(always)]
+    fn ends<V: Vector>(&self, pairs: &[Pair]) -> bool {
+        type Both<V> = Twice<<V as Vector>::Wide>;
+        let mut all_right = V::Wide::splat(0.0);
+        for [first, second] in pairs.as_chunks::<2>().0 {
+            let reciprocal = Twice(V::Wide::load(&first.reciprocal), V::Wide::load(&second.reciprocal));
+            let others = Twice(V::Wide::load(&first.others), V::Wide::load(&second.others));
+            let ends = row::ends(others, reciprocal);
+            let right = ends.ratio.below(Both::<V>::constant(&MAX_RATIO));
+            let right = right.and(reciprocal.below(Both::<V>::constant(&MAX_RECIPROCAL)));
+            let right = right.and(Both::<V>::constant(&MIN_FACTOR).below(ends.factor));
+            let factor = right.select(ends.factor.mul(Both::<V>::splat(self.scale)), Both::<V>::splat(f64::NAN));
+            let own = ends.others.mul(Both::<V>::splat(-self.scale));
+            all_right = all_right.add(factor.0).add(factor.1);
+            let log_sum_exp =
+                ends.loss.add(Twice(V::Wide::load_narrow(&first.logit), V::Wide::load_narrow(&second.logit)));
+            factor.0.store_narrow(&first.factor);
+            factor.1.store_narrow(&second.factor);
+            own.0.store_narrow(&first.own);
+            own.1.store_narrow(&second.own);
+            ends.loss.0.store_narrow(&first.loss);
+            ends.loss.1.store_narrow(&second.loss);
+            log_sum_exp.0.store_narrow(&first.log_sum_exp);
+            log_sum_exp.1.store_narrow(&second.log_sum_exp);
+        }
+        for ((pair, loss), log_sum_exp) in pairs.iter().zip(self.loss.chunks(2)).zip(self.log_sum_exp.chunks(2)) {
+            for i in 0..loss.len().min(log_sum_exp.len()).min(2) {
+                loss[i].set(pair.loss[i].get());
+                log_sum_exp[i].set(pair.log_sum_exp[i].get());
+            }
+        }
+        let [a, b] = all_right.to_array();
+        !(a + b).is_nan()
     }
 }
 
-fn of_pairs<T>(all: &[Cell<T>]) -> impl Iterator<Item = &[Cell<T>; 2]> {
-    all.as_chunks::<2>().0.iter()
+impl Scratch {
+    /// Gradient of a row of a group that has run. False where the row must be computed alone.
+    #[inline(always)]
+    pub fn gradient<V: Vector>(&self, row: usize, g: &[Cell<f32>]) -> bool {
+        let Some(pair) = self.pairs.get(row / 2) else { return false };
+        let factor = pair.factor[row % 2].get();
+        if factor.is_nan() {
+            return false;
+        }
+        let first = row * g.len();
+        scale::<V>(self.exponentials.get(first..).unwrap_or(&[]), g, factor);
+        if let Some(g) = g.get((pair.place[row % 2].get() as usize).wrapping_sub(first)) {
+            g.set(pair.own[row % 2].get());
+        }
+        true
+    }
+
+    /// Whether a row of a group that has run must be computed alone.
+    #[inline(always)]
+    pub fn is_odd(&self, row: usize) -> bool {
+        self.pairs.get(row / 2).is_none_or(|pair| pair.factor[row % 2].get().is_nan())
+    }
 }
 
 #[inline(never)]
@@ -161,34 +229,33 @@ fn pass<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], e: &[Cell<f32>], anchor: f3
 /// Sum of the terms of the row that `e` begins with, in the order of [`crate::row`], as two numbers to be added.
 #[inline(always)]
 fn sum<V: Vector>(e: &[Cell<f32>], classes: usize) -> V::Wide {
-    let zero = V::splat(0.0);
     let mut total = (V::Wide::splat(0.0), V::Wide::splat(0.0));
-    let mut add = |a: V, b: V| {
+    let mut rest = e;
+    let mut left = classes;
+    while left > 0 {
+        let (mut a, mut b) = (V::splat(0.0), V::splat(0.0));
+        let block = left.min(BLOCK);
+        let (chunks, _) = rest.as_chunks::<LANES>();
+        for chunk in chunks.iter().take(block / LANES) {
+            (a, b) = (b, a.add(V::load(chunk)));
+        }
+        if !block.is_multiple_of(LANES)
+            && let Some(chunk) = chunks.get(block / LANES)
+        {
+            // Reads into the next row, or behind the last one.
+            a = a.add(V::load(chunk).and(V::first_lanes(block % LANES)));
+        }
         let (low, high) = a.add(b).widen();
         total = (total.0.add(low), total.1.add(high));
-    };
-    let (mut a, mut b) = (zero, zero);
-    let mut left = classes;
-    for chunk in e.as_chunks::<LANES>().0 {
-        if left < LANES {
-            // Reads into the next row, or behind the last one.
-            a = a.add(V::load(chunk).first_lanes(left));
-            break;
-        }
-        (a, b) = (b, a.add(V::load(chunk)));
-        left -= LANES;
-        if (classes - left).is_multiple_of(BLOCK) {
-            add(a, b);
-            (a, b) = (zero, zero);
-        }
+        rest = rest.get(block..).unwrap_or(&[]);
+        left -= block;
     }
-    add(a, b);
     total.0.add(total.1)
 }
 
 /// Turns a row's terms into its gradient. `e` may be read for a vector more than `g` is long.
 #[inline(always)]
-pub fn scale<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f32) {
+fn scale<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f32) {
     let by = V::splat(factor);
     let (to, rest) = g.as_chunks::<LANES>();
     let from: &[Chunk] = e.as_chunks::<LANES>().0;

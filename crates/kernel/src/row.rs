@@ -24,7 +24,7 @@ use crate::exp::{Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reducti
 use crate::exp::{exp_wide, in_window, power_of};
 use crate::general;
 use crate::log1p::log1p;
-use crate::vector::{Chunk, LANES, Vector, Wide};
+use crate::vector::{Chunk, LANES, Pair, Vector, Wide};
 use core::cell::Cell;
 
 /// Terms that are added in `f32`.
@@ -232,7 +232,7 @@ impl<V: Vector, R: Reduction<V>> Pass<V, R> {
             if STORE {
                 term.store_partial(e_rest);
             }
-            a = a.add(term.without(place).first_lanes(x_rest.len()));
+            a = a.add(term.without(place).and(V::first_lanes(x_rest.len())));
         }
         self.add(a, b);
     }

@@ -70,11 +70,15 @@ impl<'a> Rows<'a> {
         }
         let together = self.classes <= narrow::MAX_CLASSES;
         if together {
-            let label = |row: usize| match self.meaning(self.labels.get(row).map_or(-1, Cell::get)) {
-                Label::Class(class) => Some(class),
+            let label = |row: usize| match self.labels.get(row).map(|label| self.meaning(label.get())) {
+                Some(Label::Class(class)) => Some(class),
                 _ => None,
             };
-            narrow::group::<V>(self.logits, self.classes, self.labels.len(), label, self.scale, scratch, hint);
+            let Rows { logits: x, classes, scale, loss, log_sum_exp, .. } = *self;
+            let all = narrow::Group { x, classes, scale, loss, log_sum_exp }.run::<V>(label, scratch, hint);
+            if all && matches!(self.gradient, Gradient::None) {
+                return;
+            }
         }
         for (row, (label, (loss, log_sum_exp))) in
             self.labels.iter().zip(self.loss.iter().zip(self.log_sum_exp)).enumerate()
@@ -85,25 +89,14 @@ impl<'a> Rows<'a> {
                 Gradient::Apart(g) => Some(row_of(g, row, self.classes)),
                 Gradient::InPlace => Some(x),
             };
-            if together
-                && let (Some(factor), Some(own), Some(found), Some(found_log_sum_exp)) = (
-                    scratch.factor.get(row),
-                    scratch.own.get(row),
-                    scratch.loss.get(row),
-                    scratch.log_sum_exp.get(row),
-                )
-                && !factor.get().is_nan()
-            {
-                loss.set(found.get());
-                log_sum_exp.set(found_log_sum_exp.get());
-                if let Some(g) = gradient {
-                    let e = scratch.exponentials.get(row * self.classes..).unwrap_or(&[]);
-                    narrow::scale::<V>(e, g, factor.get());
-                    if let Some(g) = g.get(label.get() as u32 as usize) {
-                        g.set(own.get());
-                    }
+            if together {
+                let done = match gradient {
+                    Some(g) => scratch.gradient::<V>(row, g),
+                    None => !scratch.is_odd(row),
+                };
+                if done {
+                    continue;
                 }
-                continue;
             }
             let label = self.meaning(label.get());
             // An ignored row has a log-sum-exp all the same: any class serves as its label.

@@ -25,8 +25,8 @@ pub type Chunk = [Cell<f32>; LANES];
 
 /// Four `f32`.
 pub trait Vector: Copy {
-    /// Two `f64`, for what must not be rounded to `f32` yet.
-    type Wide: Wide;
+    /// Half the lanes as `f64`.
+    type Wide: Pair;
 
     /// The same number in every lane.
     fn splat(x: f32) -> Self;
@@ -71,14 +71,17 @@ pub trait Vector: Copy {
     /// The low nine bits, moved up to where a float keeps its sign and exponent: `2^(n - 127)` from the integer `n`.
     fn exponent(self) -> Self;
 
-    /// The lanes of `self` whose lane of `by` exceeds that of `floor`; 0 in the others.
-    fn keep_where_above(self, by: Self, floor: Self) -> Self;
+    /// Bitwise and.
+    fn and(self, b: Self) -> Self;
+
+    /// All bits of a lane where `self > b`, none where not.
+    fn above(self, b: Self) -> Self;
+
+    /// All bits of the first `n` lanes.
+    fn first_lanes(n: usize) -> Self;
 
     /// Zero in one lane; a lane outside of 0..4 changes nothing.
     fn without(self, lane: usize) -> Self;
-
-    /// Zero in all but the first `n` lanes.
-    fn first_lanes(self, n: usize) -> Self;
 
     /// The lanes 0 and 1, and 2 and 3.
     fn widen(self) -> (Self::Wide, Self::Wide);
@@ -90,22 +93,14 @@ pub trait Vector: Copy {
     fn first_equal(self, b: Self) -> usize;
 }
 
-/// Two `f64`. No operation here is ever fused, so that both variants and every engine give the same bits.
+/// `f64`s, for what must not be rounded to `f32` yet. No operation here is ever fused, so that both variants and every
+/// engine give the same bits.
 pub trait Wide: Copy {
-    /// The same number in both lanes.
+    /// The same number in every lane.
     fn splat(x: f64) -> Self;
 
     /// As [`Vector::constant`].
     fn constant(x: &'static f64) -> Self;
-
-    /// Reads two numbers.
-    fn load(from: &[Cell<f64>; 2]) -> Self;
-
-    /// Writes two numbers.
-    fn store(self, to: &[Cell<f64>; 2]);
-
-    /// Two `f32`, exactly.
-    fn load_narrow(from: &[Cell<f32>; 2]) -> Self;
 
     /// `self + b`
     fn add(self, b: Self) -> Self;
@@ -131,8 +126,23 @@ pub trait Wide: Copy {
     /// Bitwise and.
     fn and(self, b: Self) -> Self;
 
-    /// `a` where `self < b`, else `c`.
-    fn select_less(self, b: Self, a: Self, c: Self) -> Self;
+    /// All bits of a lane where `self < b`, none where not.
+    fn below(self, b: Self) -> Self;
+
+    /// `a` in the lanes with all bits, `b` in those with none.
+    fn select(self, a: Self, b: Self) -> Self;
+}
+
+/// Two `f64`: one vector.
+pub trait Pair: Wide {
+    /// Reads two numbers.
+    fn load(from: &[Cell<f64>; 2]) -> Self;
+
+    /// Writes two numbers.
+    fn store(self, to: &[Cell<f64>; 2]);
+
+    /// Two `f32`, exactly.
+    fn load_narrow(from: &[Cell<f32>; 2]) -> Self;
 
     /// Rounds both to `f32`.
     fn store_narrow(self, to: &[Cell<f32>; 2]);
@@ -142,4 +152,72 @@ pub trait Wide: Copy {
 
     /// The lanes.
     fn to_array(self) -> [f64; 2];
+}
+
+/// Two vectors, operation by operation: where one alone would be a long chain of operations that wait for one another,
+/// two side by side keep the processor busy.
+#[derive(Clone, Copy)]
+pub struct Twice<W>(pub W, pub W);
+
+impl<W: Wide> Wide for Twice<W> {
+    #[inline(always)]
+    fn splat(x: f64) -> Self {
+        Self(W::splat(x), W::splat(x))
+    }
+
+    #[inline(always)]
+    fn constant(x: &'static f64) -> Self {
+        let x = W::constant(x);
+        Self(x, x)
+    }
+
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        Self(self.0.add(b.0), self.1.add(b.1))
+    }
+
+    #[inline(always)]
+    fn sub(self, b: Self) -> Self {
+        Self(self.0.sub(b.0), self.1.sub(b.1))
+    }
+
+    #[inline(always)]
+    fn mul(self, b: Self) -> Self {
+        Self(self.0.mul(b.0), self.1.mul(b.1))
+    }
+
+    #[inline(always)]
+    fn div(self, b: Self) -> Self {
+        Self(self.0.div(b.0), self.1.div(b.1))
+    }
+
+    #[inline(always)]
+    fn shl<const N: u32>(self) -> Self {
+        Self(self.0.shl::<N>(), self.1.shl::<N>())
+    }
+
+    #[inline(always)]
+    fn shr<const N: u32>(self) -> Self {
+        Self(self.0.shr::<N>(), self.1.shr::<N>())
+    }
+
+    #[inline(always)]
+    fn add_bits(self, b: Self) -> Self {
+        Self(self.0.add_bits(b.0), self.1.add_bits(b.1))
+    }
+
+    #[inline(always)]
+    fn and(self, b: Self) -> Self {
+        Self(self.0.and(b.0), self.1.and(b.1))
+    }
+
+    #[inline(always)]
+    fn below(self, b: Self) -> Self {
+        Self(self.0.below(b.0), self.1.below(b.1))
+    }
+
+    #[inline(always)]
+    fn select(self, a: Self, b: Self) -> Self {
+        Self(self.0.select(a.0, b.0), self.1.select(a.1, b.1))
+    }
 }

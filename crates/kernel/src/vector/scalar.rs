@@ -1,6 +1,6 @@
 //! Four numbers in an array: the reference for tests, fuzzing and hosts without the vector instructions.
 
-use super::{Chunk, LANES, Vector, Wide};
+use super::{Chunk, LANES, Pair, Vector, Wide};
 use core::cell::Cell;
 
 /// Four `f32`, lane by lane. Products are rounded before they are added, as with plain `simd128`.
@@ -74,10 +74,16 @@ impl Vector for Scalar {
         Self(self.0.map(|x| f32::from_bits(x.to_bits() << 23)))
     }
 
-    fn keep_where_above(self, by: Self, floor: Self) -> Self {
-        Self(core::array::from_fn(|i| {
-            if by.0[i] > floor.0[i] { self.0[i] } else { 0.0 }
-        }))
+    fn and(self, b: Self) -> Self {
+        self.zip(b, |a, b| f32::from_bits(a.to_bits() & b.to_bits()))
+    }
+
+    fn above(self, b: Self) -> Self {
+        self.zip(b, |a, b| mask(a > b))
+    }
+
+    fn first_lanes(n: usize) -> Self {
+        Self(core::array::from_fn(|i| mask(i < n)))
     }
 
     fn without(mut self, lane: usize) -> Self {
@@ -85,10 +91,6 @@ impl Vector for Scalar {
             *x = 0.0;
         }
         self
-    }
-
-    fn first_lanes(self, n: usize) -> Self {
-        Self(core::array::from_fn(|i| if i < n { self.0[i] } else { 0.0 }))
     }
 
     fn widen(self) -> (Self::Wide, Self::Wide) {
@@ -105,6 +107,10 @@ impl Vector for Scalar {
     }
 }
 
+fn mask(all: bool) -> f32 {
+    f32::from_bits(if all { u32::MAX } else { 0 })
+}
+
 fn zip(a: [f64; 2], b: [f64; 2], f: impl Fn(f64, f64) -> f64) -> [f64; 2] {
     [f(a[0], b[0]), f(a[1], b[1])]
 }
@@ -116,19 +122,6 @@ impl Wide for [f64; 2] {
 
     fn constant(x: &'static f64) -> Self {
         [*x; 2]
-    }
-
-    fn load(from: &[Cell<f64>; 2]) -> Self {
-        [from[0].get(), from[1].get()]
-    }
-
-    fn store(self, to: &[Cell<f64>; 2]) {
-        to[0].set(self[0]);
-        to[1].set(self[1]);
-    }
-
-    fn load_narrow(from: &[Cell<f32>; 2]) -> Self {
-        [f64::from(from[0].get()), f64::from(from[1].get())]
     }
 
     fn add(self, b: Self) -> Self {
@@ -163,8 +156,27 @@ impl Wide for [f64; 2] {
         zip(self, b, |a, b| f64::from_bits(a.to_bits() & b.to_bits()))
     }
 
-    fn select_less(self, b: Self, a: Self, c: Self) -> Self {
-        core::array::from_fn(|i| if self[i] < b[i] { a[i] } else { c[i] })
+    fn below(self, b: Self) -> Self {
+        zip(self, b, |a, b| f64::from_bits(if a < b { u64::MAX } else { 0 }))
+    }
+
+    fn select(self, a: Self, b: Self) -> Self {
+        core::array::from_fn(|i| if self[i].to_bits() == 0 { b[i] } else { a[i] })
+    }
+}
+
+impl Pair for [f64; 2] {
+    fn load(from: &[Cell<f64>; 2]) -> Self {
+        [from[0].get(), from[1].get()]
+    }
+
+    fn store(self, to: &[Cell<f64>; 2]) {
+        to[0].set(self[0]);
+        to[1].set(self[1]);
+    }
+
+    fn load_narrow(from: &[Cell<f32>; 2]) -> Self {
+        [f64::from(from[0].get()), f64::from(from[1].get())]
     }
 
     fn store_narrow(self, to: &[Cell<f32>; 2]) {

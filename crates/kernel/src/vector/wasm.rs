@@ -1,6 +1,6 @@
 //! `simd128`, with `relaxed-simd` where the build allows it.
 
-use super::{Chunk, LANES, Vector, Wide};
+use super::{Chunk, LANES, Pair, Vector, Wide};
 use core::arch::wasm32::*;
 use core::cell::Cell;
 
@@ -101,19 +101,24 @@ impl Vector for Simd128 {
     }
 
     #[inline(always)]
-    fn keep_where_above(self, by: Self, floor: Self) -> Self {
-        Self(v128_and(self.0, f32x4_gt(by.0, floor.0)))
+    fn and(self, b: Self) -> Self {
+        Self(v128_and(self.0, b.0))
+    }
+
+    #[inline(always)]
+    fn above(self, b: Self) -> Self {
+        Self(f32x4_gt(self.0, b.0))
+    }
+
+    #[inline(always)]
+    fn first_lanes(n: usize) -> Self {
+        Self(i32x4_lt(i32x4(0, 1, 2, 3), i32x4_splat(n as i32)))
     }
 
     #[inline(always)]
     fn without(self, lane: usize) -> Self {
         let hit = i32x4_eq(i32x4(0, 1, 2, 3), i32x4_splat(lane as i32));
         Self(v128_andnot(self.0, hit))
-    }
-
-    #[inline(always)]
-    fn first_lanes(self, n: usize) -> Self {
-        Self(v128_and(self.0, i32x4_lt(i32x4(0, 1, 2, 3), i32x4_splat(n as i32))))
     }
 
     #[inline(always)]
@@ -152,24 +157,6 @@ impl Wide for Simd128Wide {
     fn constant(x: &'static f64) -> Self {
         // SAFETY: a reference is valid for reads. Volatile is what keeps the value unknown to the compiler.
         Self::splat(unsafe { core::ptr::read_volatile(x) })
-    }
-
-    #[inline(always)]
-    fn load(from: &[Cell<f64>; 2]) -> Self {
-        // SAFETY: 16 readable bytes, at any alignment.
-        Self(unsafe { v128_load(from.as_ptr().cast()) })
-    }
-
-    #[inline(always)]
-    fn store(self, to: &[Cell<f64>; 2]) {
-        // SAFETY: 16 writable bytes (cells allow writes through a shared reference), at any alignment.
-        unsafe { v128_store(to.as_ptr().cast_mut().cast(), self.0) }
-    }
-
-    #[inline(always)]
-    fn load_narrow(from: &[Cell<f32>; 2]) -> Self {
-        // SAFETY: 8 readable bytes, at any alignment.
-        Self(f64x2_promote_low_f32x4(unsafe { v128_load64_zero(from.as_ptr().cast()) }))
     }
 
     #[inline(always)]
@@ -213,8 +200,33 @@ impl Wide for Simd128Wide {
     }
 
     #[inline(always)]
-    fn select_less(self, b: Self, a: Self, c: Self) -> Self {
-        Self(v128_bitselect(a.0, c.0, f64x2_lt(self.0, b.0)))
+    fn below(self, b: Self) -> Self {
+        Self(f64x2_lt(self.0, b.0))
+    }
+
+    #[inline(always)]
+    fn select(self, a: Self, b: Self) -> Self {
+        Self(v128_bitselect(a.0, b.0, self.0))
+    }
+}
+
+impl Pair for Simd128Wide {
+    #[inline(always)]
+    fn load(from: &[Cell<f64>; 2]) -> Self {
+        // SAFETY: 16 readable bytes, at any alignment.
+        Self(unsafe { v128_load(from.as_ptr().cast()) })
+    }
+
+    #[inline(always)]
+    fn store(self, to: &[Cell<f64>; 2]) {
+        // SAFETY: 16 writable bytes (cells allow writes through a shared reference), at any alignment.
+        unsafe { v128_store(to.as_ptr().cast_mut().cast(), self.0) }
+    }
+
+    #[inline(always)]
+    fn load_narrow(from: &[Cell<f32>; 2]) -> Self {
+        // SAFETY: 8 readable bytes, at any alignment.
+        Self(f64x2_promote_low_f32x4(unsafe { v128_load64_zero(from.as_ptr().cast()) }))
     }
 
     #[inline(always)]
