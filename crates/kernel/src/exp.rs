@@ -187,19 +187,18 @@ const ROUND_WIDE: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
 /// ln 2 cut to 32 bits, and the rest.
 const LN2_HIGH_WIDE: f64 = 0.693_147_180_369_123_8;
 const LN2_LOW_WIDE: f64 = 1.908_214_929_270_587_7e-10;
-/// e^r on |r| <= 0.3467: minimax for the relative error, 4.0e-11.
-const WIDE: [f64; 8] = [
-    0.999_999_999_961_571_4,
-    1.000_000_000_243_794_3,
-    0.500_000_010_476_258_6,
-    0.166_666_651_228_808_64,
-    0.041_666_224_787_203_26,
-    0.008_333_561_401_007_323,
-    0.001_394_822_630_608_230_3,
-    0.000_197_751_340_491_449_78,
+/// e^r on |r| <= 0.3467: minimax for the relative error, 1.9e-9 (0.03 ulp of `f32`).
+const WIDE: [f64; 7] = [
+    1.000_000_000_555_706_8,
+    1.000_000_036_401_284,
+    0.499_999_920_638_492_63,
+    0.166_664_198_142_191_8,
+    0.041_668_227_511_742_206,
+    0.008_374_845_854_409_962,
+    0.001_383_682_679_913_906_7,
 ];
 
-/// e^x 2^lift for |x| <= 600 and |lift| <= 400, within 4.1e-11 of its size.
+/// e^x 2^lift for |x| <= 600 and |lift| <= 400, within 1.9e-9 of its size.
 #[inline(always)]
 pub fn exp_wide<W: Wide>(x: W, lift: f64) -> W {
     let shift = W::splat(ROUND_WIDE + (1023.0 + lift));
@@ -207,9 +206,9 @@ pub fn exp_wide<W: Wide>(x: W, lift: f64) -> W {
     let n = shifted.sub(shift);
     let r = x.sub(n.mul(W::constant(&LN2_HIGH_WIDE))).sub(n.mul(W::constant(&LN2_LOW_WIDE)));
     // Estrin's order: the chain of dependent operations, not their number, is what a pair of rows waits for.
-    let [c0, c1, c2, c3, c4, c5, c6, c7] = WIDE.each_ref().map(W::constant);
+    let [c0, c1, c2, c3, c4, c5, c6] = WIDE.each_ref().map(W::constant);
     let r2 = r.mul(r);
     let low = c1.mul(r).add(c0).add(c3.mul(r).add(c2).mul(r2));
-    let high = c5.mul(r).add(c4).add(c7.mul(r).add(c6).mul(r2));
+    let high = c5.mul(r).add(c4).add(c6.mul(r2));
     high.mul(r2.mul(r2)).add(low).mul(shifted.shl::<52>())
 }

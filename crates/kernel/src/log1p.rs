@@ -12,11 +12,11 @@ const TO_POWER: f64 = f64::from_bits(0x3ff0_0000_0000_0000 - HALF_ROOT);
 /// 2^52, whose last bit is worth 1: an integer in its low bits is that number.
 const INTEGER: f64 = 4_503_599_627_370_496.0;
 
-/// 2 atanh(s) / s in powers of s^2 on |s| <= 0.1716: minimax for the relative error, 4.2e-12.
-const ATANH: [f64; 5] =
-    [2.000_000_000_008_442_6, 0.666_666_652_379_295_1, 0.400_003_863_828_146, 0.285_349_533_848_911_04, 0.236_180_970_043_957_9];
+/// 2 atanh(s) / s in powers of s^2 on |s| <= 0.1716: minimax for the relative error, 6.9e-10 (0.01 ulp of `f32`).
+const ATANH: [f64; 4] =
+    [1.999_999_998_618_917, 0.666_668_161_487_288, 0.399_747_725_312_409_43, 0.299_262_588_426_687_74];
 
-/// log(1 + q) for 0 <= q <= 2^1000, within 1e-11 of its size.
+/// log(1 + q) for 0 <= q <= 2^1000, within 7e-10 of its size.
 #[inline(always)]
 pub fn log1p<W: Wide>(q: W) -> W {
     // 1 + q = 2^k m with m in [sqrt(1/2), sqrt 2). Where k is 0, m - 1 is q itself, of which 1 + q may keep no digit.
@@ -28,8 +28,8 @@ pub fn log1p<W: Wide>(q: W) -> W {
     // log m = 2 atanh(s) with |s| <= 0.1716.
     let s = f.div(f.add(W::constant(&2.0)));
     let z = s.mul(s);
-    let [c0, c1, c2, c3, c4] = ATANH.each_ref().map(W::constant);
+    let [c0, c1, c2, c3] = ATANH.each_ref().map(W::constant);
     let z2 = z.mul(z);
-    let p = c1.mul(z).add(c0).add(c4.mul(z2).add(c3.mul(z).add(c2)).mul(z2));
+    let p = c1.mul(z).add(c0).add(c3.mul(z).add(c2).mul(z2));
     s.mul(p).add(k.mul(W::constant(&core::f64::consts::LN_2)))
 }

@@ -17,7 +17,7 @@
 use crate::exp::{Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction};
 use crate::exp::{in_window, power_of};
 use crate::row::{self, BLOCK, Hint};
-use crate::vector::{Chunk, LANES, Pair as _, Twice, Vector, Wide};
+use crate::vector::{LANES, Pair as _, Twice, Vector, Wide};
 use core::cell::Cell;
 
 /// Rows of more classes are computed one by one.
@@ -41,31 +41,31 @@ pub struct Scratch {
 struct Pair {
     /// 1 / the label's term.
     reciprocal: [Cell<f64>; 2],
-    /// Sum of the other terms.
+    /// Sum of the other terms. NaN where the row must be computed alone.
     others: [Cell<f64>; 2],
-    /// The label's logit, NaN where there is none or it is too large.
+    /// The label's logit, NaN where there is none or it is outside of what is accepted.
     logit: [Cell<f32>; 2],
-    /// From the lifted terms to the gradient. NaN where the row must be computed alone.
+    /// From the lifted terms to the gradient.
     factor: [Cell<f32>; 2],
     /// Gradient at the label.
     own: [Cell<f32>; 2],
     loss: [Cell<f32>; 2],
     log_sum_exp: [Cell<f32>; 2],
-    /// Place of the label among all elements.
-    place: [Cell<u32>; 2],
+    /// Place of the label in its row.
+    label: [Cell<u32>; 2],
 }
 
-/// log2 of the first label's term: half way between what a label must reach ([`LIFT`]) and [`MAX_SUM`].
-const FIRST_LIFT: i32 = 72;
+/// log2 of the first label's term: half way between what a label must reach, as in `row`, and what it may reach.
+const FIRST_LIFT: i32 = LIFT + 22;
 
-/// A row is accepted where its label's term is at least 2^48 (as in `row`: what the window cuts off is then 2^174 times
-/// smaller), the others at most 2^46 times as large (so that `row` would not call their sum too large either) and all
-/// together at most 2^96.
-const MAX_RECIPROCAL: f64 = 1.0 / (1u64 << LIFT) as f64;
-const MAX_RATIO: f64 = (1u64 << 46) as f64;
-const MIN_FACTOR: f64 = 1.0 / (1u128 << 96) as f64;
+/// A row is accepted where its label's term is from 2^48 (what the window cuts off is then 2^174 times smaller) to 2^92,
+/// and the sum of the others is below 2^93. So their ratio is below 2^46: `row` would not call the sum too large either.
+const MAX_OTHERS: f64 = (1u128 << 93) as f64;
 
-/// From this scale on, its product with an accepted factor is a normal number.
+/// log of the ratio between the first label's term and the ends of that range, a little inside.
+const REACH: f32 = 22.0 * core::f32::consts::LN_2 - 1.0;
+
+/// From this scale on, its product with an accepted row's factor is a normal `f32`.
 const MIN_SCALE: f64 = 1.0 / (1u32 << 30) as f64;
 
 /// Consecutive rows.
@@ -74,8 +74,8 @@ pub struct Group<'a> {
     pub x: &'a [Cell<f32>],
     /// See `x`.
     pub classes: usize,
-    /// Factor of the gradient.
-    pub scale: f64,
+    /// Factor of the gradient, if there is to be one.
+    pub scale: Option<f64>,
     /// Output, and the number of rows.
     pub loss: &'a [Cell<f32>],
     /// Output.
@@ -87,12 +87,17 @@ impl Group<'_> {
     #[inline(always)]
     pub fn run<V: Vector>(&self, label: impl Fn(usize) -> Option<usize>, scratch: &Scratch, hint: &mut Hint) -> bool {
         let Scratch { exponentials, pairs } = scratch;
+        // Whole pairs of pairs; what is behind the last row looks like one that is accepted.
         let pairs = pairs.get(..2 * self.loss.len().div_ceil(4)).unwrap_or(&[]);
-        let anchor = self.read_labels(label, pairs);
-        if anchor.is_nan() || self.scale.abs() < MIN_SCALE {
+        let logit = |row: usize| {
+            let logit = label(row).and_then(|label| self.x.get(row * self.classes + label));
+            logit.map_or(f32::NAN, Cell::get)
+        };
+        let anchor = (0..self.loss.len()).map(logit).find(|logit| logit.abs() <= MAX_ANCHOR).unwrap_or(f32::NAN);
+        if anchor.is_nan() || self.scale.is_some_and(|scale| scale.abs() < MIN_SCALE) {
             for pair in pairs {
-                pair.factor[0].set(f32::NAN);
-                pair.factor[1].set(f32::NAN);
+                pair.others[0].set(f64::NAN);
+                pair.others[1].set(f64::NAN);
             }
             return false;
         }
@@ -100,106 +105,86 @@ impl Group<'_> {
             pass::<V, Clamped<V>>(self.x, exponentials, anchor);
             *hint = Hint::Clamped;
         }
-        // Loops of their own: in one, two rows are a single long chain of dependent operations, longer than what a
-        // processor looks ahead.
+        // Many short loops: in one, two rows are a single long chain of dependent operations, longer than what a
+        // processor looks ahead, and it would wait for each pair of small writes that is read back as a large one.
         let lift = f64::from(FIRST_LIFT) - f64::from(power_of(anchor));
-        for pair in pairs {
-            for place in &pair.place {
-                if let Some(own) = exponentials.get(place.get() as usize) {
-                    own.set(0.0);
-                }
-            }
-            row::reciprocal(V::Wide::load_narrow(&pair.logit), lift).store(&pair.reciprocal);
-        }
-        let mut rest = &exponentials[..];
-        for pair in pairs {
-            let a = sum::<V>(rest, self.classes);
-            rest = rest.get(self.classes..).unwrap_or(&[]);
-            let b = sum::<V>(rest, self.classes);
-            rest = rest.get(self.classes..).unwrap_or(&[]);
-            let (a, b) = a.interleave(b);
-            a.add(b).store(&pair.others);
-        }
-        self.ends::<V>(pairs)
-    }
-
-    /// The first usable logit of a label.
-    #[inline(always)]
-    fn read_labels(&self, label: impl Fn(usize) -> Option<usize>, pairs: &[Pair]) -> f32 {
-        let mut anchor = f32::NAN;
+        let (lowest, highest) = ((anchor - REACH).max(-MAX_ANCHOR), (anchor + REACH).min(MAX_ANCHOR));
         let mut row = 0;
         for pair in pairs {
             for i in 0..2 {
-                let place = label(row).map_or(usize::MAX, |label| row * self.classes + label);
-                let logit = self.x.get(place).map_or(f32::NAN, Cell::get);
-                let logit = if logit.abs() <= MAX_ANCHOR { logit } else { f32::NAN };
-                anchor = if anchor.is_nan() { logit } else { anchor };
-                pair.place[i].set(place as u32);
-                // What is behind the last row passes as right.
-                pair.logit[i].set(if row < self.loss.len() { logit } else { anchor });
+                let mut logit = anchor;
+                if row < self.loss.len() {
+                    logit = f32::NAN;
+                    let place = label(row).unwrap_or(usize::MAX);
+                    let at = (row * self.classes).wrapping_add(place);
+                    if let (Some(x), Some(own)) = (self.x.get(at), exponentials.get(at)) {
+                        logit = x.get();
+                        own.set(0.0);
+                    }
+                    pair.label[i].set(place as u32);
+                }
+                pair.logit[i].set(if lowest <= logit && logit <= highest { logit } else { f32::NAN });
                 row += 1;
             }
         }
-        anchor
-    }
-
-    #[inline(always)]
-    fn ends<V: Vector>(&self, pairs: &[Pair]) -> bool {
-        type Both<V> = Twice<<V as Vector>::Wide>;
-        let mut all_right = V::Wide::splat(0.0);
-        for [first, second] in pairs.as_chunks::<2>().0 {
-            let reciprocal = Twice(V::Wide::load(&first.reciprocal), V::Wide::load(&second.reciprocal));
-            let others = Twice(V::Wide::load(&first.others), V::Wide::load(&second.others));
-            let ends = row::ends(others, reciprocal);
-            let right = ends.ratio.below(Both::<V>::constant(&MAX_RATIO));
-            let right = right.and(reciprocal.below(Both::<V>::constant(&MAX_RECIPROCAL)));
-            let right = right.and(Both::<V>::constant(&MIN_FACTOR).below(ends.factor));
-            let factor = right.select(ends.factor.mul(Both::<V>::splat(self.scale)), Both::<V>::splat(f64::NAN));
-            let own = ends.others.mul(Both::<V>::splat(-self.scale));
-            all_right = all_right.add(factor.0).add(factor.1);
-            let log_sum_exp =
-                ends.loss.add(Twice(V::Wide::load_narrow(&first.logit), V::Wide::load_narrow(&second.logit)));
-            factor.0.store_narrow(&first.factor);
-            factor.1.store_narrow(&second.factor);
-            own.0.store_narrow(&first.own);
-            own.1.store_narrow(&second.own);
-            ends.loss.0.store_narrow(&first.loss);
-            ends.loss.1.store_narrow(&second.loss);
-            log_sum_exp.0.store_narrow(&first.log_sum_exp);
-            log_sum_exp.1.store_narrow(&second.log_sum_exp);
+        for pair in pairs {
+            row::reciprocal(V::Wide::load_narrow(&pair.logit), lift).store(&pair.reciprocal);
+        }
+        let mut rest = &exponentials[..];
+        let mut total = V::Wide::splat(0.0);
+        let end = V::first_lanes(self.classes % LANES);
+        for pair in pairs {
+            let a = sum::<V>(rest, self.classes, end);
+            rest = rest.get(self.classes..).unwrap_or(&[]);
+            let b = sum::<V>(rest, self.classes, end);
+            rest = rest.get(self.classes..).unwrap_or(&[]);
+            let (a, b) = a.interleave(b);
+            let others = a.add(b);
+            let right = others.below(V::Wide::constant(&MAX_OTHERS));
+            let right = right.and(V::Wide::load(&pair.reciprocal).below(V::Wide::constant(&1.0)));
+            let others = right.select(others, V::Wide::constant(&f64::NAN));
+            others.store(&pair.others);
+            total = total.add(others);
+        }
+        match self.scale {
+            None => ends::<V, false>(pairs, 0.0),
+            Some(scale) => ends::<V, true>(pairs, scale),
         }
         for ((pair, loss), log_sum_exp) in pairs.iter().zip(self.loss.chunks(2)).zip(self.log_sum_exp.chunks(2)) {
-            for i in 0..loss.len().min(log_sum_exp.len()).min(2) {
-                loss[i].set(pair.loss[i].get());
-                log_sum_exp[i].set(pair.log_sum_exp[i].get());
+            for (out, found) in loss.iter().zip(&pair.loss) {
+                out.set(found.get());
+            }
+            for (out, found) in log_sum_exp.iter().zip(&pair.log_sum_exp) {
+                out.set(found.get());
             }
         }
-        let [a, b] = all_right.to_array();
+        let [a, b] = total.to_array();
         !(a + b).is_nan()
+    }
+
+    /// Gradients of all rows of a group that has run, but of those that must be computed alone.
+    #[inline(always)]
+    pub fn gradients<V: Vector>(&self, g: &[Cell<f32>], scratch: &Scratch) {
+        let mut rest = &scratch.exponentials[..];
+        for (pair, two) in scratch.pairs.iter().zip(g.chunks((2 * self.classes).max(1))) {
+            for (i, g) in two.chunks(self.classes.max(1)).take(2).enumerate() {
+                if !pair.others[i].get().is_nan() {
+                    scale::<V>(rest, g, pair.factor[i].get());
+                    if let Some(g) = g.get(pair.label[i].get() as usize) {
+                        g.set(pair.own[i].get());
+                    }
+                }
+                rest = rest.get(self.classes..).unwrap_or(&[]);
+            }
+        }
     }
 }
 
 impl Scratch {
-    /// Gradient of a row of a group that has run. False where the row must be computed alone.
-    #[inline(always)]
-    pub fn gradient<V: Vector>(&self, row: usize, g: &[Cell<f32>]) -> bool {
-        let Some(pair) = self.pairs.get(row / 2) else { return false };
-        let factor = pair.factor[row % 2].get();
-        if factor.is_nan() {
-            return false;
-        }
-        let first = row * g.len();
-        scale::<V>(self.exponentials.get(first..).unwrap_or(&[]), g, factor);
-        if let Some(g) = g.get((pair.place[row % 2].get() as usize).wrapping_sub(first)) {
-            g.set(pair.own[row % 2].get());
-        }
-        true
-    }
-
     /// Whether a row of a group that has run must be computed alone.
     #[inline(always)]
     pub fn is_odd(&self, row: usize) -> bool {
-        self.pairs.get(row / 2).is_none_or(|pair| pair.factor[row % 2].get().is_nan())
+        self.pairs.get(row / 2).is_none_or(|pair| pair.others[row % 2].get().is_nan())
     }
 }
 
@@ -226,14 +211,39 @@ fn pass<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], e: &[Cell<f32>], anchor: f3
     !R::CHECKED || in_window(seen)
 }
 
-/// Sum of the terms of the row that `e` begins with, in the order of [`crate::row`], as two numbers to be added.
 #[inline(always)]
-fn sum<V: Vector>(e: &[Cell<f32>], classes: usize) -> V::Wide {
+fn ends<V: Vector, const GRADIENT: bool>(pairs: &[Pair], scale: f64) {
+    for [first, second] in pairs.as_chunks::<2>().0 {
+        let reciprocal = Twice(V::Wide::load(&first.reciprocal), V::Wide::load(&second.reciprocal));
+        let others = Twice(V::Wide::load(&first.others), V::Wide::load(&second.others));
+        let logit = Twice(V::Wide::load_narrow(&first.logit), V::Wide::load_narrow(&second.logit));
+        let ends = row::ends(others, reciprocal);
+        let log_sum_exp = ends.loss.add(logit);
+        ends.loss.0.store_narrow(&first.loss);
+        ends.loss.1.store_narrow(&second.loss);
+        log_sum_exp.0.store_narrow(&first.log_sum_exp);
+        log_sum_exp.1.store_narrow(&second.log_sum_exp);
+        if GRADIENT {
+            let factor = ends.factor.mul(Twice::splat(scale));
+            let own = ends.others.mul(Twice::splat(-scale));
+            factor.0.store_narrow(&first.factor);
+            factor.1.store_narrow(&second.factor);
+            own.0.store_narrow(&first.own);
+            own.1.store_narrow(&second.own);
+        }
+    }
+}
+
+/// Sum of the terms of the row that `e` begins with, in the order of [`crate::row`], as two numbers to be added. `end`
+/// masks the row's part of a last vector, which reads into the next row, or behind the last one.
+#[inline(always)]
+fn sum<V: Vector>(e: &[Cell<f32>], classes: usize, end: V) -> V::Wide {
+    let zero = V::splat(0.0);
     let mut total = (V::Wide::splat(0.0), V::Wide::splat(0.0));
     let mut rest = e;
     let mut left = classes;
-    while left > 0 {
-        let (mut a, mut b) = (V::splat(0.0), V::splat(0.0));
+    loop {
+        let (mut a, mut b) = (zero, zero);
         let block = left.min(BLOCK);
         let (chunks, _) = rest.as_chunks::<LANES>();
         for chunk in chunks.iter().take(block / LANES) {
@@ -242,15 +252,16 @@ fn sum<V: Vector>(e: &[Cell<f32>], classes: usize) -> V::Wide {
         if !block.is_multiple_of(LANES)
             && let Some(chunk) = chunks.get(block / LANES)
         {
-            // Reads into the next row, or behind the last one.
-            a = a.add(V::load(chunk).and(V::first_lanes(block % LANES)));
+            a = a.add(V::load(chunk).and(end));
         }
         let (low, high) = a.add(b).widen();
         total = (total.0.add(low), total.1.add(high));
-        rest = rest.get(block..).unwrap_or(&[]);
         left -= block;
+        if left == 0 {
+            return total.0.add(total.1);
+        }
+        rest = rest.get(block..).unwrap_or(&[]);
     }
-    total.0.add(total.1)
 }
 
 /// Turns a row's terms into its gradient. `e` may be read for a vector more than `g` is long.
@@ -258,7 +269,7 @@ fn sum<V: Vector>(e: &[Cell<f32>], classes: usize) -> V::Wide {
 fn scale<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f32) {
     let by = V::splat(factor);
     let (to, rest) = g.as_chunks::<LANES>();
-    let from: &[Chunk] = e.as_chunks::<LANES>().0;
+    let from = e.as_chunks::<LANES>().0;
     for (e, g) in from.iter().zip(to) {
         V::load(e).mul(by).store(g);
     }

@@ -74,30 +74,33 @@ impl<'a> Rows<'a> {
                 Some(Label::Class(class)) => Some(class),
                 _ => None,
             };
-            let Rows { logits: x, classes, scale, loss, log_sum_exp, .. } = *self;
-            let all = narrow::Group { x, classes, scale, loss, log_sum_exp }.run::<V>(label, scratch, hint);
-            if all && matches!(self.gradient, Gradient::None) {
+            let Rows { logits: x, classes, loss, log_sum_exp, .. } = *self;
+            let all = match self.gradient {
+                Gradient::None => None,
+                Gradient::Apart(g) => Some(g),
+                Gradient::InPlace => Some(x),
+            };
+            let group = narrow::Group { x, classes, scale: all.map(|_| self.scale), loss, log_sum_exp };
+            let complete = group.run::<V>(label, scratch, hint);
+            if let Some(g) = all {
+                group.gradients::<V>(g, scratch);
+            }
+            if complete {
                 return;
             }
         }
         for (row, (label, (loss, log_sum_exp))) in
             self.labels.iter().zip(self.loss.iter().zip(self.log_sum_exp)).enumerate()
         {
+            if together && !scratch.is_odd(row) {
+                continue;
+            }
             let x = row_of(self.logits, row, self.classes);
             let gradient = match self.gradient {
                 Gradient::None => None,
                 Gradient::Apart(g) => Some(row_of(g, row, self.classes)),
                 Gradient::InPlace => Some(x),
             };
-            if together {
-                let done = match gradient {
-                    Some(g) => scratch.gradient::<V>(row, g),
-                    None => !scratch.is_odd(row),
-                };
-                if done {
-                    continue;
-                }
-            }
             let label = self.meaning(label.get());
             // An ignored row has a log-sum-exp all the same: any class serves as its label.
             let (class, keep) = match (&label, self.gradient, gradient) {
