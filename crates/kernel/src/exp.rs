@@ -145,7 +145,8 @@ impl<V: Vector> Reduction<V> for Clamped<V> {
     #[inline(always)]
     fn near(anchor: f32, lift: i32) -> Self {
         // The logits whose terms have the exponents 0 (the number 0) and 254 (the largest finite one).
-        let at = |exponent: i32| V::splat((power_of(anchor) + (exponent - 127 - lift) as f32) * core::f32::consts::LN_2);
+        let at =
+            |exponent: i32| V::splat((power_of(anchor) + (exponent - 127 - lift) as f32) * core::f32::consts::LN_2);
         Self { direct: Direct::near(anchor, lift), floor: at(0), ceiling: at(254) }
     }
 

@@ -114,14 +114,14 @@ impl Group<'_> {
             for i in 0..2 {
                 let mut logit = anchor;
                 if row < self.loss.len() {
+                    let label = label(row);
+                    let at = label.map_or(usize::MAX, |label| row * self.classes + label);
                     logit = f32::NAN;
-                    let place = label(row).unwrap_or(usize::MAX);
-                    let at = (row * self.classes).wrapping_add(place);
                     if let (Some(x), Some(own)) = (self.x.get(at), exponentials.get(at)) {
                         logit = x.get();
                         own.set(0.0);
                     }
-                    pair.label[i].set(place as u32);
+                    pair.label[i].set(label.unwrap_or(0) as u32);
                 }
                 pair.logit[i].set(if lowest <= logit && logit <= highest { logit } else { f32::NAN });
                 row += 1;

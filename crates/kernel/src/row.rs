@@ -99,7 +99,9 @@ pub enum Keep<'a> {
 /// undefined.
 #[inline(always)]
 pub fn terms<V: Vector>(x: &[Cell<f32>], label: usize, keep: Keep, hint: &mut Hint) -> Terms {
-    let Some(anchor) = x.get(label).map(Cell::get) else { return Terms::NONE };
+    let Some(anchor) = x.get(label).map(Cell::get) else {
+        return Terms::NONE;
+    };
     let mut others = f64::NAN;
     if anchor.abs() <= MAX_ANCHOR {
         if *hint == Hint::Direct {
@@ -117,12 +119,7 @@ pub fn terms<V: Vector>(x: &[Cell<f32>], label: usize, keep: Keep, hint: &mut Hi
     let reciprocal = reciprocal(V::Wide::splat(logit), f64::from(LIFT) - f64::from(power_of(anchor)));
     let ends = ends(V::Wide::splat(others), reciprocal);
     let loss = ends.loss.to_array()[0];
-    Terms {
-        factor: ends.factor.to_array()[0],
-        others: ends.others.to_array()[0],
-        loss,
-        log_sum_exp: logit + loss,
-    }
+    Terms { factor: ends.factor.to_array()[0], others: ends.others.to_array()[0], loss, log_sum_exp: logit + loss }
 }
 
 /// The sum of all terms but the label's; NaN where this reduction is not right for the row.

@@ -124,10 +124,7 @@ impl Vector for Simd128 {
     #[inline(always)]
     fn widen(self) -> (Self::Wide, Self::Wide) {
         let high = i32x4_shuffle::<2, 3, 2, 3>(self.0, self.0);
-        (
-            Simd128Wide(f64x2_promote_low_f32x4(self.0)),
-            Simd128Wide(f64x2_promote_low_f32x4(high)),
-        )
+        (Simd128Wide(f64x2_promote_low_f32x4(self.0)), Simd128Wide(f64x2_promote_low_f32x4(high)))
     }
 
     #[inline(always)]
@@ -238,17 +235,11 @@ impl Pair for Simd128Wide {
 
     #[inline(always)]
     fn interleave(self, b: Self) -> (Self, Self) {
-        (
-            Self(i64x2_shuffle::<0, 2>(self.0, b.0)),
-            Self(i64x2_shuffle::<1, 3>(self.0, b.0)),
-        )
+        (Self(i64x2_shuffle::<0, 2>(self.0, b.0)), Self(i64x2_shuffle::<1, 3>(self.0, b.0)))
     }
 
     #[inline(always)]
     fn to_array(self) -> [f64; 2] {
-        [
-            f64x2_extract_lane::<0>(self.0),
-            f64x2_extract_lane::<1>(self.0),
-        ]
+        [f64x2_extract_lane::<0>(self.0), f64x2_extract_lane::<1>(self.0)]
     }
 }

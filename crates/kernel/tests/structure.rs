@@ -1,0 +1,143 @@
+//! What must not change a result: how the rows are divided, where the gradient lies, which routine computes a row.
+
+mod common;
+use common::{Case, Mode, Random, run, run_as};
+use std::cell::Cell;
+use xent_kernel::row::{self, Hint, Keep};
+use xent_kernel::vector::Scalar;
+
+/// Rows of all kinds: ordinary, confident, unlikely, far away, masked, broken.
+fn mixed(random: &mut Random, rows: usize, classes: usize) -> Case {
+    let mut case = Case::random(random, rows, classes, 8.0, 0.0);
+    for row in 0..rows {
+        let label = case.labels[row] as usize;
+        let x = &mut case.logits[row * classes..][..classes];
+        match random.below(12) {
+            0 => x[label] += 60.0,
+            1 => x[label] -= 45.0,
+            2 => x.iter_mut().for_each(|x| *x += 1000.0),
+            3 => x.iter_mut().for_each(|x| *x -= 30.0),
+            4 => x[random.below(classes)] = f32::NEG_INFINITY,
+            5 => x[random.below(classes)] = f32::NAN,
+            6 => x[random.below(classes)] = 199.0,
+            7 => case.labels[row] = -100,
+            _ => {}
+        }
+    }
+    case.ignore_index = Some(-100);
+    case
+}
+
+#[test]
+fn every_division_of_the_rows_gives_the_same_bits() {
+    let mut random = Random(7);
+    for classes in [1, 2, 3, 9, 10, 33, 64, 200, 257] {
+        let rows = 300;
+        let case = mixed(&mut random, rows, classes);
+        let whole = run(&case);
+        for _ in 0..10 {
+            let mut cuts: Vec<u32> = (0..random.below(9)).map(|_| random.below(rows) as u32).collect();
+            cuts.sort_unstable();
+            let parts = run_as::<Scalar>(&case, Mode::Gradient, &cuts);
+            assert_eq!(parts.bits(), whole.bits(), "{classes} classes, cut at {cuts:?}");
+        }
+    }
+}
+
+#[test]
+fn narrow_rows_have_the_bits_of_the_row_by_row_routine() {
+    let mut random = Random(8);
+    for classes in [1, 2, 4, 7, 10, 32, 33, 100, 255, 256] {
+        let case = mixed(&mut random, 200, classes);
+        let together = run(&case);
+        for row in 0..200 {
+            let Ok(label) = usize::try_from(case.labels[row]) else {
+                continue;
+            };
+            let x: Vec<_> = case.logits[row * classes..][..classes].iter().copied().map(Cell::new).collect();
+            let e = vec![Cell::new(0.0); classes];
+            let terms = row::terms::<Scalar>(&x, label, Keep::Apart(&e), &mut Hint::Direct);
+            let (loss, gradient) = (together.loss[row], &together.gradient[row * classes..][..classes]);
+            if terms.factor.is_nan() {
+                assert!(loss.is_nan());
+                continue;
+            }
+            row::scale::<Scalar>(&e, label, &terms, 1.0);
+            assert_eq!((terms.loss as f32).to_bits(), loss.to_bits(), "{classes} classes, row {row}");
+            let alone: Vec<u32> = e.iter().map(|g| g.get().to_bits()).collect();
+            let group: Vec<u32> = gradient.iter().map(|g| g.to_bits()).collect();
+            assert_eq!(alone, group, "{classes} classes, row {row}");
+        }
+    }
+}
+
+#[test]
+fn a_gradient_in_place_has_the_same_bits() {
+    let mut random = Random(9);
+    for classes in [1, 5, 10, 64, 256, 257, 1000] {
+        let case = mixed(&mut random, 60, classes);
+        let apart = run(&case);
+        assert_eq!(run_as::<Scalar>(&case, Mode::InPlace, &[]).bits(), apart.bits(), "{classes} classes");
+        let forward = run_as::<Scalar>(&case, Mode::Forward, &[]);
+        assert_eq!(
+            forward.loss.iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
+            apart.loss.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+        );
+        assert!(forward.gradient.iter().all(|&g| g == -77.0), "a gradient that nobody asked for");
+    }
+}
+
+#[test]
+fn ignored_rows_are_zero_whatever_their_logits_are() {
+    for classes in [3, 300] {
+        let mut case = Case::random(&mut Random(10), 5, classes, 3.0, 0.0);
+        case.ignore_index = Some(1);
+        case.labels = vec![0, 1, 2, 1, 0];
+        case.logits[classes] = f32::NAN;
+        let result = run(&case);
+        assert_eq!((result.loss[1], result.loss[3]), (0.0, 0.0));
+        assert!(result.gradient[classes..2 * classes].iter().all(|&g| g == 0.0));
+        assert!(result.log_sum_exp[1].is_nan() && result.log_sum_exp[3].is_finite());
+        assert_eq!(result.sum, f64::from(result.loss[0]) + f64::from(result.loss[4]) + f64::from(result.loss[2]));
+    }
+}
+
+#[test]
+fn a_label_outside_of_the_classes_makes_a_nan_row() {
+    for classes in [3, 300] {
+        let mut case = Case::random(&mut Random(11), 4, classes, 3.0, 0.0);
+        case.labels = vec![0, -1, classes as i32, i32::MAX];
+        let result = run(&case);
+        assert!(result.loss[0].is_finite());
+        for row in 1..4 {
+            assert!(result.loss[row].is_nan());
+            assert!(result.gradient[row * classes..][..classes].iter().all(|g| g.is_nan()));
+        }
+    }
+}
+
+#[test]
+fn predictions_are_the_first_of_equals() {
+    for classes in [1, 2, 7, 40, 300] {
+        for place in [0, classes / 3, classes - 1] {
+            let mut case = Case::constant(2, classes, 1.0);
+            for class in place..classes {
+                case.logits[classes + class] = 2.5;
+            }
+            case.labels = vec![0, place as i32];
+            let result = run(&case);
+            assert_eq!(result.predictions, vec![0, place as i32]);
+            assert_eq!(result.correct, 2.0);
+        }
+    }
+}
+
+#[test]
+fn gradient_rows_sum_to_zero() {
+    let case = Case::random(&mut Random(12), 50, 40, 5.0, 0.0);
+    let result = run(&case);
+    for row in 0..50 {
+        let sum: f64 = result.gradient[row * 40..][..40].iter().map(|&g| f64::from(g)).sum();
+        assert!(sum.abs() < 2e-7, "row {row}: {sum}");
+    }
+}
