@@ -36,6 +36,10 @@ pub struct Scratch {
     pairs: [Pair; MAX_ROWS / 2],
 }
 
+/// Bytes of a [`Scratch`].
+pub const SCRATCH_BYTES: usize = 9232;
+const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
+
 /// What two rows leave behind from loop to loop.
 #[repr(C)]
 struct Pair {

@@ -7,8 +7,8 @@ export const PAGE = 65536;
 /** The module's own constants lie in the first page; all memory behind it is ours. */
 export const HEAP_START: number = PAGE;
 
-/** Bytes of one thread's scratch memory: `Scratch` in crates/kernel/src/narrow.rs, rounded up. */
-export const SCRATCH_BYTES = 8256;
+/** Bytes of one thread's scratch memory: `SCRATCH_BYTES` in crates/kernel/src/narrow.rs. */
+export const SCRATCH_BYTES = 9232;
 
 /** The kernel's exports. Addresses are `u32`. */
 export interface Kernel {

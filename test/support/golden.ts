@@ -1,0 +1,126 @@
+import { readFileSync } from "node:fs";
+
+export interface GoldenCase {
+  name: string;
+  dtype: "float32" | "float64" | "float16" | "bfloat16";
+  shape: number[];
+  logits: number[];
+  labels?: number[];
+  targets?: number[];
+  options: Record<string, unknown>;
+  loss: number[];
+  gradient?: number[];
+  gradientOf: "sum" | "mean";
+  gradientChecks?: { sumAbs: number; sumSquares: number; weighted: number };
+  gradientSamples?: [number, number][];
+  logSumExp?: number[];
+  predictions?: (number | null)[];
+  reduced: { sum: number; mean?: number; normalizer?: number };
+  /** The exact loss is above the largest float32, so float32 has Infinity. */
+  lossOverflowsFloat32?: boolean;
+}
+
+const SPECIAL: Record<string, number> = { NaN: Number.NaN, Infinity: Infinity, "-Infinity": -Infinity, "-0": -0 };
+
+function number(value: unknown): number {
+  return typeof value === "string" ? (SPECIAL[value] ?? Number(value)) : (value as number);
+}
+
+function flat(nested: unknown): number[] {
+  return Array.isArray(nested) ? nested.flatMap(flat) : [number(nested)];
+}
+
+/** A case as it stands in the file: nested arrays, special numbers as strings. */
+export interface RawCase {
+  name: string;
+  options: Record<string, unknown>;
+  logitsFrom?: string;
+  logits?: unknown;
+  labels?: unknown;
+  predictions?: unknown[];
+  generator?: Generator;
+  logitsChecksum?: number;
+  labelsChecksum?: number;
+  gradientOf?: "sum" | "mean";
+  labelGradient?: number[];
+  gradientSamples?: [number, number, number][];
+  [field: string]: unknown;
+}
+
+export function readGolden(file: string): { cases: RawCase[] } {
+  return JSON.parse(readFileSync(new URL(`../golden/${file}.json`, import.meta.url), "utf8"));
+}
+
+function flatPredictions(nested: unknown): (number | null)[] {
+  return Array.isArray(nested) ? nested.flatMap(flatPredictions) : [nested as number | null];
+}
+
+/** The cases of a file, their arrays flat. */
+export function goldenCases(file: string): GoldenCase[] {
+  const raw = readGolden(file).cases;
+  return raw.map((entry) => {
+    const logits = entry.logits ?? raw.find((other) => other.name === entry.logitsFrom)?.logits;
+    const result: Record<string, unknown> = { ...entry, logits: flat(logits) };
+    for (const key of ["labels", "targets", "loss", "gradient", "logSumExp"]) {
+      if (key in entry) result[key] = flat(entry[key]);
+    }
+    for (const key of ["reduced", "gradientChecks"]) {
+      if (entry[key]) {
+        const entries = Object.entries(entry[key] as Record<string, unknown>);
+        result[key] = Object.fromEntries(entries.map(([name, value]) => [name, number(value)]));
+      }
+    }
+    if (entry.predictions) result["predictions"] = flatPredictions(entry.predictions);
+    return result as unknown as GoldenCase;
+  });
+}
+
+// The generator of test/golden/README.md.
+
+export interface Generator {
+  rows: number;
+  classes: number;
+  seed: number;
+  bits: number;
+  shift: number;
+  boost: number;
+  constant?: number;
+  ignoreEvery?: number;
+}
+
+export function mulberry32(seed: number): () => number {
+  let a = seed;
+  return () => {
+    a = (a + 0x6d2b79f5) | 0;
+    let t = Math.imul(a ^ (a >>> 15), a | 1);
+    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
+    return (t ^ (t >>> 14)) >>> 0;
+  };
+}
+
+export function generate(spec: Generator, ignoreIndex = 0): { labels: Int32Array; logits: Float32Array } {
+  const { rows, classes, seed, bits, shift, boost, constant, ignoreEvery } = spec;
+  const labels = new Int32Array(rows);
+  const logits = new Float32Array(rows * classes);
+  const l = mulberry32((seed ^ 0x9e3779b9) >>> 0);
+  for (let i = 0; i < rows; i++) labels[i] = l() % classes;
+  if (constant !== undefined) {
+    logits.fill(constant);
+    return { labels, logits };
+  }
+  const u = mulberry32(seed);
+  for (let i = 0; i < logits.length; i++) logits[i] = ((u() >>> (32 - bits)) - 2 ** (bits - 1)) * 2 ** -shift;
+  for (let i = 0; i < rows; i++) {
+    const at = i * classes + (labels[i] as number);
+    logits[at] = (logits[at] as number) + boost;
+  }
+  if (ignoreEvery) for (let i = 0; i < rows; i += ignoreEvery) labels[i] = ignoreIndex;
+  return { labels, logits };
+}
+
+export function checksum(array: Float32Array | Int32Array): number {
+  const words = new Uint32Array(array.buffer, array.byteOffset, array.length);
+  let sum = 0;
+  for (let i = 0; i < words.length; i++) sum = (sum + Math.imul(words[i] as number, 2 * i + 1)) >>> 0;
+  return sum;
+}
