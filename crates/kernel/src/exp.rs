@@ -68,28 +68,20 @@ pub struct Reduced<V> {
     pub power: V,
     /// In [-ln 2 / 2, ln 2 / 2].
     pub r: V,
-    /// The sum whose low bits are n.
-    pub shifted: V,
+    /// What tells, or-ed over a row, whether the reduction was right: see [`Reduction::accepts`].
+    pub trace: V,
 }
 
 /// How logits become n and r.
 pub trait Reduction<V>: Copy {
-    /// Whether this reduction is right only where every logit lies in the window: see [`in_window`].
-    const CHECKED: bool;
-
     /// For logits near `anchor`, whose own term is to be 2^lift times a number between sqrt(1/2) and sqrt 2.
     fn near(anchor: f32, lift: i32) -> Self;
 
     /// Splits four logits.
     fn reduce(&self, x: V) -> Reduced<V>;
-}
 
-/// Whether all the sums, or-ed, had nothing but n - n_c + 175 in 0..256 in them. A lower n borrows from the bits above,
-/// a higher one carries into them, NaN and infinities have other exponents.
-#[inline(always)]
-pub fn in_window<V: Vector>(shifted: V) -> bool {
-    let bits = shifted.to_array().map(f32::to_bits);
-    (bits[0] | bits[1] | bits[2] | bits[3]) & !0xff == ROUND.to_bits()
+    /// Whether all logits whose traces these are, or-ed, were split rightly.
+    fn accepts(trace: V) -> bool;
 }
 
 /// n_c of a logit of at most [`MAX_ANCHOR`] in size. Which of two neighbours it is at a tie does not matter.
@@ -109,8 +101,6 @@ pub struct Direct<V> {
 }
 
 impl<V: Vector> Reduction<V> for Direct<V> {
-    const CHECKED: bool = true;
-
     #[inline(always)]
     fn near(anchor: f32, lift: i32) -> Self {
         Self {
@@ -126,8 +116,21 @@ impl<V: Vector> Reduction<V> for Direct<V> {
         let shifted = x.mul_add(self.log2_e, self.shift);
         let n = shifted.sub(self.shift);
         let r = n.mul_add(self.ln2_low, n.mul_add(self.ln2_high, x));
-        Reduced { power: shifted.exponent(), r, shifted }
+        Reduced { power: shifted.exponent(), r, trace: shifted }
     }
+
+    /// The low byte is n - n_c + 127 + lift, which must be in 0..256. A lower n borrows from the bits above, a higher one
+    /// carries into them, NaN and infinities have other exponents.
+    #[inline(always)]
+    fn accepts(trace: V) -> bool {
+        any_bits(trace) & !0xff == ROUND.to_bits()
+    }
+}
+
+#[inline(always)]
+fn any_bits<V: Vector>(x: V) -> u32 {
+    let [a, b, c, d] = x.to_array().map(f32::to_bits);
+    a | b | c | d
 }
 
 /// [`Direct`], and logits below the window (masks: -inf, -1e9) count as its lower end, whose term is 0. Logits above it
@@ -140,8 +143,6 @@ pub struct Clamped<V> {
 }
 
 impl<V: Vector> Reduction<V> for Clamped<V> {
-    const CHECKED: bool = false;
-
     #[inline(always)]
     fn near(anchor: f32, lift: i32) -> Self {
         // The logits whose terms have the exponents 0 (the number 0) and 254 (the largest finite one).
@@ -152,7 +153,15 @@ impl<V: Vector> Reduction<V> for Clamped<V> {
 
     #[inline(always)]
     fn reduce(&self, x: V) -> Reduced<V> {
-        self.direct.reduce(x.max(self.floor).min(self.ceiling))
+        let mut reduced = self.direct.reduce(x.max(self.floor).min(self.ceiling));
+        reduced.trace = x.is_nan();
+        reduced
+    }
+
+    /// A NaN may have been clamped away.
+    #[inline(always)]
+    fn accepts(trace: V) -> bool {
+        any_bits(trace) == 0
     }
 }
 
@@ -165,8 +174,6 @@ pub struct Centred<V> {
 }
 
 impl<V: Vector> Reduction<V> for Centred<V> {
-    const CHECKED: bool = false;
-
     #[inline(always)]
     fn near(anchor: f32, lift: i32) -> Self {
         Self { centre: V::splat(anchor), clamped: Clamped::near(0.0, lift) }
@@ -181,6 +188,11 @@ impl<V: Vector> Reduction<V> for Centred<V> {
         // Below the window `lost` may be NaN (-inf minus -inf), and the term is 0 anyway.
         reduced.r = reduced.r.add(lost.and(difference.above(self.clamped.floor)));
         reduced
+    }
+
+    #[inline(always)]
+    fn accepts(trace: V) -> bool {
+        Clamped::accepts(trace)
     }
 }
 

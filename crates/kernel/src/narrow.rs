@@ -14,8 +14,7 @@
 //! here. A row that is not, because its label is far from the first row's or something in it is not finite, is
 //! computed by [`crate::row`]. This may depend on its neighbours, its result does not.
 
-use crate::exp::{Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction};
-use crate::exp::{in_window, power_of};
+use crate::exp::{Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, power_of};
 use crate::row::{self, BLOCK, Hint};
 use crate::vector::{LANES, Pair as _, Twice, Vector, Wide};
 use core::cell::Cell;
@@ -99,15 +98,17 @@ impl Group<'_> {
         };
         let anchor = (0..self.loss.len()).map(logit).find(|logit| logit.abs() <= MAX_ANCHOR).unwrap_or(f32::NAN);
         if anchor.is_nan() || self.scale.is_some_and(|scale| scale.abs() < MIN_SCALE) {
-            for pair in pairs {
-                pair.others[0].set(f64::NAN);
-                pair.others[1].set(f64::NAN);
-            }
+            refuse(pairs);
             return false;
         }
-        if *hint == Hint::Clamped || !pass::<V, Direct<V>>(self.x, exponentials, anchor) {
-            pass::<V, Clamped<V>>(self.x, exponentials, anchor);
+        let mut accepted = *hint == Hint::Direct && pass::<V, Direct<V>>(self.x, exponentials, anchor);
+        if !accepted {
             *hint = Hint::Clamped;
+            accepted = pass::<V, Clamped<V>>(self.x, exponentials, anchor);
+        }
+        if !accepted {
+            refuse(pairs);
+            return false;
         }
         // Many short loops: in one, two rows are a single long chain of dependent operations, longer than what a
         // processor looks ahead, and it would wait for each pair of small writes that is read back as a large one.
@@ -184,6 +185,14 @@ impl Group<'_> {
     }
 }
 
+/// All rows must be computed alone.
+#[inline(always)]
+fn refuse(pairs: &[Pair]) {
+    for others in pairs.iter().flat_map(|pair| &pair.others) {
+        others.set(f64::NAN);
+    }
+}
+
 impl Scratch {
     /// Whether a row of a group that has run must be computed alone.
     #[inline(always)]
@@ -196,12 +205,10 @@ impl Scratch {
 fn pass<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], e: &[Cell<f32>], anchor: f32) -> bool {
     let polynomial = Polynomial::<V>::load();
     let reduction = R::near(anchor, FIRST_LIFT);
-    let mut seen = V::splat(0.0);
+    let mut traces = V::splat(0.0);
     let mut term = |x: V| {
-        let Reduced { power, r, shifted } = reduction.reduce(x);
-        if R::CHECKED {
-            seen = seen.or(shifted);
-        }
+        let Reduced { power, r, trace } = reduction.reduce(x);
+        traces = traces.or(trace);
         polynomial.at(r).mul(power)
     };
     let (chunks, rest) = x.as_chunks::<LANES>();
@@ -212,7 +219,7 @@ fn pass<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], e: &[Cell<f32>], anchor: f3
     if let (Some(first), Some(e)) = (rest.first(), to.get(chunks.len())) {
         term(V::load_partial(rest, first.get())).store(e);
     }
-    !R::CHECKED || in_window(seen)
+    R::accepts(traces)
 }
 
 #[inline(always)]

@@ -21,7 +21,7 @@
 //! - The gradient's memory holds the e_j until the sum is known: one exponential for both results.
 
 use crate::exp::{Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, TOO_LARGE};
-use crate::exp::{exp_wide, in_window, power_of};
+use crate::exp::{exp_wide, power_of};
 use crate::general;
 use crate::log1p::log1p;
 use crate::vector::{Chunk, LANES, Pair, Vector, Wide};
@@ -151,7 +151,7 @@ fn pass<V: Vector, R: Reduction<V>, const STORE: bool>(
         reduction: R::near(anchor, LIFT),
         low: V::Wide::splat(0.0),
         high: V::Wide::splat(0.0),
-        seen: V::splat(0.0),
+        trace: V::splat(0.0),
     };
     let own = label / BLOCK;
     for (i, (x, e)) in x.chunks(BLOCK).zip(e.chunks(BLOCK)).enumerate() {
@@ -165,7 +165,7 @@ fn pass<V: Vector, R: Reduction<V>, const STORE: bool>(
     }
     let [a, b] = pass.low.add(pass.high).to_array();
     let sum = a + b;
-    if sum < TOO_LARGE && (!R::CHECKED || in_window(pass.seen)) { sum } else { f64::NAN }
+    if sum < TOO_LARGE && R::accepts(pass.trace) { sum } else { f64::NAN }
 }
 
 struct Pass<V: Vector, R> {
@@ -173,18 +173,16 @@ struct Pass<V: Vector, R> {
     reduction: R,
     low: V::Wide,
     high: V::Wide,
-    /// The shifted logits, or-ed.
-    seen: V,
+    /// Of all logits, or-ed.
+    trace: V,
 }
 
 impl<V: Vector, R: Reduction<V>> Pass<V, R> {
     /// The sum, plus the terms of four logits.
     #[inline(always)]
     fn term<const STORE: bool>(&mut self, x: V, e: Option<&Chunk>, sum: V) -> V {
-        let Reduced { power, r, shifted } = self.reduction.reduce(x);
-        if R::CHECKED {
-            self.seen = self.seen.or(shifted);
-        }
+        let Reduced { power, r, trace } = self.reduction.reduce(x);
+        self.trace = self.trace.or(trace);
         let p = self.polynomial.at(r);
         if STORE {
             let term = p.mul(power);

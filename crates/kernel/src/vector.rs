@@ -59,11 +59,15 @@ pub trait Vector: Copy {
     /// `self * b + c`, rounded once where the machine fuses both (the relaxed variant, usually), else twice.
     fn mul_add(self, b: Self, c: Self) -> Self;
 
-    /// `self < b ? b : self`: one instruction where the maximum of IEEE 754 takes nine. A NaN in `self` stays.
+    /// `self < b ? b : self`: one instruction where the maximum of IEEE 754 takes nine. Of a NaN and a number either may
+    /// come out: with relaxed SIMD, LLVM makes `relaxed_max` of this, whose choice is the engine's.
     fn max(self, b: Self) -> Self;
 
-    /// `b < self ? b : self`. A NaN in `self` stays.
+    /// `b < self ? b : self`, and see [`Vector::max`].
     fn min(self, b: Self) -> Self;
+
+    /// All bits of the lanes that are NaN, none of the others.
+    fn is_nan(self) -> Self;
 
     /// Bitwise or.
     fn or(self, b: Self) -> Self;

@@ -66,6 +66,10 @@ impl Vector for Scalar {
         self.zip(b, |a, b| if b < a { b } else { a })
     }
 
+    fn is_nan(self) -> Self {
+        Self(self.0.map(|x| mask(x.is_nan())))
+    }
+
     fn or(self, b: Self) -> Self {
         self.zip(b, |a, b| f32::from_bits(a.to_bits() | b.to_bits()))
     }

@@ -91,6 +91,11 @@ impl Vector for Simd128 {
     }
 
     #[inline(always)]
+    fn is_nan(self) -> Self {
+        Self(f32x4_ne(self.0, self.0))
+    }
+
+    #[inline(always)]
     fn or(self, b: Self) -> Self {
         Self(v128_or(self.0, b.0))
     }
