@@ -14,7 +14,9 @@ const core = join(root, "packages/xent");
 const generated = join(core, "src/generated");
 
 // The module imports its memory, so that one build serves private and shared memory, and may grow to all of wasm32.
-const linker = ["--import-memory", "--max-memory=4294967296", "--global-base=1024", "-zstack-size=0"].map((flag) => `-C link-arg=${flag}`);
+const linker = ["--import-memory", "--max-memory=4294967296", "--global-base=1024", "-zstack-size=0"].map(
+  (flag) => `-C link-arg=${flag}`,
+);
 const variants = {
   simd128: "+simd128",
   relaxed: "+simd128,+relaxed-simd",
@@ -26,12 +28,40 @@ function buildWasm() {
   for (const [variant, features] of Object.entries(variants)) {
     const out = join(root, "target/wasm-pack", variant);
     const rustflags = [`-C target-feature=${features}`, ...linker];
-    run("wasm-pack", ["--quiet", "build", "crates/wasm", "--target", "web", "--mode", "no-install", "--no-pack", "--no-typescript", "--out-dir", out], {
-      // Each variant's objects apart, or they would rebuild each other.
-      env: { ...wasmEnvironment(rustflags), CARGO_TARGET_DIR: join(root, "target/wasm", variant) },
-    });
+    run(
+      "wasm-pack",
+      [
+        "--quiet",
+        "build",
+        "crates/wasm",
+        "--target",
+        "web",
+        "--mode",
+        "no-install",
+        "--no-pack",
+        "--no-typescript",
+        "--out-dir",
+        out,
+      ],
+      {
+        // Each variant's objects apart, or they would rebuild each other.
+        env: { ...wasmEnvironment(rustflags), CARGO_TARGET_DIR: join(root, "target/wasm", variant) },
+      },
+    );
     const wasm = join(core, "dist", `xent-${variant}.wasm`);
-    const optimise = ["-O3", "--enable-simd", "--enable-relaxed-simd", "--enable-bulk-memory", "--enable-nontrapping-float-to-int", "--enable-sign-ext", "--enable-mutable-globals", "--enable-reference-types", "--enable-multivalue", "--strip-debug", "--strip-producers"];
+    const optimise = [
+      "-O3",
+      "--enable-simd",
+      "--enable-relaxed-simd",
+      "--enable-bulk-memory",
+      "--enable-nontrapping-float-to-int",
+      "--enable-sign-ext",
+      "--enable-mutable-globals",
+      "--enable-reference-types",
+      "--enable-multivalue",
+      "--strip-debug",
+      "--strip-producers",
+    ];
     run(join(root, "node_modules/.bin/wasm-opt"), [...optimise, join(out, "xent_wasm_bg.wasm"), "-o", wasm]);
     const bytes = readFileSync(wasm);
     writeFileSync(
@@ -50,7 +80,11 @@ function buildPackage() {
 }
 
 function run(command, args, options = {}) {
-  const result = spawnSync(command, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"], env: options.env ?? process.env });
+  const result = spawnSync(command, args, {
+    cwd: root,
+    stdio: ["ignore", "inherit", "inherit"],
+    env: options.env ?? process.env,
+  });
   if (result.error) throw result.error;
   if (result.status !== 0) throw new Error(`"${command} ${args.join(" ")}" ended with status ${result.status}`);
 }
@@ -74,7 +108,8 @@ function digest(paths) {
 function step(name, paths, work) {
   const stamp = join(tools, `${name}.built`);
   const now = digest(paths);
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === now && existsSync(join(core, "dist/xent-simd128.wasm"))) return;
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === now && existsSync(join(core, "dist/xent-simd128.wasm")))
+    return;
   console.log(`build: ${name}`);
   const start = performance.now();
   work();

@@ -2,21 +2,16 @@
 // missing part from a registry's sources. Does nothing the second time.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { debianRustc, output, root, target, tools, versions, wasmCompiler } from "./toolchain.mjs";
 
 const npmStamp = join(tools, "npm.stamp");
-const lockHash = () => createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+const lockHash = () =>
+  createHash("sha256")
+    .update(readFileSync(join(root, "package-lock.json")))
+    .digest("hex");
 
 // Both tools only rewrite a few KB of wasm: compile time matters, their own speed does not.
 const quickBuild = {
@@ -44,7 +39,12 @@ const steps = [
       throw new Error("cargo is not on PATH: install Rust 1.90 or later from https://rustup.rs and run this again");
     },
   },
-  { name: `Rust standard library for ${target}`, expect: "5 s, or 90 s where it is built", done: wasmCompiler, run: installStd },
+  {
+    name: `Rust standard library for ${target}`,
+    expect: "5 s, or 90 s where it is built",
+    done: wasmCompiler,
+    run: installStd,
+  },
   tool("wasm-pack", versions.wasmPack, ["--locked"]),
   // Not --locked: the release's own lock file names a version that the registry has withdrawn.
   tool("wasm-bindgen", versions.wasmBindgen, [], "wasm-bindgen-cli"),
@@ -57,14 +57,18 @@ function tool(name, version, flags, crate = name) {
     expect: "60 s",
     done: () => output(binary, ["--version"]) === `${name} ${version}`,
     run: () =>
-      run("cargo", ["install", "--quiet", crate, "--version", `=${version}`, "--root", tools, ...flags], { env: { ...process.env, ...quickBuild } }),
+      run("cargo", ["install", "--quiet", crate, "--version", `=${version}`, "--root", tools, ...flags], {
+        env: { ...process.env, ...quickBuild },
+      }),
   };
 }
 
 function installStd() {
   if (output("rustup", ["target", "add", target]) !== undefined) return;
   if (!existsSync("/usr/bin/apt-get")) {
-    throw new Error(`run "rustup target add ${target}" (or install your distribution's Rust with this target), then try again`);
+    throw new Error(
+      `run "rustup target add ${target}" (or install your distribution's Rust with this target), then try again`,
+    );
   }
   console.log("    rustup cannot fetch it here; building it with Debian's Rust and its packaged sources");
   const admin = process.getuid?.() === 0 ? [] : ["sudo"];
@@ -82,11 +86,15 @@ function installStd() {
     ".cargo/config.toml",
     `[source.crates-io]\nreplace-with = "vendored"\n[source.vendored]\ndirectory = "/usr/lib/rustlib/src/rust/library/vendor"\n`,
   );
-  run("/usr/bin/cargo", ["build", "--quiet", "--release", "--target", target, "-Z", "build-std=std,panic_abort,proc_macro,test"], {
-    cwd: crate,
-    // RUSTC_BOOTSTRAP: build-std is unstable. embed-bitcode: without it, LTO of the kernel has nothing to work on.
-    env: { ...process.env, RUSTC: debianRustc, RUSTC_BOOTSTRAP: "1", RUSTFLAGS: "-C embed-bitcode=yes" },
-  });
+  run(
+    "/usr/bin/cargo",
+    ["build", "--quiet", "--release", "--target", target, "-Z", "build-std=std,panic_abort,proc_macro,test"],
+    {
+      cwd: crate,
+      // RUSTC_BOOTSTRAP: build-std is unstable. embed-bitcode: without it, LTO of the kernel has nothing to work on.
+      env: { ...process.env, RUSTC: debianRustc, RUSTC_BOOTSTRAP: "1", RUSTFLAGS: "-C embed-bitcode=yes" },
+    },
+  );
 
   const host = /host: (.*)/.exec(output(debianRustc, ["-vV"]))[1];
   const built = join(crate, "target", target, "release/deps");

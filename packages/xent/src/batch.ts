@@ -148,7 +148,9 @@ export class Batch implements Disposable {
     const [begin, end] = this.#range(options?.rows);
     const regions = this.#regions;
     if (settings.gradient && regions.gradient === 0) {
-      throw new TypeError('"gradient" expected a batch with memory for it: create it with gradient: true or "in-place"');
+      throw new TypeError(
+        '"gradient" expected a batch with memory for it: create it with gradient: true or "in-place"',
+      );
     }
     const counted = readLabels(views.labels, this.classes, settings.ignoreIndex, begin, end);
     const { memory, kernel, job, scratch } = this.#engine;

@@ -20,7 +20,9 @@ export class Heap {
     try {
       this.memory = new WebAssembly.Memory({ initial, maximum: this.#maxPages, shared });
     } catch (cause) {
-      throw new RangeError(`"maxBytes" of ${maxBytes}: this engine has no such ${shared ? "shared " : ""}memory`, { cause });
+      throw new RangeError(`"maxBytes" of ${maxBytes}: this engine has no such ${shared ? "shared " : ""}memory`, {
+        cause,
+      });
     }
   }
 
@@ -62,7 +64,10 @@ export class Heap {
     try {
       this.memory.grow(missing);
     } catch (cause) {
-      throw new RangeError(`${size} bytes do not fit: the engine refuses a memory of ${(pages + missing) * PAGE} bytes`, { cause });
+      throw new RangeError(
+        `${size} bytes do not fit: the engine refuses a memory of ${(pages + missing) * PAGE} bytes`,
+        { cause },
+      );
     }
     this.#insert(pages * PAGE, (pages + missing) * PAGE);
   }

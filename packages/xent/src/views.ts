@@ -17,7 +17,9 @@ export function isDetached(array: ArrayBufferView): boolean {
 /** Throws TypeError for an array whose memory has been given away. */
 export function assertAttached(title: string, array: unknown): void {
   if (ArrayBuffer.isView(array) && isDetached(array)) {
-    throw new TypeError(`"${title}" is detached: its memory was transferred, or belonged to a WebAssembly.Memory that has grown`);
+    throw new TypeError(
+      `"${title}" is detached: its memory was transferred, or belonged to a WebAssembly.Memory that has grown`,
+    );
   }
 }
 

@@ -41,7 +41,13 @@ export class Xent implements Disposable {
   #disposed = false;
 
   /** Made by `createXent`, `createXentSync` and `attach`. */
-  constructor(module: WebAssembly.Module, variant: Variant, memory: WebAssembly.Memory, workspace: number, heap?: Heap) {
+  constructor(
+    module: WebAssembly.Module,
+    variant: Variant,
+    memory: WebAssembly.Memory,
+    workspace: number,
+    heap?: Heap,
+  ) {
     this.variant = variant;
     this.memory = memory;
     this.#module = module;
@@ -90,7 +96,9 @@ export class Xent implements Disposable {
     const rows = labels.length;
     const classes = stated ?? rowLength(elements, rows);
     if (rows * classes !== elements) {
-      throw new RangeError(`"labels" has ${rows} rows, which do not fit ${elements / classes} rows of ${classes} logits`);
+      throw new RangeError(
+        `"labels" has ${rows} rows, which do not fit ${elements / classes} rows of ${classes} logits`,
+      );
     }
     readLabels(labels, classes, settings.ignoreIndex, 0, rows);
     if (rows === 0) return emptyResult(settings.gradient, settings.predictions);
@@ -153,7 +161,9 @@ export class Xent implements Disposable {
 
   #owned(method: string): Heap {
     if (this.#heap === undefined) {
-      throw new TypeError(`${method}() allocates, which only the owner of a memory does: call it there, and share the result`);
+      throw new TypeError(
+        `${method}() allocates, which only the owner of a memory does: call it there, and share the result`,
+      );
     }
     return this.#heap;
   }
