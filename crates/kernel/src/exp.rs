@@ -211,17 +211,40 @@ const WIDE: [f64; 7] = [
     0.001_383_682_679_913_906_7,
 ];
 
-/// e^x 2^lift for |x| <= 600 and |lift| <= 400, within 1.9e-9 of its size.
-#[inline(always)]
-pub fn exp_wide<W: Wide>(x: W, lift: f64) -> W {
-    let shift = W::splat(ROUND_WIDE + (1023.0 + lift));
-    let shifted = x.mul(W::constant(&core::f64::consts::LOG2_E)).add(shift);
-    let n = shifted.sub(shift);
-    let r = x.sub(n.mul(W::constant(&LN2_HIGH_WIDE))).sub(n.mul(W::constant(&LN2_LOW_WIDE)));
-    // Estrin's order: the chain of dependent operations, not their number, is what a pair of rows waits for.
-    let [c0, c1, c2, c3, c4, c5, c6] = WIDE.each_ref().map(W::constant);
-    let r2 = r.mul(r);
-    let low = c1.mul(r).add(c0).add(c3.mul(r).add(c2).mul(r2));
-    let high = c5.mul(r).add(c4).add(c6.mul(r2));
-    high.mul(r2.mul(r2)).add(low).mul(shifted.shl::<52>())
+/// `exp` in `f64`, two or four at a time; its constants in registers for the length of a loop.
+#[derive(Clone, Copy)]
+pub struct ExpWide<W> {
+    log2_e: W,
+    shift: W,
+    ln2_high: W,
+    ln2_low: W,
+    coefficients: [W; 7],
+}
+
+impl<W: Wide> ExpWide<W> {
+    /// For e^x 2^lift, |lift| <= 400.
+    #[inline(always)]
+    pub fn load(lift: f64) -> Self {
+        Self {
+            log2_e: W::constant(&core::f64::consts::LOG2_E),
+            shift: W::splat(ROUND_WIDE + (1023.0 + lift)),
+            ln2_high: W::constant(&LN2_HIGH_WIDE),
+            ln2_low: W::constant(&LN2_LOW_WIDE),
+            coefficients: WIDE.each_ref().map(W::constant),
+        }
+    }
+
+    /// e^x 2^lift for |x| <= 600, within 1.9e-9 of its size.
+    #[inline(always)]
+    pub fn at(&self, x: W) -> W {
+        let shifted = x.mul(self.log2_e).add(self.shift);
+        let n = shifted.sub(self.shift);
+        let r = x.sub(n.mul(self.ln2_high)).sub(n.mul(self.ln2_low));
+        // Estrin's order: the chain of dependent operations, not their number, is what a pair of rows waits for.
+        let [c0, c1, c2, c3, c4, c5, c6] = self.coefficients;
+        let r2 = r.mul(r);
+        let low = c1.mul(r).add(c0).add(c3.mul(r).add(c2).mul(r2));
+        let high = c5.mul(r).add(c4).add(c6.mul(r2));
+        high.mul(r2.mul(r2)).add(low).mul(shifted.shl::<52>())
+    }
 }

@@ -2,7 +2,7 @@
 //! -inf at the label. Slower (up to three passes), same contract.
 
 use crate::exp::{Centred, LIFT};
-use crate::log1p::log1p;
+use crate::log1p::Log1p;
 use crate::row::{self, Keep, Terms, sum_of_others};
 use crate::vector::{Pair, Vector, Wide};
 use core::cell::Cell;
@@ -35,8 +35,8 @@ pub fn terms<V: Vector>(x: &[Cell<f32>], label: usize, logit: f32, keep: Keep) -
         return Terms::NONE;
     }
     let distance = f64::from(centre) - f64::from(logit);
-    let reciprocal = row::reciprocal(V::Wide::splat(-distance.min(LARGEST)), f64::from(LIFT));
-    let ends = row::ends(V::Wide::splat(others), reciprocal);
+    let reciprocal = row::reciprocal::<V::Wide>(-distance.min(LARGEST), f64::from(LIFT));
+    let ends = row::ends(V::Wide::splat(others), reciprocal, &Log1p::load());
     let mut terms = Terms {
         factor: ends.factor.to_array()[0],
         others: ends.others.to_array()[0],
@@ -47,7 +47,7 @@ pub fn terms<V: Vector>(x: &[Cell<f32>], label: usize, logit: f32, keep: Keep) -
         terms.log_sum_exp = f64::from(logit) + terms.loss;
     } else {
         let sum = others * (1.0 / (1u64 << LIFT) as f64);
-        let log = log1p(V::Wide::splat(sum - 1.0)).to_array()[0];
+        let log = Log1p::load().at(V::Wide::splat(sum - 1.0)).to_array()[0];
         terms.loss = distance + log;
         terms.log_sum_exp = f64::from(centre) + log;
     }

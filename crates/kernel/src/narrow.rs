@@ -14,9 +14,10 @@
 //! here. A row that is not, because its label is far from the first row's or something in it is not finite, is
 //! computed by [`crate::row`]. This may depend on its neighbours, its result does not.
 
-use crate::exp::{Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, power_of};
+use crate::exp::{Clamped, Direct, ExpWide, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, power_of};
+use crate::log1p::Log1p;
 use crate::row::{self, BLOCK, Hint};
-use crate::vector::{LANES, Pair as _, Twice, Vector, Wide};
+use crate::vector::{LANES, Pair, Twice, Vector, Wide};
 use core::cell::Cell;
 
 /// Rows of more classes are computed one by one.
@@ -27,36 +28,28 @@ pub const CHUNK: usize = 1024;
 /// See [`CHUNK`].
 pub const MAX_ROWS: usize = 128;
 
-/// Memory of one thread, reused by each group of rows.
+/// Memory of one thread, reused by each group of rows. What the loops leave to one another, of each row.
 #[repr(C)]
 pub struct Scratch {
     /// Lifted terms of all logits, 0 at the labels; and a vector that the last row's end may be read with.
     exponentials: [Cell<f32>; CHUNK + LANES],
-    pairs: [Pair; MAX_ROWS / 2],
+    /// 1 / the label's term.
+    reciprocal: [Cell<f64>; MAX_ROWS],
+    /// Sum of the other terms. NaN where the row must be computed alone.
+    others: [Cell<f64>; MAX_ROWS],
+    /// The label's logit, NaN where there is none or it is outside of what is accepted.
+    logit: [Cell<f32>; MAX_ROWS],
+    /// From the lifted terms to the gradient.
+    factor: [Cell<f32>; MAX_ROWS],
+    /// Gradient at the label.
+    own: [Cell<f32>; MAX_ROWS],
+    loss: [Cell<f32>; MAX_ROWS],
+    log_sum_exp: [Cell<f32>; MAX_ROWS],
 }
 
 /// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 9232;
+pub const SCRATCH_BYTES: usize = 8720;
 const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
-
-/// What two rows leave behind from loop to loop.
-#[repr(C)]
-struct Pair {
-    /// 1 / the label's term.
-    reciprocal: [Cell<f64>; 2],
-    /// Sum of the other terms. NaN where the row must be computed alone.
-    others: [Cell<f64>; 2],
-    /// The label's logit, NaN where there is none or it is outside of what is accepted.
-    logit: [Cell<f32>; 2],
-    /// From the lifted terms to the gradient.
-    factor: [Cell<f32>; 2],
-    /// Gradient at the label.
-    own: [Cell<f32>; 2],
-    loss: [Cell<f32>; 2],
-    log_sum_exp: [Cell<f32>; 2],
-    /// Place of the label in its row.
-    label: [Cell<u32>; 2],
-}
 
 /// log2 of the first label's term: half way between what a label must reach, as in `row`, and what it may reach.
 const FIRST_LIFT: i32 = LIFT + 22;
@@ -71,134 +64,156 @@ const REACH: f32 = 22.0 * core::f32::consts::LN_2 - 1.0;
 /// From this scale on, its product with an accepted row's factor is a normal `f32`.
 const MIN_SCALE: f64 = 1.0 / (1u32 << 30) as f64;
 
-/// Consecutive rows.
-pub struct Group<'a> {
+/// Consecutive rows, at most [`MAX_ROWS`], and at most [`CHUNK`] elements.
+pub struct Group<'a, F> {
     /// [rows, classes]
     pub x: &'a [Cell<f32>],
     /// See `x`.
     pub classes: usize,
+    /// [rows]
+    pub labels: &'a [Cell<i32>],
+    /// What a label means: a class, or none.
+    pub class: F,
     /// Factor of the gradient, if there is to be one.
     pub scale: Option<f64>,
-    /// Output, and the number of rows.
+    /// Output.
     pub loss: &'a [Cell<f32>],
     /// Output.
     pub log_sum_exp: &'a [Cell<f32>],
 }
 
-impl Group<'_> {
-    /// Losses of all rows. `label` gives the label of a row, or none. False where some must be computed alone.
+impl<F: Fn(i32) -> Option<usize>> Group<'_, F> {
+    /// Losses of all rows. False where some must be computed alone: [`Scratch::must_be_alone`] says which.
     #[inline(always)]
-    pub fn run<V: Vector>(&self, label: impl Fn(usize) -> Option<usize>, scratch: &Scratch, hint: &mut Hint) -> bool {
-        let Scratch { exponentials, pairs } = scratch;
-        // Whole pairs of pairs; what is behind the last row looks like one that is accepted.
-        let pairs = pairs.get(..2 * self.loss.len().div_ceil(4)).unwrap_or(&[]);
-        let logit = |row: usize| {
-            let logit = label(row).and_then(|label| self.x.get(row * self.classes + label));
-            logit.map_or(f32::NAN, Cell::get)
+    pub fn run<V: Vector>(&self, scratch: &Scratch, hint: &mut Hint) -> bool {
+        let rows = self.labels.len();
+        let anchor = self.anchor();
+        let usable = !anchor.is_nan() && self.scale.is_none_or(|scale| scale.abs() >= MIN_SCALE);
+        if !usable || !self.exponentials::<V>(anchor, scratch, hint) {
+            for others in scratch.others.iter().take(rows) {
+                others.set(f64::NAN);
+            }
+            return false;
+        }
+        // Many short loops: in one, a row is a single long chain of dependent operations, longer than what a processor
+        // looks ahead, and it would wait for each pair of small writes that is read back as a large one.
+        self.take_labels(anchor, scratch);
+        let exp = ExpWide::<V::Wide>::load(f64::from(power_of(anchor)) - f64::from(FIRST_LIFT));
+        for (logit, reciprocal) in pairs(&scratch.logit, rows).zip(pairs(&scratch.reciprocal, rows)) {
+            exp.at(V::Wide::splat(0.0).sub(V::Wide::load_narrow(logit))).store(reciprocal);
+        }
+        let complete = match self.classes / LANES {
+            0 => sums::<V, 0>(self.classes, rows, scratch),
+            1 => sums::<V, 1>(self.classes, rows, scratch),
+            2 => sums::<V, 2>(self.classes, rows, scratch),
+            3 => sums::<V, 3>(self.classes, rows, scratch),
+            4 => sums::<V, 4>(self.classes, rows, scratch),
+            _ => sums::<V, ANY>(self.classes, rows, scratch),
         };
-        let anchor = (0..self.loss.len()).map(logit).find(|logit| logit.abs() <= MAX_ANCHOR).unwrap_or(f32::NAN);
-        if anchor.is_nan() || self.scale.is_some_and(|scale| scale.abs() < MIN_SCALE) {
-            refuse(pairs);
-            return false;
-        }
-        let mut accepted = *hint == Hint::Direct && pass::<V, Direct<V>>(self.x, exponentials, anchor);
-        if !accepted {
-            *hint = Hint::Clamped;
-            accepted = pass::<V, Clamped<V>>(self.x, exponentials, anchor);
-        }
-        if !accepted {
-            refuse(pairs);
-            return false;
-        }
-        // Many short loops: in one, two rows are a single long chain of dependent operations, longer than what a
-        // processor looks ahead, and it would wait for each pair of small writes that is read back as a large one.
-        let lift = f64::from(FIRST_LIFT) - f64::from(power_of(anchor));
-        let (lowest, highest) = ((anchor - REACH).max(-MAX_ANCHOR), (anchor + REACH).min(MAX_ANCHOR));
-        let mut row = 0;
-        for pair in pairs {
-            for i in 0..2 {
-                let mut logit = anchor;
-                if row < self.loss.len() {
-                    let label = label(row);
-                    let at = label.map_or(usize::MAX, |label| row * self.classes + label);
-                    logit = f32::NAN;
-                    if let (Some(x), Some(own)) = (self.x.get(at), exponentials.get(at)) {
-                        logit = x.get();
-                        own.set(0.0);
-                    }
-                    pair.label[i].set(label.unwrap_or(0) as u32);
-                }
-                pair.logit[i].set(if lowest <= logit && logit <= highest { logit } else { f32::NAN });
-                row += 1;
-            }
-        }
-        for pair in pairs {
-            row::reciprocal(V::Wide::load_narrow(&pair.logit), lift).store(&pair.reciprocal);
-        }
-        let mut rest = &exponentials[..];
-        let mut total = V::Wide::splat(0.0);
-        let end = V::first_lanes(self.classes % LANES);
-        for pair in pairs {
-            let a = sum::<V>(rest, self.classes, end);
-            rest = rest.get(self.classes..).unwrap_or(&[]);
-            let b = sum::<V>(rest, self.classes, end);
-            rest = rest.get(self.classes..).unwrap_or(&[]);
-            let (a, b) = a.interleave(b);
-            let others = a.add(b);
-            let right = others.below(V::Wide::constant(&MAX_OTHERS));
-            let right = right.and(V::Wide::load(&pair.reciprocal).below(V::Wide::constant(&1.0)));
-            let others = right.select(others, V::Wide::constant(&f64::NAN));
-            others.store(&pair.others);
-            total = total.add(others);
-        }
         match self.scale {
-            None => ends::<V, false>(pairs, 0.0),
-            Some(scale) => ends::<V, true>(pairs, scale),
+            None => ends::<V, false>(rows, 0.0, scratch),
+            Some(scale) => ends::<V, true>(rows, scale, scratch),
         }
-        for ((pair, loss), log_sum_exp) in pairs.iter().zip(self.loss.chunks(2)).zip(self.log_sum_exp.chunks(2)) {
-            for (out, found) in loss.iter().zip(&pair.loss) {
-                out.set(found.get());
-            }
-            for (out, found) in log_sum_exp.iter().zip(&pair.log_sum_exp) {
-                out.set(found.get());
+        copy::<V>(&scratch.loss, self.loss);
+        copy::<V>(&scratch.log_sum_exp, self.log_sum_exp);
+        complete
+    }
+
+    /// The first label's logit that can be one.
+    #[inline(always)]
+    fn anchor(&self) -> f32 {
+        for (row, label) in self.labels.iter().enumerate() {
+            if let Some(x) = (self.class)(label.get()).and_then(|class| self.x.get(row * self.classes + class))
+                && x.get().abs() <= MAX_ANCHOR
+            {
+                return x.get();
             }
         }
-        let [a, b] = total.to_array();
-        !(a + b).is_nan()
+        f32::NAN
+    }
+
+    #[inline(always)]
+    fn exponentials<V: Vector>(&self, anchor: f32, scratch: &Scratch, hint: &mut Hint) -> bool {
+        if *hint == Hint::Direct {
+            if pass::<V, Direct<V>>(self.x, &scratch.exponentials, anchor) {
+                return true;
+            }
+            *hint = Hint::Clamped;
+        }
+        pass::<V, Clamped<V>>(self.x, &scratch.exponentials, anchor)
+    }
+
+    #[inline(always)]
+    fn take_labels(&self, anchor: f32, scratch: &Scratch) {
+        let (lowest, highest) = ((anchor - REACH).max(-MAX_ANCHOR), (anchor + REACH).min(MAX_ANCHOR));
+        let mut first = 0;
+        for (label, out) in self.labels.iter().zip(&scratch.logit) {
+            let at = (self.class)(label.get()).map_or(usize::MAX, |class| first + class);
+            let mut logit = f32::NAN;
+            if let (Some(x), Some(own)) = (self.x.get(at), scratch.exponentials.get(at)) {
+                logit = x.get();
+                own.set(0.0);
+            }
+            out.set(if lowest <= logit && logit <= highest { logit } else { f32::NAN });
+            first += self.classes;
+        }
+        // The rest of the last four rows passes as accepted.
+        for out in scratch.logit.iter().skip(self.labels.len()).take(3) {
+            out.set(anchor);
+        }
     }
 
     /// Gradients of all rows of a group that has run, but of those that must be computed alone.
     #[inline(always)]
-    pub fn gradients<V: Vector>(&self, g: &[Cell<f32>], scratch: &Scratch) {
-        let mut rest = &scratch.exponentials[..];
-        for (pair, two) in scratch.pairs.iter().zip(g.chunks((2 * self.classes).max(1))) {
-            for (i, g) in two.chunks(self.classes.max(1)).take(2).enumerate() {
-                if !pair.others[i].get().is_nan() {
-                    scale::<V>(rest, g, pair.factor[i].get());
-                    if let Some(g) = g.get(pair.label[i].get() as usize) {
-                        g.set(pair.own[i].get());
+    pub fn gradients<V: Vector>(&self, g: &[Cell<f32>], scratch: &Scratch, complete: bool) {
+        let whole = self.classes / LANES;
+        let ends_inside = !self.classes.is_multiple_of(LANES);
+        let mut rest = g;
+        let mut e = &scratch.exponentials[..];
+        let of_rows = self.labels.iter().zip(&scratch.others).zip(scratch.factor.iter().zip(&scratch.own));
+        for ((label, others), (factor, own)) in of_rows {
+            if complete || !others.get().is_nan() {
+                let by = V::splat(factor.get());
+                let (from, _) = e.as_chunks::<LANES>();
+                let (to, _) = rest.as_chunks::<LANES>();
+                for (e, g) in from.iter().zip(to).take(whole) {
+                    V::load(e).mul(by).store(g);
+                }
+                if ends_inside && let Some(e) = from.get(whole) {
+                    let last = V::load(e).mul(by);
+                    match to.get(whole) {
+                        // Into the next row, which will be written later; where it need not be read again.
+                        Some(g) if complete => last.store(g),
+                        _ => last.store_partial(rest.get(whole * LANES..self.classes).unwrap_or(&[])),
                     }
                 }
-                rest = rest.get(self.classes..).unwrap_or(&[]);
+                if let Some(g) = (self.class)(label.get()).and_then(|class| rest.get(class)) {
+                    g.set(own.get());
+                }
             }
+            rest = rest.get(self.classes..).unwrap_or(&[]);
+            e = e.get(self.classes..).unwrap_or(&[]);
         }
-    }
-}
-
-/// All rows must be computed alone.
-#[inline(always)]
-fn refuse(pairs: &[Pair]) {
-    for others in pairs.iter().flat_map(|pair| &pair.others) {
-        others.set(f64::NAN);
     }
 }
 
 impl Scratch {
     /// Whether a row of a group that has run must be computed alone.
     #[inline(always)]
-    pub fn is_odd(&self, row: usize) -> bool {
-        self.pairs.get(row / 2).is_none_or(|pair| pair.others[row % 2].get().is_nan())
+    pub fn must_be_alone(&self, row: usize) -> bool {
+        self.others.get(row).is_none_or(|others| others.get().is_nan())
     }
+}
+
+/// Two rows at a time, and up to three beyond the last one: whole pairs of pairs.
+#[inline(always)]
+fn pairs<T>(all: &[Cell<T>], rows: usize) -> impl Iterator<Item = &[Cell<T>; 2]> {
+    all.as_chunks::<2>().0.iter().take(2 * rows.div_ceil(4))
+}
+
+#[inline(always)]
+fn pairs_of_pairs<T>(all: &[Cell<T>], rows: usize) -> impl Iterator<Item = &[[Cell<T>; 2]; 2]> {
+    all.as_chunks::<2>().0.as_chunks::<2>().0.iter().take(rows.div_ceil(4))
 }
 
 #[inline(never)]
@@ -222,33 +237,37 @@ fn pass<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], e: &[Cell<f32>], anchor: f3
     R::accepts(traces)
 }
 
+/// [`sums`] for any number of classes.
+const ANY: usize = usize::MAX;
+
+/// Sums of the terms of each row, NaN where a row is not accepted; whether all are. `WHOLE` is the number of a row's whole
+/// vectors: where that is small, the loop over them is most of the work.
 #[inline(always)]
-fn ends<V: Vector, const GRADIENT: bool>(pairs: &[Pair], scale: f64) {
-    for [first, second] in pairs.as_chunks::<2>().0 {
-        let reciprocal = Twice(V::Wide::load(&first.reciprocal), V::Wide::load(&second.reciprocal));
-        let others = Twice(V::Wide::load(&first.others), V::Wide::load(&second.others));
-        let logit = Twice(V::Wide::load_narrow(&first.logit), V::Wide::load_narrow(&second.logit));
-        let ends = row::ends(others, reciprocal);
-        let log_sum_exp = ends.loss.add(logit);
-        ends.loss.0.store_narrow(&first.loss);
-        ends.loss.1.store_narrow(&second.loss);
-        log_sum_exp.0.store_narrow(&first.log_sum_exp);
-        log_sum_exp.1.store_narrow(&second.log_sum_exp);
-        if GRADIENT {
-            let factor = ends.factor.mul(Twice::splat(scale));
-            let own = ends.others.mul(Twice::splat(-scale));
-            factor.0.store_narrow(&first.factor);
-            factor.1.store_narrow(&second.factor);
-            own.0.store_narrow(&first.own);
-            own.1.store_narrow(&second.own);
-        }
+fn sums<V: Vector, const WHOLE: usize>(classes: usize, rows: usize, scratch: &Scratch) -> bool {
+    let end = V::first_lanes(classes % LANES);
+    let (too_large, one, nan) = (V::Wide::splat(MAX_OTHERS), V::Wide::splat(1.0), V::Wide::splat(f64::NAN));
+    let mut all = V::Wide::splat(0.0);
+    let mut e = &scratch.exponentials[..];
+    for (others, reciprocal) in pairs(&scratch.others, rows).zip(pairs(&scratch.reciprocal, rows)) {
+        let a = sum::<V, WHOLE>(e, classes, end);
+        e = e.get(classes..).unwrap_or(&[]);
+        let b = sum::<V, WHOLE>(e, classes, end);
+        e = e.get(classes..).unwrap_or(&[]);
+        let (a, b) = a.interleave(b);
+        let sum = a.add(b);
+        let accepted = sum.below(too_large).and(V::Wide::load(reciprocal).below(one));
+        let sum = accepted.select(sum, nan);
+        sum.store(others);
+        all = all.add(sum);
     }
+    let [a, b] = all.to_array();
+    !(a + b).is_nan()
 }
 
 /// Sum of the terms of the row that `e` begins with, in the order of [`crate::row`], as two numbers to be added. `end`
 /// masks the row's part of a last vector, which reads into the next row, or behind the last one.
 #[inline(always)]
-fn sum<V: Vector>(e: &[Cell<f32>], classes: usize, end: V) -> V::Wide {
+fn sum<V: Vector, const WHOLE: usize>(e: &[Cell<f32>], classes: usize, end: V) -> V::Wide {
     let zero = V::splat(0.0);
     let mut total = (V::Wide::splat(0.0), V::Wide::splat(0.0));
     let mut rest = e;
@@ -256,16 +275,20 @@ fn sum<V: Vector>(e: &[Cell<f32>], classes: usize, end: V) -> V::Wide {
     loop {
         let (mut a, mut b) = (zero, zero);
         let block = left.min(BLOCK);
+        let whole = if WHOLE == ANY { block / LANES } else { WHOLE };
         let (chunks, _) = rest.as_chunks::<LANES>();
-        for chunk in chunks.iter().take(block / LANES) {
+        for chunk in chunks.iter().take(whole) {
             (a, b) = (b, a.add(V::load(chunk)));
         }
         if !block.is_multiple_of(LANES)
-            && let Some(chunk) = chunks.get(block / LANES)
+            && let Some(chunk) = chunks.get(whole)
         {
             a = a.add(V::load(chunk).and(end));
         }
         let (low, high) = a.add(b).widen();
+        if WHOLE != ANY {
+            return low.add(high);
+        }
         total = (total.0.add(low), total.1.add(high));
         left -= block;
         if left == 0 {
@@ -275,16 +298,42 @@ fn sum<V: Vector>(e: &[Cell<f32>], classes: usize, end: V) -> V::Wide {
     }
 }
 
-/// Turns a row's terms into its gradient. `e` may be read for a vector more than `g` is long.
 #[inline(always)]
-fn scale<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f32) {
-    let by = V::splat(factor);
-    let (to, rest) = g.as_chunks::<LANES>();
-    let from = e.as_chunks::<LANES>().0;
-    for (e, g) in from.iter().zip(to) {
-        V::load(e).mul(by).store(g);
+fn ends<V: Vector, const GRADIENT: bool>(rows: usize, scale: f64, scratch: &Scratch) {
+    let log1p = Log1p::<Twice<V::Wide>>::load();
+    let (scale, minus_scale) = (Twice::splat(scale), Twice::splat(-scale));
+    let inputs = pairs_of_pairs(&scratch.reciprocal, rows).zip(pairs_of_pairs(&scratch.others, rows));
+    let inputs = inputs.zip(pairs_of_pairs(&scratch.logit, rows));
+    let results = pairs_of_pairs(&scratch.loss, rows).zip(pairs_of_pairs(&scratch.log_sum_exp, rows));
+    let gradients = pairs_of_pairs(&scratch.factor, rows).zip(pairs_of_pairs(&scratch.own, rows));
+    for (((reciprocal, others), logit), ((loss, log_sum_exp), (factor, own))) in inputs.zip(results.zip(gradients)) {
+        let reciprocal = Twice(V::Wide::load(&reciprocal[0]), V::Wide::load(&reciprocal[1]));
+        let others = Twice(V::Wide::load(&others[0]), V::Wide::load(&others[1]));
+        let logit = Twice(V::Wide::load_narrow(&logit[0]), V::Wide::load_narrow(&logit[1]));
+        let ends = row::ends(others, reciprocal, &log1p);
+        store_narrow(ends.loss, loss);
+        store_narrow(ends.loss.add(logit), log_sum_exp);
+        if GRADIENT {
+            store_narrow(ends.factor.mul(scale), factor);
+            store_narrow(ends.others.mul(minus_scale), own);
+        }
     }
-    if let Some(e) = from.get(to.len()) {
-        V::load(e).mul(by).store_partial(rest);
+}
+
+#[inline(always)]
+fn store_narrow<W: Pair>(x: Twice<W>, to: &[[Cell<f32>; 2]; 2]) {
+    x.0.store_narrow(&to[0]);
+    x.1.store_narrow(&to[1]);
+}
+
+#[inline(always)]
+fn copy<V: Vector>(from: &[Cell<f32>], to: &[Cell<f32>]) {
+    let (chunks, rest) = to.as_chunks::<LANES>();
+    let (from, _) = from.as_chunks::<LANES>();
+    for (from, to) in from.iter().zip(chunks) {
+        V::load(from).store(to);
+    }
+    if let Some(from) = from.get(chunks.len()) {
+        V::load(from).store_partial(rest);
     }
 }

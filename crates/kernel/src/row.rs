@@ -21,9 +21,9 @@
 //! - The gradient's memory holds the e_j until the sum is known: one exponential for both results.
 
 use crate::exp::{Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, TOO_LARGE};
-use crate::exp::{exp_wide, power_of};
+use crate::exp::{ExpWide, power_of};
 use crate::general;
-use crate::log1p::log1p;
+use crate::log1p::Log1p;
 use crate::vector::{Chunk, LANES, Pair, Vector, Wide};
 use core::cell::Cell;
 
@@ -48,7 +48,7 @@ impl Terms {
     pub const NONE: Self = Self { factor: f64::NAN, others: f64::NAN, loss: f64::NAN, log_sum_exp: f64::NAN };
 }
 
-/// [`Terms`] of two rows, and how much larger than the label's term the others are.
+/// [`Terms`] of several rows.
 pub struct Ends<W> {
     /// See [`Terms::factor`].
     pub factor: W,
@@ -56,23 +56,21 @@ pub struct Ends<W> {
     pub others: W,
     /// See [`Terms::loss`].
     pub loss: W,
-    /// Sum of the others / the label's term.
-    pub ratio: W,
 }
 
 /// From the lifted sum of the others, and 1 / the label's lifted term.
 #[inline(always)]
-pub fn ends<W: Wide>(others: W, reciprocal: W) -> Ends<W> {
+pub fn ends<W: Wide>(others: W, reciprocal: W, log1p: &Log1p<W>) -> Ends<W> {
     let ratio = others.mul(reciprocal);
     let one = W::constant(&1.0);
     let share = one.div(ratio.add(one));
-    Ends { factor: reciprocal.mul(share), others: ratio.mul(share), loss: log1p(ratio), ratio }
+    Ends { factor: reciprocal.mul(share), others: ratio.mul(share), loss: log1p.at(ratio) }
 }
 
 /// 1 / the term of a label with this logit, relative to its anchor, whose term is 2^`lift`.
 #[inline(always)]
-pub fn reciprocal<W: Wide>(logit: W, lift: f64) -> W {
-    exp_wide(W::splat(0.0).sub(logit), -lift)
+pub fn reciprocal<W: Wide>(logit: f64, lift: f64) -> W {
+    ExpWide::<W>::load(-lift).at(W::splat(-logit))
 }
 
 /// How the previous row of the same run was reduced: the next one tries that first. Changes no result.
@@ -116,8 +114,8 @@ pub fn terms<V: Vector>(x: &[Cell<f32>], label: usize, keep: Keep, hint: &mut Hi
         return general::terms::<V>(x, label, anchor, keep);
     }
     let logit = f64::from(anchor);
-    let reciprocal = reciprocal(V::Wide::splat(logit), f64::from(LIFT) - f64::from(power_of(anchor)));
-    let ends = ends(V::Wide::splat(others), reciprocal);
+    let reciprocal = reciprocal::<V::Wide>(logit, f64::from(LIFT) - f64::from(power_of(anchor)));
+    let ends = ends(V::Wide::splat(others), reciprocal, &Log1p::load());
     let loss = ends.loss.to_array()[0];
     Terms { factor: ends.factor.to_array()[0], others: ends.others.to_array()[0], loss, log_sum_exp: logit + loss }
 }

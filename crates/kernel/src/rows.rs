@@ -70,20 +70,21 @@ impl<'a> Rows<'a> {
         }
         let together = self.classes <= narrow::MAX_CLASSES;
         if together {
-            let label = |row: usize| match self.labels.get(row).map(|label| self.meaning(label.get())) {
-                Some(Label::Class(class)) => Some(class),
+            let class = |label: i32| match self.meaning(label) {
+                Label::Class(class) => Some(class),
                 _ => None,
             };
-            let Rows { logits: x, classes, loss, log_sum_exp, .. } = *self;
+            let Rows { logits: x, classes, labels, loss, log_sum_exp, .. } = *self;
             let all = match self.gradient {
                 Gradient::None => None,
                 Gradient::Apart(g) => Some(g),
                 Gradient::InPlace => Some(x),
             };
-            let group = narrow::Group { x, classes, scale: all.map(|_| self.scale), loss, log_sum_exp };
-            let complete = group.run::<V>(label, scratch, hint);
+            let scale = all.map(|_| self.scale);
+            let group = narrow::Group { x, classes, labels, class, scale, loss, log_sum_exp };
+            let complete = group.run::<V>(scratch, hint);
             if let Some(g) = all {
-                group.gradients::<V>(g, scratch);
+                group.gradients::<V>(g, scratch, complete);
             }
             if complete {
                 return;
@@ -92,7 +93,7 @@ impl<'a> Rows<'a> {
         for (row, (label, (loss, log_sum_exp))) in
             self.labels.iter().zip(self.loss.iter().zip(self.log_sum_exp)).enumerate()
         {
-            if together && !scratch.is_odd(row) {
+            if together && !scratch.must_be_alone(row) {
                 continue;
             }
             let x = row_of(self.logits, row, self.classes);
