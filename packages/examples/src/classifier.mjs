@@ -1,0 +1,134 @@
+import { CLASSES, PIXELS } from "./digits.mjs";
+import { withProgress } from "./progress.mjs";
+
+const SEED = 1;
+const TEST_DIGITS = 1500;
+const BATCH_DIGITS = 50;
+const EPOCHS = 10;
+const LEARNING_RATE = 0.2;
+
+/**
+ * Trains a softmax classifier, logits = pixels * weights + bias, by stochastic gradient descent and tests it on digits
+ * that it has not seen.
+ *
+ * @param {import("xent").Xent} xent
+ * @param {import("./digits.mjs").Digits} digits
+ * @param {AbortSignal} signal
+ */
+export async function trainClassifier(xent, digits, signal) {
+  const random = mulberry32(SEED);
+  const order = shuffle(Uint32Array.from(digits.labels.keys()), random);
+  const testOrder = order.subarray(0, TEST_DIGITS);
+  const trainOrder = order.subarray(TEST_DIGITS);
+  const model = { weights: new Float32Array(PIXELS * CLASSES), bias: new Float32Array(CLASSES) };
+
+  // Both before any of their arrays is taken: a new batch may grow the memory, which detaches the views of it.
+  const batch = xent.createBatch({ rows: BATCH_DIGITS, classes: CLASSES, gradient: true });
+  const test = xent.createBatch({ rows: TEST_DIGITS, classes: CLASSES });
+
+  const steps = Math.floor(trainOrder.length / BATCH_DIGITS);
+  const trainLoss = await withProgress("Training", EPOCHS * steps, signal, async (progress) => {
+    let sum = 0;
+    for (let epoch = 0; epoch < EPOCHS; epoch++) {
+      shuffle(trainOrder, random);
+      sum = 0;
+      for (let step = 0; step < steps; step++) {
+        const chosen = trainOrder.subarray(step * BATCH_DIGITS, (step + 1) * BATCH_DIGITS);
+        forward(model, digits, chosen, batch);
+        sum += batch.run({ gradient: true, reduction: "mean" }).mean;
+        descend(model, digits, chosen, batch);
+        const loss = (sum / (step + 1)).toFixed(4);
+        await progress(epoch * steps + step + 1, `epoch ${epoch + 1}/${EPOCHS}  loss ${loss}`);
+      }
+    }
+    return sum / steps;
+  });
+
+  forward(model, digits, testOrder, test);
+  const { mean: testLoss, correct = 0 } = test.run({ predictions: true });
+  batch.dispose();
+  test.dispose();
+  return {
+    trainDigits: trainOrder.length,
+    testDigits: TEST_DIGITS,
+    batchDigits: BATCH_DIGITS,
+    epochs: EPOCHS,
+    steps: EPOCHS * steps,
+    trainLoss,
+    testLoss,
+    correct,
+  };
+}
+
+/** @typedef {{ weights: Float32Array, bias: Float32Array }} Model [PIXELS, CLASSES] and [CLASSES]. */
+
+/**
+ * Writes labels and logits of the chosen digits straight into the batch.
+ *
+ * @param {Model} model
+ * @param {import("./digits.mjs").Digits} digits
+ * @param {Uint32Array} chosen
+ * @param {import("xent").Batch} batch
+ */
+function forward({ weights, bias }, { pixels, labels }, chosen, batch) {
+  const { logits, labels: batchLabels } = batch;
+  chosen.forEach((digit, row) => {
+    batchLabels[row] = labels[digit];
+    const out = row * CLASSES;
+    logits.set(bias, out);
+    for (let i = 0; i < PIXELS; i++) {
+      const pixel = pixels[digit * PIXELS + i];
+      if (pixel === 0) continue; // Most of a digit is blank.
+      for (let c = 0; c < CLASSES; c++) logits[out + c] += pixel * weights[i * CLASSES + c];
+    }
+  });
+}
+
+/**
+ * One step against the gradient of the batch's mean loss, read where the kernel wrote it.
+ *
+ * @param {Model} model
+ * @param {import("./digits.mjs").Digits} digits
+ * @param {Uint32Array} chosen
+ * @param {import("xent").Batch} batch
+ */
+function descend({ weights, bias }, { pixels }, chosen, { gradient }) {
+  chosen.forEach((digit, row) => {
+    const from = row * CLASSES;
+    for (let c = 0; c < CLASSES; c++) bias[c] -= LEARNING_RATE * gradient[from + c];
+    for (let i = 0; i < PIXELS; i++) {
+      const scale = LEARNING_RATE * pixels[digit * PIXELS + i];
+      if (scale === 0) continue;
+      for (let c = 0; c < CLASSES; c++) weights[i * CLASSES + c] -= scale * gradient[from + c];
+    }
+  });
+}
+
+/**
+ * Fisher-Yates, in place.
+ *
+ * @param {Uint32Array} array
+ * @param {() => number} random
+ */
+function shuffle(array, random) {
+  for (let i = array.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [array[i], array[j]] = [array[j], array[i]];
+  }
+  return array;
+}
+
+/**
+ * Tommy Ettinger's mulberry32: every run draws the same numbers in [0, 1).
+ *
+ * @param {number} seed
+ */
+function mulberry32(seed) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

@@ -1,0 +1,19 @@
+import { readFile } from "node:fs/promises";
+
+/**
+ * A file, parsed. Errors name it.
+ *
+ * @template T
+ * @param {string} file
+ * @param {(bytes: Buffer) => T} parse
+ * @param {AbortSignal} signal
+ * @returns {Promise<T>}
+ */
+export async function readParsed(file, parse, signal) {
+  const bytes = await readFile(file, { signal });
+  try {
+    return parse(bytes);
+  } catch (cause) {
+    throw new Error(`${file}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}
