@@ -1,0 +1,206 @@
+// The package as its users get it: packed, installed into an empty project, run and compiled there.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { runInNewContext } from "node:vm";
+import { buildSync } from "esbuild";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const project = mkdtempSync(join(tmpdir(), "xent-package-"));
+const installed = join(project, "node_modules/xent");
+let files: string[] = [];
+let manifest: Record<string, unknown> = {};
+
+/** What a command prints. */
+function output(command: string, args: string[], cwd = project): string {
+  const { error, status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: "utf8" });
+  if (error) throw error;
+  expect(status, `${command} ${args.join(" ")}:\n${stdout}${stderr}`).toBe(0);
+  return stdout;
+}
+
+function write(name: string, content: string): void {
+  writeFileSync(join(project, name), content);
+}
+
+beforeAll(() => {
+  const [packed] = JSON.parse(
+    output("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", project], join(root, "packages/xent")),
+  ) as [{ filename: string; files: { path: string }[] }];
+  files = packed.files.map(({ path }) => path);
+  write("package.json", JSON.stringify({ name: "project", private: true, type: "module" }));
+  output("npm", ["install", "--offline", "--ignore-scripts", "--no-audit", "--no-fund", packed.filename]);
+  manifest = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
+});
+
+afterAll(() => rmSync(project, { recursive: true, force: true }));
+
+describe("the tarball", () => {
+  test("has what runs, its types, and both modules, and nothing that is left over", () => {
+    const scripts = files.filter((path) => path.endsWith(".js"));
+    expect(scripts).toContain("dist/index.js");
+    for (const script of scripts) expect(files).toContain(script.replace(/\.js$/, ".d.ts"));
+    expect(files.filter((path) => path.endsWith(".wasm")).sort()).toEqual([
+      "dist/xent-relaxed.wasm",
+      "dist/xent-simd128.wasm",
+    ]);
+    const known = /^(package\.json|README\.md|CHANGELOG\.md|LICENSE(-\w+)?|dist\/([\w/-]+\.(js|d\.ts)|[\w-]+\.wasm))$/;
+    expect(files.filter((path) => !known.test(path))).toEqual([]);
+  });
+
+  test("needs no other package, and runs nothing when it is installed", () => {
+    expect(readdirSync(join(project, "node_modules")).filter((name) => !name.startsWith("."))).toEqual(["xent"]);
+    expect(Object.keys(manifest).filter((name) => /dependencies$/i.test(name))).toEqual([]);
+    expect(manifest["scripts"]).toBeUndefined();
+  });
+
+  test("has every file that it exports", () => {
+    const paths = (value: unknown): string[] =>
+      typeof value === "string" ? [value] : Object.values(value as object).flatMap(paths);
+    const exported = paths(manifest["exports"]);
+    expect(exported.length).toBeGreaterThan(3);
+    expect(exported.filter((path) => !existsSync(join(installed, path)))).toEqual([]);
+  });
+});
+
+describe("an installed package", () => {
+  test("computes a loss and its gradient", () => {
+    write(
+      "run.mjs",
+      `import { createXent, createXentSync, sparseSoftmaxCrossEntropyWithLogits } from "xent";
+       const logits = [[0, 0, 0, 0], [0, 0, 0, 0]];
+       const plain = sparseSoftmaxCrossEntropyWithLogits(logits, [0, 3]);
+       const { loss, gradient } = sparseSoftmaxCrossEntropyWithLogits(logits, [0, 3], { gradient: true });
+       const batches = [await createXent(), createXentSync({ shared: true })].map((xent) => {
+         const batch = xent.createBatch({ rows: 2, classes: 4, gradient: "in-place" });
+         batch.logits.fill(0);
+         batch.labels.set([0, 3]);
+         return [...batch.run({ gradient: true }).gradient];
+       });
+       console.log(JSON.stringify({ keys: Object.keys(plain), plain: [...plain.loss], loss: [...loss], gradient: [...gradient], batches }));`,
+    );
+    const { keys, plain, loss, gradient, batches } = JSON.parse(output(process.execPath, ["run.mjs"]));
+    expect(keys).not.toContain("gradient");
+    expect(plain).toEqual(loss);
+    expect(loss.map((x: number) => x.toFixed(6))).toEqual(["1.386294", "1.386294"]);
+    expect(gradient.map((x: number) => x.toFixed(6))).toEqual(
+      [-0.75, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, -0.75].map((x) => x.toFixed(6)),
+    );
+    expect(batches).toEqual([gradient, gradient]);
+  });
+
+  test("has its modules to be read", () => {
+    write(
+      "modules.mjs",
+      `import { readFileSync } from "node:fs";
+       for (const variant of ["simd128", "relaxed"]) {
+         const path = new URL(import.meta.resolve("xent/xent-" + variant + ".wasm"));
+         console.log(readFileSync(path).subarray(0, 4).toString("hex"));
+       }`,
+    );
+    expect(output(process.execPath, ["modules.mjs"])).toBe("0061736d\n0061736d\n");
+  });
+
+  test("does nothing when it is imported, and takes no more than WebAssembly and atob when it runs", () => {
+    write("import.mjs", 'import * as xent from "xent"; globalThis.xent = xent;');
+    const { outputFiles, metafile } = buildSync({
+      entryPoints: [join(project, "import.mjs")],
+      absWorkingDir: project,
+      // No module of a runtime's, such as node:fs, can be resolved.
+      platform: "neutral",
+      bundle: true,
+      format: "iife",
+      write: false,
+      metafile: true,
+    });
+    expect(Object.keys(metafile.inputs)).toContain("node_modules/xent/dist/index.js");
+    expect(outputFiles[0]?.text).not.toMatch(/\bimport\(|import\.meta|\brequire\(/);
+    // A context with nothing in it but the language, without fetch, process, timers, and with traps.
+    const touched: string[] = [];
+    const trap = (name: string, value: object) =>
+      new Proxy(value, {
+        get(target, member) {
+          touched.push(`${name}.${String(member)}`);
+          return Reflect.get(target, member);
+        },
+        apply(target, _, args) {
+          touched.push(name);
+          return Reflect.apply(target as typeof atob, undefined, args);
+        },
+      });
+    const context = { WebAssembly: trap("WebAssembly", WebAssembly), atob: trap("atob", atob), xent: undefined };
+    runInNewContext(outputFiles[0]?.text as string, context);
+    expect(touched).toEqual([]);
+    const loss = runInNewContext("xent.sparseSoftmaxCrossEntropyWithLogits([[0, -Infinity]], [0]).loss[0]", context);
+    expect(loss).toBe(0);
+    expect([...new Set(touched)].sort()).toEqual(
+      ["Instance", "Memory", "Module", "validate"]
+        .map((member) => `WebAssembly.${member}`)
+        .concat("atob")
+        .sort(),
+    );
+  });
+
+  test("leaves out of a bundle what is not used", () => {
+    write("unused.mjs", 'import { createXent } from "xent"; console.log(1);');
+    const { outputFiles } = buildSync({
+      entryPoints: [join(project, "unused.mjs")],
+      bundle: true,
+      format: "esm",
+      write: false,
+    });
+    expect(outputFiles[0]?.text.length).toBeLessThan(200);
+  });
+});
+
+describe("a TypeScript consumer", () => {
+  const consumer = `
+    import {
+      attach, type Batch, createXent, createXentSync, type Labels, type Logits, type LossOptions, type LossResult, type SharedXent,
+      sparseSoftmaxCrossEntropyWithLogits,
+    } from "xent";
+    const options: LossOptions = { gradient: true, reduction: "mean", ignoreIndex: -100, predictions: true };
+    const logits: Logits = [[2, -5, 0.5, -0.1]];
+    const labels: Labels = new BigInt64Array([0n]);
+    const result: LossResult = sparseSoftmaxCrossEntropyWithLogits(logits, labels, options);
+    export const gradient: Float32Array | undefined = result.gradient;
+    export async function use(): Promise<number> {
+      const xent = await createXent({ variant: "simd128", maxBytes: 1e6, shared: true });
+      const batch: Batch = xent.createBatch({ rows: 1, classes: 4, gradient: "in-place" });
+      batch.logits.set([1, 2, 3, 4]);
+      const shared: SharedXent = xent.share();
+      const { loss } = attach(shared).attachBatch(batch.share()).run({ rows: [0, 1] });
+      batch.dispose();
+      createXentSync().dispose();
+      return loss[0] ?? 0;
+    }
+    // @ts-expect-error: no such option
+    sparseSoftmaxCrossEntropyWithLogits(logits, labels, { gradients: true });
+    // @ts-expect-error: no such type of labels
+    sparseSoftmaxCrossEntropyWithLogits(logits, new Float32Array(1));
+    // @ts-expect-error: views are the batch's to give
+    createXentSync().createBatch({ rows: 1, classes: 2 }).logits = new Float32Array(2);
+  `;
+
+  test.each<[string, string, string[]]>([
+    ["nodenext", "nodenext", []],
+    ["bundler", "esnext", []],
+    ["nodenext", "nodenext", ["--target", "es2022", "--lib", "es2022,dom"]],
+    ["bundler", "esnext", ["--target", "es2022", "--lib", "es2022,dom"]],
+  ])("compiles with moduleResolution %s, module %s, and %j", (resolution, module, more) => {
+    write("consumer.ts", consumer);
+    const strict = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess"];
+    output(join(root, "node_modules/.bin/tsc"), [
+      ...strict,
+      "--module",
+      module,
+      "--moduleResolution",
+      resolution,
+      ...more,
+      "consumer.ts",
+    ]);
+  });
+});
