@@ -3,6 +3,7 @@
 use crate::narrow::{self, Scratch};
 use crate::row::{self, Hint, Keep};
 use crate::vector::Vector;
+use crate::weighted::Label;
 use core::cell::Cell;
 
 /// Where the gradient goes.
@@ -37,13 +38,6 @@ pub struct Rows<'a> {
     pub log_sum_exp: &'a [Cell<f32>],
     /// Output, or none: the first class with the largest logit, -1 where the log-sum-exp is NaN.
     pub predictions: Option<&'a [Cell<i32>]>,
-}
-
-/// What a label means.
-enum Label {
-    Class(usize),
-    Ignored,
-    Invalid,
 }
 
 /// The entries of one row.
@@ -109,7 +103,7 @@ impl<'a> Rows<'a> {
                 (Label::Class(class), Gradient::InPlace, _) => (*class, Keep::InPlace),
                 (Label::Class(class), ..) => (*class, Keep::Nothing),
                 (Label::Ignored, ..) => (0, Keep::Nothing),
-                (Label::Invalid, ..) => (usize::MAX, Keep::Nothing),
+                (Label::Invalid | Label::None, ..) => (usize::MAX, Keep::Nothing),
             };
             let found = row::terms::<V>(x, class, keep, hint);
             log_sum_exp.set(found.log_sum_exp as f32);
