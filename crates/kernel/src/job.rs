@@ -49,7 +49,8 @@ pub struct Job {
     pub class_weights: usize,
     /// `f32[rows]` or none
     pub sample_weights: usize,
-    /// `f32[2 * classes]` that nobody else uses meanwhile; may be none where [`Job::needs_buffer`] is false
+    /// `f32[3 * classes]` that nobody else uses meanwhile; may be none for `f64`, and for `f32` in one piece without softcap
+    /// and temperature
     pub buffer: usize,
     /// Classes of a row, at least 1.
     pub classes: u32,
@@ -210,7 +211,7 @@ impl Job {
                 };
                 let gradient = (self.gradient != 0).then(|| (cells(self.gradient, first, span), stride));
                 let in_place = self.gradient == self.logits;
-                let buffer = if self.buffer == 0 { &[] } else { cells(self.buffer, 0, 2 * classes) };
+                let buffer = if self.buffer == 0 { &[] } else { cells(self.buffer, 0, 3 * classes) };
                 weighted::Row { classes, logits, transform, label, targets, weights, gradient, in_place, buffer }
                     .run::<V>(self.predictions != 0, hint)
             };

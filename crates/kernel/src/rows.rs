@@ -1,7 +1,7 @@
 //! A few consecutive rows: what each label means, and which of the routines computes them.
 
 use crate::narrow::{self, Scratch};
-use crate::row::{self, Hint, Keep};
+use crate::row::{self, Hint, Keep, Logits};
 use crate::vector::Vector;
 use crate::weighted::Label;
 use core::cell::Cell;
@@ -105,7 +105,7 @@ impl<'a> Rows<'a> {
                 (Label::Ignored, ..) => (0, Keep::Nothing),
                 (Label::Invalid | Label::None, ..) => (usize::MAX, Keep::Nothing),
             };
-            let found = row::terms::<V>(x, class, keep, hint);
+            let found = row::terms::<V>(Logits::plain(x), class, keep, hint);
             log_sum_exp.set(found.log_sum_exp as f32);
             if let Some(prediction) = self.predictions.and_then(|all| all.get(row))
                 && found.log_sum_exp.is_nan()

@@ -40,15 +40,25 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// All logits, transformed, as `f32`.
+    /// All logits as `f32`; transformed ones in two parts, since rounding one of 60 to `f32` moves its exponential by as
+    /// much as 32 ulp.
     #[inline(always)]
-    pub fn stage<V: Vector>(&self, transform: &Transform, to: &[Cell<f32>]) {
+    pub fn stage<V: Vector>(&self, transform: &Transform, to: &[Cell<f32>], low: &[Cell<f32>]) {
+        if !transform.is_none() {
+            for (class, (high, low)) in to.iter().zip(low).enumerate() {
+                let x = transform.at(self.get(class));
+                let rounded = x as f32;
+                high.set(rounded);
+                low.set(if rounded.is_finite() { (x - f64::from(rounded)) as f32 } else { 0.0 });
+            }
+            return;
+        }
         match *self {
-            Self::F16(x, 1) if transform.is_none() => widen::<V, true>(x, to),
-            Self::Bf16(x, 1) if transform.is_none() => widen::<V, false>(x, to),
+            Self::F16(x, 1) => widen::<V, true>(x, to),
+            Self::Bf16(x, 1) => widen::<V, false>(x, to),
             _ => {
                 for (class, out) in to.iter().enumerate() {
-                    out.set(transform.at(self.get(class)) as f32);
+                    out.set(self.get(class) as f32);
                 }
             }
         }

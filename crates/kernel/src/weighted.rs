@@ -22,7 +22,7 @@
 //!
 //! What is not `f32` in one piece, or capped, or divided, is first brought into a buffer of one row.
 
-use crate::row::{self, Hint, Keep, Terms};
+use crate::row::{self, Hint, Keep, Logits, Terms};
 use crate::staged::{Source, Transform};
 use crate::vector::{LANES, Vector};
 use core::cell::Cell;
@@ -162,7 +162,7 @@ pub struct Row<'a> {
     pub gradient: Option<(&'a [Cell<f32>], usize)>,
     /// Whether the gradient lies over the logits.
     pub in_place: bool,
-    /// Twice `classes`; not used for `f32` logits in one piece that are not transformed.
+    /// Three times `classes`; not used for `f32` logits in one piece that are not transformed.
     pub buffer: &'a [Cell<f32>],
 }
 
@@ -182,10 +182,13 @@ impl Row<'_> {
     pub fn run<V: Vector>(&self, predict: bool, hint: &mut Hint) -> Found {
         let classes = self.classes;
         let plain = if self.transform.is_none() { self.logits.plain(classes) } else { None };
-        let (staged, e_buffer) = self.buffer.split_at_checked(classes).unwrap_or((&[], &[]));
+        let (staged, rest) = self.buffer.split_at_checked(classes).unwrap_or((&[], &[]));
+        let (e_buffer, low) = rest.split_at_checked(classes).unwrap_or((&[], &[]));
+        let low = if self.transform.is_none() { &[] } else { low };
         let x = plain.unwrap_or(staged);
+        let logits = Logits { high: x, low };
         if plain.is_none() {
-            self.logits.stage::<V>(&self.transform, staged);
+            self.logits.stage::<V>(&self.transform, staged, low);
         }
         let best = if predict || self.label == Label::None { row::argmax::<V>(x) } else { -1 };
         let (reference, label) = match self.label {
@@ -199,8 +202,7 @@ impl Row<'_> {
         if let Label::Class(_) | Label::None = self.label
             && reference < classes
         {
-            let logit = |class: usize| x.get(class).map_or(f64::NAN, |x| f64::from(x.get()));
-            (weights.rest, tilt) = self.targets.sums(classes, label, reference, logit);
+            (weights.rest, tilt) = self.targets.sums(classes, label, reference, |class| logits.get(class));
             weights.own = self.targets.weight(reference, classes, label);
         }
         let keep = match (self.gradient, self.label) {
@@ -213,7 +215,7 @@ impl Row<'_> {
             Keep::Apart(e) => e,
             _ => x,
         };
-        let terms = row::terms::<V>(x, reference, keep, hint);
+        let terms = row::terms::<V>(logits, reference, keep, hint);
         let broken = terms.factor.is_nan();
         let loss = match self.label {
             Label::Ignored => 0.0,
