@@ -9,7 +9,7 @@ use crate::rows::{Gradient, Rows};
 use crate::staged::{Source, Transform};
 use crate::vector::Vector;
 use crate::weighted::{self, Found, Label, Targets, Weights};
-use crate::wide;
+use crate::wide::{self, Sink};
 use core::cell::Cell;
 
 /// Values of [`Job::logits_type`].
@@ -49,8 +49,8 @@ pub struct Job {
     pub class_weights: usize,
     /// `f32[rows]` or none
     pub sample_weights: usize,
-    /// `f32[3 * classes]` that nobody else uses meanwhile; may be none for `f64`, and for `f32` in one piece without softcap
-    /// and temperature
+    /// `f32[3 * classes]` that nobody else uses meanwhile; may be none for `f64`, and for `f32` in one piece without softcap,
+    /// temperature, smoothing and soft targets
     pub buffer: usize,
     /// Classes of a row, at least 1.
     pub classes: u32,
@@ -199,16 +199,21 @@ impl Job {
             };
             let scale = self.scale / self.temperature;
             let weights = Weights { rest: 0.0, own: 0.0, sample, z_loss: self.z_loss, scale };
-            let found: Found = if self.logits_type == logits_type::F64 {
-                let logits = Source::F64(cells(self.logits, first, span), stride);
-                let gradient = (self.gradient != 0).then(|| (cells(self.gradient, first, span), stride));
+            let logits = match self.logits_type {
+                logits_type::F64 => Source::F64(cells(self.logits, first, span), stride),
+                logits_type::F16 => Source::F16(cells(self.logits, first, span), stride),
+                logits_type::BF16 => Source::Bf16(cells(self.logits, first, span), stride),
+                _ => Source::F32(cells(self.logits, first, span), stride),
+            };
+            let is_f64 = self.logits_type == logits_type::F64;
+            let found: Found = if is_f64 || targets.everywhere() && classes <= wide::MAX_CLASSES {
+                let gradient = match self.gradient {
+                    0 => None,
+                    address if is_f64 => Some(Sink::F64(cells(address, first, span), stride)),
+                    address => Some(Sink::F32(cells(address, first, span), stride)),
+                };
                 wide::Row { classes, logits, transform, label, targets, weights, gradient }.run()
             } else {
-                let logits = match self.logits_type {
-                    logits_type::F16 => Source::F16(cells(self.logits, first, span), stride),
-                    logits_type::BF16 => Source::Bf16(cells(self.logits, first, span), stride),
-                    _ => Source::F32(cells(self.logits, first, span), stride),
-                };
                 let gradient = (self.gradient != 0).then(|| (cells(self.gradient, first, span), stride));
                 let in_place = self.gradient == self.logits;
                 let buffer = if self.buffer == 0 { &[] } else { cells(self.buffer, 0, 3 * classes) };

@@ -22,6 +22,7 @@
 //!
 //! What is not `f32` in one piece, or capped, or divided, is first brought into a buffer of one row.
 
+use crate::math;
 use crate::row::{self, Hint, Keep, Logits, Terms};
 use crate::staged::{Source, Transform};
 use crate::vector::{LANES, Vector};
@@ -57,7 +58,7 @@ impl Targets<'_> {
 
     /// Whether classes other than the label have weight.
     #[inline(always)]
-    fn everywhere(&self) -> bool {
+    pub fn everywhere(&self) -> bool {
         self.soft.is_some() || self.smoothing > 0.0
     }
 
@@ -162,7 +163,7 @@ pub struct Row<'a> {
     pub gradient: Option<(&'a [Cell<f32>], usize)>,
     /// Whether the gradient lies over the logits.
     pub in_place: bool,
-    /// Three times `classes`; not used for `f32` logits in one piece that are not transformed.
+    /// Three times `classes`; not used for `f32` logits in one piece that are not transformed, with just a label.
     pub buffer: &'a [Cell<f32>],
 }
 
@@ -208,7 +209,7 @@ impl Row<'_> {
         let keep = match (self.gradient, self.label) {
             (None, _) | (_, Label::Ignored | Label::Invalid) => Keep::Nothing,
             (Some((g, 1)), _) if !self.in_place => Keep::Apart(g),
-            (Some(_), _) if plain.is_some() => Keep::InPlace,
+            (Some(_), _) if plain.is_some() && !self.targets.everywhere() => Keep::InPlace,
             (Some(_), _) => Keep::Apart(e_buffer),
         };
         let e = match keep {
@@ -256,20 +257,23 @@ impl Row<'_> {
         let everywhere = self.targets.everywhere();
         let own = weights.at_reference(terms.others, terms.log_sum_exp);
         let small = factor != 0.0 && factor.abs() < f64::from(f32::MIN_POSITIVE);
-        let constant = self.targets.soft.is_none() && self.targets.class_weights.is_none();
-        let in_one_piece = stride == 1 && !self.transform.caps() && !small;
-        if in_one_piece && !everywhere {
-            multiply_add::<V, false>(e, g, factor as f32, 0.0);
-        } else if in_one_piece && constant {
-            let shift = -scale * self.targets.smoothing / self.classes as f64;
-            multiply_add::<V, true>(e, g, factor as f32, shift as f32);
+        if stride == 1 && !everywhere && !self.transform.caps() && !small {
+            multiply::<V>(e, g, factor as f32);
         } else {
             for class in 0..self.classes {
                 let (Some(e), Some(g)) = (e.get(class), g.get(class * stride)) else { return };
-                let q = if everywhere { self.targets.weight(class, self.classes, label) } else { 0.0 };
-                let slope = self.transform.slope(self.logits.get(class));
-                let value = if class == reference { own } else { factor * f64::from(e.get()) - scale * q };
-                g.set((value * slope) as f32);
+                let x = self.logits.get(class);
+                let slope = self.transform.slope(x);
+                let mut value = factor * f64::from(e.get());
+                if everywhere {
+                    let q = scale * self.targets.weight(class, self.classes, label);
+                    if (value - q).abs() < q.abs() / 8.0 {
+                        // The difference shows the last places of p, which e does not have.
+                        value = alpha * math::exp(self.transform.at(x) - terms.log_sum_exp);
+                    }
+                    value -= q;
+                }
+                g.set((slope * if class == reference { own } else { value }) as f32);
             }
             return;
         }
@@ -279,15 +283,14 @@ impl Row<'_> {
     }
 }
 
-/// `g = e * factor + shift`
+/// `g = e * factor`
 #[inline(never)]
-fn multiply_add<V: Vector, const SHIFT: bool>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f32, shift: f32) {
-    let (by, plus) = (V::splat(factor), V::splat(shift));
+fn multiply<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f32) {
+    let by = V::splat(factor);
     let (from, from_rest) = e.as_chunks::<LANES>();
     let (to, to_rest) = g.as_chunks::<LANES>();
-    let value = |e: V| if SHIFT { e.mul_add(by, plus) } else { e.mul(by) };
     for (e, g) in from.iter().zip(to) {
-        value(V::load(e)).store(g);
+        V::load(e).mul(by).store(g);
     }
-    value(V::load_partial(from_rest, 0.0)).store_partial(to_rest);
+    V::load_partial(from_rest, 0.0).mul(by).store_partial(to_rest);
 }

@@ -1,10 +1,34 @@
-//! One row of `f64` logits: the formula of [`crate::weighted`] in `f64` throughout. Scalar: whoever has logits of 64 bits
-//! wants their digits.
+//! One row in `f64` throughout, with the formula of [`crate::weighted`]. Scalar.
+//!
+//! For `f64` logits: whoever has 64 bits wants their digits. And for rows of not too many classes whose targets are not
+//! just a label: there p_j - q_j may vanish, and of p_j in `f32` nothing would be left.
 
 use crate::math;
 use crate::staged::{Source, Transform};
 use crate::weighted::{Found, Label, Targets, Weights};
 use core::cell::Cell;
+
+/// Rows of `f32` logits with more classes are computed in `f32`: their sum is exact enough, since errors cancel in it.
+pub const MAX_CLASSES: usize = 1024;
+
+/// Where a gradient goes: entries so far apart.
+#[derive(Clone, Copy)]
+pub enum Sink<'a> {
+    /// Rounded
+    F32(&'a [Cell<f32>], usize),
+    /// As it is
+    F64(&'a [Cell<f64>], usize),
+}
+
+impl Sink<'_> {
+    #[inline(always)]
+    fn set(&self, class: usize, value: f64) {
+        match *self {
+            Self::F32(g, stride) => g.get(class * stride).map_or((), |g| g.set(value as f32)),
+            Self::F64(g, stride) => g.get(class * stride).map_or((), |g| g.set(value)),
+        }
+    }
+}
 
 /// One row, and where its gradient goes.
 pub struct Row<'a> {
@@ -21,7 +45,7 @@ pub struct Row<'a> {
     /// See [`crate::weighted::Row`].
     pub weights: Weights,
     /// Output, or none; it may lie over the logits.
-    pub gradient: Option<(&'a [Cell<f64>], usize)>,
+    pub gradient: Option<Sink<'a>>,
 }
 
 impl Row<'_> {
@@ -70,22 +94,23 @@ impl Row<'_> {
             _ if broken => f64::NAN,
             _ => weights.loss(nll, log_sum_exp, tilt),
         };
-        if let Some((g, stride)) = self.gradient {
+        if let Some(g) = self.gradient {
             let alpha = weights.alpha(log_sum_exp) / sum;
             let own = weights.at_reference(others / sum, log_sum_exp);
             for class in 0..classes {
-                let Some(g) = g.get(class * stride) else { break };
-                let slope = self.transform.slope(self.logits.get(class));
-                g.set(match self.label {
+                let value = match self.label {
                     Label::Ignored => 0.0,
                     _ if broken => f64::NAN,
-                    _ if class == reference => own * slope,
                     _ => {
+                        // Read before it is replaced by a gradient in place.
+                        let x = self.logits.get(class);
+                        let p = math::exp(self.transform.at(x) - max);
                         let q = self.targets.weight(class, classes, label);
-                        let p = math::exp(self.logit(class) - max);
-                        (alpha * p - weights.scale * weights.sample * q) * slope
+                        let value = alpha * p - weights.scale * weights.sample * q;
+                        self.transform.slope(x) * if class == reference { own } else { value }
                     }
-                });
+                };
+                g.set(class, value);
             }
         }
         if broken && self.label != Label::Ignored || nan || max.is_infinite() {

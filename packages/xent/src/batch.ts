@@ -324,11 +324,12 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     return 12 * this.classes;
   }
 
-  /** Address of the memory that rows are brought into which the kernel can not read as they are. */
-  #buffer(settings: Settings): number {
-    const { layout, logits, buffer } = this.#plan;
-    const plain = logits === "float64" || (logits === "float32" && layout.classStride === 1);
-    if (plain && settings.softcap === undefined && settings.temperature === 1) return 0;
+  /** Address of working memory for a row, where the kernel needs some. */
+  #buffer({ softcap, temperature, labelSmoothing }: Settings): number {
+    const { layout, logits, buffer, regions } = this.#plan;
+    const readable = logits === "float64" || (logits === "float32" && layout.classStride === 1);
+    const plain = softcap === undefined && temperature === 1 && labelSmoothing === 0 && regions.targets === 0;
+    if (readable && plain) return 0;
     return buffer === 0 ? this.#engine.reserve(this.#bufferBytes()) : buffer;
   }
 
