@@ -8,7 +8,13 @@ interface ErrorCase extends RawCase {
   shape: number[];
   labelsShape: number[];
   labelsDtype: string;
-  expected?: { error: "TypeError" | "RangeError"; reason: string; row?: number; value?: number | string; classes?: number };
+  expected?: {
+    error: "TypeError" | "RangeError";
+    reason: string;
+    row?: number;
+    value?: number | string;
+    classes?: number;
+  };
   ifNaN?: { loss: unknown; gradient: unknown };
   loss?: unknown;
   gradient?: unknown;
@@ -40,7 +46,8 @@ function call(entry: ErrorCase, more: LossOptions = {}) {
 }
 
 function expectNumbers(got: ArrayLike<number>, exact: unknown): void {
-  for (const [i, value] of flat(exact).map(Number).entries()) expect(ulp(got[i] as number, value)).toBeLessThanOrEqual(5);
+  for (const [i, value] of flat(exact).map(Number).entries())
+    expect(ulp(got[i] as number, value)).toBeLessThanOrEqual(5);
 }
 
 test("there are cases of all kinds", () => {

@@ -69,7 +69,9 @@ export function goldenCases(file: string): GoldenCase[] {
     for (const key of ["reduced", "gradientChecks"]) {
       if (entry[key]) {
         const entries = Object.entries(entry[key] as Record<string, unknown>);
-        result[key] = Object.fromEntries(entries.filter(([name]) => !name.endsWith("Note")).map(([name, value]) => [name, number(value)]));
+        result[key] = Object.fromEntries(
+          entries.filter(([name]) => !name.endsWith("Note")).map(([name, value]) => [name, number(value)]),
+        );
       }
     }
     if (entry.predictions) result["predictions"] = flatPredictions(entry.predictions);
