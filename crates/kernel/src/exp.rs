@@ -74,6 +74,9 @@ pub struct Reduced<V> {
 
 /// How logits become n and r.
 pub trait Reduction<V>: Copy {
+    /// Whether logits in two parts are reduced in this way.
+    const TAKES_LOW: bool;
+
     /// For logits near `anchor`, whose own term is to be 2^lift times a number between sqrt(1/2) and sqrt 2.
     fn near(anchor: f32, lift: i32) -> Self;
 
@@ -101,6 +104,8 @@ pub struct Direct<V> {
 }
 
 impl<V: Vector> Reduction<V> for Direct<V> {
+    const TAKES_LOW: bool = false;
+
     #[inline(always)]
     fn near(anchor: f32, lift: i32) -> Self {
         Self {
@@ -143,6 +148,8 @@ pub struct Clamped<V> {
 }
 
 impl<V: Vector> Reduction<V> for Clamped<V> {
+    const TAKES_LOW: bool = true;
+
     #[inline(always)]
     fn near(anchor: f32, lift: i32) -> Self {
         // The logits whose terms have the exponents 0 (the number 0) and 254 (the largest finite one).
@@ -174,6 +181,8 @@ pub struct Centred<V> {
 }
 
 impl<V: Vector> Reduction<V> for Centred<V> {
+    const TAKES_LOW: bool = true;
+
     #[inline(always)]
     fn near(anchor: f32, lift: i32) -> Self {
         Self { centre: V::splat(anchor), clamped: Clamped::near(0.0, lift) }

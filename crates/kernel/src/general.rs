@@ -3,9 +3,8 @@
 
 use crate::exp::{Centred, LIFT};
 use crate::log1p::Log1p;
-use crate::row::{self, Keep, Terms, sum_of_others};
+use crate::row::{self, Keep, Logits, Terms, sum_of_others};
 use crate::vector::{Pair, Vector, Wide};
-use core::cell::Cell;
 
 /// From this distance between maximum and label on, the label adds nothing to the sum, and the loss is the distance plus
 /// the logarithm of the others.
@@ -16,13 +15,13 @@ const LARGEST: f64 = 600.0;
 
 /// As [`row::terms`], given the label's logit.
 #[inline(always)]
-pub fn terms<V: Vector>(x: &[Cell<f32>], label: usize, logit: f32, keep: Keep) -> Terms {
-    let mut centre = logit;
+pub fn terms<V: Vector>(x: Logits, label: usize, logit: f64, keep: Keep) -> Terms {
+    let mut centre = logit as f32;
     let mut others = f64::NAN;
     // First around the label: that needs no search for the maximum. The second round always has its answer.
     for around_maximum in [false, true] {
         if around_maximum {
-            centre = row::max::<V>(x);
+            centre = row::max::<V>(x.high);
         }
         if others.is_nan() && centre.is_finite() && !logit.is_nan() {
             others = sum_of_others::<V, Centred<V>>(x, label, keep, centre);
@@ -34,7 +33,7 @@ pub fn terms<V: Vector>(x: &[Cell<f32>], label: usize, logit: f32, keep: Keep) -
     if others.is_nan() {
         return Terms::NONE;
     }
-    let distance = f64::from(centre) - f64::from(logit);
+    let distance = f64::from(centre) - logit;
     let reciprocal = row::reciprocal::<V::Wide>(-distance.min(LARGEST), f64::from(LIFT));
     let ends = row::ends(V::Wide::splat(others), reciprocal, &Log1p::load());
     let mut terms = Terms {
@@ -44,7 +43,7 @@ pub fn terms<V: Vector>(x: &[Cell<f32>], label: usize, logit: f32, keep: Keep) -
         log_sum_exp: 0.0,
     };
     if distance < FAR {
-        terms.log_sum_exp = f64::from(logit) + terms.loss;
+        terms.log_sum_exp = logit + terms.loss;
     } else {
         let sum = others * (1.0 / (1u64 << LIFT) as f64);
         let log = Log1p::load().at(V::Wide::splat(sum - 1.0)).to_array()[0];

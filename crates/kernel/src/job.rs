@@ -6,18 +6,38 @@
 use crate::narrow::Scratch;
 use crate::row::Hint;
 use crate::rows::{Gradient, Rows};
+use crate::staged::{Source, Transform};
 use crate::vector::Vector;
+use crate::weighted::{self, Found, Label, Targets, Weights};
+use crate::wide::{self, Sink};
 use core::cell::Cell;
 
+/// Values of [`Job::logits_type`].
+pub mod logits_type {
+    /// `f32`
+    pub const F32: u32 = 0;
+    /// `f64`; the gradient is, too
+    pub const F64: u32 = 1;
+    /// IEEE 754 binary16; the gradient is `f32`
+    pub const F16: u32 = 2;
+    /// The upper half of an `f32`; the gradient is `f32`
+    pub const BF16: u32 = 3;
+}
+
 /// One job. Addresses are those of the memory that the record lies in; 0 stands for "none".
+///
+/// Row i has its logits at `(i / inner) * row_stride + i % inner`, and from there on every `class_stride`-th. Gradient
+/// and soft targets have the same places. All this is in elements.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Job {
-    /// `f32[rows, classes]`
+    /// Of type [`Job::logits_type`].
     pub logits: usize,
-    /// `i32[rows]`
+    /// `i32[rows]`, or none where there are soft targets
     pub labels: usize,
-    /// `f32[rows, classes]`, none, or the address of the logits
+    /// `f32`, or none where there are labels
+    pub targets: usize,
+    /// Type as the logits, or `f32` for logits of 16 bits; none, or the address of the logits
     pub gradient: usize,
     /// `f32[rows]`
     pub loss: usize,
@@ -25,8 +45,23 @@ pub struct Job {
     pub log_sum_exp: usize,
     /// `i32[rows]` or none
     pub predictions: usize,
-    /// Entries of a row, at least 1.
+    /// `f32[classes]` or none
+    pub class_weights: usize,
+    /// `f32[rows]` or none
+    pub sample_weights: usize,
+    /// `f32[3 * classes]` that nobody else uses meanwhile; may be none for `f64`, and for `f32` in one piece without softcap,
+    /// temperature, smoothing and soft targets
+    pub buffer: usize,
+    /// Classes of a row, at least 1.
     pub classes: u32,
+    /// See [`logits_type`].
+    pub logits_type: u32,
+    /// See above.
+    pub row_stride: u32,
+    /// See above.
+    pub class_stride: u32,
+    /// See above; at least 1.
+    pub inner: u32,
     /// 1: rows with the label `ignore_index` are ignored.
     pub ignore: u32,
     /// See `ignore`.
@@ -35,6 +70,14 @@ pub struct Job {
     pub reserved: u32,
     /// Factor of the gradient.
     pub scale: f64,
+    /// e, in 0..1.
+    pub label_smoothing: f64,
+    /// z
+    pub z_loss: f64,
+    /// c; 0: none
+    pub softcap: f64,
+    /// t; 1: none
+    pub temperature: f64,
     /// Written by [`Job::reduce`]: sum of the losses.
     pub sum: f64,
     /// Written by [`Job::reduce`]: rows, not ignored, whose prediction is the label.
@@ -47,7 +90,7 @@ impl Job {
     /// # Safety
     ///
     /// - Every address of the record is that of memory of the size given with its field, valid until the return, aligned to
-    ///   4 bytes, for all rows below `end`.
+    ///   the type, for all rows below `end`. No row's logits span 2 GiB.
     /// - Regions do not overlap, except that `gradient` may equal `logits`.
     /// - `scratch` is the address of a [`Scratch`] that nobody else uses meanwhile.
     /// - Outputs of these rows are written by nobody else meanwhile. Logits and labels that are give wrong results for
@@ -55,30 +98,54 @@ impl Job {
     #[inline(always)]
     pub unsafe fn run<V: Vector>(&self, scratch: usize, begin: u32, end: u32) {
         let classes = self.classes as usize;
-        if classes == 0 {
+        if classes == 0 || self.inner == 0 {
             return;
         }
         // SAFETY: the caller's third obligation.
         let scratch = unsafe { &*core::ptr::with_exposed_provenance::<Scratch>(scratch) };
         let mut hint = Hint::Direct;
-        let group = Rows::group(classes);
         let (mut row, end) = (begin as usize, end as usize);
-        while row < end {
-            let count = group.min(end - row);
-            // SAFETY: the caller's first two obligations: these rows are part of the regions.
-            let rows = unsafe { self.rows(row, count) };
-            rows.run::<V>(scratch, &mut hint);
-            row += count;
+        if self.is_plain() {
+            let group = if self.row_stride == self.classes { Rows::group(classes) } else { 1 };
+            while row < end {
+                let count = group.min(end - row);
+                // SAFETY: the caller's first two obligations: these rows are part of the regions.
+                let rows = unsafe { self.rows(row, count) };
+                rows.run::<V>(scratch, &mut hint);
+                row += count;
+            }
+        } else {
+            while row < end {
+                // SAFETY: as above.
+                unsafe { self.row::<V>(row, &mut hint) };
+                row += 1;
+            }
         }
     }
 
+    /// Whether nothing but logits, labels and the reduction makes the loss: `f32` in one piece.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        let weights = self.targets | self.class_weights | self.sample_weights;
+        weights == 0
+            && self.class_stride == 1
+            && self.inner == 1
+            && self.logits_type == logits_type::F32
+            && self.label_smoothing == 0.0
+            && self.z_loss == 0.0
+            && self.softcap == 0.0
+            && self.temperature == 1.0
+    }
+
+    /// Consecutive rows of a plain job; more than one only where rows follow one another without a gap.
+    ///
     /// # Safety
     ///
     /// As [`Job::run`], for these rows.
     #[inline(always)]
     unsafe fn rows<'a>(&self, row: usize, count: usize) -> Rows<'a> {
         let classes = self.classes as usize;
-        let (first, elements) = (row.wrapping_mul(classes), count * classes);
+        let (first, elements) = (row.wrapping_mul(self.row_stride as usize), count * classes);
         // SAFETY: the caller vouches for every region and every row.
         unsafe {
             Rows {
@@ -102,6 +169,76 @@ impl Job {
         }
     }
 
+    /// One row of any job.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for this row.
+    #[inline(always)]
+    unsafe fn row<V: Vector>(&self, row: usize, hint: &mut Hint) {
+        let classes = self.classes as usize;
+        let (inner, stride) = (self.inner as usize, self.class_stride as usize);
+        let outer = row.checked_div(inner).unwrap_or(0);
+        let first = outer.wrapping_mul(self.row_stride as usize) + (row - outer * inner);
+        let span = (classes - 1) * stride + 1;
+        let transform = Transform { softcap: self.softcap, temperature: self.temperature };
+        // SAFETY: the caller vouches for every region and every row.
+        unsafe {
+            let label = match self.labels {
+                0 => Label::None,
+                address => self.meaning(one::<i32>(address, row).get()),
+            };
+            let targets = Targets {
+                class_weights: (self.class_weights != 0).then(|| cells(self.class_weights, 0, classes)),
+                soft: (self.targets != 0).then(|| (cells(self.targets, first, span), stride)),
+                smoothing: self.label_smoothing,
+            };
+            let sample = match self.sample_weights {
+                0 => 1.0,
+                address => f64::from(one::<f32>(address, row).get()),
+            };
+            let scale = self.scale / self.temperature;
+            let weights = Weights { rest: 0.0, own: 0.0, sample, z_loss: self.z_loss, scale };
+            let logits = match self.logits_type {
+                logits_type::F64 => Source::F64(cells(self.logits, first, span), stride),
+                logits_type::F16 => Source::F16(cells(self.logits, first, span), stride),
+                logits_type::BF16 => Source::Bf16(cells(self.logits, first, span), stride),
+                _ => Source::F32(cells(self.logits, first, span), stride),
+            };
+            let is_f64 = self.logits_type == logits_type::F64;
+            let found: Found = if is_f64 || targets.everywhere() && classes <= wide::MAX_CLASSES {
+                let gradient = match self.gradient {
+                    0 => None,
+                    address if is_f64 => Some(Sink::F64(cells(address, first, span), stride)),
+                    address => Some(Sink::F32(cells(address, first, span), stride)),
+                };
+                wide::Row { classes, logits, transform, label, targets, weights, gradient }.run()
+            } else {
+                let gradient = (self.gradient != 0).then(|| (cells(self.gradient, first, span), stride));
+                let in_place = self.gradient == self.logits;
+                let buffer = if self.buffer == 0 { &[] } else { cells(self.buffer, 0, 3 * classes) };
+                weighted::Row { classes, logits, transform, label, targets, weights, gradient, in_place, buffer }
+                    .run::<V>(self.predictions != 0, hint)
+            };
+            one(self.loss, row).set(found.loss as f32);
+            one(self.log_sum_exp, row).set(found.log_sum_exp as f32);
+            if self.predictions != 0 {
+                one(self.predictions, row).set(found.prediction);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn meaning(&self, label: i32) -> Label {
+        if self.ignore != 0 && label == self.ignore_index {
+            Label::Ignored
+        } else if (label as u32) < self.classes {
+            Label::Class(label as u32 as usize)
+        } else {
+            Label::Invalid
+        }
+    }
+
     /// Adds up what all calls of [`Job::run`] have written: always in the same order, whoever has run which rows.
     ///
     /// # Safety
@@ -112,18 +249,31 @@ impl Job {
         // Four sums side by side do not wait for one another.
         let (mut a, mut b, mut c, mut d) = (0.0, 0.0, 0.0, 0.0);
         let mut correct = 0u32;
-        for row in begin..end {
+        for row in begin as usize..end as usize {
             // SAFETY: the caller vouches for every region and every row.
-            let rows = unsafe { self.rows(row as usize, 1) };
-            (a, b, c, d) = (b, c, d, a + f64::from(rows.loss[0].get()));
-            if let Some(predictions) = rows.predictions {
-                let label = rows.labels[0].get();
-                correct += u32::from(predictions[0].get() == label && Some(label) != rows.ignore_index);
+            unsafe {
+                (a, b, c, d) = (b, c, d, a + f64::from(one::<f32>(self.loss, row).get()));
+                if self.predictions != 0 && self.labels != 0 {
+                    let label = one::<i32>(self.labels, row).get();
+                    let right = one::<i32>(self.predictions, row).get() == label;
+                    correct += u32::from(right && self.meaning(label) != Label::Ignored);
+                }
             }
         }
         self.sum = (a + b) + (c + d);
         self.correct = f64::from(correct);
     }
+}
+
+/// One entry.
+///
+/// # Safety
+///
+/// As [`cells`].
+#[inline(always)]
+unsafe fn one<'a, T>(address: usize, index: usize) -> &'a Cell<T> {
+    // SAFETY: the caller's obligation.
+    unsafe { &*core::ptr::with_exposed_provenance::<Cell<T>>(address).wrapping_add(index) }
 }
 
 /// # Safety

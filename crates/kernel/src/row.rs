@@ -93,16 +93,42 @@ pub enum Keep<'a> {
     InPlace,
 }
 
+/// The logits of a row: `high`, and where that has been rounded what is missing.
+#[derive(Clone, Copy)]
+pub struct Logits<'a> {
+    /// Of each class.
+    pub high: &'a [Cell<f32>],
+    /// Of each class, at most half a unit in the last place of `high`; or empty.
+    pub low: &'a [Cell<f32>],
+}
+
+impl<'a> Logits<'a> {
+    /// Logits that are `f32`.
+    #[inline(always)]
+    pub fn plain(x: &'a [Cell<f32>]) -> Self {
+        Self { high: x, low: &[] }
+    }
+
+    /// One logit.
+    #[inline(always)]
+    pub fn get(&self, class: usize) -> f64 {
+        let high = self.high.get(class).map_or(f64::NAN, |x| f64::from(x.get()));
+        high + self.low.get(class).map_or(0.0, |x| f64::from(x.get()))
+    }
+}
+
 /// One row. The terms of the gradient are left where `keep` says, to be scaled by [`scale`]; that of the label is
-/// undefined.
+/// undefined. Logits in two parts are not kept in place.
 #[inline(always)]
-pub fn terms<V: Vector>(x: &[Cell<f32>], label: usize, keep: Keep, hint: &mut Hint) -> Terms {
-    let Some(anchor) = x.get(label).map(Cell::get) else {
+pub fn terms<V: Vector>(x: Logits, label: usize, keep: Keep, hint: &mut Hint) -> Terms {
+    let Some(anchor) = x.high.get(label).map(Cell::get) else {
         return Terms::NONE;
     };
+    // Now: a gradient in place replaces it.
+    let logit = x.get(label);
     let mut others = f64::NAN;
     if anchor.abs() <= MAX_ANCHOR {
-        if *hint == Hint::Direct {
+        if *hint == Hint::Direct && x.low.is_empty() {
             others = sum_of_others::<V, Direct<V>>(x, label, keep, anchor);
         }
         if others.is_nan() {
@@ -111,9 +137,8 @@ pub fn terms<V: Vector>(x: &[Cell<f32>], label: usize, keep: Keep, hint: &mut Hi
         }
     }
     if others.is_nan() {
-        return general::terms::<V>(x, label, anchor, keep);
+        return general::terms::<V>(x, label, logit, keep);
     }
-    let logit = f64::from(anchor);
     let reciprocal = reciprocal::<V::Wide>(logit, f64::from(LIFT) - f64::from(power_of(anchor)));
     let ends = ends(V::Wide::splat(others), reciprocal, &Log1p::load());
     let loss = ends.loss.to_array()[0];
@@ -122,24 +147,32 @@ pub fn terms<V: Vector>(x: &[Cell<f32>], label: usize, keep: Keep, hint: &mut Hi
 
 /// The sum of all terms but the label's; NaN where this reduction is not right for the row.
 #[inline(always)]
-pub fn sum_of_others<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], label: usize, keep: Keep, anchor: f32) -> f64 {
+pub fn sum_of_others<V: Vector, R: Reduction<V>>(x: Logits, label: usize, keep: Keep, anchor: f32) -> f64 {
+    let Logits { high: x, low } = x;
+    if !low.is_empty() && R::TAKES_LOW {
+        return match keep {
+            Keep::Apart(e) => pass::<V, R, true, true>(x, low, e, label, anchor),
+            _ => pass::<V, R, false, true>(x, low, x, label, anchor),
+        };
+    }
     match keep {
-        Keep::Apart(e) => pass::<V, R, true>(x, e, label, anchor),
-        Keep::Nothing => pass::<V, R, false>(x, x, label, anchor),
+        Keep::Apart(e) => pass::<V, R, true, false>(x, x, e, label, anchor),
+        Keep::Nothing => pass::<V, R, false, false>(x, x, x, label, anchor),
         Keep::InPlace => {
-            let sum = pass::<V, R, false>(x, x, label, anchor);
+            let sum = pass::<V, R, false, false>(x, x, x, label, anchor);
             if !sum.is_nan() {
-                pass::<V, R, true>(x, x, label, anchor);
+                pass::<V, R, true, false>(x, x, x, label, anchor);
             }
             sum
         }
     }
 }
 
-/// The one loop over the classes.
+/// The one loop over the classes. `STORE`: into `e`. `LOW`: the logits have a second part.
 #[inline(never)]
-fn pass<V: Vector, R: Reduction<V>, const STORE: bool>(
+fn pass<V: Vector, R: Reduction<V>, const STORE: bool, const LOW: bool>(
     x: &[Cell<f32>],
+    low: &[Cell<f32>],
     e: &[Cell<f32>],
     label: usize,
     anchor: f32,
@@ -152,13 +185,13 @@ fn pass<V: Vector, R: Reduction<V>, const STORE: bool>(
         trace: V::splat(0.0),
     };
     let own = label / BLOCK;
-    for (i, (x, e)) in x.chunks(BLOCK).zip(e.chunks(BLOCK)).enumerate() {
+    for (i, ((x, low), e)) in x.chunks(BLOCK).zip(low.chunks(BLOCK)).zip(e.chunks(BLOCK)).enumerate() {
         // The label's block and the last one apart, so that the others need not look for the label or their end.
         if i == own || x.len() < BLOCK {
             let place = if i == own { label % BLOCK } else { BLOCK };
-            pass.odd_block::<STORE>(x, e, place);
+            pass.odd_block::<STORE, LOW>(x, low, e, place);
         } else {
-            pass.block::<STORE>(x, e);
+            pass.block::<STORE, LOW>(x, low, e);
         }
     }
     let [a, b] = pass.low.add(pass.high).to_array();
@@ -178,9 +211,12 @@ struct Pass<V: Vector, R> {
 impl<V: Vector, R: Reduction<V>> Pass<V, R> {
     /// The sum, plus the terms of four logits.
     #[inline(always)]
-    fn term<const STORE: bool>(&mut self, x: V, e: Option<&Chunk>, sum: V) -> V {
-        let Reduced { power, r, trace } = self.reduction.reduce(x);
+    fn term<const STORE: bool, const LOW: bool>(&mut self, x: V, low: V, e: Option<&Chunk>, sum: V) -> V {
+        let Reduced { power, mut r, trace } = self.reduction.reduce(x);
         self.trace = self.trace.or(trace);
+        if LOW {
+            r = r.add(low);
+        }
         let p = self.polynomial.at(r);
         if STORE {
             let term = p.mul(power);
@@ -197,31 +233,39 @@ impl<V: Vector, R: Reduction<V>> Pass<V, R> {
     /// Two sums side by side: equal terms are then added without rounding. (Unrolled any further, V8 runs out of
     /// registers.)
     #[inline(always)]
-    fn block<const STORE: bool>(&mut self, x: &[Cell<f32>], e: &[Cell<f32>]) {
+    fn block<const STORE: bool, const LOW: bool>(&mut self, x: &[Cell<f32>], low: &[Cell<f32>], e: &[Cell<f32>]) {
         let (mut a, mut b) = (V::splat(0.0), V::splat(0.0));
-        for ([x0, x1], [e0, e1]) in pairs(x).zip(pairs(e)) {
-            a = self.term::<STORE>(V::load(x0), Some(e0), a);
-            b = self.term::<STORE>(V::load(x1), Some(e1), b);
+        for (([x0, x1], [low0, low1]), [e0, e1]) in pairs(x).zip(pairs(low)).zip(pairs(e)) {
+            a = self.term::<STORE, LOW>(V::load(x0), V::load(low0), Some(e0), a);
+            b = self.term::<STORE, LOW>(V::load(x1), V::load(low1), Some(e1), b);
         }
         self.add(a, b);
     }
 
     /// A block that may have an end, and the label at `place`.
     #[inline(always)]
-    fn odd_block<const STORE: bool>(&mut self, x: &[Cell<f32>], e: &[Cell<f32>], place: usize) {
+    fn odd_block<const STORE: bool, const LOW: bool>(
+        &mut self,
+        x: &[Cell<f32>],
+        low: &[Cell<f32>],
+        e: &[Cell<f32>],
+        place: usize,
+    ) {
         let (mut a, mut b) = (V::splat(0.0), V::splat(0.0));
         let (chunks, x_rest) = x.as_chunks::<LANES>();
+        let (low_chunks, low_rest) = low.as_chunks::<LANES>();
         let (e_chunks, e_rest) = e.as_chunks::<LANES>();
         let mut place = place;
-        for (x, e) in chunks.iter().zip(e_chunks) {
-            let term = self.term::<STORE>(V::load(x), Some(e), V::splat(0.0));
+        for ((x, low), e) in chunks.iter().zip(low_chunks).zip(e_chunks) {
+            let term = self.term::<STORE, LOW>(V::load(x), V::load(low), Some(e), V::splat(0.0));
             (a, b) = (b, a.add(term.without(place)));
             place = place.wrapping_sub(LANES);
         }
         if let Some(first) = x_rest.first() {
             // The lanes beyond the row repeat a logit of it, so that they leave no trace in the check.
             let x = V::load_partial(x_rest, first.get());
-            let term = self.term::<false>(x, None, V::splat(0.0));
+            let low = V::load_partial(low_rest, 0.0);
+            let term = self.term::<false, LOW>(x, low, None, V::splat(0.0));
             if STORE {
                 term.store_partial(e_rest);
             }

@@ -1,8 +1,9 @@
 //! A few consecutive rows: what each label means, and which of the routines computes them.
 
 use crate::narrow::{self, Scratch};
-use crate::row::{self, Hint, Keep};
+use crate::row::{self, Hint, Keep, Logits};
 use crate::vector::Vector;
+use crate::weighted::Label;
 use core::cell::Cell;
 
 /// Where the gradient goes.
@@ -37,13 +38,6 @@ pub struct Rows<'a> {
     pub log_sum_exp: &'a [Cell<f32>],
     /// Output, or none: the first class with the largest logit, -1 where the log-sum-exp is NaN.
     pub predictions: Option<&'a [Cell<i32>]>,
-}
-
-/// What a label means.
-enum Label {
-    Class(usize),
-    Ignored,
-    Invalid,
 }
 
 /// The entries of one row.
@@ -109,9 +103,9 @@ impl<'a> Rows<'a> {
                 (Label::Class(class), Gradient::InPlace, _) => (*class, Keep::InPlace),
                 (Label::Class(class), ..) => (*class, Keep::Nothing),
                 (Label::Ignored, ..) => (0, Keep::Nothing),
-                (Label::Invalid, ..) => (usize::MAX, Keep::Nothing),
+                (Label::Invalid | Label::None, ..) => (usize::MAX, Keep::Nothing),
             };
-            let found = row::terms::<V>(x, class, keep, hint);
+            let found = row::terms::<V>(Logits::plain(x), class, keep, hint);
             log_sum_exp.set(found.log_sum_exp as f32);
             if let Some(prediction) = self.predictions.and_then(|all| all.get(row))
                 && found.log_sum_exp.is_nan()

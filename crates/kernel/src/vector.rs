@@ -41,6 +41,12 @@ pub trait Vector: Copy {
     /// Reads the first one to three lanes; the others are `fill`.
     fn load_partial(from: &[Cell<f32>], fill: f32) -> Self;
 
+    /// Reads four IEEE 754 binary16 numbers, exactly.
+    fn load_f16(from: &[Cell<u16>; LANES]) -> Self;
+
+    /// Reads four bfloat16 numbers (upper halves of `f32`), exactly.
+    fn load_bf16(from: &[Cell<u16>; LANES]) -> Self;
+
     /// Writes four numbers.
     fn store(self, to: &Chunk);
 

@@ -3,6 +3,7 @@
 mod common;
 use xent_kernel::exp::{Direct, ExpWide, LIFT, MAX_ULP, Polynomial, Reduction};
 use xent_kernel::log1p::Log1p;
+use xent_kernel::math;
 use xent_kernel::vector::{Pair, Scalar, Vector, Wide};
 
 /// The worst error over every `stride`-th float around an anchor of 0, in ulp, and where.
@@ -49,4 +50,26 @@ fn wide_exp_and_log_are_exact_enough_to_disappear() {
         let [got, _] = Log1p::load().at(<[f64; 2]>::splat(q)).to_array();
         assert!((got / q.ln_1p() - 1.0).abs() < 7e-10, "log1p({q}) = {got}, exact {}", q.ln_1p());
     }
+}
+
+#[test]
+fn scalar_functions_are_exact_to_a_few_last_places() {
+    let close = |got: f64, exact: f64, what: &str| {
+        assert!((got - exact).abs() <= 1e-15 * exact.abs(), "{what}: {got}, exact {exact}");
+    };
+    for i in -70_000..70_000 {
+        let x = f64::from(i) * 0.010_1;
+        close(math::exp(x), x.exp(), &format!("exp({x})"));
+        close(math::tanh(x * 0.01), (x * 0.01).tanh(), &format!("tanh({})", x * 0.01));
+        close(math::tanh_slope(x * 0.01), 1.0 / (x * 0.01).cosh().powi(2), &format!("slope({})", x * 0.01));
+        let q = (x * 0.5).exp();
+        close(math::log1p(q), q.ln_1p(), &format!("log1p({q})"));
+    }
+    assert_eq!(math::exp(f64::NEG_INFINITY), 0.0);
+    assert_eq!(math::exp(800.0), f64::INFINITY);
+    assert!(math::exp(f64::NAN).is_nan());
+    assert_eq!(math::exp(-744.0), (-744.0_f64).exp());
+    assert_eq!(math::log1p(f64::INFINITY), f64::INFINITY);
+    assert_eq!(math::tanh(f64::NEG_INFINITY), -1.0);
+    close(math::log1p(-1e-8), (-1e-8_f64).ln_1p(), "log1p(-1e-8)");
 }

@@ -3,7 +3,7 @@
 mod common;
 use common::{Case, Mode, Random, run, run_as};
 use std::cell::Cell;
-use xent_kernel::row::{self, Hint, Keep};
+use xent_kernel::row::{self, Hint, Keep, Logits};
 use xent_kernel::vector::Scalar;
 
 /// Rows of all kinds: ordinary, confident, unlikely, far away, masked, broken.
@@ -56,7 +56,7 @@ fn narrow_rows_have_the_bits_of_the_row_by_row_routine() {
             };
             let x: Vec<_> = case.logits[row * classes..][..classes].iter().copied().map(Cell::new).collect();
             let e = vec![Cell::new(0.0); classes];
-            let terms = row::terms::<Scalar>(&x, label, Keep::Apart(&e), &mut Hint::Direct);
+            let terms = row::terms::<Scalar>(Logits::plain(&x), label, Keep::Apart(&e), &mut Hint::Direct);
             let (loss, gradient) = (together.loss[row], &together.gradient[row * classes..][..classes]);
             if terms.factor.is_nan() {
                 assert!(loss.is_nan());

@@ -22,18 +22,33 @@ export interface Kernel {
 export const JOB_FIELDS = {
   logits: "u32",
   labels: "u32",
+  targets: "u32",
   gradient: "u32",
   loss: "u32",
   log_sum_exp: "u32",
   predictions: "u32",
+  class_weights: "u32",
+  sample_weights: "u32",
+  buffer: "u32",
   classes: "u32",
+  logits_type: "u32",
+  row_stride: "u32",
+  class_stride: "u32",
+  inner: "u32",
   ignore: "u32",
   ignore_index: "i32",
   reserved: "u32",
   scale: "f64",
+  label_smoothing: "f64",
+  z_loss: "f64",
+  softcap: "f64",
+  temperature: "f64",
   sum: "f64",
   correct: "f64",
 } as const;
+
+/** Values of `logits_type`. */
+export const LOGITS_TYPES = { float32: 0, float64: 1, float16: 2, bfloat16: 3 } as const;
 
 type Field = keyof typeof JOB_FIELDS;
 

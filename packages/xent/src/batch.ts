@@ -1,7 +1,19 @@
-import { type Kernel, readJob, writeJob } from "./abi.ts";
+import { type Kernel, LOGITS_TYPES, readJob, writeJob } from "./abi.ts";
 import { integer, wrongType, wrongValue } from "./errors.ts";
-import { MAX_CLASSES, readLabels } from "./labels.ts";
+import {
+  copyLabels,
+  IGNORED,
+  isDirect,
+  LABELS,
+  type LabelRules,
+  type LabelsArrays,
+  type LabelsType,
+  labelsType,
+  readLabels,
+} from "./labels.ts";
+import { assertRowFits, type Layout, layoutOfRows, layoutOfShape } from "./layout.ts";
 import { type LossOptions, readOptions, type Settings } from "./options.ts";
+import { GRADIENTS, type GradientArrays, LOGITS, type LogitsArrays, type LogitsType, logitsType } from "./views.ts";
 
 /** A kernel over a memory, with one thread's own working memory in it. */
 export interface Engine {
@@ -11,89 +23,148 @@ export interface Engine {
   readonly job: number;
   /** Address of the scratch memory. */
   readonly scratch: number;
+  /** Address of at least so many bytes, the same memory at each call. Throws RangeError where there are none. */
+  readonly reserve: (bytes: number) => number;
 }
 
-/** Size and contents of a batch. */
-export interface BatchSpec {
+/** Size, layout and types of a batch. */
+export interface BatchSpec<L extends LogitsType = "float32", K extends LabelsType = "int32"> {
   /** Rows, at least 0. */
-  rows: number;
+  rows?: number;
   /** Classes, at least 1. */
-  classes: number;
+  classes?: number;
+  /** Elements from the start of one row to the next, at least `classes` (the default): padded vocabularies. */
+  stride?: number;
+  /** Instead of rows and classes: the sizes of all axes of the logits. */
+  shape?: readonly number[];
+  /** The axis of the classes in `shape`; from the end if negative. Default -1. */
+  axis?: number;
+  /** Type of the logits. Default "float32". */
+  logits?: L;
+  /** Type of the labels. Default "int32", the only one that is not copied. */
+  labels?: K;
+  /** Whether there are soft targets instead of labels: probabilities, in the layout of the logits. Default false. */
+  targets?: boolean;
+  /**
+   * Next-token labels without a copy of your own: row i has label i + shift, and the last `shift` rows of each sequence
+   * are ignored. Default 0.
+   */
+  shift?: number;
+  /** Rows of one sequence, for `shift`. Default: all rows. */
+  sequence?: number;
   /** Whether there is memory for a gradient: of its own, or the logits' ("in-place", which the gradient replaces). */
   gradient?: boolean | "in-place";
 }
 
 /** Losses of a batch of rows. Arrays have one entry a row, unless said otherwise. */
-export interface LossResult {
+export interface LossResult<G = Float32Array> {
   /** The loss of each row, never reduced. */
   loss: Float32Array;
   /** Sum of the losses, added in f64 and always in the same order. */
   sum: number;
   /** `sum / normalizer`, and 0 where that is 0. */
   mean: number;
-  /** The number of rows that are not ignored. */
+  /** The number of rows that are not ignored; with class weights, the sum of their labels' weights. */
   normalizer: number;
-  /** Gradient of the reduced loss, [rows, classes], if asked for. */
-  gradient?: Float32Array;
-  /** Logarithm of the sum of the exponentials of a row's logits. */
+  /** Gradient of the reduced loss, in the layout of the logits, if asked for. */
+  gradient?: G;
+  /** Logarithm of the sum of the exponentials of a row's logits, after softcap and temperature. */
   logSumExp: Float32Array;
   /** First class with the largest logit, -1 where {@link logSumExp} is NaN; if asked for. */
   predictions?: Int32Array;
-  /** How many rows, not ignored, are predicted right; if asked for. */
+  /** How many rows, not ignored, are predicted right; if predictions are asked for and there are labels. */
   correct?: number;
 }
 
-/** Where the parts of a batch lie. */
-export interface Regions {
+/** Where the parts of a batch lie. 0: nowhere. */
+interface Regions {
   readonly logits: number;
   readonly labels: number;
-  /** 0: none. */
+  readonly targets: number;
   readonly gradient: number;
   readonly loss: number;
   readonly logSumExp: number;
   readonly predictions: number;
+  readonly classWeights: number;
+  readonly sampleWeights: number;
+  /** Labels as the kernel takes them, where they are not taken as they are. */
+  readonly kernelLabels: number;
 }
 
 /** A batch as data: to be sent to a worker, where `attachBatch` makes a {@link Batch} of it. */
-export interface SharedBatch {
-  readonly rows: number;
-  readonly classes: number;
+export interface SharedBatch<L extends LogitsType = LogitsType, K extends LabelsType = LabelsType> {
+  readonly layout: Layout;
+  readonly logits: L;
+  readonly labels: K;
+  readonly shift: number;
+  readonly sequence: number;
   readonly regions: Regions;
+  /** A row's working memory for the worker; 0 in the owner's own batch, which reserves it when it needs it. */
+  readonly buffer: number;
 }
 
 const ALIGNMENT = 64;
 
 /** Checks a specification and lays out its parts. `at(address)` gives their addresses in a block of `bytes` bytes. */
-export function planBatch(spec: BatchSpec): { bytes: number; at: (address: number) => SharedBatch } {
+export function planBatch<L extends LogitsType, K extends LabelsType>(
+  spec: BatchSpec<L, K>,
+): { bytes: number; at: (address: number) => SharedBatch<L, K> } {
   if (typeof spec !== "object" || spec === null) throw wrongType("spec", "an object", spec);
-  const { gradient = false } = spec;
-  const classes = integer("classes", spec.classes, 1, MAX_CLASSES);
-  const rows = integer("rows", spec.rows, 0, 2 ** 32 - 1);
+  const { gradient = false, targets = false } = spec;
+  const logits = logitsType(spec.logits ?? "float32") as L;
+  const labels = labelsType(spec.labels ?? "int32") as K;
+  const layout = readLayout(spec);
+  const size = LOGITS[logits].BYTES_PER_ELEMENT;
+  assertRowFits(layout, size);
+  if (typeof targets !== "boolean") throw wrongType("targets", "true or false", targets);
   if (gradient !== true && gradient !== false && gradient !== "in-place") {
     throw (typeof gradient === "string" ? wrongValue : wrongType)("gradient", 'true, false or "in-place"', gradient);
   }
+  if (gradient === "in-place" && GRADIENTS[logits].BYTES_PER_ELEMENT !== size) {
+    throw wrongValue("gradient", `true or false: the gradient of ${logits} logits is float32`, gradient);
+  }
+  const { rows, classes, elements } = layout;
+  const shift = integer("shift", spec.shift ?? 0, 0, 2 ** 31);
+  const sequence = integer("sequence", spec.sequence ?? Math.max(1, rows), 1, 2 ** 32);
+  if (rows % sequence !== 0) throw wrongValue("sequence", `a divisor of ${rows} rows`, sequence);
+
   let bytes = 0;
   const part = (size: number): number => {
     const offset = bytes;
     bytes += Math.max(ALIGNMENT, Math.ceil(size / ALIGNMENT) * ALIGNMENT);
     return offset;
   };
-  const logits = part(4 * rows * classes);
-  const own = gradient === true ? part(4 * rows * classes) : logits;
-  const [labels, loss, logSumExp, predictions] = [part(4 * rows), part(4 * rows), part(4 * rows), part(4 * rows)];
-  const at = (address: number): SharedBatch => ({
-    rows,
-    classes,
-    regions: {
-      logits: address + logits,
-      labels: address + labels,
-      gradient: gradient === false ? 0 : address + own,
-      loss: address + loss,
-      logSumExp: address + logSumExp,
-      predictions: address + predictions,
-    },
-  });
+  const offsets = {
+    logits: part(size * elements),
+    labels: targets ? undefined : part(LABELS[labels].BYTES_PER_ELEMENT * rows),
+    targets: targets ? part(4 * elements) : undefined,
+    gradient: gradient === true ? part(GRADIENTS[logits].BYTES_PER_ELEMENT * elements) : undefined,
+    loss: part(4 * rows),
+    logSumExp: part(4 * rows),
+    predictions: part(4 * rows),
+    classWeights: part(4 * classes),
+    sampleWeights: part(4 * rows),
+    kernelLabels: targets || (labels === "int32" && shift === 0) ? undefined : part(4 * rows),
+  };
+  if (gradient === "in-place") offsets.gradient = offsets.logits;
+  const at = (address: number): SharedBatch<L, K> => {
+    const regions = Object.fromEntries(
+      Object.entries(offsets).map(([name, offset]) => [name, offset === undefined ? 0 : address + offset]),
+    ) as unknown as Regions;
+    return { layout, logits, labels, shift, sequence, regions, buffer: 0 };
+  };
   return { bytes, at };
+}
+
+function readLayout({ rows, classes, stride, shape, axis }: BatchSpec<LogitsType, LabelsType>): Layout {
+  if (shape === undefined) {
+    if (axis !== undefined) throw wrongType("shape", "the sizes of all axes, since there is an axis", shape);
+    return layoutOfRows(rows, classes, stride);
+  }
+  if (rows !== undefined || classes !== undefined || stride !== undefined) {
+    throw new TypeError('"shape" takes the place of rows, classes and stride: give one or the other');
+  }
+  return layoutOfShape(shape, axis);
 }
 
 /**
@@ -101,38 +172,43 @@ export function planBatch(spec: BatchSpec): { bytes: number; at: (address: numbe
  * the memory has grown (another batch was created), take it from the batch again: views of a private memory are detached
  * then, as JavaScript will have it. Results are views too, valid until the next run, growth or dispose.
  */
-export class Batch implements Disposable {
+export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int32"> implements Disposable {
   readonly rows: number;
   readonly classes: number;
   readonly #engine: Engine;
-  readonly #regions: Regions;
-  readonly #release: () => void;
-  readonly #alive: () => void;
+  readonly #plan: SharedBatch<L, K>;
+  readonly #owner: BatchOwner;
   #disposed = false;
-  #views: Views | undefined;
+  #views: Views<L, K> | undefined;
 
   /** Made by `createBatch` and `attachBatch`. */
-  constructor(engine: Engine, { rows, classes, regions }: SharedBatch, alive: () => void, release: () => void) {
-    this.rows = rows;
-    this.classes = classes;
+  constructor(engine: Engine, plan: SharedBatch<L, K>, owner: BatchOwner) {
+    this.rows = plan.layout.rows;
+    this.classes = plan.layout.classes;
     this.#engine = engine;
-    this.#regions = regions;
-    this.#alive = alive;
-    this.#release = release;
+    this.#plan = plan;
+    this.#owner = owner;
   }
 
-  /** [rows, classes], row-major. Write your logits here. */
-  get logits(): Float32Array {
+  /** In the batch's layout, [rows, classes] unless it has another. Write your logits here. */
+  get logits(): LogitsArrays[L] {
     return this.#current().logits;
   }
 
   /** [rows]. Write your labels here. */
-  get labels(): Int32Array {
-    return this.#current().labels;
+  get labels(): LabelsArrays[K] {
+    const { labels } = this.#current();
+    if (labels === undefined) throw new TypeError("this batch has soft targets, and no labels");
+    return labels;
   }
 
-  /** [rows, classes], or undefined where the batch was created without. For "in-place", the logits' own memory. */
-  get gradient(): Float32Array | undefined {
+  /** In the layout of the logits, or undefined where the batch was created with labels. Write your soft targets here. */
+  get targets(): Float32Array | undefined {
+    return this.#current().targets;
+  }
+
+  /** In the layout of the logits, or undefined where the batch was created without. "in-place": the logits' memory. */
+  get gradient(): GradientArrays[L] | undefined {
     return this.#current().gradient;
   }
 
@@ -142,45 +218,70 @@ export class Batch implements Disposable {
    *
    * Throws RangeError for a label outside of [0, classes), before a byte is written.
    */
-  run(options?: LossOptions & { rows?: readonly [begin: number, end: number] }): LossResult {
-    const views = this.#current();
-    const settings = readOptions(options, ["rows"]);
+  run(options?: LossOptions & { rows?: readonly [begin: number, end: number] }): LossResult<GradientArrays[L]> {
+    this.#assertAlive();
+    const { rows, classes } = this;
+    const { layout, regions } = this.#plan;
+    const settings = readOptions(options, rows, classes, ["rows"]);
     const [begin, end] = this.#range(options?.rows);
-    const regions = this.#regions;
     if (settings.gradient && regions.gradient === 0) {
       throw new TypeError(
         '"gradient" expected a batch with memory for it: create it with gradient: true or "in-place"',
       );
     }
-    const counted = readLabels(views.labels, this.classes, settings.ignoreIndex, begin, end);
+    if (regions.targets !== 0 && settings.ignoreIndex !== undefined) {
+      throw new TypeError('"ignoreIndex" expected a batch with labels: this one has soft targets');
+    }
+    const buffer = this.#buffer(settings);
+    const views = this.#current();
+    const [normalizer, labels, ignoreIndex] = this.#readLabels(views, settings, begin, end);
+
+    // From here on nothing throws.
+    if (settings.classWeights) views.classWeights.set(settings.classWeights);
+    if (settings.sampleWeights) views.sampleWeights.set(settings.sampleWeights);
     const { memory, kernel, job, scratch } = this.#engine;
     writeJob(memory, job, {
       logits: regions.logits,
-      labels: regions.labels,
+      labels,
+      targets: regions.targets,
       gradient: settings.gradient ? regions.gradient : 0,
       loss: regions.loss,
       log_sum_exp: regions.logSumExp,
       predictions: settings.predictions ? regions.predictions : 0,
-      classes: this.classes,
-      ignore: settings.ignoreIndex === undefined ? 0 : 1,
-      ignore_index: settings.ignoreIndex ?? 0,
+      class_weights: settings.classWeights ? regions.classWeights : 0,
+      sample_weights: settings.sampleWeights ? regions.sampleWeights : 0,
+      buffer,
+      classes,
+      logits_type: LOGITS_TYPES[this.#plan.logits],
+      row_stride: layout.rowStride,
+      class_stride: layout.classStride,
+      inner: layout.inner,
+      ignore: ignoreIndex === undefined ? 0 : 1,
+      ignore_index: ignoreIndex ?? 0,
       reserved: 0,
-      scale: settings.reduction === "mean" && counted > 0 ? 1 / counted : 1,
+      scale: settings.reduction === "mean" ? (normalizer === 0 ? 0 : 1 / normalizer) : 1,
+      label_smoothing: settings.labelSmoothing,
+      z_loss: settings.zLoss,
+      softcap: settings.softcap ?? 0,
+      temperature: settings.temperature,
       sum: 0,
       correct: 0,
     });
     kernel.run(job, scratch, begin, end);
     kernel.reduce(job, begin, end);
-    return this.#result(views, settings, begin, end, counted);
+    return this.#result(views, settings, begin, end, normalizer);
   }
 
-  /** This batch as data, for `attachBatch` in a worker that has attached the same memory. */
-  share(): SharedBatch {
+  /**
+   * This batch as data, for `attachBatch` in a worker that has attached the same memory. It reserves the worker's working
+   * memory for a row, so call it once a worker.
+   */
+  share(): SharedBatch<L, K> {
     this.#assertAlive();
     if (this.#engine.memory.buffer instanceof ArrayBuffer) {
       throw new TypeError("share() expected a shared memory: create the instance with shared: true");
     }
-    return { rows: this.rows, classes: this.classes, regions: this.#regions };
+    return { ...this.#plan, buffer: this.#owner.allocate(this.#bufferBytes()) };
   }
 
   /** Gives the memory back. The second call does nothing. */
@@ -188,7 +289,7 @@ export class Batch implements Disposable {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#views = undefined;
-    this.#release();
+    this.#owner.release();
   }
 
   [Symbol.dispose](): void {
@@ -197,15 +298,18 @@ export class Batch implements Disposable {
 
   #assertAlive(): void {
     if (this.#disposed) throw new TypeError("this batch was disposed");
-    this.#alive();
+    this.#owner.assertAlive();
   }
 
-  #current(): Views {
+  #current(): Views<L, K> {
     this.#assertAlive();
-    if (this.#views?.buffer !== this.#engine.memory.buffer) {
-      this.#views = makeViews(this.#engine.memory.buffer, this.rows, this.classes, this.#regions);
+    const { buffer } = this.#engine.memory;
+    let views = this.#views;
+    if (views?.buffer !== buffer) {
+      views = makeViews(buffer, this.#plan);
+      this.#views = views;
     }
-    return this.#views;
+    return views;
   }
 
   #range(rows: readonly [number, number] | undefined): readonly [number, number] {
@@ -215,46 +319,117 @@ export class Batch implements Disposable {
     return [begin, integer("rows[1]", rows[1], begin, this.rows)];
   }
 
-  #result(views: Views, settings: Settings, begin: number, end: number, normalizer: number): LossResult {
+  /** Of a row as f32 in two parts, and of its exponentials. */
+  #bufferBytes(): number {
+    return 12 * this.classes;
+  }
+
+  /** Address of working memory for a row, where the kernel needs some. */
+  #buffer({ softcap, temperature, labelSmoothing }: Settings): number {
+    const { layout, logits, buffer, regions } = this.#plan;
+    const readable = logits === "float64" || (logits === "float32" && layout.classStride === 1);
+    const plain = softcap === undefined && temperature === 1 && labelSmoothing === 0 && regions.targets === 0;
+    if (readable && plain) return 0;
+    return buffer === 0 ? this.#engine.reserve(this.#bufferBytes()) : buffer;
+  }
+
+  /** The normalizer; address and ignore index of the labels as the kernel takes them. */
+  #readLabels(
+    views: Views<L, K>,
+    settings: Settings,
+    begin: number,
+    end: number,
+  ): [number, number, number | undefined] {
+    const { regions, shift, sequence } = this.#plan;
+    const { ignoreIndex, classWeights } = settings;
+    const { labels } = views;
+    if (labels === undefined) return [end - begin, 0, undefined];
+    const strict = settings.invalidLabels === "throw";
+    const rules: LabelRules = { classes: this.classes, ignoreIndex, strict, shift, sequence, classWeights };
+    const normalizer = readLabels(labels, rules, begin, end);
+    if (isDirect(labels, rules)) {
+      // An index that no 32-bit label can have ignores nothing.
+      const possible = ignoreIndex !== undefined && ignoreIndex === (ignoreIndex | 0);
+      return [normalizer, regions.labels, possible ? ignoreIndex : undefined];
+    }
+    copyLabels(labels, rules, begin, end, views.kernelLabels);
+    return [normalizer, regions.kernelLabels, IGNORED];
+  }
+
+  #result(
+    views: Views<L, K>,
+    settings: Settings,
+    begin: number,
+    end: number,
+    normalizer: number,
+  ): LossResult<GradientArrays[L]> {
     const { memory, job } = this.#engine;
+    const { layout } = this.#plan;
     const all = begin === 0 && end === this.rows;
-    const part = <T extends Float32Array | Int32Array>(view: T, entries: number): T =>
-      all ? view : (view.subarray(begin * entries, end * entries) as T);
+    const part = <T extends Float32Array | Int32Array>(view: T): T => (all ? view : (view.subarray(begin, end) as T));
     const sum = readJob(memory, job, "sum");
-    const result: LossResult = {
-      loss: part(views.loss, 1),
+    const result: LossResult<GradientArrays[L]> = {
+      loss: part(views.loss),
       sum,
       mean: normalizer === 0 ? 0 : sum / normalizer,
       normalizer,
-      logSumExp: part(views.logSumExp, 1),
+      logSumExp: part(views.logSumExp),
     };
-    if (settings.gradient && views.gradient) result.gradient = part(views.gradient, this.classes);
+    if (settings.gradient && views.gradient) {
+      // Rows that lie side by side have no part of the array to themselves.
+      const { rowStride, inner } = layout;
+      const whole = all || inner > 1;
+      result.gradient = whole
+        ? views.gradient
+        : (views.gradient.subarray(begin * rowStride, end * rowStride) as GradientArrays[L]);
+    }
     if (settings.predictions) {
-      result.predictions = part(views.predictions, 1);
-      result.correct = readJob(memory, job, "correct");
+      result.predictions = part(views.predictions);
+      if (views.labels) result.correct = readJob(memory, job, "correct");
     }
     return result;
   }
 }
 
-interface Views {
+/** What a batch needs of the instance that has made it. */
+export interface BatchOwner {
+  /** Throws TypeError where the instance was disposed. */
+  assertAlive(): void;
+  /** Memory that is given back with the batch's. */
+  allocate(bytes: number): number;
+  release(): void;
+}
+
+interface Views<L extends LogitsType, K extends LabelsType> {
   readonly buffer: ArrayBufferLike;
-  readonly logits: Float32Array;
-  readonly labels: Int32Array;
-  readonly gradient: Float32Array | undefined;
+  readonly logits: LogitsArrays[L];
+  readonly labels: LabelsArrays[K] | undefined;
+  readonly targets: Float32Array | undefined;
+  readonly gradient: GradientArrays[L] | undefined;
   readonly loss: Float32Array;
   readonly logSumExp: Float32Array;
   readonly predictions: Int32Array;
+  readonly classWeights: Float32Array;
+  readonly sampleWeights: Float32Array;
+  readonly kernelLabels: Int32Array;
 }
 
-function makeViews(buffer: ArrayBufferLike, rows: number, classes: number, at: Regions): Views {
+function makeViews<L extends LogitsType, K extends LabelsType>(
+  buffer: ArrayBufferLike,
+  { layout, logits, labels, regions: at }: SharedBatch<L, K>,
+): Views<L, K> {
+  const { rows, classes, elements } = layout;
   return {
     buffer,
-    logits: new Float32Array(buffer, at.logits, rows * classes),
-    labels: new Int32Array(buffer, at.labels, rows),
-    gradient: at.gradient === 0 ? undefined : new Float32Array(buffer, at.gradient, rows * classes),
+    logits: new LOGITS[logits](buffer, at.logits, elements),
+    labels: at.labels === 0 ? undefined : new LABELS[labels](buffer, at.labels, rows),
+    targets: at.targets === 0 ? undefined : new Float32Array(buffer, at.targets, elements),
+    gradient: at.gradient === 0 ? undefined : new GRADIENTS[logits](buffer, at.gradient, elements),
     loss: new Float32Array(buffer, at.loss, rows),
     logSumExp: new Float32Array(buffer, at.logSumExp, rows),
     predictions: new Int32Array(buffer, at.predictions, rows),
+    classWeights: new Float32Array(buffer, at.classWeights, classes),
+    sampleWeights: new Float32Array(buffer, at.sampleWeights, rows),
+    kernelLabels: new Int32Array(buffer, at.kernelLabels, at.kernelLabels === 0 ? 0 : rows),
   };
 }

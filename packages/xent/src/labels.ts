@@ -1,77 +1,134 @@
-import { wrongType } from "./errors.ts";
+import { wrongType, wrongValue } from "./errors.ts";
 
 /** Class indices, one a row. Arrays of ordinary numbers are for the one-call form, small inputs and teaching. */
-export type Labels =
-  | Int32Array
-  | Int8Array
-  | Int16Array
-  | Uint8Array
-  | Uint16Array
-  | Uint32Array
-  | BigInt64Array
-  | BigUint64Array
-  | readonly number[];
+export type Labels = LabelsArrays[LabelsType] | readonly number[];
 
-const LARGEST = 2 ** 31 - 1;
+/** The typed arrays of labels. */
+export interface LabelsArrays {
+  int32: Int32Array;
+  int8: Int8Array;
+  int16: Int16Array;
+  uint8: Uint8Array;
+  uint16: Uint16Array;
+  uint32: Uint32Array;
+  int64: BigInt64Array;
+  uint64: BigUint64Array;
+}
+
+/** The name of a type of labels. */
+export type LabelsType = keyof LabelsArrays;
+
+/** Constructors by the name of the type. */
+export const LABELS: {
+  readonly [T in LabelsType]: {
+    new (buffer: ArrayBufferLike, byteOffset: number, length: number): LabelsArrays[T];
+    readonly BYTES_PER_ELEMENT: number;
+  };
+} = {
+  int32: Int32Array,
+  int8: Int8Array,
+  int16: Int16Array,
+  uint8: Uint8Array,
+  uint16: Uint16Array,
+  uint32: Uint32Array,
+  int64: BigInt64Array,
+  uint64: BigUint64Array,
+};
+
+/** Throws TypeError unless this names a type of labels. */
+export function labelsType(name: unknown): LabelsType {
+  if (typeof name === "string" && Object.hasOwn(LABELS, name)) return name as LabelsType;
+  throw (typeof name === "string" ? wrongValue : wrongType)("labels", `one of ${Object.keys(LABELS).join(", ")}`, name);
+}
 
 /** Throws TypeError unless these are labels of a supported type. The values are {@link readLabels}' business. */
 export function assertLabels(labels: unknown): asserts labels is Labels {
   if (Array.isArray(labels)) return;
-  const typed = ArrayBuffer.isView(labels) && !(labels instanceof DataView);
-  const name = typed ? labels.constructor.name : "";
-  if (!typed || !/^(Int(8|16|32)|Uint(8|16|32)|Big(Int|Uint)64)Array$/.test(name)) {
+  if (!Object.values(LABELS).some((type) => labels instanceof type)) {
     throw wrongType("labels", "an integer typed array, or an array of integers", labels);
   }
 }
 
+/** What the kernel is told instead of a label, where it reads a copy. */
+export const IGNORED = -1;
+const INVALID = -2;
+
+/** How labels belong to rows, and what they may be. */
+export interface LabelRules {
+  readonly classes: number;
+  readonly ignoreIndex: number | undefined;
+  /** Whether labels outside of the range are an error, or make their rows NaN. */
+  readonly strict: boolean;
+  /** Row i has label i + shift of its sequence; the last `shift` rows of each sequence have none and are ignored. */
+  readonly shift: number;
+  /** Rows of a sequence. */
+  readonly sequence: number;
+  /** Weight of each class in the normalizer; 1 where absent. */
+  readonly classWeights: Float32Array | undefined;
+}
+
+/** The plain rules: each row has the label at its own place. */
+export function isDirect(labels: Labels, rules: LabelRules): boolean {
+  return labels instanceof Int32Array && rules.shift === 0;
+}
+
 /**
- * Checks labels of rows from `begin` to `end`, and copies them where there is a `target`. Returns how many rows are not
- * ignored. Throws before the first write: TypeError for what is not an integer, RangeError for one outside of
+ * Checks the labels of the rows from `begin` to `end`. Returns the normalizer: the number, or with class weights the
+ * weight, of the rows that are not ignored. Throws TypeError for what is not an integer, RangeError for one outside of
  * [0, classes).
  */
-export function readLabels(
-  labels: Labels,
+export function readLabels(labels: Labels, rules: LabelRules, begin: number, end: number): number {
+  if (labels instanceof Int32Array && rules.shift === 0 && rules.strict && !rules.classWeights) {
+    return countLabels(labels, rules.classes, rules.ignoreIndex, begin, end);
+  }
+  let normalizer = 0;
+  for (let row = begin; row < end; row++) {
+    const label = labelOf(labels, rules, row);
+    if (label !== IGNORED) normalizer += label >= 0 ? (rules.classWeights?.[label] ?? 1) : 1;
+  }
+  return normalizer;
+}
+
+/** Writes what {@link readLabels} has let pass, as the kernel takes it. */
+export function copyLabels(labels: Labels, rules: LabelRules, begin: number, end: number, target: Int32Array): void {
+  for (let row = begin; row < end; row++) target[row] = labelOf(labels, rules, row);
+}
+
+/** The usual case, with nothing else in the loop. */
+function countLabels(
+  labels: Int32Array,
   classes: number,
   ignoreIndex: number | undefined,
   begin: number,
   end: number,
 ): number {
   let counted = end - begin;
-  if (labels instanceof Int32Array) {
-    for (let row = begin; row < end; row++) {
-      const label = labels[row] as number;
-      if (label === ignoreIndex) counted--;
-      else if (label >>> 0 >= classes) throw outside(label, row, classes);
-    }
-    return counted;
-  }
   for (let row = begin; row < end; row++) {
-    const label = labels[row];
-    if (typeof label === "bigint") {
-      // Compared in 64 bits: 2^32 must not become 0.
-      if (ignoreIndex !== undefined && label === BigInt(ignoreIndex)) counted--;
-      else if (label < 0n || label >= BigInt(classes)) throw outside(label, row, classes);
-    } else if (typeof label === "number" && Number.isInteger(label)) {
-      if (label === ignoreIndex) counted--;
-      else if (label < 0 || label >= classes) throw outside(label, row, classes);
-    } else {
-      throw wrongType("labels", `integers, but row ${row} has something else`, label);
-    }
+    const label = labels[row] as number;
+    if (label === ignoreIndex) counted--;
+    else if (label >>> 0 >= classes) throw outside(label, row, classes);
   }
   return counted;
 }
 
-/** Copies labels that {@link readLabels} has let pass. */
-export function copyLabels(labels: Labels, target: Int32Array): void {
-  if (labels instanceof BigInt64Array || labels instanceof BigUint64Array) {
-    for (let row = 0; row < labels.length; row++) target[row] = Number(labels[row]);
+/** The class of a row, {@link IGNORED}, or where that is allowed INVALID. */
+function labelOf(labels: Labels, rules: LabelRules, row: number): number {
+  const { classes, ignoreIndex, strict, shift, sequence } = rules;
+  if ((row % sequence) + shift >= sequence) return IGNORED;
+  const label = labels[row + shift];
+  // Compared in 64 bits: 2^32 must not become 0.
+  if (typeof label === "bigint") {
+    if (ignoreIndex !== undefined && label === BigInt(ignoreIndex)) return IGNORED;
+    if (label >= 0n && label < BigInt(classes)) return Number(label);
+  } else if (typeof label === "number" && Number.isInteger(label)) {
+    if (label === ignoreIndex) return IGNORED;
+    if (label >= 0 && label < classes) return label;
   } else {
-    target.set(labels);
+    throw wrongType("labels", `integers, but row ${row} has something else`, label);
   }
+  if (strict) throw outside(label, row, classes);
+  return INVALID;
 }
-
-/** The largest number of classes that 32-bit labels can name. */
-export const MAX_CLASSES: number = LARGEST;
 
 /** TensorFlow's words. */
 function outside(label: number | bigint, row: number, classes: number): RangeError {

@@ -1,10 +1,15 @@
 import type { LossResult } from "./batch.ts";
 import type { Labels } from "./labels.ts";
-import type { LossOptions } from "./options.ts";
+import type { LossOptions, ShapeOptions } from "./options.ts";
 import type { Logits } from "./views.ts";
-import { createXentSync, type Xent } from "./xent.ts";
+import { createXentSync, type GradientOf, type Xent } from "./xent.ts";
 
 let instance: Xent | undefined;
+
+function theInstance(): Xent {
+  instance ??= createXentSync();
+  return instance;
+}
 
 /**
  * Loss of each row, and its gradient if asked for: TensorFlow's `tf.nn.sparse_softmax_cross_entropy_with_logits`.
@@ -12,18 +17,44 @@ let instance: Xent | undefined;
  * The kernel is compiled on first use. Logits and labels are copied in and the results out: they are yours. For batches
  * without a copy, see {@link createXentSync} and `createBatch`.
  *
- * @param logits [rows, classes], row-major, in natural units (unnormalised log-probabilities).
- * @param labels [rows], integers in [0, classes).
+ * @param logits [rows, classes], or of any `shape` with the classes on any `axis`; row-major, unnormalised log-probabilities.
+ * @param labels One for each row, integers in [0, classes).
  * @throws RangeError for a label outside of that range, and for lengths that do not fit; TypeError for the wrong types.
  *
  * @example
  * ```ts
  * import { sparseSoftmaxCrossEntropyWithLogits } from "xent";
  * const { loss, gradient } = sparseSoftmaxCrossEntropyWithLogits([[2, -5, 0.5, -0.1]], [0], { gradient: true });
- * loss[0]; // 0.2959…
+ * loss[0]; // 0.2975…
  * ```
  */
-export function sparseSoftmaxCrossEntropyWithLogits(logits: Logits, labels: Labels, options?: LossOptions): LossResult {
-  instance ??= createXentSync();
-  return instance.sparseSoftmaxCrossEntropyWithLogits(logits, labels, options);
+export function sparseSoftmaxCrossEntropyWithLogits<L extends Logits>(
+  logits: L,
+  labels: Labels,
+  options?: LossOptions & ShapeOptions,
+): LossResult<GradientOf<L>> {
+  return theInstance().sparseSoftmaxCrossEntropyWithLogits(logits, labels, options);
+}
+
+/**
+ * Loss of each row for soft targets: TensorFlow's `tf.nn.softmax_cross_entropy_with_logits`. The targets need not sum
+ * to 1. There is no `ignoreIndex`.
+ *
+ * @param logits Nested arrays [rows, classes], or an array of any `shape`.
+ * @param targets Probabilities, in the layout of the logits.
+ * @throws RangeError for lengths that do not fit; TypeError for the wrong types.
+ *
+ * @example
+ * ```ts
+ * import { softmaxCrossEntropyWithLogits } from "xent";
+ * const { loss } = softmaxCrossEntropyWithLogits([[2, -5, 0.5]], Float32Array.of(0.9, 0, 0.1));
+ * loss[0]; // 0.3531…
+ * ```
+ */
+export function softmaxCrossEntropyWithLogits<L extends Logits>(
+  logits: L,
+  targets: Float32Array,
+  options?: LossOptions & ShapeOptions,
+): LossResult<GradientOf<L>> {
+  return theInstance().softmaxCrossEntropyWithLogits(logits, targets, options);
 }

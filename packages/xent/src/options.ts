@@ -1,6 +1,7 @@
 import { integer, show, wrongType, wrongValue } from "./errors.ts";
+import { assertAttached } from "./views.ts";
 
-/** How the gradient's rows are put together, and which reduction it is the gradient of. */
+/** What the gradient is the gradient of. */
 export type Reduction = "none" | "sum" | "mean";
 
 /** What to compute. Names and meanings follow PyTorch and Keras; all combine. */
@@ -9,13 +10,37 @@ export interface LossOptions {
   gradient?: boolean;
   /**
    * What the gradient is the gradient of. "none" (default) and "sum": the sum of the losses. "mean": their sum divided
-   * by the number of rows that are not ignored. The losses are returned row by row whatever this is.
+   * by `normalizer`. The losses are returned row by row whatever this is.
    */
   reduction?: Reduction;
   /** Rows with this label have loss 0 and gradient 0 and do not count. May lie outside of [0, classes). Default: none. */
   ignoreIndex?: number;
+  /** Weight of each class, [classes]. As in PyTorch, the mean is weighted by those of the labels. */
+  classWeights?: Float32Array | readonly number[];
+  /** Factor of the loss of each row, [rows]. Does not change the normalizer. */
+  sampleWeights?: Float32Array | readonly number[];
+  /** e in [0, 1): (1 - e) of a target belongs to the label, e is spread evenly over all classes. Default 0. */
+  labelSmoothing?: number;
+  /** z >= 0: adds z (log-sum-exp)^2 to each loss, not weighted by class. Default 0. */
+  zLoss?: number;
+  /** c > 0: logits become c tanh(x / c) first. Default: no cap. */
+  softcap?: number;
+  /** t > 0: logits are divided by it, after the cap. Default 1. */
+  temperature?: number;
   /** Also the class with the largest logit of each row, and how many of them are the label. Default false. */
   predictions?: boolean;
+  /** What a label outside of [0, classes) does: "throw" (default), or "nan": its row is NaN, as TensorFlow has it on GPU. */
+  invalidLabels?: "throw" | "nan";
+}
+
+/** The array of logits in one call: what its shape does not say by itself. */
+export interface ShapeOptions {
+  /** Sizes of all axes of the logits. Default [rows, classes], with as many rows as labels. */
+  shape?: readonly number[];
+  /** The axis of the classes in `shape`; from the end if negative. Default -1. */
+  axis?: number;
+  /** What the numbers of a Uint16Array are. */
+  logits?: "float16" | "bfloat16";
 }
 
 /** Checked options, defaults filled in. */
@@ -23,25 +48,95 @@ export interface Settings {
   gradient: boolean;
   reduction: Reduction;
   ignoreIndex: number | undefined;
+  classWeights: Float32Array | undefined;
+  sampleWeights: Float32Array | undefined;
+  labelSmoothing: number;
+  zLoss: number;
+  softcap: number | undefined;
+  temperature: number;
   predictions: boolean;
+  invalidLabels: "throw" | "nan";
 }
 
-const DEFAULTS: Settings = { gradient: false, reduction: "none", ignoreIndex: undefined, predictions: false };
+const DEFAULTS: Settings = {
+  gradient: false,
+  reduction: "none",
+  ignoreIndex: undefined,
+  classWeights: undefined,
+  sampleWeights: undefined,
+  labelSmoothing: 0,
+  zLoss: 0,
+  softcap: undefined,
+  temperature: 1,
+  predictions: false,
+  invalidLabels: "throw",
+};
 
 /** Throws TypeError for an option that does not exist or is of the wrong type, RangeError for a wrong value. */
-export function readOptions(options: LossOptions | undefined, others: readonly string[] = []): Settings {
+export function readOptions(
+  options: LossOptions | undefined,
+  rows: number,
+  classes: number,
+  others: readonly string[] = [],
+): Settings {
   if (options === undefined) return DEFAULTS;
   if (typeof options !== "object" || options === null) throw wrongType("options", "an object", options);
   for (const name of Object.keys(options)) {
     if (!(name in DEFAULTS) && !others.includes(name)) throw new TypeError(`"options" has no option ${show(name)}`);
   }
-  const { gradient = false, reduction = "none", ignoreIndex, predictions = false } = options;
-  if (typeof gradient !== "boolean") throw wrongType("gradient", "true or false", gradient);
-  if (typeof predictions !== "boolean") throw wrongType("predictions", "true or false", predictions);
-  if (reduction !== "none" && reduction !== "sum" && reduction !== "mean") {
-    const wrong = typeof reduction === "string" ? wrongValue : wrongType;
-    throw wrong("reduction", '"none", "sum" or "mean"', reduction);
+  const { gradient = false, predictions = false, ignoreIndex, softcap } = options;
+  if (ignoreIndex !== undefined) integer("ignoreIndex", ignoreIndex, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+  return {
+    gradient: boolean("gradient", gradient),
+    reduction: choice("reduction", options.reduction ?? "none", ["none", "sum", "mean"]),
+    ignoreIndex,
+    classWeights: weights("classWeights", options.classWeights, classes, "classes"),
+    sampleWeights: weights("sampleWeights", options.sampleWeights, rows, "rows"),
+    labelSmoothing: number("labelSmoothing", options.labelSmoothing ?? 0, "a number in [0, 1)", (e) => e >= 0 && e < 1),
+    zLoss: number("zLoss", options.zLoss ?? 0, "a finite number >= 0", (z) => z >= 0 && z < Infinity),
+    softcap: softcap === undefined ? undefined : number("softcap", softcap, "a finite number > 0", isPositive),
+    temperature: number("temperature", options.temperature ?? 1, "a finite number > 0", isPositive),
+    predictions: boolean("predictions", predictions),
+    invalidLabels: choice("invalidLabels", options.invalidLabels ?? "throw", ["throw", "nan"]),
+  };
+}
+
+function isPositive(x: number): boolean {
+  return x > 0 && x < Infinity;
+}
+
+function boolean(title: string, value: unknown): boolean {
+  if (typeof value !== "boolean") throw wrongType(title, "true or false", value);
+  return value;
+}
+
+function number(title: string, value: unknown, expected: string, accepts: (value: number) => boolean): number {
+  if (typeof value !== "number") throw wrongType(title, expected, value);
+  if (!accepts(value)) throw wrongValue(title, expected, value);
+  return value;
+}
+
+/** One of a few words. */
+export function choice<T extends string>(title: string, value: unknown, words: readonly T[]): T {
+  const found = words.find((word) => word === value);
+  if (found !== undefined) return found;
+  const expected = words.map((word) => `"${word}"`).join(" or ");
+  throw (typeof value === "string" ? wrongValue : wrongType)(title, expected, value);
+}
+
+function weights(title: string, value: unknown, length: number, of: string): Float32Array | undefined {
+  if (value === undefined) return undefined;
+  let array: Float32Array;
+  if (value instanceof Float32Array) {
+    assertAttached(title, value);
+    array = value;
+  } else if (Array.isArray(value) && value.every((x) => typeof x === "number")) {
+    array = Float32Array.from(value);
+  } else {
+    throw wrongType(title, "a Float32Array, or an array of numbers", value);
   }
-  if (ignoreIndex !== undefined) integer("ignoreIndex", ignoreIndex, -(2 ** 31), 2 ** 31 - 1);
-  return { gradient, reduction, ignoreIndex, predictions };
+  if (array.length !== length) {
+    throw new RangeError(`"${title}" expected one number for each of ${length} ${of}, got ${array.length}`);
+  }
+  return array;
 }

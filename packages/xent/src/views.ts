@@ -1,10 +1,69 @@
-import { wrongType } from "./errors.ts";
+import { wrongType, wrongValue } from "./errors.ts";
 
-/** Rows of logits, row-major. Nested arrays state their shape themselves. */
-export type Logits = Float32Array | readonly number[] | readonly (readonly number[])[];
+/** Rows of logits. Nested arrays of numbers state their shape themselves, if they have two axes. */
+export type Logits =
+  | Float32Array
+  | Float64Array
+  | Uint16Array
+  | NumbersOf16Bits
+  | readonly number[]
+  | readonly (readonly number[])[];
+
+/** Float16Array, where the runtime has it. */
+interface NumbersOf16Bits extends ArrayBufferView {
+  readonly length: number;
+  readonly [index: number]: number;
+  readonly [Symbol.toStringTag]: "Float16Array";
+}
+
+/** The typed arrays of logits in a batch. 16-bit numbers are given as their bits: not every runtime has a Float16Array. */
+export interface LogitsArrays {
+  float32: Float32Array;
+  float64: Float64Array;
+  float16: Uint16Array;
+  bfloat16: Uint16Array;
+}
+
+/** The name of a type of logits. */
+export type LogitsType = keyof LogitsArrays;
+
+/** The typed arrays of gradients, by the type of the logits. */
+export interface GradientArrays {
+  float32: Float32Array;
+  float64: Float64Array;
+  float16: Float32Array;
+  bfloat16: Float32Array;
+}
+
+type Constructor<T> = {
+  new (buffer: ArrayBufferLike, byteOffset: number, length: number): T;
+  readonly BYTES_PER_ELEMENT: number;
+};
+
+/** Constructors by the name of the type. */
+export const LOGITS: { readonly [T in LogitsType]: Constructor<LogitsArrays[T]> } = {
+  float32: Float32Array,
+  float64: Float64Array,
+  float16: Uint16Array,
+  bfloat16: Uint16Array,
+};
+
+/** Constructors of the gradient, by the type of the logits. */
+export const GRADIENTS: { readonly [T in LogitsType]: Constructor<GradientArrays[T]> } = {
+  float32: Float32Array,
+  float64: Float64Array,
+  float16: Float32Array,
+  bfloat16: Float32Array,
+};
+
+/** Throws unless this names a type of logits. */
+export function logitsType(name: unknown): LogitsType {
+  if (typeof name === "string" && Object.hasOwn(LOGITS, name)) return name as LogitsType;
+  throw (typeof name === "string" ? wrongValue : wrongType)("logits", `one of ${Object.keys(LOGITS).join(", ")}`, name);
+}
 
 /** Whether the memory of an array has been given away (postMessage with transfer, or a grown WebAssembly.Memory). */
-export function isDetached(array: ArrayBufferView): boolean {
+function isDetached(array: ArrayBufferView): boolean {
   if (array.byteLength > 0) return false;
   try {
     new Uint8Array(array.buffer);
@@ -23,19 +82,24 @@ export function assertAttached(title: string, array: unknown): void {
   }
 }
 
-/** Number of logits, and the row length where nested arrays state one. */
-export function measure(logits: unknown): { elements: number; classes: number | undefined } {
-  if (logits instanceof Float32Array) {
-    assertAttached("logits", logits);
-    return { elements: logits.length, classes: undefined };
-  }
+/** What an array of logits says of itself. */
+export interface Measure {
+  readonly type: LogitsType;
+  readonly elements: number;
+  /** Of nested arrays. */
+  readonly shape: readonly [number, number] | undefined;
+}
+
+/** `bits` says what the numbers of a Uint16Array are. */
+export function measure(logits: unknown, bits: "float16" | "bfloat16" | undefined): Measure {
+  if (ArrayBuffer.isView(logits)) return measureTyped(logits, bits);
   if (!Array.isArray(logits)) throw wrongType("logits", "a Float32Array, or an array of numbers", logits);
   const rows: readonly unknown[] = logits;
   const first = rows[0];
   if (!Array.isArray(first)) {
     const wrong = rows.findIndex((x) => typeof x !== "number");
     if (wrong >= 0) throw wrongType("logits", `numbers, but entry ${wrong} is something else`, rows[wrong]);
-    return { elements: rows.length, classes: undefined };
+    return { type: "float32", elements: rows.length, shape: undefined };
   }
   for (const [index, row] of rows.entries()) {
     if (!Array.isArray(row)) throw wrongType("logits", `rows of numbers, but row ${index} is something else`, row);
@@ -45,18 +109,47 @@ export function measure(logits: unknown): { elements: number; classes: number | 
     const wrong = row.findIndex((x) => typeof x !== "number");
     if (wrong >= 0) throw wrongType("logits", `numbers, but row ${index} has something else at ${wrong}`, row[wrong]);
   }
-  return { elements: rows.length * first.length, classes: first.length };
+  return { type: "float32", elements: rows.length * first.length, shape: [rows.length, first.length] };
+}
+
+function measureTyped(logits: ArrayBufferView, bits: "float16" | "bfloat16" | undefined): Measure {
+  assertAttached("logits", logits);
+  const of = (type: LogitsType, array: { readonly length: number }): Measure => ({
+    type,
+    elements: array.length,
+    shape: undefined,
+  });
+  if (logits instanceof Float32Array) return of("float32", logits);
+  if (logits instanceof Float64Array) return of("float64", logits);
+  if (isFloat16Array(logits)) return of("float16", logits);
+  if (logits instanceof Uint16Array) {
+    if (bits === undefined) {
+      throw new TypeError('"logits" is a Uint16Array: say what its numbers are, with logits: "float16" or "bfloat16"');
+    }
+    return of(bits, logits);
+  }
+  throw wrongType(
+    "logits",
+    "a Float32Array, Float64Array, Float16Array or Uint16Array, or an array of numbers",
+    logits,
+  );
+}
+
+function isFloat16Array(array: ArrayBufferView): array is NumbersOf16Bits {
+  return (array as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === "Float16Array";
 }
 
 /** Copies logits that {@link measure} has let pass. */
-export function copyLogits(logits: Logits, target: Float32Array): void {
-  if (logits instanceof Float32Array) {
+export function copyLogits(logits: Logits, target: LogitsArrays[LogitsType]): void {
+  if (!ArrayBuffer.isView(logits)) {
+    let at = 0;
+    for (const entry of logits) {
+      if (typeof entry === "number") target[at++] = entry;
+      else for (const x of entry) target[at++] = x;
+    }
+  } else if (isFloat16Array(logits)) {
+    target.set(new Uint16Array(logits.buffer, logits.byteOffset, logits.length));
+  } else {
     target.set(logits);
-    return;
-  }
-  let at = 0;
-  for (const entry of logits) {
-    if (typeof entry === "number") target[at++] = entry;
-    else for (const x of entry) target[at++] = x;
   }
 }

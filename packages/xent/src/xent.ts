@@ -1,12 +1,29 @@
 import { HEAP_START, JOB_BYTES, PAGE, SCRATCH_BYTES } from "./abi.ts";
-import { Batch, type BatchSpec, type Engine, type LossResult, planBatch, type SharedBatch } from "./batch.ts";
+import {
+  Batch,
+  type BatchOwner,
+  type BatchSpec,
+  type Engine,
+  type LossResult,
+  planBatch,
+  type SharedBatch,
+} from "./batch.ts";
 import { integer, show, wrongType, wrongValue } from "./errors.ts";
 import { hasRelaxedSimd, type Variant } from "./features.ts";
-import { assertLabels, copyLabels, type Labels, readLabels } from "./labels.ts";
+import { assertLabels, LABELS, type Labels, type LabelsType } from "./labels.ts";
+import { layoutOfShape } from "./layout.ts";
 import { bestVariant, compile, compileAsync, instantiate } from "./load.ts";
 import { Heap } from "./memory.ts";
-import { type LossOptions, readOptions } from "./options.ts";
-import { assertAttached, copyLogits, type Logits, measure } from "./views.ts";
+import { choice, type LossOptions, readOptions, type ShapeOptions } from "./options.ts";
+import {
+  assertAttached,
+  copyLogits,
+  type GradientArrays,
+  type Logits,
+  type LogitsType,
+  type Measure,
+  measure,
+} from "./views.ts";
 
 /** How an instance is made. */
 export interface XentOptions {
@@ -52,7 +69,17 @@ export class Xent implements Disposable {
     this.memory = memory;
     this.#module = module;
     this.#heap = heap;
-    this.#engine = { memory, kernel: instantiate(module, memory), job: workspace, scratch: workspace + JOB_ROOM };
+    let row = { address: 0, bytes: 0 };
+    const reserve = (bytes: number): number => {
+      if (row.bytes < bytes) {
+        const address = this.#owned("run").allocate(bytes);
+        heap?.free(row.address);
+        row = { address, bytes };
+      }
+      return row.address;
+    };
+    const kernel = instantiate(module, memory);
+    this.#engine = { memory, kernel, job: workspace, scratch: workspace + JOB_ROOM, reserve };
   }
 
   /**
@@ -60,71 +87,103 @@ export class Xent implements Disposable {
    *
    * Throws RangeError where they do not fit below `maxBytes`; what exists stays as it is.
    */
-  createBatch(spec: BatchSpec): Batch {
+  createBatch<L extends LogitsType = "float32", K extends LabelsType = "int32">(spec: BatchSpec<L, K>): Batch<L, K> {
     this.#assertAlive();
     const heap = this.#owned("createBatch");
     const { bytes, at } = planBatch(spec);
-    const address = heap.allocate(bytes);
-    return new Batch(
-      this.#engine,
-      at(address),
-      () => this.#assertAlive(),
-      () => heap.free(address),
-    );
+    const addresses = [heap.allocate(bytes)];
+    const owner: BatchOwner = {
+      assertAlive: () => this.#assertAlive(),
+      allocate: (more) => {
+        const address = heap.allocate(more);
+        addresses.push(address);
+        return address;
+      },
+      release: () => {
+        for (const address of addresses) heap.free(address);
+      },
+    };
+    return new Batch(this.#engine, at(addresses[0] as number), owner);
   }
 
   /** A batch that the owner of this memory has shared. Its memory stays the owner's. */
-  attachBatch(shared: SharedBatch): Batch {
+  attachBatch<L extends LogitsType, K extends LabelsType>(shared: SharedBatch<L, K>): Batch<L, K> {
     this.#assertAlive();
     if (typeof shared?.regions !== "object") throw wrongType("shared", "what batch.share() returns", shared);
-    return new Batch(
-      this.#engine,
-      shared,
-      () => this.#assertAlive(),
-      () => {},
-    );
+    return new Batch(this.#engine, shared, {
+      assertAlive: () => this.#assertAlive(),
+      allocate: () => {
+        throw new TypeError("share() expected the batch's owner: call it there, once a worker");
+      },
+      release: () => {},
+    });
   }
 
-  /** As the function of this name, with this instance's memory and threads: copies in and out. */
-  sparseSoftmaxCrossEntropyWithLogits(logits: Logits, labels: Labels, options?: LossOptions): LossResult {
+  /** As the function of this name, with this instance's memory: copies in and out. */
+  sparseSoftmaxCrossEntropyWithLogits<L extends Logits>(
+    logits: L,
+    labels: Labels,
+    options?: LossOptions & ShapeOptions,
+  ): LossResult<GradientOf<L>> {
     this.#assertAlive();
-    const heap = this.#owned("sparseSoftmaxCrossEntropyWithLogits");
-    const settings = readOptions(options);
-    const { elements, classes: stated } = measure(logits);
+    this.#owned("sparseSoftmaxCrossEntropyWithLogits");
+    const { type, shape } = readShape(logits, options, labels);
     assertLabels(labels);
     assertAttached("labels", labels);
-    const rows = labels.length;
-    const classes = stated ?? rowLength(elements, rows);
-    if (rows * classes !== elements) {
-      throw new RangeError(
-        `"labels" has ${rows} rows, which do not fit ${elements / classes} rows of ${classes} logits`,
-      );
+    const { rows } = layoutOfShape(shape, options?.axis);
+    if (labels.length !== rows) {
+      throw new RangeError(`"labels" expected one for each of ${rows} rows of logits, got ${labels.length}`);
     }
-    readLabels(labels, classes, settings.ignoreIndex, 0, rows);
-    if (rows === 0) return emptyResult(settings.gradient, settings.predictions);
+    const typed = ArrayBuffer.isView(labels);
+    if (!typed) checkNumbers(labels);
+    const labelsName = typed ? nameOf(labels) : "int64";
+    const fill = reference(labels, this.memory);
+    return this.#once(logits, type, shape, options, { labels: labelsName }, (batch) => {
+      if (typed) (batch.labels as Int32Array).set(fill() as Int32Array);
+      else (batch.labels as BigInt64Array).set(labels.map((label) => BigInt(label)));
+    });
+  }
 
-    const { bytes, at } = planBatch({ rows, classes, gradient: settings.gradient });
-    const own = reference(logits, this.memory);
-    const ownLabels = reference(labels, this.memory);
-    const address = heap.allocate(bytes);
-    const batch = new Batch(
-      this.#engine,
-      at(address),
-      () => {},
-      () => heap.free(address),
-    );
-    try {
-      copyLogits(own(), batch.logits);
-      copyLabels(ownLabels(), batch.labels);
-      const result = batch.run(options);
-      result.loss = result.loss.slice();
-      result.logSumExp = result.logSumExp.slice();
-      if (result.gradient) result.gradient = result.gradient.slice();
-      if (result.predictions) result.predictions = result.predictions.slice();
-      return result;
-    } finally {
-      batch.dispose();
+  /** As the function of this name, with this instance's memory: copies in and out. */
+  softmaxCrossEntropyWithLogits<L extends Logits>(
+    logits: L,
+    targets: Float32Array,
+    options?: LossOptions & ShapeOptions,
+  ): LossResult<GradientOf<L>> {
+    this.#assertAlive();
+    this.#owned("softmaxCrossEntropyWithLogits");
+    const { type, shape, elements } = readShape(logits, options, undefined);
+    if (!(targets instanceof Float32Array)) throw wrongType("targets", "a Float32Array", targets);
+    assertAttached("targets", targets);
+    if (targets.length !== elements) {
+      throw new RangeError(`"targets" expected one for each of ${elements} logits, got ${targets.length}`);
     }
+    const fill = reference(targets, this.memory);
+    return this.#once(logits, type, shape, options, { targets: true }, (batch) => batch.targets?.set(fill()));
+  }
+
+  #once<L extends Logits>(
+    logits: L,
+    type: LogitsType,
+    shape: readonly number[],
+    options: (LossOptions & ShapeOptions) | undefined,
+    spec: { labels?: LabelsType; targets?: boolean },
+    fill: (batch: Batch<LogitsType, LabelsType>) => void,
+  ): LossResult<GradientOf<L>> {
+    const { shape: _, axis, logits: __, ...lossOptions } = options ?? {};
+    const { rows, classes } = layoutOfShape(shape, axis);
+    const { gradient } = readOptions(lossOptions, rows, classes);
+    const place = axis === undefined ? { shape } : { shape, axis };
+    const source = reference(logits, this.memory);
+    using batch = this.createBatch<LogitsType, LabelsType>({ ...place, ...spec, logits: type, gradient });
+    copyLogits(source(), batch.logits);
+    fill(batch);
+    const result = batch.run(lossOptions);
+    result.loss = result.loss.slice();
+    result.logSumExp = result.logSumExp.slice();
+    if (result.gradient) result.gradient = result.gradient.slice();
+    if (result.predictions) result.predictions = result.predictions.slice();
+    return result as LossResult<GradientOf<L>>;
   }
 
   /**
@@ -216,14 +275,53 @@ function readXentOptions(options: XentOptions = {}): { variant: Variant; maxByte
   return { variant: variant === "auto" ? bestVariant() : variant, maxBytes, shared };
 }
 
-/** Length of a row where the number of rows is known from the labels. */
-function rowLength(elements: number, rows: number): number {
-  if (rows === 0 && elements === 0) return 1;
+/** The gradient of float64 logits is float64, all others' is float32. */
+export type GradientOf<L> = L extends Float64Array ? GradientArrays["float64"] : GradientArrays["float32"];
+
+/** Type and shape of the logits of one call. Without a shape, there is a row for each label. */
+function readShape(
+  logits: Logits,
+  options: (LossOptions & ShapeOptions) | undefined,
+  labels: Labels | undefined,
+): Omit<Measure, "shape"> & { shape: readonly number[] } {
+  if (options !== undefined && (typeof options !== "object" || options === null)) {
+    throw wrongType("options", "an object", options);
+  }
+  const bits = options?.logits === undefined ? undefined : choice("logits", options.logits, ["float16", "bfloat16"]);
+  const found = measure(logits, bits);
+  const shape = options?.shape ?? found.shape ?? shapeOfRows(found.elements, labels);
+  layoutOfShape(shape, options?.axis);
+  const elements = shape.reduce((a, b) => a * b, 1);
+  if (elements !== found.elements) {
+    throw new RangeError(`"shape" ${show(shape)} of ${elements} elements does not fit ${found.elements} logits`);
+  }
+  return { ...found, shape };
+}
+
+function shapeOfRows(elements: number, labels: Labels | undefined): readonly number[] {
+  if (labels === undefined) throw wrongType("shape", "the sizes of all axes of the logits", undefined);
+  assertLabels(labels);
+  assertAttached("labels", labels);
+  const rows = labels.length;
+  if (rows === 0 && elements === 0) return [0, 1];
   if (elements === 0) throw new RangeError('"logits" expected at least one class, got 0 logits');
   if (rows === 0 || elements % rows !== 0) {
     throw new RangeError(`"labels" has ${rows} rows, which do not divide ${elements} logits`);
   }
-  return elements / rows;
+  return [rows, elements / rows];
+}
+
+/** Numbers of an ordinary array become 64-bit labels. */
+function checkNumbers(labels: readonly unknown[]): void {
+  const row = labels.findIndex((label) => !Number.isInteger(label));
+  if (row >= 0) throw wrongType("labels", `integers, but row ${row} has something else`, labels[row]);
+  const large = labels.findIndex((label) => Math.abs(label as number) > Number.MAX_SAFE_INTEGER);
+  if (large >= 0) throw wrongValue("labels", `labels of a class, but row ${large} has another number`, labels[large]);
+}
+
+function nameOf(labels: object): LabelsType {
+  const entry = Object.entries(LABELS).find(([, type]) => labels instanceof type);
+  return (entry?.[0] ?? "int32") as LabelsType;
 }
 
 /** A function that gives this array, also after the memory that it may be a view of has grown and detached it. */
@@ -232,20 +330,4 @@ function reference<T extends Logits | Labels>(array: T, memory: WebAssembly.Memo
   const { byteOffset, length } = array;
   const View = array.constructor as new (buffer: ArrayBufferLike, offset: number, length: number) => T;
   return () => new View(memory.buffer, byteOffset, length);
-}
-
-function emptyResult(gradient: boolean, predictions: boolean): LossResult {
-  const result: LossResult = {
-    loss: new Float32Array(),
-    sum: 0,
-    mean: 0,
-    normalizer: 0,
-    logSumExp: new Float32Array(),
-  };
-  if (gradient) result.gradient = new Float32Array();
-  if (predictions) {
-    result.predictions = new Int32Array();
-    result.correct = 0;
-  }
-  return result;
 }

@@ -32,6 +32,14 @@ impl Vector for Scalar {
         Self(core::array::from_fn(|i| from.get(i).map_or(fill, Cell::get)))
     }
 
+    fn load_f16(from: &[Cell<u16>; LANES]) -> Self {
+        Self(core::array::from_fn(|i| crate::staged::from_f16(from[i].get())))
+    }
+
+    fn load_bf16(from: &[Cell<u16>; LANES]) -> Self {
+        Self(core::array::from_fn(|i| f32::from_bits(u32::from(from[i].get()) << 16)))
+    }
+
     fn store(self, to: &Chunk) {
         self.store_partial(to);
     }

@@ -39,6 +39,25 @@ impl Vector for Simd128 {
     }
 
     #[inline(always)]
+    fn load_f16(from: &[Cell<u16>; LANES]) -> Self {
+        // SAFETY: 8 readable bytes, at any alignment.
+        let bits = unsafe { u32x4_load_extend_u16x4(from.as_ptr().cast()) };
+        // As `staged::from_f16`.
+        let sign = u32x4_shl(v128_and(bits, u32x4_splat(0x8000)), 16);
+        let magnitude = u32x4_shl(v128_and(bits, u32x4_splat(0x7fff)), 13);
+        let magnitude = f32x4_mul(magnitude, u32x4_splat(0x7780_0000));
+        let exponent = u32x4_splat(0x7c00);
+        let special = v128_and(i32x4_eq(v128_and(bits, exponent), exponent), u32x4_splat(0x7f80_0000));
+        Self(v128_or(v128_or(magnitude, special), sign))
+    }
+
+    #[inline(always)]
+    fn load_bf16(from: &[Cell<u16>; LANES]) -> Self {
+        // SAFETY: as above.
+        Self(u32x4_shl(unsafe { u32x4_load_extend_u16x4(from.as_ptr().cast()) }, 16))
+    }
+
+    #[inline(always)]
     fn store(self, to: &Chunk) {
         // SAFETY: a chunk is 16 writable bytes (its cells allow writes through a shared reference), and v128.store
         // takes any alignment.

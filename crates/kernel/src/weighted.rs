@@ -1,0 +1,296 @@
+//! One row with everything that a plain one does not have: weights, soft targets, smoothing, a z-loss, softcap, temperature,
+//! other types, other strides.
+//!
+//! All of it is one formula. With nll_j = log-sum-exp - x_j, where x is capped and divided by the temperature, each class
+//! has a target weight
+//!
+//! ```text
+//! q_j = w_j ((1 - e) t_j + e / C)        t: soft targets, or 1 at the label and 0 elsewhere
+//! ```
+//!
+//! (w: class weights, e: smoothing), and with T = sum_j q_j, a reference class r, sample weight s and z-loss z
+//!
+//! ```text
+//! loss  = s (T nll_r + sum_j q_j (x_r - x_j) + z lse^2)
+//! g_j   = s ((T + 2 z lse) p_j - q_j)
+//! g_r   = s (-T (1 - p_r) + (T - q_r) + 2 z lse p_r)
+//! ```
+//!
+//! r is the label, or with soft targets the largest logit: nll_r and 1 - p_r come from [`crate::row`], which never
+//! rounds them away, and T - q_r is the sum of the other q_j. So a row pays for what it uses: without smoothing and soft
+//! targets q is 0 but at the label, and nothing of this is a pass over the classes.
+//!
+//! What is not `f32` in one piece, or capped, or divided, is first brought into a buffer of one row.
+
+use crate::math;
+use crate::row::{self, Hint, Keep, Logits, Terms};
+use crate::staged::{Source, Transform};
+use crate::vector::{LANES, Vector};
+use core::cell::Cell;
+
+/// Target weights q.
+#[derive(Clone, Copy)]
+pub struct Targets<'a> {
+    /// `None`: all 1.
+    pub class_weights: Option<&'a [Cell<f32>]>,
+    /// Soft targets and the distance between them; `None`: the label.
+    pub soft: Option<(&'a [Cell<f32>], usize)>,
+    /// e, in 0..1.
+    pub smoothing: f64,
+}
+
+impl Targets<'_> {
+    #[inline(always)]
+    fn class_weight(&self, class: usize) -> f64 {
+        self.class_weights.map_or(1.0, |weights| weights.get(class).map_or(f64::NAN, |w| f64::from(w.get())))
+    }
+
+    /// q of a class, where `label` is the row's label if it has one.
+    #[inline(always)]
+    pub fn weight(&self, class: usize, classes: usize, label: Option<usize>) -> f64 {
+        let target = match self.soft {
+            Some((targets, stride)) => targets.get(class * stride).map_or(f64::NAN, |t| f64::from(t.get())),
+            None if label == Some(class) => 1.0,
+            None => 0.0,
+        };
+        self.class_weight(class) * ((1.0 - self.smoothing) * target + self.smoothing / classes as f64)
+    }
+
+    /// Whether classes other than the label have weight.
+    #[inline(always)]
+    pub fn everywhere(&self) -> bool {
+        self.soft.is_some() || self.smoothing > 0.0
+    }
+
+    /// Sums over all classes but the reference: of q_j, and of q_j (x_r - x_j). A class without weight counts 0, even
+    /// at -inf.
+    #[inline(always)]
+    pub fn sums(&self, classes: usize, label: Option<usize>, r: usize, logit: impl Fn(usize) -> f64) -> (f64, f64) {
+        let (mut rest, mut tilt) = (0.0, 0.0);
+        if self.everywhere() {
+            let reference = logit(r);
+            for class in (0..classes).filter(|&class| class != r) {
+                let q = self.weight(class, classes, label);
+                if q != 0.0 {
+                    rest += q;
+                    tilt += q * (reference - logit(class));
+                }
+            }
+        }
+        (rest, tilt)
+    }
+}
+
+/// What is the same for all classes of a row.
+#[derive(Clone, Copy)]
+pub struct Weights {
+    /// T - q_r.
+    pub rest: f64,
+    /// q_r.
+    pub own: f64,
+    /// s.
+    pub sample: f64,
+    /// z.
+    pub z_loss: f64,
+    /// Factor of the gradient: the reduction's, and 1 / temperature.
+    pub scale: f64,
+}
+
+impl Weights {
+    /// From what [`crate::row`] has found about the reference class.
+    #[inline(always)]
+    pub fn loss(&self, nll: f64, log_sum_exp: f64, tilt: f64) -> f64 {
+        let total = self.own + self.rest;
+        // A weight of 0 counts 0, even where the loss is infinite. And that stays so whatever the smoothing adds.
+        let weighted = if total == 0.0 {
+            0.0
+        } else if nll == f64::INFINITY {
+            total * nll
+        } else {
+            total * nll + tilt
+        };
+        let z = if self.z_loss == 0.0 { 0.0 } else { self.z_loss * log_sum_exp * log_sum_exp };
+        if self.sample == 0.0 && !nll.is_nan() { 0.0 } else { self.sample * (weighted + z) }
+    }
+
+    /// Factor of p_j in the gradient.
+    #[inline(always)]
+    pub fn alpha(&self, log_sum_exp: f64) -> f64 {
+        self.scale * self.sample * (self.own + self.rest + self.z(log_sum_exp))
+    }
+
+    /// The gradient at the reference class, given 1 - p_r.
+    #[inline(always)]
+    pub fn at_reference(&self, others: f64, log_sum_exp: f64) -> f64 {
+        let total = self.own + self.rest;
+        self.scale * self.sample * (self.rest - total * others + self.z(log_sum_exp) * (1.0 - others))
+    }
+
+    #[inline(always)]
+    fn z(&self, log_sum_exp: f64) -> f64 {
+        if self.z_loss == 0.0 { 0.0 } else { 2.0 * self.z_loss * log_sum_exp }
+    }
+}
+
+/// What a label means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Label {
+    /// A class.
+    Class(usize),
+    /// The row has loss and gradient 0.
+    Ignored,
+    /// The row is NaN.
+    Invalid,
+    /// Soft targets.
+    None,
+}
+
+/// One row, and where its results go.
+pub struct Row<'a> {
+    /// Number of classes.
+    pub classes: usize,
+    /// The logits as they are given.
+    pub logits: Source<'a>,
+    /// Softcap and temperature.
+    pub transform: Transform,
+    /// What the label means.
+    pub label: Label,
+    /// q.
+    pub targets: Targets<'a>,
+    /// s, and 0 in the other fields that the row finds out itself.
+    pub weights: Weights,
+    /// Output, or none: `f32`, at the logits' places or in one piece.
+    pub gradient: Option<(&'a [Cell<f32>], usize)>,
+    /// Whether the gradient lies over the logits.
+    pub in_place: bool,
+    /// Three times `classes`; not used for `f32` logits in one piece that are not transformed, with just a label.
+    pub buffer: &'a [Cell<f32>],
+}
+
+/// Loss, log-sum-exp and prediction of a row.
+pub struct Found {
+    /// NaN where the row is broken.
+    pub loss: f64,
+    /// See there.
+    pub log_sum_exp: f64,
+    /// -1 where there is none.
+    pub prediction: i32,
+}
+
+impl Row<'_> {
+    /// Computes it.
+    #[inline(always)]
+    pub fn run<V: Vector>(&self, predict: bool, hint: &mut Hint) -> Found {
+        let classes = self.classes;
+        let plain = if self.transform.is_none() { self.logits.plain(classes) } else { None };
+        let (staged, rest) = self.buffer.split_at_checked(classes).unwrap_or((&[], &[]));
+        let (e_buffer, low) = rest.split_at_checked(classes).unwrap_or((&[], &[]));
+        let low = if self.transform.is_none() { &[] } else { low };
+        let x = plain.unwrap_or(staged);
+        let logits = Logits { high: x, low };
+        if plain.is_none() {
+            self.logits.stage::<V>(&self.transform, staged, low);
+        }
+        let best = if predict || self.label == Label::None { row::argmax::<V>(x) } else { -1 };
+        let (reference, label) = match self.label {
+            Label::Class(class) => (class, Some(class)),
+            Label::Ignored => (0, None),
+            Label::Invalid => (usize::MAX, None),
+            Label::None => (usize::try_from(best).unwrap_or(usize::MAX), None),
+        };
+        let mut weights = self.weights;
+        let mut tilt = 0.0;
+        if let Label::Class(_) | Label::None = self.label
+            && reference < classes
+        {
+            (weights.rest, tilt) = self.targets.sums(classes, label, reference, |class| logits.get(class));
+            weights.own = self.targets.weight(reference, classes, label);
+        }
+        let keep = match (self.gradient, self.label) {
+            (None, _) | (_, Label::Ignored | Label::Invalid) => Keep::Nothing,
+            (Some((g, 1)), _) if !self.in_place => Keep::Apart(g),
+            (Some(_), _) if plain.is_some() && !self.targets.everywhere() => Keep::InPlace,
+            (Some(_), _) => Keep::Apart(e_buffer),
+        };
+        let e = match keep {
+            Keep::Apart(e) => e,
+            _ => x,
+        };
+        let terms = row::terms::<V>(logits, reference, keep, hint);
+        let broken = terms.factor.is_nan();
+        let loss = match self.label {
+            Label::Ignored => 0.0,
+            _ if broken => f64::NAN,
+            _ => weights.loss(terms.loss, terms.log_sum_exp, tilt),
+        };
+        if let Some((g, stride)) = self.gradient {
+            if self.label == Label::Ignored || broken {
+                let fill = if self.label == Label::Ignored { 0.0 } else { f32::NAN };
+                for class in 0..classes {
+                    if let Some(g) = g.get(class * stride) {
+                        g.set(fill);
+                    }
+                }
+            } else {
+                self.write_gradient::<V>(e, g, stride, reference, label, &weights, &terms);
+            }
+        }
+        let prediction = if terms.log_sum_exp.is_nan() { -1 } else { best };
+        Found { loss, log_sum_exp: terms.log_sum_exp, prediction }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "a part of `run` with a name; inlined")]
+    fn write_gradient<V: Vector>(
+        &self,
+        e: &[Cell<f32>],
+        g: &[Cell<f32>],
+        stride: usize,
+        reference: usize,
+        label: Option<usize>,
+        weights: &Weights,
+        terms: &Terms,
+    ) {
+        let scale = weights.scale * weights.sample;
+        let alpha = weights.alpha(terms.log_sum_exp);
+        let factor = alpha * terms.factor;
+        let everywhere = self.targets.everywhere();
+        let own = weights.at_reference(terms.others, terms.log_sum_exp);
+        let small = factor != 0.0 && factor.abs() < f64::from(f32::MIN_POSITIVE);
+        if stride == 1 && !everywhere && !self.transform.caps() && !small {
+            multiply::<V>(e, g, factor as f32);
+        } else {
+            for class in 0..self.classes {
+                let (Some(e), Some(g)) = (e.get(class), g.get(class * stride)) else { return };
+                let x = self.logits.get(class);
+                let slope = self.transform.slope(x);
+                let mut value = factor * f64::from(e.get());
+                if everywhere {
+                    let q = scale * self.targets.weight(class, self.classes, label);
+                    if (value - q).abs() < q.abs() / 8.0 {
+                        // The difference shows the last places of p, which e does not have.
+                        value = alpha * math::exp(self.transform.at(x) - terms.log_sum_exp);
+                    }
+                    value -= q;
+                }
+                g.set((slope * if class == reference { own } else { value }) as f32);
+            }
+            return;
+        }
+        if let Some(g) = g.get(reference) {
+            g.set(own as f32);
+        }
+    }
+}
+
+/// `g = e * factor`
+#[inline(never)]
+fn multiply<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f32) {
+    let by = V::splat(factor);
+    let (from, from_rest) = e.as_chunks::<LANES>();
+    let (to, to_rest) = g.as_chunks::<LANES>();
+    for (e, g) in from.iter().zip(to) {
+        V::load(e).mul(by).store(g);
+    }
+    V::load_partial(from_rest, 0.0).mul(by).store_partial(to_rest);
+}

@@ -1,0 +1,52 @@
+import { integer, show, wrongType, wrongValue } from "./errors.ts";
+
+/** Where the logits of a batch lie, in elements. Row i starts at `floor(i / inner) * rowStride + i % inner`. */
+export interface Layout {
+  readonly rows: number;
+  readonly classes: number;
+  readonly rowStride: number;
+  /** From one class to the next. */
+  readonly classStride: number;
+  /** Rows whose logits lie side by side; 1 where the class axis is the last. */
+  readonly inner: number;
+  /** Of the whole array of logits. */
+  readonly elements: number;
+}
+
+/** The largest number of classes that 32-bit labels can name. */
+const MAX_CLASSES = 2 ** 31 - 1;
+const MAX_ROWS = 2 ** 32 - 1;
+
+/** Rows of `classes` logits, `stride` elements from one row to the next. */
+export function layoutOfRows(rows: unknown, classes: unknown, stride?: unknown): Layout {
+  const c = integer("classes", classes, 1, MAX_CLASSES);
+  const r = integer("rows", rows, 0, MAX_ROWS);
+  const rowStride = stride === undefined ? c : integer("stride", stride, c, MAX_ROWS);
+  return { rows: r, classes: c, rowStride, classStride: 1, inner: 1, elements: r * rowStride };
+}
+
+/** An array of this shape, row-major, whose axis `axis` (default the last; from the end if negative) are the classes. */
+export function layoutOfShape(shape: unknown, axis: unknown = -1): Layout {
+  if (!Array.isArray(shape)) throw wrongType("shape", "an array of sizes", shape);
+  if (shape.length === 0) throw new RangeError('"shape" expected at least one axis: logits must not be a scalar');
+  const sizes = shape.map((size, i) => integer(`shape[${i}]`, size, 0, MAX_ROWS));
+  const at = integer("axis", axis, -sizes.length, sizes.length - 1);
+  const index = at < 0 ? at + sizes.length : at;
+  const product = (part: readonly number[]): number => part.reduce((a, b) => a * b, 1);
+  const classes = sizes[index] ?? 0;
+  if (classes < 1 || classes > MAX_CLASSES) {
+    throw new RangeError(`"shape" ${show(shape)} expected at least one class on axis ${at}, got ${classes}`);
+  }
+  const [outer, inner] = [product(sizes.slice(0, index)), product(sizes.slice(index + 1))];
+  const rows = integer("rows", outer * inner, 0, MAX_ROWS);
+  const layout = { rows, classes, inner: Math.max(1, inner), elements: rows * classes };
+  return { ...layout, rowStride: classes * layout.inner, classStride: layout.inner };
+}
+
+/** A slice of the kernel's memory may not be longer than 2 GiB, and one row is a slice. */
+export function assertRowFits(layout: Layout, bytes: number): void {
+  const span = (layout.classes - 1) * layout.classStride * bytes;
+  if (span >= 2 ** 31 - 2 ** 16) {
+    throw wrongValue("axis", "rows that span less than 2 GiB", span);
+  }
+}

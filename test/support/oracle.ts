@@ -1,0 +1,54 @@
+import type { LossOptions } from "xent";
+
+/** What one row should be, by the formula of test/golden/README.md in f64. */
+export interface ExactRow {
+  loss: number;
+  logSumExp: number;
+  gradient: number[];
+  /** What the gradient's entries are differences of: their last places are all that can be asked. */
+  parts: number[];
+}
+
+export interface RowInput {
+  x: number[];
+  /** A class, or soft targets. */
+  target: number | number[];
+  sampleWeight: number;
+}
+
+export function exactRow({ x, target, sampleWeight }: RowInput, options: LossOptions): ExactRow {
+  const { labelSmoothing: e = 0, zLoss: z = 0, softcap: c, temperature: t = 1, classWeights } = options;
+  const classes = x.length;
+  const y = x.map((v) => (c === undefined ? v : c * Math.tanh(v / c)) / t);
+  const slope = x.map((v) => (c === undefined ? 1 : 1 / Math.cosh(v / c) ** 2) / t);
+  const q = x.map((_, j) => {
+    const hard = typeof target === "number" ? Number(j === target) : (target[j] as number);
+    return (classWeights?.[j] ?? 1) * ((1 - e) * hard + e / classes);
+  });
+  const top = y.indexOf(Math.max(...y));
+  const sumBut = (skip: number): number =>
+    y.reduce((sum, v, j) => sum + (j === skip ? 0 : Math.exp(v - (y[top] as number))), 0);
+  const rest = sumBut(top);
+  const logSumExp = (y[top] as number) + Math.log1p(rest);
+  // nll_j = (lse - max) + (max - y_j): neither part cancels.
+  const nll = y.map((v) => Math.log1p(rest) + ((y[top] as number) - v));
+  const weighted = q.reduce((sum, weight, j) => sum + (weight === 0 ? 0 : weight * (nll[j] as number)), 0);
+  const total = q.reduce((sum, weight) => sum + weight, 0);
+  const alpha = total + 2 * z * logSumExp;
+  const reference = typeof target === "number" ? target : top;
+  const others = sumBut(reference) / (1 + rest);
+  const gradient = y.map((v, j) => {
+    const p = Math.exp(v - (y[top] as number)) / (1 + rest);
+    const weight = q[j] as number;
+    const own = total - weight - total * others + 2 * z * logSumExp * p;
+    return sampleWeight * (slope[j] as number) * (j === reference ? own : alpha * p - weight);
+  });
+  const parts = y.map((v, j) => {
+    const p = Math.exp(v - (y[top] as number)) / (1 + rest);
+    return (
+      Math.abs(sampleWeight * (slope[j] as number)) *
+      (Math.abs(alpha) * p + (q[j] as number) + Math.abs(2 * z * logSumExp))
+    );
+  });
+  return { loss: sampleWeight * (weighted + z * logSumExp ** 2), logSumExp, gradient, parts };
+}
