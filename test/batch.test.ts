@@ -4,7 +4,6 @@ import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import {
   type Batch,
-  type BatchSpec,
   createXentSync,
   type Labels,
   type Logits,
@@ -13,7 +12,7 @@ import {
   sparseSoftmaxCrossEntropyWithLogits,
 } from "xent";
 import { copyBytes, firstChange } from "./support/bytes.ts";
-import { bitsOf, EVERYTHING, exampleBatch, exampleRows } from "./support/example.ts";
+import { bitsOf, EVERYTHING, exampleBatch, exampleRows, type RowsSpec } from "./support/example.ts";
 import { thrown } from "./support/thrown.ts";
 import { variants } from "./support/variants.ts";
 
@@ -32,7 +31,7 @@ interface Example {
 }
 
 /** What can be asked of a batch with this memory. */
-function everything({ gradient = false }: BatchSpec): LossOptions {
+function everything({ gradient = false }: RowsSpec): LossOptions {
   return { ...EVERYTHING, gradient: gradient !== false };
 }
 
@@ -169,7 +168,7 @@ describe.each(variants)("%s", (variant) => {
       batch.logits.set(exampleRows(2, 100_000).logits);
       batch.labels.fill(0);
       const { logits, labels } = args(batch);
-      const copy = { logits: logits.slice() as Logits, labels: labels.slice() as Labels };
+      const copy = { logits: (logits as Float32Array).slice(), labels: labels.slice() as Labels };
       const { byteLength } = growing.memory.buffer;
       const result = growing.sparseSoftmaxCrossEntropyWithLogits(logits, labels, EVERYTHING);
       expect(growing.memory.buffer.byteLength).toBeGreaterThan(byteLength);
@@ -389,16 +388,22 @@ describe("logits and labels of the one-call form", () => {
       'TypeError: "logits" expected numbers, but row 0 has something else at 1, got 2n',
     ],
     [
-      "Float64Array",
-      new Float64Array(12),
+      "Int32Array",
+      new Int32Array(12),
       labels,
-      'TypeError: "logits" expected a Float32Array, or an array of numbers, got Float64Array',
+      'TypeError: "logits" expected a Float32Array, Float64Array, Float16Array or Uint16Array, or an array of numbers, got Int32Array',
+    ],
+    [
+      "Uint16Array that does not say what its numbers are",
+      new Uint16Array(12),
+      labels,
+      'TypeError: "logits" is a Uint16Array: say what its numbers are, with logits: "float16" or "bfloat16"',
     ],
     [
       "Uint8Array",
       new Uint8Array(12),
       labels,
-      'TypeError: "logits" expected a Float32Array, or an array of numbers, got Uint8Array',
+      'TypeError: "logits" expected a Float32Array, Float64Array, Float16Array or Uint16Array, or an array of numbers, got Uint8Array',
     ],
     ["a string", "123", labels, 'TypeError: "logits" expected a Float32Array, or an array of numbers, got "123"'],
     ["null", null, labels, 'TypeError: "logits" expected a Float32Array, or an array of numbers, got null'],
@@ -439,7 +444,7 @@ describe("after dispose", () => {
     ["run", (batch) => batch.run()],
     ["share", (batch) => batch.share()],
   ];
-  const spec: BatchSpec = { rows: 4, classes: 3, gradient: true };
+  const spec: RowsSpec = { rows: 4, classes: 3, gradient: true };
 
   test.each(uses)("of a batch, its %s is refused", (_, use) => {
     using xent = createXentSync({ shared: true });

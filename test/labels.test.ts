@@ -278,7 +278,7 @@ describe("a call that throws has written nothing", () => {
     ["a label that is no integer", logits, labelsWith({ 3: 1.5 }), EVERYTHING],
     ["a bigint among numbers", logits, labelsWith({ 3: 1n }), EVERYTHING],
     ["labels of the wrong type", logits, Float32Array.from(good), EVERYTHING],
-    ["logits of the wrong type", Float64Array.from(logits), good, EVERYTHING],
+    ["logits of the wrong type", Int32Array.from(logits), good, EVERYTHING],
     ["a logit of the wrong type", [...logits].with(3, "0" as never), good, EVERYTHING],
     ["lengths that do not fit", logits.subarray(1), good, EVERYTHING],
     ["an unknown option", logits, good, { gradients: true }],

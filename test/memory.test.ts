@@ -1,9 +1,9 @@
 // The allocator, through what it hands out: regions that never overlap, never leak, and end where maxBytes says.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Batch, type BatchSpec, createXentSync, type Xent } from "xent";
+import { type Batch, createXentSync, type Xent } from "xent";
 import { copyBytes, firstChange, firstDifference } from "./support/bytes.ts";
-import { bitsOf, EVERYTHING, exampleBatch, exampleRows } from "./support/example.ts";
+import { bitsOf, EVERYTHING, exampleBatch, exampleRows, type RowsSpec } from "./support/example.ts";
 import { mulberry32 } from "./support/golden.ts";
 import { thrown } from "./support/thrown.ts";
 import { variants } from "./support/variants.ts";
@@ -100,8 +100,8 @@ describe("in any order of creating, running, disposing and growing", () => {
   }
 
   class Create implements Command {
-    readonly spec: Required<BatchSpec>;
-    constructor(spec: Required<BatchSpec>) {
+    readonly spec: RowsSpec;
+    constructor(spec: RowsSpec) {
       this.spec = spec;
     }
     check = () => true;
@@ -262,7 +262,7 @@ describe("what does not fit", () => {
 });
 
 describe.each(variants)("%s", (variant) => {
-  test.each<[number, number, BatchSpec["gradient"]]>([
+  test.each<[number, number, RowsSpec["gradient"]]>([
     [16, 10, true],
     [1024, 3, "in-place"],
     [16, 300, true],

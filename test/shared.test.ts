@@ -5,14 +5,13 @@ import { afterAll, describe, expect, test } from "vitest";
 import {
   attach,
   type Batch,
-  type BatchSpec,
   createXentSync,
   type LossOptions,
   type LossResult,
   type SharedBatch,
   type Xent,
 } from "xent";
-import { bitsOf, EVERYTHING, exampleBatch, exampleRows } from "./support/example.ts";
+import { bitsOf, EVERYTHING, exampleBatch, exampleRows, type RowsSpec } from "./support/example.ts";
 import { thrown } from "./support/thrown.ts";
 import { variants } from "./support/variants.ts";
 
@@ -38,7 +37,7 @@ describe.each(variants)("%s", (variant) => {
 
   const alone = createXentSync({ variant });
   /** What one thread in a private memory makes of the same rows. */
-  function expectedOf(spec: BatchSpec, options: LossOptions & { rows?: Rows }): Record<string, unknown> {
+  function expectedOf(spec: RowsSpec, options: LossOptions & { rows?: Rows }): Record<string, unknown> {
     using batch = exampleBatch(alone, spec);
     return bitsOf(batch.run(options));
   }
@@ -57,7 +56,7 @@ describe.each(variants)("%s", (variant) => {
   });
 
   // Few classes go through the scratch memory, of which each thread has its own; many do not.
-  test.each<BatchSpec>([
+  test.each<RowsSpec>([
     { rows: 60_000, classes: 10, gradient: true },
     { rows: 60_000, classes: 10, gradient: "in-place" },
     { rows: 3_000, classes: 200, gradient: true },

@@ -7,8 +7,11 @@ export function exampleRows(rows: number, classes: number, seed = 1): { logits: 
   return generate({ rows, classes, seed, bits: 16, shift: 12, boost: 0 });
 }
 
+/** A batch whose rows are counted. */
+export type RowsSpec = BatchSpec & { rows: number; classes: number };
+
 /** A batch that holds {@link exampleRows}. */
-export function exampleBatch(xent: Xent, spec: BatchSpec, seed = 1): Batch {
+export function exampleBatch(xent: Xent, spec: RowsSpec, seed = 1): Batch {
   const batch = xent.createBatch(spec);
   const { logits, labels } = exampleRows(spec.rows, spec.classes, seed);
   batch.logits.set(logits);
@@ -20,7 +23,7 @@ export function exampleBatch(xent: Xent, spec: BatchSpec, seed = 1): Batch {
 export const EVERYTHING: LossOptions = { gradient: true, predictions: true };
 
 /** A result as plain data that `toEqual` compares bit by bit: also -0 and the bits of a NaN. */
-export function bitsOf(result: LossResult): Record<string, unknown> {
+export function bitsOf(result: LossResult<Float32Array | Float64Array>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(result).map(([name, value]) => [
       name,

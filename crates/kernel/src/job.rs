@@ -103,7 +103,7 @@ impl Job {
         }
         // SAFETY: the caller's third obligation.
         let scratch = unsafe { &*core::ptr::with_exposed_provenance::<Scratch>(scratch) };
-        let mut hint = Hint::Direct;
+        scratch.row.set_hint(Hint::Direct);
         let (mut row, end) = (begin as usize, end as usize);
         if self.is_plain() {
             let group = if self.row_stride == self.classes { Rows::group(classes) } else { 1 };
@@ -111,13 +111,13 @@ impl Job {
                 let count = group.min(end - row);
                 // SAFETY: the caller's first two obligations: these rows are part of the regions.
                 let rows = unsafe { self.rows(row, count) };
-                rows.run::<V>(scratch, &mut hint);
+                rows.run::<V>(scratch);
                 row += count;
             }
         } else {
             while row < end {
                 // SAFETY: as above.
-                unsafe { self.row::<V>(row, &mut hint) };
+                unsafe { self.row::<V>(row, scratch) };
                 row += 1;
             }
         }
@@ -175,7 +175,7 @@ impl Job {
     ///
     /// As [`Job::run`], for this row.
     #[inline(always)]
-    unsafe fn row<V: Vector>(&self, row: usize, hint: &mut Hint) {
+    unsafe fn row<V: Vector>(&self, row: usize, scratch: &Scratch) {
         let classes = self.classes as usize;
         let (inner, stride) = (self.inner as usize, self.class_stride as usize);
         let outer = row.checked_div(inner).unwrap_or(0);
@@ -218,7 +218,7 @@ impl Job {
                 let in_place = self.gradient == self.logits;
                 let buffer = if self.buffer == 0 { &[] } else { cells(self.buffer, 0, 3 * classes) };
                 weighted::Row { classes, logits, transform, label, targets, weights, gradient, in_place, buffer }
-                    .run::<V>(self.predictions != 0, hint)
+                    .run::<V>(self.predictions != 0, &scratch.row)
             };
             one(self.loss, row).set(found.loss as f32);
             one(self.log_sum_exp, row).set(found.log_sum_exp as f32);

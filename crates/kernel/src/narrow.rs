@@ -31,6 +31,8 @@ pub const MAX_ROWS: usize = 128;
 /// Memory of one thread, reused by each group of rows. What the loops leave to one another, of each row.
 #[repr(C)]
 pub struct Scratch {
+    /// Of the routine for single rows.
+    pub row: row::Memory,
     /// Lifted terms of all logits, 0 at the labels; and a vector that the last row's end may be read with.
     exponentials: [Cell<f32>; CHUNK + LANES],
     /// 1 / the label's term.
@@ -48,7 +50,7 @@ pub struct Scratch {
 }
 
 /// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 8720;
+pub const SCRATCH_BYTES: usize = 8760;
 const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
 
 /// log2 of the first label's term: half way between what a label must reach, as in `row`, and what it may reach.
@@ -85,11 +87,11 @@ pub struct Group<'a, F> {
 impl<F: Fn(i32) -> Option<usize>> Group<'_, F> {
     /// Losses of all rows. False where some must be computed alone: [`Scratch::must_be_alone`] says which.
     #[inline(always)]
-    pub fn run<V: Vector>(&self, scratch: &Scratch, hint: &mut Hint) -> bool {
+    pub fn run<V: Vector>(&self, scratch: &Scratch) -> bool {
         let rows = self.labels.len();
         let anchor = self.anchor();
         let usable = !anchor.is_nan() && self.scale.is_none_or(|scale| scale.abs() >= MIN_SCALE);
-        if !usable || !self.exponentials::<V>(anchor, scratch, hint) {
+        if !usable || !self.exponentials::<V>(anchor, scratch) {
             for others in scratch.others.iter().take(rows) {
                 others.set(f64::NAN);
             }
@@ -133,12 +135,12 @@ impl<F: Fn(i32) -> Option<usize>> Group<'_, F> {
     }
 
     #[inline(always)]
-    fn exponentials<V: Vector>(&self, anchor: f32, scratch: &Scratch, hint: &mut Hint) -> bool {
-        if *hint == Hint::Direct {
+    fn exponentials<V: Vector>(&self, anchor: f32, scratch: &Scratch) -> bool {
+        if scratch.row.hint() == Hint::Direct {
             if pass::<V, Direct<V>>(self.x, &scratch.exponentials, anchor) {
                 return true;
             }
-            *hint = Hint::Clamped;
+            scratch.row.set_hint(Hint::Clamped);
         }
         pass::<V, Clamped<V>>(self.x, &scratch.exponentials, anchor)
     }

@@ -120,7 +120,60 @@ impl<'a> Logits<'a> {
 /// One row. The terms of the gradient are left where `keep` says, to be scaled by [`scale`]; that of the label is
 /// undefined. Logits in two parts are not kept in place.
 #[inline(always)]
-pub fn terms<V: Vector>(x: Logits, label: usize, keep: Keep, hint: &mut Hint) -> Terms {
+pub fn terms<V: Vector>(x: Logits, label: usize, keep: Keep, memory: &Memory) -> Terms {
+    let (e, keep) = match keep {
+        Keep::Nothing => (x.high, 0),
+        Keep::Apart(e) => (e, 1),
+        Keep::InPlace => (x.high, 2),
+    };
+    compiled_once::<V>(x.high, x.low, e, keep, label, memory);
+    memory.found.get()
+}
+
+/// What a row's routine leaves behind, for itself and its caller.
+#[repr(C)]
+pub struct Memory {
+    found: Cell<Terms>,
+    /// See [`Hint`]; whatever else it holds at first counts as [`Hint::Direct`].
+    hint: Cell<u32>,
+    reserved: u32,
+}
+
+impl Memory {
+    /// See [`Hint`].
+    #[inline(always)]
+    pub fn hint(&self) -> Hint {
+        if self.hint.get() == 1 { Hint::Clamped } else { Hint::Direct }
+    }
+
+    /// See [`Hint`].
+    #[inline(always)]
+    pub fn set_hint(&self, hint: Hint) {
+        self.hint.set(u32::from(hint == Hint::Clamped));
+    }
+}
+
+/// A function with scalars and addresses only, and its result in memory that the caller owns: it is called from two
+/// places, and structs across a call would live in stack memory, which the threads have in common.
+#[inline(never)]
+fn compiled_once<V: Vector>(
+    high: &[Cell<f32>],
+    low: &[Cell<f32>],
+    e: &[Cell<f32>],
+    keep: u32,
+    label: usize,
+    memory: &Memory,
+) {
+    let keep = match keep {
+        1 => Keep::Apart(e),
+        2 => Keep::InPlace,
+        _ => Keep::Nothing,
+    };
+    memory.found.set(find::<V>(Logits { high, low }, label, keep, memory));
+}
+
+#[inline(always)]
+fn find<V: Vector>(x: Logits, label: usize, keep: Keep, memory: &Memory) -> Terms {
     let Some(anchor) = x.high.get(label).map(Cell::get) else {
         return Terms::NONE;
     };
@@ -128,12 +181,12 @@ pub fn terms<V: Vector>(x: Logits, label: usize, keep: Keep, hint: &mut Hint) ->
     let logit = x.get(label);
     let mut others = f64::NAN;
     if anchor.abs() <= MAX_ANCHOR {
-        if *hint == Hint::Direct && x.low.is_empty() {
+        if memory.hint() == Hint::Direct && x.low.is_empty() {
             others = sum_of_others::<V, Direct<V>>(x, label, keep, anchor);
         }
         if others.is_nan() {
             others = sum_of_others::<V, Clamped<V>>(x, label, keep, anchor);
-            *hint = Hint::Clamped;
+            memory.set_hint(Hint::Clamped);
         }
     }
     if others.is_nan() {

@@ -1,7 +1,7 @@
 //! A few consecutive rows: what each label means, and which of the routines computes them.
 
 use crate::narrow::{self, Scratch};
-use crate::row::{self, Hint, Keep, Logits};
+use crate::row::{self, Keep, Logits};
 use crate::vector::Vector;
 use crate::weighted::Label;
 use core::cell::Cell;
@@ -55,7 +55,7 @@ impl<'a> Rows<'a> {
 
     /// Computes all rows, at most [`Rows::group`] of them.
     #[inline(always)]
-    pub fn run<V: Vector>(&self, scratch: &Scratch, hint: &mut Hint) {
+    pub fn run<V: Vector>(&self, scratch: &Scratch) {
         if let Some(predictions) = self.predictions {
             // Before an in-place gradient replaces the logits.
             for (row, prediction) in predictions.iter().enumerate() {
@@ -76,7 +76,7 @@ impl<'a> Rows<'a> {
             };
             let scale = all.map(|_| self.scale);
             let group = narrow::Group { x, classes, labels, class, scale, loss, log_sum_exp };
-            let complete = group.run::<V>(scratch, hint);
+            let complete = group.run::<V>(scratch);
             if let Some(g) = all {
                 group.gradients::<V>(g, scratch, complete);
             }
@@ -105,7 +105,7 @@ impl<'a> Rows<'a> {
                 (Label::Ignored, ..) => (0, Keep::Nothing),
                 (Label::Invalid | Label::None, ..) => (usize::MAX, Keep::Nothing),
             };
-            let found = row::terms::<V>(Logits::plain(x), class, keep, hint);
+            let found = row::terms::<V>(Logits::plain(x), class, keep, &scratch.row);
             log_sum_exp.set(found.log_sum_exp as f32);
             if let Some(prediction) = self.predictions.and_then(|all| all.get(row))
                 && found.log_sum_exp.is_nan()

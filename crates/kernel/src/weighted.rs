@@ -23,7 +23,7 @@
 //! What is not `f32` in one piece, or capped, or divided, is first brought into a buffer of one row.
 
 use crate::math;
-use crate::row::{self, Hint, Keep, Logits, Terms};
+use crate::row::{self, Keep, Logits, Memory, Terms};
 use crate::staged::{Source, Transform};
 use crate::vector::{LANES, Vector};
 use core::cell::Cell;
@@ -180,7 +180,7 @@ pub struct Found {
 impl Row<'_> {
     /// Computes it.
     #[inline(always)]
-    pub fn run<V: Vector>(&self, predict: bool, hint: &mut Hint) -> Found {
+    pub fn run<V: Vector>(&self, predict: bool, memory: &Memory) -> Found {
         let classes = self.classes;
         let plain = if self.transform.is_none() { self.logits.plain(classes) } else { None };
         let (staged, rest) = self.buffer.split_at_checked(classes).unwrap_or((&[], &[]));
@@ -216,7 +216,7 @@ impl Row<'_> {
             Keep::Apart(e) => e,
             _ => x,
         };
-        let terms = row::terms::<V>(logits, reference, keep, hint);
+        let terms = row::terms::<V>(logits, reference, keep, memory);
         let broken = terms.factor.is_nan();
         let loss = match self.label {
             Label::Ignored => 0.0,

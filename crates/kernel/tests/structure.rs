@@ -3,7 +3,8 @@
 mod common;
 use common::{Case, Mode, Random, run, run_as};
 use std::cell::Cell;
-use xent_kernel::row::{self, Hint, Keep, Logits};
+use xent_kernel::narrow::Scratch;
+use xent_kernel::row::{self, Keep, Logits};
 use xent_kernel::vector::Scalar;
 
 /// Rows of all kinds: ordinary, confident, unlikely, far away, masked, broken.
@@ -47,6 +48,9 @@ fn every_division_of_the_rows_gives_the_same_bits() {
 #[test]
 fn narrow_rows_have_the_bits_of_the_row_by_row_routine() {
     let mut random = Random(8);
+    let memory = vec![f64::NAN; size_of::<Scratch>().div_ceil(8)];
+    // SAFETY: as large as a scratch, whose bytes may have any value, and aligned to 8.
+    let scratch = unsafe { &*memory.as_ptr().cast::<Scratch>() };
     for classes in [1, 2, 4, 7, 10, 32, 33, 100, 255, 256] {
         let case = mixed(&mut random, 200, classes);
         let together = run(&case);
@@ -56,7 +60,7 @@ fn narrow_rows_have_the_bits_of_the_row_by_row_routine() {
             };
             let x: Vec<_> = case.logits[row * classes..][..classes].iter().copied().map(Cell::new).collect();
             let e = vec![Cell::new(0.0); classes];
-            let terms = row::terms::<Scalar>(Logits::plain(&x), label, Keep::Apart(&e), &mut Hint::Direct);
+            let terms = row::terms::<Scalar>(Logits::plain(&x), label, Keep::Apart(&e), &scratch.row);
             let (loss, gradient) = (together.loss[row], &together.gradient[row * classes..][..classes]);
             if terms.factor.is_nan() {
                 assert!(loss.is_nan());

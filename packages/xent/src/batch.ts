@@ -1,5 +1,6 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { type Kernel, LOGITS_TYPES, readJob, writeJob } from "./abi.ts";
-import { integer, wrongType, wrongValue } from "./errors.ts";
+import { integer, show, wrongType, wrongValue } from "./errors.ts";
 import {
   copyLabels,
   IGNORED,
@@ -85,8 +86,6 @@ interface Regions {
   readonly loss: number;
   readonly logSumExp: number;
   readonly predictions: number;
-  readonly classWeights: number;
-  readonly sampleWeights: number;
   /** Labels as the kernel takes them, where they are not taken as they are. */
   readonly kernelLabels: number;
 }
@@ -99,20 +98,28 @@ export interface SharedBatch<L extends LogitsType = LogitsType, K extends Labels
   readonly shift: number;
   readonly sequence: number;
   readonly regions: Regions;
-  /** A row's working memory for the worker; 0 in the owner's own batch, which reserves it when it needs it. */
+  /** The worker's working memory; 0 in the owner's own batch, which reserves it when it needs it. */
   readonly buffer: number;
 }
 
 const ALIGNMENT = 64;
+
+const SPEC = [
+  ...["rows", "classes", "stride", "shape", "axis"],
+  ...["logits", "labels", "targets", "shift", "sequence", "gradient"],
+];
 
 /** Checks a specification and lays out its parts. `at(address)` gives their addresses in a block of `bytes` bytes. */
 export function planBatch<L extends LogitsType, K extends LabelsType>(
   spec: BatchSpec<L, K>,
 ): { bytes: number; at: (address: number) => SharedBatch<L, K> } {
   if (typeof spec !== "object" || spec === null) throw wrongType("spec", "an object", spec);
+  for (const name of Object.keys(spec)) {
+    if (!SPEC.includes(name)) throw new TypeError(`"spec" has no option ${show(name)}`);
+  }
   const { gradient = false, targets = false } = spec;
-  const logits = logitsType(spec.logits ?? "float32") as L;
-  const labels = labelsType(spec.labels ?? "int32") as K;
+  const logits = logitsType(spec.logits === undefined ? "float32" : spec.logits) as L;
+  const labels = labelsType(spec.labels === undefined ? "int32" : spec.labels) as K;
   const layout = readLayout(spec);
   const size = LOGITS[logits].BYTES_PER_ELEMENT;
   assertRowFits(layout, size);
@@ -123,7 +130,7 @@ export function planBatch<L extends LogitsType, K extends LabelsType>(
   if (gradient === "in-place" && GRADIENTS[logits].BYTES_PER_ELEMENT !== size) {
     throw wrongValue("gradient", `true or false: the gradient of ${logits} logits is float32`, gradient);
   }
-  const { rows, classes, elements } = layout;
+  const { rows, elements } = layout;
   const shift = integer("shift", spec.shift ?? 0, 0, 2 ** 31);
   const sequence = integer("sequence", spec.sequence ?? Math.max(1, rows), 1, 2 ** 32);
   if (rows % sequence !== 0) throw wrongValue("sequence", `a divisor of ${rows} rows`, sequence);
@@ -142,8 +149,6 @@ export function planBatch<L extends LogitsType, K extends LabelsType>(
     loss: part(4 * rows),
     logSumExp: part(4 * rows),
     predictions: part(4 * rows),
-    classWeights: part(4 * classes),
-    sampleWeights: part(4 * rows),
     kernelLabels: targets || (labels === "int32" && shift === 0) ? undefined : part(4 * rows),
   };
   if (gradient === "in-place") offsets.gradient = offsets.logits;
@@ -232,14 +237,14 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     if (regions.targets !== 0 && settings.ignoreIndex !== undefined) {
       throw new TypeError('"ignoreIndex" expected a batch with labels: this one has soft targets');
     }
-    const buffer = this.#buffer(settings);
+    const work = this.#workingMemory(settings);
     const views = this.#current();
     const [normalizer, labels, ignoreIndex] = this.#readLabels(views, settings, begin, end);
 
     // From here on nothing throws.
-    if (settings.classWeights) views.classWeights.set(settings.classWeights);
-    if (settings.sampleWeights) views.sampleWeights.set(settings.sampleWeights);
     const { memory, kernel, job, scratch } = this.#engine;
+    if (settings.classWeights) new Float32Array(memory.buffer, work.classWeights, classes).set(settings.classWeights);
+    if (settings.sampleWeights) new Float32Array(memory.buffer, work.sampleWeights, rows).set(settings.sampleWeights);
     writeJob(memory, job, {
       logits: regions.logits,
       labels,
@@ -248,9 +253,9 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
       loss: regions.loss,
       log_sum_exp: regions.logSumExp,
       predictions: settings.predictions ? regions.predictions : 0,
-      class_weights: settings.classWeights ? regions.classWeights : 0,
-      sample_weights: settings.sampleWeights ? regions.sampleWeights : 0,
-      buffer,
+      class_weights: settings.classWeights ? work.classWeights : 0,
+      sample_weights: settings.sampleWeights ? work.sampleWeights : 0,
+      buffer: work.row,
       classes,
       logits_type: LOGITS_TYPES[this.#plan.logits],
       row_stride: layout.rowStride,
@@ -274,14 +279,15 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
 
   /**
    * This batch as data, for `attachBatch` in a worker that has attached the same memory. It reserves the worker's working
-   * memory for a row, so call it once a worker.
+   * memory (16 bytes a class, 4 a row), so call it once a worker.
    */
   share(): SharedBatch<L, K> {
     this.#assertAlive();
     if (this.#engine.memory.buffer instanceof ArrayBuffer) {
       throw new TypeError("share() expected a shared memory: create the instance with shared: true");
     }
-    return { ...this.#plan, buffer: this.#owner.allocate(this.#bufferBytes()) };
+    const [row, byClass, bySample] = this.#workingBytes(true, true, true);
+    return { ...this.#plan, buffer: this.#owner.allocate(row + byClass + bySample) };
   }
 
   /** Gives the memory back. The second call does nothing. */
@@ -319,18 +325,24 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     return [begin, integer("rows[1]", rows[1], begin, this.rows)];
   }
 
-  /** Of a row as f32 in two parts, and of its exponentials. */
-  #bufferBytes(): number {
-    return 12 * this.classes;
+  /** A row as f32 in two parts, and its exponentials; then the weights. */
+  #workingBytes(row: boolean, classWeights: boolean, sampleWeights: boolean): [number, number, number] {
+    const { rows, classes } = this;
+    return [row ? 12 * classes : 0, classWeights ? 4 * classes : 0, sampleWeights ? 4 * rows : 0];
   }
 
-  /** Address of working memory for a row, where the kernel needs some. */
-  #buffer({ softcap, temperature, labelSmoothing }: Settings): number {
+  /** Addresses of this thread's memory for what the kernel needs beside the batch; 0 where it does not. */
+  #workingMemory(settings: Settings): { row: number; classWeights: number; sampleWeights: number } {
+    const { softcap, temperature, labelSmoothing, classWeights, sampleWeights } = settings;
     const { layout, logits, buffer, regions } = this.#plan;
     const readable = logits === "float64" || (logits === "float32" && layout.classStride === 1);
     const plain = softcap === undefined && temperature === 1 && labelSmoothing === 0 && regions.targets === 0;
-    if (readable && plain) return 0;
-    return buffer === 0 ? this.#engine.reserve(this.#bufferBytes()) : buffer;
+    const needed = this.#workingBytes(!(readable && plain), classWeights !== undefined, sampleWeights !== undefined);
+    const [row, byClass, bySample] = needed;
+    const bytes = row + byClass + bySample;
+    if (bytes === 0) return { row: 0, classWeights: 0, sampleWeights: 0 };
+    const start = buffer === 0 ? this.#engine.reserve(bytes) : buffer;
+    return { row: row === 0 ? 0 : start, classWeights: start + row, sampleWeights: start + row + byClass };
   }
 
   /** The normalizer; address and ignore index of the labels as the kernel takes them. */
@@ -409,8 +421,6 @@ interface Views<L extends LogitsType, K extends LabelsType> {
   readonly loss: Float32Array;
   readonly logSumExp: Float32Array;
   readonly predictions: Int32Array;
-  readonly classWeights: Float32Array;
-  readonly sampleWeights: Float32Array;
   readonly kernelLabels: Int32Array;
 }
 
@@ -418,7 +428,7 @@ function makeViews<L extends LogitsType, K extends LabelsType>(
   buffer: ArrayBufferLike,
   { layout, logits, labels, regions: at }: SharedBatch<L, K>,
 ): Views<L, K> {
-  const { rows, classes, elements } = layout;
+  const { rows, elements } = layout;
   return {
     buffer,
     logits: new LOGITS[logits](buffer, at.logits, elements),
@@ -428,8 +438,6 @@ function makeViews<L extends LogitsType, K extends LabelsType>(
     loss: new Float32Array(buffer, at.loss, rows),
     logSumExp: new Float32Array(buffer, at.logSumExp, rows),
     predictions: new Int32Array(buffer, at.predictions, rows),
-    classWeights: new Float32Array(buffer, at.classWeights, classes),
-    sampleWeights: new Float32Array(buffer, at.sampleWeights, rows),
     kernelLabels: new Int32Array(buffer, at.kernelLabels, at.kernelLabels === 0 ? 0 : rows),
   };
 }

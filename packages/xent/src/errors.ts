@@ -20,6 +20,12 @@ export function wrongValue(title: string, expected: string, got: unknown): Range
   return new RangeError(`"${title}" expected ${expected}, got ${show(got)}`);
 }
 
+/** The kind of a typed array ("Float32Array"), undefined for all else. Also of another realm's, and of a subclass. */
+export function typedArrayKind(value: unknown): string | undefined {
+  if (!ArrayBuffer.isView(value)) return undefined;
+  return (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag];
+}
+
 /** An integer from `minimum` to `maximum`, or an error that names it. */
 export function integer(title: string, value: unknown, minimum: number, maximum: number): number {
   if (typeof value !== "number") throw wrongType(title, "an integer", value);

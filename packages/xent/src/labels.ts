@@ -1,4 +1,4 @@
-import { wrongType, wrongValue } from "./errors.ts";
+import { typedArrayKind, wrongType, wrongValue } from "./errors.ts";
 
 /** Class indices, one a row. Arrays of ordinary numbers are for the one-call form, small inputs and teaching. */
 export type Labels = LabelsArrays[LabelsType] | readonly number[];
@@ -23,6 +23,7 @@ export const LABELS: {
   readonly [T in LabelsType]: {
     new (buffer: ArrayBufferLike, byteOffset: number, length: number): LabelsArrays[T];
     readonly BYTES_PER_ELEMENT: number;
+    readonly name: string;
   };
 } = {
   int32: Int32Array,
@@ -41,10 +42,17 @@ export function labelsType(name: unknown): LabelsType {
   throw (typeof name === "string" ? wrongValue : wrongType)("labels", `one of ${Object.keys(LABELS).join(", ")}`, name);
 }
 
+/** The type of a typed array of labels. */
+export function labelsTypeOf(labels: unknown): LabelsType | undefined {
+  const kind = typedArrayKind(labels);
+  const entry = Object.entries(LABELS).find(([, type]) => type.name === kind);
+  return entry?.[0] as LabelsType | undefined;
+}
+
 /** Throws TypeError unless these are labels of a supported type. The values are {@link readLabels}' business. */
 export function assertLabels(labels: unknown): asserts labels is Labels {
   if (Array.isArray(labels)) return;
-  if (!Object.values(LABELS).some((type) => labels instanceof type)) {
+  if (labelsTypeOf(labels) === undefined) {
     throw wrongType("labels", "an integer typed array, or an array of integers", labels);
   }
 }
@@ -117,7 +125,7 @@ function labelOf(labels: Labels, rules: LabelRules, row: number): number {
   if ((row % sequence) + shift >= sequence) return IGNORED;
   const label = labels[row + shift];
   // Compared in 64 bits: 2^32 must not become 0.
-  if (typeof label === "bigint") {
+  if (typeof label === "bigint" && !Array.isArray(labels)) {
     if (ignoreIndex !== undefined && label === BigInt(ignoreIndex)) return IGNORED;
     if (label >= 0n && label < BigInt(classes)) return Number(label);
   } else if (typeof label === "number" && Number.isInteger(label)) {

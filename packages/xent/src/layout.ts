@@ -1,4 +1,4 @@
-import { integer, show, wrongType, wrongValue } from "./errors.ts";
+import { integer, show, wrongType } from "./errors.ts";
 
 /** Where the logits of a batch lie, in elements. Row i starts at `floor(i / inner) * rowStride + i % inner`. */
 export interface Layout {
@@ -45,8 +45,10 @@ export function layoutOfShape(shape: unknown, axis: unknown = -1): Layout {
 
 /** A slice of the kernel's memory may not be longer than 2 GiB, and one row is a slice. */
 export function assertRowFits(layout: Layout, bytes: number): void {
-  const span = (layout.classes - 1) * layout.classStride * bytes;
-  if (span >= 2 ** 31 - 2 ** 16) {
-    throw wrongValue("axis", "rows that span less than 2 GiB", span);
+  const span = ((layout.classes - 1) * layout.classStride + 1) * bytes;
+  if (span >= 2 ** 31) {
+    throw new RangeError(
+      `"classes" expected rows that span less than 2 GiB, got ${layout.classes}, which span ${span} bytes`,
+    );
   }
 }

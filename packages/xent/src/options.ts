@@ -82,22 +82,24 @@ export function readOptions(
   if (options === undefined) return DEFAULTS;
   if (typeof options !== "object" || options === null) throw wrongType("options", "an object", options);
   for (const name of Object.keys(options)) {
-    if (!(name in DEFAULTS) && !others.includes(name)) throw new TypeError(`"options" has no option ${show(name)}`);
+    if (!Object.hasOwn(DEFAULTS, name) && !others.includes(name))
+      throw new TypeError(`"options" has no option ${show(name)}`);
   }
-  const { gradient = false, predictions = false, ignoreIndex, softcap } = options;
+  const { gradient = false, predictions = false, reduction = "none", ignoreIndex, invalidLabels = "throw" } = options;
+  const { labelSmoothing = 0, zLoss = 0, softcap, temperature = 1 } = options;
   if (ignoreIndex !== undefined) integer("ignoreIndex", ignoreIndex, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
   return {
     gradient: boolean("gradient", gradient),
-    reduction: choice("reduction", options.reduction ?? "none", ["none", "sum", "mean"]),
+    reduction: choice("reduction", reduction, ["none", "sum", "mean"]),
     ignoreIndex,
     classWeights: weights("classWeights", options.classWeights, classes, "classes"),
     sampleWeights: weights("sampleWeights", options.sampleWeights, rows, "rows"),
-    labelSmoothing: number("labelSmoothing", options.labelSmoothing ?? 0, "a number in [0, 1)", (e) => e >= 0 && e < 1),
-    zLoss: number("zLoss", options.zLoss ?? 0, "a finite number >= 0", (z) => z >= 0 && z < Infinity),
+    labelSmoothing: number("labelSmoothing", labelSmoothing, "a number in [0, 1)", (e) => e >= 0 && e < 1),
+    zLoss: number("zLoss", zLoss, "a finite number >= 0", (z) => z >= 0 && z < Infinity),
     softcap: softcap === undefined ? undefined : number("softcap", softcap, "a finite number > 0", isPositive),
-    temperature: number("temperature", options.temperature ?? 1, "a finite number > 0", isPositive),
+    temperature: number("temperature", temperature, "a finite number > 0", isPositive),
     predictions: boolean("predictions", predictions),
-    invalidLabels: choice("invalidLabels", options.invalidLabels ?? "throw", ["throw", "nan"]),
+    invalidLabels: choice("invalidLabels", invalidLabels, ["throw", "nan"]),
   };
 }
 
@@ -117,10 +119,11 @@ function number(title: string, value: unknown, expected: string, accepts: (value
 }
 
 /** One of a few words. */
-export function choice<T extends string>(title: string, value: unknown, words: readonly T[]): T {
+export function choice<const T extends string>(title: string, value: unknown, words: readonly T[]): T {
   const found = words.find((word) => word === value);
   if (found !== undefined) return found;
-  const expected = words.map((word) => `"${word}"`).join(" or ");
+  const quoted = words.map((word) => `"${word}"`);
+  const expected = `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)}`;
   throw (typeof value === "string" ? wrongValue : wrongType)(title, expected, value);
 }
 

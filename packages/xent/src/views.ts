@@ -1,4 +1,4 @@
-import { wrongType, wrongValue } from "./errors.ts";
+import { typedArrayKind, wrongType, wrongValue } from "./errors.ts";
 
 /** Rows of logits. Nested arrays of numbers state their shape themselves, if they have two axes. */
 export type Logits =
@@ -101,6 +101,7 @@ export function measure(logits: unknown, bits: "float16" | "bfloat16" | undefine
     if (wrong >= 0) throw wrongType("logits", `numbers, but entry ${wrong} is something else`, rows[wrong]);
     return { type: "float32", elements: rows.length, shape: undefined };
   }
+  if (first.length === 0) throw new RangeError('"logits" expected at least one class, got 0 logits');
   for (const [index, row] of rows.entries()) {
     if (!Array.isArray(row)) throw wrongType("logits", `rows of numbers, but row ${index} is something else`, row);
     if (row.length !== first.length) {
@@ -119,24 +120,22 @@ function measureTyped(logits: ArrayBufferView, bits: "float16" | "bfloat16" | un
     elements: array.length,
     shape: undefined,
   });
-  if (logits instanceof Float32Array) return of("float32", logits);
-  if (logits instanceof Float64Array) return of("float64", logits);
-  if (isFloat16Array(logits)) return of("float16", logits);
-  if (logits instanceof Uint16Array) {
+  const array = logits as Float32Array;
+  const kind = typedArrayKind(logits);
+  if (kind === "Float32Array") return of("float32", array);
+  if (kind === "Float64Array") return of("float64", array);
+  if (kind === "Float16Array") return of("float16", array);
+  if (kind === "Uint16Array") {
     if (bits === undefined) {
       throw new TypeError('"logits" is a Uint16Array: say what its numbers are, with logits: "float16" or "bfloat16"');
     }
-    return of(bits, logits);
+    return of(bits, array);
   }
   throw wrongType(
     "logits",
     "a Float32Array, Float64Array, Float16Array or Uint16Array, or an array of numbers",
     logits,
   );
-}
-
-function isFloat16Array(array: ArrayBufferView): array is NumbersOf16Bits {
-  return (array as { [Symbol.toStringTag]?: unknown })[Symbol.toStringTag] === "Float16Array";
 }
 
 /** Copies logits that {@link measure} has let pass. */
@@ -147,9 +146,9 @@ export function copyLogits(logits: Logits, target: LogitsArrays[LogitsType]): vo
       if (typeof entry === "number") target[at++] = entry;
       else for (const x of entry) target[at++] = x;
     }
-  } else if (isFloat16Array(logits)) {
+  } else if (typedArrayKind(logits) === "Float16Array") {
     target.set(new Uint16Array(logits.buffer, logits.byteOffset, logits.length));
   } else {
-    target.set(logits);
+    target.set(logits as Float32Array);
   }
 }

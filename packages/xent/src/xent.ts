@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { HEAP_START, JOB_BYTES, PAGE, SCRATCH_BYTES } from "./abi.ts";
 import {
   Batch,
@@ -8,22 +9,14 @@ import {
   planBatch,
   type SharedBatch,
 } from "./batch.ts";
-import { integer, show, wrongType, wrongValue } from "./errors.ts";
+import { integer, show, typedArrayKind, wrongType, wrongValue } from "./errors.ts";
 import { hasRelaxedSimd, type Variant } from "./features.ts";
-import { assertLabels, LABELS, type Labels, type LabelsType } from "./labels.ts";
-import { layoutOfShape } from "./layout.ts";
+import { assertLabels, type Labels, type LabelsType, labelsTypeOf, readLabels } from "./labels.ts";
+import { type Layout, layoutOfShape } from "./layout.ts";
 import { bestVariant, compile, compileAsync, instantiate } from "./load.ts";
 import { Heap } from "./memory.ts";
-import { choice, type LossOptions, readOptions, type ShapeOptions } from "./options.ts";
-import {
-  assertAttached,
-  copyLogits,
-  type GradientArrays,
-  type Logits,
-  type LogitsType,
-  type Measure,
-  measure,
-} from "./views.ts";
+import { choice, type LossOptions, readOptions, type Settings, type ShapeOptions } from "./options.ts";
+import { assertAttached, copyLogits, type GradientArrays, type Logits, type LogitsType, measure } from "./views.ts";
 
 /** How an instance is made. */
 export interface XentOptions {
@@ -109,7 +102,7 @@ export class Xent implements Disposable {
   /** A batch that the owner of this memory has shared. Its memory stays the owner's. */
   attachBatch<L extends LogitsType, K extends LabelsType>(shared: SharedBatch<L, K>): Batch<L, K> {
     this.#assertAlive();
-    if (typeof shared?.regions !== "object") throw wrongType("shared", "what batch.share() returns", shared);
+    if (typeof shared?.regions?.logits !== "number") throw wrongType("shared", "what batch.share() returns", shared);
     return new Batch(this.#engine, shared, {
       assertAlive: () => this.#assertAlive(),
       allocate: () => {
@@ -127,20 +120,21 @@ export class Xent implements Disposable {
   ): LossResult<GradientOf<L>> {
     this.#assertAlive();
     this.#owned("sparseSoftmaxCrossEntropyWithLogits");
-    const { type, shape } = readShape(logits, options, labels);
     assertLabels(labels);
     assertAttached("labels", labels);
-    const { rows } = layoutOfShape(shape, options?.axis);
+    const call = readCall(logits, options, labels);
+    const { rows, classes } = call.layout;
     if (labels.length !== rows) {
-      throw new RangeError(`"labels" expected one for each of ${rows} rows of logits, got ${labels.length}`);
+      throw new RangeError(`"labels" has ${labels.length} rows, which do not fit ${rows} rows of ${classes} logits`);
     }
-    const typed = ArrayBuffer.isView(labels);
-    if (!typed) checkNumbers(labels);
-    const labelsName = typed ? nameOf(labels) : "int64";
-    const fill = reference(labels, this.memory);
-    return this.#once(logits, type, shape, options, { labels: labelsName }, (batch) => {
-      if (typed) (batch.labels as Int32Array).set(fill() as Int32Array);
-      else (batch.labels as BigInt64Array).set(labels.map((label) => BigInt(label)));
+    const { ignoreIndex, classWeights, invalidLabels } = call.settings;
+    const rules = { classes, ignoreIndex, classWeights, strict: invalidLabels === "throw", shift: 0, sequence: rows };
+    readLabels(labels, rules, 0, rows);
+    const source = reference(labels, this.memory);
+    const type = labelsTypeOf(labels);
+    return this.#once(logits, call, { labels: type ?? "int64" }, (batch) => {
+      if (type === undefined) (batch.labels as BigInt64Array).set(Array.from(labels as readonly number[], toBigInt));
+      else (batch.labels as Int32Array).set(source() as Int32Array);
     });
   }
 
@@ -152,38 +146,40 @@ export class Xent implements Disposable {
   ): LossResult<GradientOf<L>> {
     this.#assertAlive();
     this.#owned("softmaxCrossEntropyWithLogits");
-    const { type, shape, elements } = readShape(logits, options, undefined);
-    if (!(targets instanceof Float32Array)) throw wrongType("targets", "a Float32Array", targets);
+    const call = readCall(logits, options, undefined);
+    const { elements } = call.layout;
+    if (typedArrayKind(targets) !== "Float32Array") throw wrongType("targets", "a Float32Array", targets);
     assertAttached("targets", targets);
     if (targets.length !== elements) {
       throw new RangeError(`"targets" expected one for each of ${elements} logits, got ${targets.length}`);
     }
-    const fill = reference(targets, this.memory);
-    return this.#once(logits, type, shape, options, { targets: true }, (batch) => batch.targets?.set(fill()));
+    if (call.settings.ignoreIndex !== undefined) throw new TypeError('"ignoreIndex" expected labels, not soft targets');
+    const source = reference(targets, this.memory);
+    return this.#once(logits, call, { targets: true }, (batch) => batch.targets?.set(source()));
   }
 
   #once<L extends Logits>(
     logits: L,
-    type: LogitsType,
-    shape: readonly number[],
-    options: (LossOptions & ShapeOptions) | undefined,
+    { type, shape, axis, lossOptions, settings }: Call,
     spec: { labels?: LabelsType; targets?: boolean },
     fill: (batch: Batch<LogitsType, LabelsType>) => void,
   ): LossResult<GradientOf<L>> {
-    const { shape: _, axis, logits: __, ...lossOptions } = options ?? {};
-    const { rows, classes } = layoutOfShape(shape, axis);
-    const { gradient } = readOptions(lossOptions, rows, classes);
-    const place = axis === undefined ? { shape } : { shape, axis };
     const source = reference(logits, this.memory);
-    using batch = this.createBatch<LogitsType, LabelsType>({ ...place, ...spec, logits: type, gradient });
-    copyLogits(source(), batch.logits);
-    fill(batch);
-    const result = batch.run(lossOptions);
-    result.loss = result.loss.slice();
-    result.logSumExp = result.logSumExp.slice();
-    if (result.gradient) result.gradient = result.gradient.slice();
-    if (result.predictions) result.predictions = result.predictions.slice();
-    return result as LossResult<GradientOf<L>>;
+    const { gradient } = settings;
+    // Not `using`: that needs a Symbol.dispose, which not every engine has.
+    const batch = this.createBatch<LogitsType, LabelsType>({ shape, axis, ...spec, logits: type, gradient });
+    try {
+      copyLogits(source(), batch.logits);
+      fill(batch);
+      const result = batch.run(lossOptions);
+      result.loss = result.loss.slice();
+      result.logSumExp = result.logSumExp.slice();
+      if (result.gradient) result.gradient = result.gradient.slice();
+      if (result.predictions) result.predictions = result.predictions.slice();
+      return result as LossResult<GradientOf<L>>;
+    } finally {
+      batch.dispose();
+    }
   }
 
   /**
@@ -245,7 +241,7 @@ export async function createXent(options?: XentOptions): Promise<Xent> {
 
 /** In a worker: an instance over a memory whose owner called `share()`. It runs batches that were shared with it. */
 export function attach(shared: SharedXent): Xent {
-  if (!(shared?.memory instanceof WebAssembly.Memory)) {
+  if (!(shared?.memory instanceof WebAssembly.Memory && shared.module instanceof WebAssembly.Module)) {
     throw wrongType("shared", "what xent.share() returns", shared);
   }
   return new Xent(shared.module, shared.variant, shared.memory, shared.workspace);
@@ -278,30 +274,34 @@ function readXentOptions(options: XentOptions = {}): { variant: Variant; maxByte
 /** The gradient of float64 logits is float64, all others' is float32. */
 export type GradientOf<L> = L extends Float64Array ? GradientArrays["float64"] : GradientArrays["float32"];
 
-/** Type and shape of the logits of one call. Without a shape, there is a row for each label. */
-function readShape(
-  logits: Logits,
-  options: (LossOptions & ShapeOptions) | undefined,
-  labels: Labels | undefined,
-): Omit<Measure, "shape"> & { shape: readonly number[] } {
+/** One call, checked. */
+interface Call {
+  readonly type: LogitsType;
+  readonly shape: readonly number[];
+  readonly axis: number;
+  readonly layout: Layout;
+  readonly lossOptions: LossOptions;
+  readonly settings: Settings;
+}
+
+function readCall(logits: Logits, options: (LossOptions & ShapeOptions) | undefined, labels: Labels | undefined): Call {
   if (options !== undefined && (typeof options !== "object" || options === null)) {
     throw wrongType("options", "an object", options);
   }
-  const bits = options?.logits === undefined ? undefined : choice("logits", options.logits, ["float16", "bfloat16"]);
-  const found = measure(logits, bits);
-  const shape = options?.shape ?? found.shape ?? shapeOfRows(found.elements, labels);
-  layoutOfShape(shape, options?.axis);
-  const elements = shape.reduce((a, b) => a * b, 1);
-  if (elements !== found.elements) {
-    throw new RangeError(`"shape" ${show(shape)} of ${elements} elements does not fit ${found.elements} logits`);
+  const all: LossOptions & ShapeOptions = options ?? {};
+  const { shape: stated, axis = -1, logits: bits, ...lossOptions } = all;
+  const found = measure(logits, bits === undefined ? undefined : choice("logits", bits, ["float16", "bfloat16"]));
+  const shape = stated ?? found.shape ?? shapeOfRows(found.elements, labels);
+  const layout = layoutOfShape(shape, axis);
+  if (layout.elements !== found.elements) {
+    throw new RangeError(`"shape" of ${layout.elements} elements does not fit ${found.elements} logits`);
   }
-  return { ...found, shape };
+  const settings = readOptions(lossOptions, layout.rows, layout.classes);
+  return { type: found.type, shape, axis, layout, lossOptions, settings };
 }
 
 function shapeOfRows(elements: number, labels: Labels | undefined): readonly number[] {
   if (labels === undefined) throw wrongType("shape", "the sizes of all axes of the logits", undefined);
-  assertLabels(labels);
-  assertAttached("labels", labels);
   const rows = labels.length;
   if (rows === 0 && elements === 0) return [0, 1];
   if (elements === 0) throw new RangeError('"logits" expected at least one class, got 0 logits');
@@ -311,17 +311,9 @@ function shapeOfRows(elements: number, labels: Labels | undefined): readonly num
   return [rows, elements / rows];
 }
 
-/** Numbers of an ordinary array become 64-bit labels. */
-function checkNumbers(labels: readonly unknown[]): void {
-  const row = labels.findIndex((label) => !Number.isInteger(label));
-  if (row >= 0) throw wrongType("labels", `integers, but row ${row} has something else`, labels[row]);
-  const large = labels.findIndex((label) => Math.abs(label as number) > Number.MAX_SAFE_INTEGER);
-  if (large >= 0) throw wrongValue("labels", `labels of a class, but row ${large} has another number`, labels[large]);
-}
-
-function nameOf(labels: object): LabelsType {
-  const entry = Object.entries(LABELS).find(([, type]) => labels instanceof type);
-  return (entry?.[0] ?? "int32") as LabelsType;
+/** A label of an ordinary array. Where it is no exact number it is no class either, and must not become one. */
+function toBigInt(label: number): bigint {
+  return Number.isSafeInteger(label) ? BigInt(label) : -(2n ** 62n);
 }
 
 /** A function that gives this array, also after the memory that it may be a view of has grown and detached it. */
