@@ -13,7 +13,7 @@ const FAR: f64 = 40.0;
 /// The largest distance that the label's term is computed for.
 const LARGEST: f64 = 600.0;
 
-/// As [`row::terms`], given the label's logit.
+/// As [`row::near`], for every row, given the label's logit.
 #[inline(always)]
 pub fn terms<V: Vector>(x: Logits, label: usize, logit: f64, keep: Keep) -> Terms {
     let mut centre = logit as f32;

@@ -3,12 +3,13 @@
 //! This is the only place where addresses become references. Rows become slices one group at a time: a slice may not
 //! be longer than 2 GiB, a batch may.
 
+use crate::label::Label;
 use crate::narrow::Scratch;
 use crate::row::Hint;
 use crate::rows::{Gradient, Rows};
 use crate::staged::{Source, Transform};
 use crate::vector::Vector;
-use crate::weighted::{self, Found, Label, Targets, Weights};
+use crate::weighted::{self, Found, Targets, Weights};
 use crate::wide::{self, Sink};
 use core::cell::Cell;
 
@@ -152,7 +153,7 @@ impl Job {
                 classes,
                 logits: cells(self.logits, first, elements),
                 labels: cells(self.labels, row, count),
-                ignore_index: (self.ignore != 0).then_some(self.ignore_index),
+                ignore_index: self.ignored(),
                 scale: self.scale,
                 gradient: match self.gradient {
                     0 => Gradient::None,
@@ -230,13 +231,12 @@ impl Job {
 
     #[inline(always)]
     fn meaning(&self, label: i32) -> Label {
-        if self.ignore != 0 && label == self.ignore_index {
-            Label::Ignored
-        } else if (label as u32) < self.classes {
-            Label::Class(label as u32 as usize)
-        } else {
-            Label::Invalid
-        }
+        Label::of(label, self.classes, self.ignored())
+    }
+
+    #[inline(always)]
+    fn ignored(&self) -> Option<i32> {
+        (self.ignore != 0).then_some(self.ignore_index)
     }
 
     /// Adds up what all calls of [`Job::run`] have written: always in the same order, whoever has run which rows.

@@ -24,9 +24,13 @@
 //!
 //! # Map
 //!
-//! From the outside in: [`job`] (the record in memory, the only place where addresses become references), [`rows`] (what
-//! a label means; which routine), then [`row`] (one row of many classes, the heart), [`general`] (the row that leaves its
-//! window) and [`narrow`] (many rows of few classes), all of them on [`exp`], [`log1p`] and the [`vector`] trait.
+//! From the outside in: [`job`] (the record in memory, the only place where addresses become references), [`rows`] (which
+//! routine computes which rows), then [`narrow`] (many rows of few classes) or [`terms`]: [`row`] (one row of many classes,
+//! the heart) and [`general`] (the row that leaves its window); all of them on [`exp`], [`log1p`] and the [`vector`] trait.
+//!
+//! With options (weights, smoothing, soft targets, z-loss), other types and other layouts, [`job`] calls [`weighted`]: one
+//! formula around [`row`]; [`staged`] reads logits of any type and stride and transforms them, [`wide`] is the same formula
+//! in `f64`, [`math`] its functions.
 //!
 //! No heap, no statics, no panics in the release build for wasm, no stack memory: threads that share a memory share it safely.
 
@@ -36,12 +40,14 @@
 pub mod exp;
 pub mod general;
 pub mod job;
+pub mod label;
 pub mod log1p;
 pub mod math;
 pub mod narrow;
 pub mod row;
 pub mod rows;
 pub mod staged;
+pub mod terms;
 pub mod vector;
 pub mod weighted;
 pub mod wide;

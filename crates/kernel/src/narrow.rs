@@ -17,6 +17,7 @@
 use crate::exp::{Clamped, Direct, ExpWide, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, power_of};
 use crate::log1p::Log1p;
 use crate::row::{self, BLOCK, Hint};
+use crate::terms::Memory;
 use crate::vector::{LANES, Pair, Twice, Vector, Wide};
 use core::cell::Cell;
 
@@ -32,7 +33,7 @@ pub const MAX_ROWS: usize = 128;
 #[repr(C)]
 pub struct Scratch {
     /// Of the routine for single rows.
-    pub row: row::Memory,
+    pub row: Memory,
     /// Lifted terms of all logits, 0 at the labels; and a vector that the last row's end may be read with.
     exponentials: [Cell<f32>; CHUNK + LANES],
     /// 1 / the label's term.

@@ -12,8 +12,8 @@
 //! Where this departs from the usual "subtract the maximum, then log of the sum", and why:
 //!
 //! - No maximum is looked for: one pass over the logits instead of two. Any power of two near the label's term keeps the
-//!   sum in range (see [`crate::exp`]), and rows for which it does not are recognised afterwards and done again by
-//!   [`crate::general`].
+//!   sum in range (see [`crate::exp`]), and rows for which it does not are recognised afterwards and done again, by
+//!   `general`.
 //! - The label's own term is left out of the sum. A confident row's loss is the ratio of the two; once they are added,
 //!   it is gone. For the same reason the label's gradient is not p - 1.
 //! - Terms are summed in `f32` eight at a time in each lane, then in `f64`: a million equal terms would otherwise lose
@@ -22,7 +22,6 @@
 
 use crate::exp::{Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, TOO_LARGE};
 use crate::exp::{ExpWide, power_of};
-use crate::general;
 use crate::log1p::Log1p;
 use crate::vector::{Chunk, LANES, Pair, Vector, Wide};
 use core::cell::Cell;
@@ -117,63 +116,10 @@ impl<'a> Logits<'a> {
     }
 }
 
-/// One row. The terms of the gradient are left where `keep` says, to be scaled by [`scale`]; that of the label is
-/// undefined. Logits in two parts are not kept in place.
+/// One row whose label's logit is the anchor; [`Terms::NONE`] where it can not be. `hint` says how to begin, and then how
+/// it went.
 #[inline(always)]
-pub fn terms<V: Vector>(x: Logits, label: usize, keep: Keep, memory: &Memory) -> Terms {
-    let (e, keep) = match keep {
-        Keep::Nothing => (x.high, 0),
-        Keep::Apart(e) => (e, 1),
-        Keep::InPlace => (x.high, 2),
-    };
-    compiled_once::<V>(x.high, x.low, e, keep, label, memory);
-    memory.found.get()
-}
-
-/// What a row's routine leaves behind, for itself and its caller.
-#[repr(C)]
-pub struct Memory {
-    found: Cell<Terms>,
-    /// See [`Hint`]; whatever else it holds at first counts as [`Hint::Direct`].
-    hint: Cell<u32>,
-    reserved: u32,
-}
-
-impl Memory {
-    /// See [`Hint`].
-    #[inline(always)]
-    pub fn hint(&self) -> Hint {
-        if self.hint.get() == 1 { Hint::Clamped } else { Hint::Direct }
-    }
-
-    /// See [`Hint`].
-    #[inline(always)]
-    pub fn set_hint(&self, hint: Hint) {
-        self.hint.set(u32::from(hint == Hint::Clamped));
-    }
-}
-
-/// A function with scalars and addresses only, and its result in memory that the caller owns: it is called from two
-/// places, and structs across a call would live in stack memory, which the threads have in common.
-#[inline(never)]
-fn compiled_once<V: Vector>(
-    high: &[Cell<f32>],
-    low: &[Cell<f32>],
-    e: &[Cell<f32>],
-    keep: u32,
-    label: usize,
-    memory: &Memory,
-) {
-    let keep = match keep {
-        1 => Keep::Apart(e),
-        2 => Keep::InPlace,
-        _ => Keep::Nothing,
-    };
-    memory.found.set(find::<V>(Logits { high, low }, label, keep, memory));
-}
-
-#[inline(always)]
-fn find<V: Vector>(x: Logits, label: usize, keep: Keep, memory: &Memory) -> Terms {
+pub fn near<V: Vector>(x: Logits, label: usize, keep: Keep, hint: &mut Hint) -> Terms {
     let Some(anchor) = x.high.get(label).map(Cell::get) else {
         return Terms::NONE;
     };
@@ -181,16 +127,13 @@ fn find<V: Vector>(x: Logits, label: usize, keep: Keep, memory: &Memory) -> Term
     let logit = x.get(label);
     let mut others = f64::NAN;
     if anchor.abs() <= MAX_ANCHOR {
-        if memory.hint() == Hint::Direct && x.low.is_empty() {
+        if *hint == Hint::Direct && x.low.is_empty() {
             others = sum_of_others::<V, Direct<V>>(x, label, keep, anchor);
         }
         if others.is_nan() {
             others = sum_of_others::<V, Clamped<V>>(x, label, keep, anchor);
-            memory.set_hint(Hint::Clamped);
+            *hint = Hint::Clamped;
         }
-    }
-    if others.is_nan() {
-        return general::terms::<V>(x, label, logit, keep);
     }
     let reciprocal = reciprocal::<V::Wide>(logit, f64::from(LIFT) - f64::from(power_of(anchor)));
     let ends = ends(V::Wide::splat(others), reciprocal, &Log1p::load());

@@ -1,9 +1,10 @@
 //! A few consecutive rows: what each label means, and which of the routines computes them.
 
+use crate::label::Label;
 use crate::narrow::{self, Scratch};
 use crate::row::{self, Keep, Logits};
+use crate::terms::terms;
 use crate::vector::Vector;
-use crate::weighted::Label;
 use core::cell::Cell;
 
 /// Where the gradient goes.
@@ -105,7 +106,7 @@ impl<'a> Rows<'a> {
                 (Label::Ignored, ..) => (0, Keep::Nothing),
                 (Label::Invalid | Label::None, ..) => (usize::MAX, Keep::Nothing),
             };
-            let found = row::terms::<V>(Logits::plain(x), class, keep, &scratch.row);
+            let found = terms::<V>(Logits::plain(x), class, keep, &scratch.row);
             log_sum_exp.set(found.log_sum_exp as f32);
             if let Some(prediction) = self.predictions.and_then(|all| all.get(row))
                 && found.log_sum_exp.is_nan()
@@ -133,14 +134,7 @@ impl<'a> Rows<'a> {
 
     #[inline(always)]
     fn meaning(&self, label: i32) -> Label {
-        let class = label as u32 as usize;
-        if Some(label) == self.ignore_index {
-            Label::Ignored
-        } else if class < self.classes {
-            Label::Class(class)
-        } else {
-            Label::Invalid
-        }
+        Label::of(label, self.classes as u32, self.ignore_index)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Logits as they are given: their types, their distance in memory, and what is done to them before the softmax.
 
 use crate::math;
-use crate::vector::{LANES, Vector};
+use crate::vector::{LANES, Vector, from_bf16, from_f16};
 use core::cell::Cell;
 
 /// The logits of one row, the first at the start of the slice, the others `stride` apart.
@@ -34,9 +34,7 @@ impl<'a> Source<'a> {
             Self::F32(x, stride) => x.get(class * stride).map_or(f64::NAN, |x| f64::from(x.get())),
             Self::F64(x, stride) => x.get(class * stride).map_or(f64::NAN, Cell::get),
             Self::F16(x, stride) => x.get(class * stride).map_or(f64::NAN, |x| f64::from(from_f16(x.get()))),
-            Self::Bf16(x, stride) => {
-                x.get(class * stride).map_or(f64::NAN, |x| f64::from(f32::from_bits(u32::from(x.get()) << 16)))
-            }
+            Self::Bf16(x, stride) => x.get(class * stride).map_or(f64::NAN, |x| f64::from(from_bf16(x.get()))),
         }
     }
 
@@ -65,17 +63,6 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Exact for all values.
-#[inline(always)]
-pub fn from_f16(half: u16) -> f32 {
-    let bits = u32::from(half);
-    let sign = (bits & 0x8000) << 16;
-    // As the bits of an f32 these are 2^112 times too small, subnormal numbers included.
-    let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
-    let special = if bits & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
-    f32::from_bits(magnitude.to_bits() | special | sign)
-}
-
 #[inline(never)]
 fn widen<V: Vector, const HALF: bool>(x: &[Cell<u16>], to: &[Cell<f32>]) {
     let (from, from_rest) = x.as_chunks::<LANES>();
@@ -84,7 +71,7 @@ fn widen<V: Vector, const HALF: bool>(x: &[Cell<u16>], to: &[Cell<f32>]) {
         if HALF { V::load_f16(x) } else { V::load_bf16(x) }.store(out);
     }
     for (x, out) in from_rest.iter().zip(to_rest) {
-        out.set(if HALF { from_f16(x.get()) } else { f32::from_bits(u32::from(x.get()) << 16) });
+        out.set(if HALF { from_f16(x.get()) } else { from_bf16(x.get()) });
     }
 }
 

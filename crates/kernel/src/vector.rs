@@ -231,3 +231,20 @@ impl<W: Wide> Wide for Twice<W> {
         Self(self.0.select(a.0, b.0), self.1.select(a.1, b.1))
     }
 }
+
+/// The value of IEEE 754 binary16 bits. Exact.
+#[inline(always)]
+pub fn from_f16(half: u16) -> f32 {
+    let bits = u32::from(half);
+    let sign = (bits & 0x8000) << 16;
+    // As the bits of an f32 these are 2^112 times too small, subnormal numbers included.
+    let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
+    let special = if bits & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
+    f32::from_bits(magnitude.to_bits() | special | sign)
+}
+
+/// The value of bfloat16 bits. Exact.
+#[inline(always)]
+pub fn from_bf16(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}

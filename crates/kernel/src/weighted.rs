@@ -22,9 +22,11 @@
 //!
 //! What is not `f32` in one piece, or capped, or divided, is first brought into a buffer of one row.
 
+use crate::label::Label;
 use crate::math;
-use crate::row::{self, Keep, Logits, Memory, Terms};
+use crate::row::{self, Keep, Logits, Terms};
 use crate::staged::{Source, Transform};
+use crate::terms::{Memory, terms};
 use crate::vector::{LANES, Vector};
 use core::cell::Cell;
 
@@ -132,19 +134,6 @@ impl Weights {
     }
 }
 
-/// What a label means.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Label {
-    /// A class.
-    Class(usize),
-    /// The row has loss and gradient 0.
-    Ignored,
-    /// The row is NaN.
-    Invalid,
-    /// Soft targets.
-    None,
-}
-
 /// One row, and where its results go.
 pub struct Row<'a> {
     /// Number of classes.
@@ -216,12 +205,12 @@ impl Row<'_> {
             Keep::Apart(e) => e,
             _ => x,
         };
-        let terms = row::terms::<V>(logits, reference, keep, memory);
-        let broken = terms.factor.is_nan();
+        let found = terms::<V>(logits, reference, keep, memory);
+        let broken = found.factor.is_nan();
         let loss = match self.label {
             Label::Ignored => 0.0,
             _ if broken => f64::NAN,
-            _ => weights.loss(terms.loss, terms.log_sum_exp, tilt),
+            _ => weights.loss(found.loss, found.log_sum_exp, tilt),
         };
         if let Some((g, stride)) = self.gradient {
             if self.label == Label::Ignored || broken {
@@ -232,11 +221,11 @@ impl Row<'_> {
                     }
                 }
             } else {
-                self.write_gradient::<V>(e, g, stride, reference, label, &weights, &terms);
+                self.write_gradient::<V>(e, g, stride, reference, label, &weights, &found);
             }
         }
-        let prediction = if terms.log_sum_exp.is_nan() { -1 } else { best };
-        Found { loss, log_sum_exp: terms.log_sum_exp, prediction }
+        let prediction = if found.log_sum_exp.is_nan() { -1 } else { best };
+        Found { loss, log_sum_exp: found.log_sum_exp, prediction }
     }
 
     #[inline(always)]

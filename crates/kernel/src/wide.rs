@@ -3,9 +3,10 @@
 //! For `f64` logits: whoever has 64 bits wants their digits. And for rows of not too many classes whose targets are not
 //! just a label: there p_j - q_j may vanish, and of p_j in `f32` nothing would be left.
 
+use crate::label::Label;
 use crate::math;
 use crate::staged::{Source, Transform};
-use crate::weighted::{Found, Label, Targets, Weights};
+use crate::weighted::{Found, Targets, Weights};
 use core::cell::Cell;
 
 /// Rows of `f32` logits with more classes are computed in `f32`: their sum is exact enough, since errors cancel in it.

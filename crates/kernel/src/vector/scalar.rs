@@ -1,6 +1,6 @@
 //! Four numbers in an array: the reference for tests, fuzzing and hosts without the vector instructions.
 
-use super::{Chunk, LANES, Pair, Vector, Wide};
+use super::{Chunk, LANES, Pair, Vector, Wide, from_bf16, from_f16};
 use core::cell::Cell;
 
 /// Four `f32`, lane by lane. Products are rounded before they are added, as with plain `simd128`.
@@ -33,11 +33,11 @@ impl Vector for Scalar {
     }
 
     fn load_f16(from: &[Cell<u16>; LANES]) -> Self {
-        Self(core::array::from_fn(|i| crate::staged::from_f16(from[i].get())))
+        Self(core::array::from_fn(|i| from_f16(from[i].get())))
     }
 
     fn load_bf16(from: &[Cell<u16>; LANES]) -> Self {
-        Self(core::array::from_fn(|i| f32::from_bits(u32::from(from[i].get()) << 16)))
+        Self(core::array::from_fn(|i| from_bf16(from[i].get())))
     }
 
     fn store(self, to: &Chunk) {

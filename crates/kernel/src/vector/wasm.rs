@@ -42,7 +42,7 @@ impl Vector for Simd128 {
     fn load_f16(from: &[Cell<u16>; LANES]) -> Self {
         // SAFETY: 8 readable bytes, at any alignment.
         let bits = unsafe { u32x4_load_extend_u16x4(from.as_ptr().cast()) };
-        // As `staged::from_f16`.
+        // As `super::from_f16`.
         let sign = u32x4_shl(v128_and(bits, u32x4_splat(0x8000)), 16);
         let magnitude = u32x4_shl(v128_and(bits, u32x4_splat(0x7fff)), 13);
         let magnitude = f32x4_mul(magnitude, u32x4_splat(0x7780_0000));
