@@ -7,7 +7,7 @@ import { output, root } from "./toolchain.mjs";
 const bin = (name) => join(root, "node_modules/.bin", name);
 const nextest = output("cargo", ["nextest", "--version"]) !== undefined;
 // A newer engine beside the one that runs this: it takes the relaxed variant, which Node 20 refuses.
-const newer = join(root, "node_modules/node-24/bin/node");
+const newer = join(root, "test/runtimes/node_modules/node-24/bin/node");
 const vitest = [join(root, "node_modules/vitest/vitest.mjs"), "run", ...process.argv.slice(2)];
 
 const steps = [
