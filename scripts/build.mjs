@@ -51,6 +51,8 @@ function buildWasm() {
     const wasm = join(core, "dist", `xent-${variant}.wasm`);
     const optimise = [
       "-O3",
+      // What is a function of its own is one for the engine's register allocation.
+      "--one-caller-inline-max-function-size=1",
       "--enable-simd",
       "--enable-relaxed-simd",
       "--enable-bulk-memory",

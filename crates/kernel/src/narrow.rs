@@ -15,6 +15,7 @@
 //! computed by [`crate::row`]. This may depend on its neighbours, its result does not.
 
 use crate::exp::{Clamped, Direct, ExpWide, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, power_of};
+use crate::label::Label;
 use crate::log1p::Log1p;
 use crate::row::{self, BLOCK, Hint};
 use crate::terms::Memory;
@@ -36,11 +37,11 @@ pub struct Scratch {
     pub row: Memory,
     /// Lifted terms of all logits, 0 at the labels; and a vector that the last row's end may be read with.
     exponentials: [Cell<f32>; CHUNK + LANES],
-    /// 1 / the label's term.
+    /// 1 / the label's term, NaN where its logit is outside of what is accepted.
     reciprocal: [Cell<f64>; MAX_ROWS],
     /// Sum of the other terms. NaN where the row must be computed alone.
     others: [Cell<f64>; MAX_ROWS],
-    /// The label's logit, NaN where there is none or it is outside of what is accepted.
+    /// The label's logit, NaN where there is none.
     logit: [Cell<f32>; MAX_ROWS],
     /// From the lifted terms to the gradient.
     factor: [Cell<f32>; MAX_ROWS],
@@ -68,15 +69,15 @@ const REACH: f32 = 22.0 * core::f32::consts::LN_2 - 1.0;
 const MIN_SCALE: f64 = 1.0 / (1u32 << 30) as f64;
 
 /// Consecutive rows, at most [`MAX_ROWS`], and at most [`CHUNK`] elements.
-pub struct Group<'a, F> {
+pub struct Group<'a> {
     /// [rows, classes]
     pub x: &'a [Cell<f32>],
     /// See `x`.
     pub classes: usize,
     /// [rows]
     pub labels: &'a [Cell<i32>],
-    /// What a label means: a class, or none.
-    pub class: F,
+    /// Rows with this label are not computed here.
+    pub ignore_index: Option<i32>,
     /// Factor of the gradient, if there is to be one.
     pub scale: Option<f64>,
     /// Output.
@@ -85,7 +86,7 @@ pub struct Group<'a, F> {
     pub log_sum_exp: &'a [Cell<f32>],
 }
 
-impl<F: Fn(i32) -> Option<usize>> Group<'_, F> {
+impl Group<'_> {
     /// Losses of all rows. False where some must be computed alone: [`Scratch::must_be_alone`] says which.
     #[inline(always)]
     pub fn run<V: Vector>(&self, scratch: &Scratch) -> bool {
@@ -98,19 +99,15 @@ impl<F: Fn(i32) -> Option<usize>> Group<'_, F> {
             }
             return false;
         }
-        // Many short loops: in one, a row is a single long chain of dependent operations, longer than what a processor
-        // looks ahead, and it would wait for each pair of small writes that is read back as a large one.
-        self.take_labels(anchor, scratch);
-        let exp = ExpWide::<V::Wide>::load(f64::from(power_of(anchor)) - f64::from(FIRST_LIFT));
-        for (logit, reciprocal) in pairs(&scratch.logit, rows).zip(pairs(&scratch.reciprocal, rows)) {
-            exp.at(V::Wide::splat(0.0).sub(V::Wide::load_narrow(logit))).store(reciprocal);
-        }
+        // Many short loops, each a function: in one, a row is a single long chain of dependent operations, longer than
+        // what a processor looks ahead; it would wait for each pair of small writes that is read back as a large one; and
+        // the engine's compiler would not know which of all those numbers to keep in registers.
+        let ignored = self.ignore_index.map_or(i64::MIN, i64::from);
+        take_labels(self.x, self.labels, self.classes, ignored, anchor, scratch);
+        reciprocals::<V>(anchor, rows, scratch);
         let complete = match self.classes / LANES {
-            0 => sums::<V, 0>(self.classes, rows, scratch),
             1 => sums::<V, 1>(self.classes, rows, scratch),
             2 => sums::<V, 2>(self.classes, rows, scratch),
-            3 => sums::<V, 3>(self.classes, rows, scratch),
-            4 => sums::<V, 4>(self.classes, rows, scratch),
             _ => sums::<V, ANY>(self.classes, rows, scratch),
         };
         match self.scale {
@@ -126,7 +123,8 @@ impl<F: Fn(i32) -> Option<usize>> Group<'_, F> {
     #[inline(always)]
     fn anchor(&self) -> f32 {
         for (row, label) in self.labels.iter().enumerate() {
-            if let Some(x) = (self.class)(label.get()).and_then(|class| self.x.get(row * self.classes + class))
+            if let Label::Class(class) = Label::of(label.get(), self.classes as u32, self.ignore_index)
+                && let Some(x) = self.x.get(row * self.classes + class)
                 && x.get().abs() <= MAX_ANCHOR
             {
                 return x.get();
@@ -146,57 +144,97 @@ impl<F: Fn(i32) -> Option<usize>> Group<'_, F> {
         pass::<V, Clamped<V>>(self.x, &scratch.exponentials, anchor)
     }
 
-    #[inline(always)]
-    fn take_labels(&self, anchor: f32, scratch: &Scratch) {
-        let (lowest, highest) = ((anchor - REACH).max(-MAX_ANCHOR), (anchor + REACH).min(MAX_ANCHOR));
-        let mut first = 0;
-        for (label, out) in self.labels.iter().zip(&scratch.logit) {
-            let at = (self.class)(label.get()).map_or(usize::MAX, |class| first + class);
-            let mut logit = f32::NAN;
-            if let (Some(x), Some(own)) = (self.x.get(at), scratch.exponentials.get(at)) {
-                logit = x.get();
-                own.set(0.0);
-            }
-            out.set(if lowest <= logit && logit <= highest { logit } else { f32::NAN });
-            first += self.classes;
-        }
-        // The rest of the last four rows passes as accepted.
-        for out in scratch.logit.iter().skip(self.labels.len()).take(3) {
-            out.set(anchor);
-        }
-    }
-
-    /// Gradients of all rows of a group that has run, but of those that must be computed alone.
+    /// Gradients of all rows of a group that has run, but of those that must be computed alone. `complete`: there are none.
     #[inline(always)]
     pub fn gradients<V: Vector>(&self, g: &[Cell<f32>], scratch: &Scratch, complete: bool) {
-        let whole = self.classes / LANES;
-        let ends_inside = !self.classes.is_multiple_of(LANES);
-        let mut rest = g;
-        let mut e = &scratch.exponentials[..];
-        let of_rows = self.labels.iter().zip(&scratch.others).zip(scratch.factor.iter().zip(&scratch.own));
-        for ((label, others), (factor, own)) in of_rows {
-            if complete || !others.get().is_nan() {
-                let by = V::splat(factor.get());
-                let (from, _) = e.as_chunks::<LANES>();
-                let (to, _) = rest.as_chunks::<LANES>();
-                for (e, g) in from.iter().zip(to).take(whole) {
-                    V::load(e).mul(by).store(g);
-                }
-                if ends_inside && let Some(e) = from.get(whole) {
-                    let last = V::load(e).mul(by);
-                    match to.get(whole) {
-                        // Into the next row, which will be written later; where it need not be read again.
-                        Some(g) if complete => last.store(g),
-                        _ => last.store_partial(rest.get(whole * LANES..self.classes).unwrap_or(&[])),
-                    }
-                }
-                if let Some(g) = (self.class)(label.get()).and_then(|class| rest.get(class)) {
-                    g.set(own.get());
-                }
-            }
-            rest = rest.get(self.classes..).unwrap_or(&[]);
-            e = e.get(self.classes..).unwrap_or(&[]);
+        let (labels, classes) = (self.labels, self.classes);
+        match classes / LANES {
+            1 => scale_rows::<V, 1>(labels, classes, g, scratch, complete),
+            2 => scale_rows::<V, 2>(labels, classes, g, scratch, complete),
+            _ => scale_rows::<V, ANY>(labels, classes, g, scratch, complete),
         }
+    }
+}
+
+/// The logit of each label, and 0 in the place of its term.
+#[inline(never)]
+fn take_labels(x: &[Cell<f32>], labels: &[Cell<i32>], classes: usize, ignored: i64, anchor: f32, scratch: &Scratch) {
+    // As long as the logits: one check of a place serves both.
+    let e = scratch.exponentials.get(..x.len()).unwrap_or(&[]);
+    let mut first = 0;
+    for (label, out) in labels.iter().zip(&scratch.logit) {
+        let label = label.get();
+        let class = label as u32 as usize;
+        let mut logit = f32::NAN;
+        if class < classes
+            && i64::from(label) != ignored
+            && let (Some(x), Some(own)) = (x.get(first + class), e.get(first + class))
+        {
+            logit = x.get();
+            own.set(0.0);
+        }
+        out.set(logit);
+        first += classes;
+    }
+    // The rest of the last four rows passes as accepted.
+    for out in scratch.logit.iter().skip(labels.len()).take(3) {
+        out.set(anchor);
+    }
+}
+
+#[inline(never)]
+fn reciprocals<V: Vector>(anchor: f32, rows: usize, scratch: &Scratch) {
+    let exp = ExpWide::<V::Wide>::load(f64::from(power_of(anchor)) - f64::from(FIRST_LIFT));
+    let bound = |logit: f32| V::Wide::splat(f64::from(logit));
+    let (lowest, highest) = (bound((anchor - REACH).max(-MAX_ANCHOR)), bound((anchor + REACH).min(MAX_ANCHOR)));
+    let (zero, nan) = (V::Wide::splat(0.0), V::Wide::splat(f64::NAN));
+    for (logit, reciprocal) in pairs(&scratch.logit, rows).zip(pairs(&scratch.reciprocal, rows)) {
+        let logit = V::Wide::load_narrow(logit);
+        let accepted = lowest.below(logit).and(logit.below(highest));
+        accepted.select(exp.at(zero.sub(logit)), nan).store(reciprocal);
+    }
+}
+
+/// `WHOLE`: as for [`sums`].
+#[inline(never)]
+fn scale_rows<V: Vector, const WHOLE: usize>(
+    labels: &[Cell<i32>],
+    classes: usize,
+    g: &[Cell<f32>],
+    scratch: &Scratch,
+    complete: bool,
+) {
+    let whole = if WHOLE == ANY { classes / LANES } else { WHOLE };
+    // Reaches into the next row, which will be written later; where it need not be read again.
+    let beyond = (whole + 1) * LANES;
+    let (mut g, mut e) = (g, &scratch.exponentials[..]);
+    let of_rows = labels.iter().zip(&scratch.others).zip(scratch.factor.iter().zip(&scratch.own));
+    for ((label, others), (factor, own)) in of_rows {
+        let by = V::splat(factor.get());
+        if let (true, Some(e), Some(g)) = (complete, e.get(..beyond), g.get(..beyond)) {
+            for (e, g) in e.as_chunks::<LANES>().0.iter().zip(g.as_chunks::<LANES>().0) {
+                V::load(e).mul(by).store(g);
+            }
+        } else if let Some(g) = g.get(..classes)
+            && !others.get().is_nan()
+        {
+            let (from, _) = e.as_chunks::<LANES>();
+            let (to, end) = g.as_chunks::<LANES>();
+            for (e, g) in from.iter().zip(to) {
+                V::load(e).mul(by).store(g);
+            }
+            if let Some(e) = from.get(to.len()) {
+                V::load(e).mul(by).store_partial(end);
+            }
+        }
+        if complete || !others.get().is_nan() {
+            // Accepted, so this is a class.
+            if let Some(g) = g.get(label.get() as u32 as usize) {
+                g.set(own.get());
+            }
+        }
+        g = g.get(classes..).unwrap_or(&[]);
+        e = e.get(classes..).unwrap_or(&[]);
     }
 }
 
@@ -231,7 +269,12 @@ fn pass<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], e: &[Cell<f32>], anchor: f3
     };
     let (chunks, rest) = x.as_chunks::<LANES>();
     let (to, _) = e.as_chunks::<LANES>();
-    for (x, e) in chunks.iter().zip(to) {
+    let (pairs, odd) = chunks.as_chunks::<2>();
+    for (x, e) in pairs.iter().zip(to.as_chunks::<2>().0) {
+        term(V::load(&x[0])).store(&e[0]);
+        term(V::load(&x[1])).store(&e[1]);
+    }
+    if let ([x], Some(e)) = (odd, to.get(2 * pairs.len())) {
         term(V::load(x)).store(e);
     }
     if let (Some(first), Some(e)) = (rest.first(), to.get(chunks.len())) {
@@ -244,8 +287,8 @@ fn pass<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], e: &[Cell<f32>], anchor: f3
 const ANY: usize = usize::MAX;
 
 /// Sums of the terms of each row, NaN where a row is not accepted; whether all are. `WHOLE` is the number of a row's whole
-/// vectors: where that is small, the loop over them is most of the work.
-#[inline(always)]
+/// vectors: where that is small, the loop over them is most of the work. Classifiers of up to 11 classes are worth it.
+#[inline(never)]
 fn sums<V: Vector, const WHOLE: usize>(classes: usize, rows: usize, scratch: &Scratch) -> bool {
     let end = V::first_lanes(classes % LANES);
     let (too_large, one, nan) = (V::Wide::splat(MAX_OTHERS), V::Wide::splat(1.0), V::Wide::splat(f64::NAN));
@@ -301,7 +344,7 @@ fn sum<V: Vector, const WHOLE: usize>(e: &[Cell<f32>], classes: usize, end: V) -
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 fn ends<V: Vector, const GRADIENT: bool>(rows: usize, scale: f64, scratch: &Scratch) {
     let log1p = Log1p::<Twice<V::Wide>>::load();
     let (scale, minus_scale) = (Twice::splat(scale), Twice::splat(-scale));

@@ -65,18 +65,14 @@ impl<'a> Rows<'a> {
         }
         let together = self.classes <= narrow::MAX_CLASSES;
         if together {
-            let class = |label: i32| match self.meaning(label) {
-                Label::Class(class) => Some(class),
-                _ => None,
-            };
-            let Rows { logits: x, classes, labels, loss, log_sum_exp, .. } = *self;
+            let Rows { logits: x, classes, labels, ignore_index, loss, log_sum_exp, .. } = *self;
             let all = match self.gradient {
                 Gradient::None => None,
                 Gradient::Apart(g) => Some(g),
                 Gradient::InPlace => Some(x),
             };
             let scale = all.map(|_| self.scale);
-            let group = narrow::Group { x, classes, labels, class, scale, loss, log_sum_exp };
+            let group = narrow::Group { x, classes, labels, ignore_index, scale, loss, log_sum_exp };
             let complete = group.run::<V>(scratch);
             if let Some(g) = all {
                 group.gradients::<V>(g, scratch, complete);

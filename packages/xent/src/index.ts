@@ -6,16 +6,17 @@
  *
  * with at most 2 ulp of f32 in the loss and 3 in the gradient: crates/kernel/src/lib.rs has the whole contract.
  *
- * Imports go one way: index -> one-call, xent -> batch -> options, labels, layout -> views -> memory, load -> features, abi, errors.
+ * Imports go one way: index -> one-call, xent -> batch -> options, plan -> labels, layout, views -> memory, load -> features, abi, errors.
  *
  * @module
  */
 
-export type { Batch, BatchSpec, LossResult, SharedBatch } from "./batch.ts";
+export type { Batch, LossResult } from "./batch.ts";
 export type { Variant } from "./features.ts";
 export type { Labels, LabelsArrays, LabelsType } from "./labels.ts";
 export { softmaxCrossEntropyWithLogits, sparseSoftmaxCrossEntropyWithLogits } from "./one-call.ts";
 export type { LossOptions, Reduction, ShapeOptions } from "./options.ts";
+export type { BatchSpec, SharedBatch } from "./plan.ts";
 export type { GradientArrays, Logits, LogitsArrays, LogitsType } from "./views.ts";
 export type { GradientOf, SharedXent, Xent, XentOptions } from "./xent.ts";
 export { attach, createXent, createXentSync } from "./xent.ts";

@@ -1,14 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { HEAP_START, JOB_BYTES, PAGE, SCRATCH_BYTES } from "./abi.ts";
-import {
-  Batch,
-  type BatchOwner,
-  type BatchSpec,
-  type Engine,
-  type LossResult,
-  planBatch,
-  type SharedBatch,
-} from "./batch.ts";
+import { Batch, type BatchOwner, type Engine, type LossResult } from "./batch.ts";
 import { integer, show, typedArrayKind, wrongType, wrongValue } from "./errors.ts";
 import { hasRelaxedSimd, type Variant } from "./features.ts";
 import { assertLabels, type Labels, type LabelsType, labelsTypeOf, readLabels } from "./labels.ts";
@@ -16,6 +8,7 @@ import { type Layout, layoutOfShape } from "./layout.ts";
 import { bestVariant, compile, compileAsync, instantiate } from "./load.ts";
 import { Heap } from "./memory.ts";
 import { choice, type LossOptions, readOptions, type Settings, type ShapeOptions } from "./options.ts";
+import { type BatchSpec, planBatch, type SharedBatch } from "./plan.ts";
 import { assertAttached, copyLogits, type GradientArrays, type Logits, type LogitsType, measure } from "./views.ts";
 
 /** How an instance is made. */

@@ -1,0 +1,128 @@
+import { integer, show, wrongType, wrongValue } from "./errors.ts";
+import { LABELS, type LabelsType, labelsType } from "./labels.ts";
+import { assertRowFits, type Layout, layoutOfRows, layoutOfShape } from "./layout.ts";
+import { GRADIENTS, LOGITS, type LogitsType, logitsType } from "./views.ts";
+
+/** Size, layout and types of a batch. */
+export interface BatchSpec<L extends LogitsType = "float32", K extends LabelsType = "int32"> {
+  /** Rows, at least 0. */
+  rows?: number;
+  /** Classes, at least 1. */
+  classes?: number;
+  /** Elements from the start of one row to the next, at least `classes` (the default): padded vocabularies. */
+  stride?: number;
+  /** Instead of rows and classes: the sizes of all axes of the logits. */
+  shape?: readonly number[];
+  /** The axis of the classes in `shape`; from the end if negative. Default -1. */
+  axis?: number;
+  /** Type of the logits. Default "float32". */
+  logits?: L;
+  /** Type of the labels. Default "int32", the only one that is not copied. */
+  labels?: K;
+  /** Whether there are soft targets instead of labels: probabilities, in the layout of the logits. Default false. */
+  targets?: boolean;
+  /**
+   * Next-token labels without a copy of your own: row i has label i + shift, and the last `shift` rows of each sequence
+   * are ignored. Default 0.
+   */
+  shift?: number;
+  /** Rows of one sequence, for `shift`. Default: all rows. */
+  sequence?: number;
+  /** Whether there is memory for a gradient: of its own, or the logits' ("in-place", which the gradient replaces). */
+  gradient?: boolean | "in-place";
+}
+
+/** Where the parts of a batch lie. 0: nowhere. */
+interface Regions {
+  readonly logits: number;
+  readonly labels: number;
+  readonly targets: number;
+  readonly gradient: number;
+  readonly loss: number;
+  readonly logSumExp: number;
+  readonly predictions: number;
+  /** Labels as the kernel takes them, where they are not taken as they are. */
+  readonly kernelLabels: number;
+}
+
+/** A batch as data: to be sent to a worker, where `attachBatch` makes a {@link Batch} of it. */
+export interface SharedBatch<L extends LogitsType = LogitsType, K extends LabelsType = LabelsType> {
+  readonly layout: Layout;
+  readonly logits: L;
+  readonly labels: K;
+  readonly shift: number;
+  readonly sequence: number;
+  readonly regions: Regions;
+  /** The worker's working memory; 0 in the owner's own batch, which reserves it when it needs it. */
+  readonly buffer: number;
+}
+
+const ALIGNMENT = 64;
+
+const SPEC = [
+  ...["rows", "classes", "stride", "shape", "axis"],
+  ...["logits", "labels", "targets", "shift", "sequence", "gradient"],
+];
+
+/** Checks a specification and lays out its parts. `at(address)` gives their addresses in a block of `bytes` bytes. */
+export function planBatch<L extends LogitsType, K extends LabelsType>(
+  spec: BatchSpec<L, K>,
+): { bytes: number; at: (address: number) => SharedBatch<L, K> } {
+  if (typeof spec !== "object" || spec === null) throw wrongType("spec", "an object", spec);
+  for (const name of Object.keys(spec)) {
+    if (!SPEC.includes(name)) throw new TypeError(`"spec" has no option ${show(name)}`);
+  }
+  const { gradient = false, targets = false } = spec;
+  const logits = logitsType(spec.logits === undefined ? "float32" : spec.logits) as L;
+  const labels = labelsType(spec.labels === undefined ? "int32" : spec.labels) as K;
+  const layout = readLayout(spec);
+  const size = LOGITS[logits].BYTES_PER_ELEMENT;
+  assertRowFits(layout, size);
+  if (typeof targets !== "boolean") throw wrongType("targets", "true or false", targets);
+  if (gradient !== true && gradient !== false && gradient !== "in-place") {
+    throw (typeof gradient === "string" ? wrongValue : wrongType)("gradient", 'true, false or "in-place"', gradient);
+  }
+  if (gradient === "in-place" && GRADIENTS[logits].BYTES_PER_ELEMENT !== size) {
+    throw wrongValue("gradient", `true or false: the gradient of ${logits} logits is float32`, gradient);
+  }
+  const { rows, elements } = layout;
+  const shift = integer("shift", spec.shift ?? 0, 0, 2 ** 31);
+  const sequence = integer("sequence", spec.sequence ?? Math.max(1, rows), 1, 2 ** 32);
+  if (rows % sequence !== 0) throw wrongValue("sequence", `a divisor of ${rows} rows`, sequence);
+
+  let bytes = 0;
+  const part = (size: number): number => {
+    const offset = bytes;
+    bytes += Math.max(ALIGNMENT, Math.ceil(size / ALIGNMENT) * ALIGNMENT);
+    return offset;
+  };
+  const offsets = {
+    logits: part(size * elements),
+    labels: targets ? undefined : part(LABELS[labels].BYTES_PER_ELEMENT * rows),
+    targets: targets ? part(4 * elements) : undefined,
+    gradient: gradient === true ? part(GRADIENTS[logits].BYTES_PER_ELEMENT * elements) : undefined,
+    loss: part(4 * rows),
+    logSumExp: part(4 * rows),
+    predictions: part(4 * rows),
+    kernelLabels: targets || (labels === "int32" && shift === 0) ? undefined : part(4 * rows),
+  };
+  if (gradient === "in-place") offsets.gradient = offsets.logits;
+  const at = (address: number): SharedBatch<L, K> => {
+    const regions = Object.fromEntries(
+      Object.entries(offsets).map(([name, offset]) => [name, offset === undefined ? 0 : address + offset]),
+    ) as unknown as Regions;
+    return { layout, logits, labels, shift, sequence, regions, buffer: 0 };
+  };
+  return { bytes, at };
+}
+
+function readLayout({ rows, classes, stride, shape, axis }: BatchSpec<LogitsType, LabelsType>): Layout {
+  if (shape === undefined) {
+    if (axis !== undefined) throw wrongType("shape", "the sizes of all axes, since there is an axis", shape);
+    return layoutOfRows(rows, classes, stride);
+  }
+  if (rows !== undefined || classes !== undefined || stride !== undefined) {
+    throw new TypeError('"shape" takes the place of rows, classes and stride: give one or the other');
+  }
+  return layoutOfShape(shape, axis);
+}
