@@ -23,6 +23,18 @@ function fill(parts: readonly ArrayBufferView[], canary: number): void {
   for (const { buffer, byteOffset, byteLength } of parts) new Uint8Array(buffer, byteOffset, byteLength).fill(canary);
 }
 
+test("a batch is zero at first, also in memory that another one has used", () => {
+  const xent = createXentSync();
+  for (const gradient of [true, false]) {
+    using batch = xent.createBatch({ rows: 9, classes: 100, gradient });
+    for (const array of [batch.logits, batch.labels, batch.gradient]) {
+      expect(array?.every((x) => x === 0) ?? true).toBe(true);
+      array?.fill(7);
+    }
+    batch.run();
+  }
+});
+
 describe("batches that come and go", () => {
   /** Creates and disposes 1,000 batches, up to 8 alive at once. */
   function comeAndGo(xent: Xent): void {

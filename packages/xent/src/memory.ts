@@ -13,6 +13,8 @@ export class Heap {
   /** Free ranges, sorted, never adjacent. */
   readonly #free: { start: number; end: number }[] = [];
   readonly #sizes = new Map<number, number>();
+  /** Memory from here on has never been given out, so it is zero. */
+  #touched: number = HEAP_START;
 
   constructor(maxBytes: number, shared: boolean) {
     this.#maxPages = Math.floor(maxBytes / PAGE);
@@ -40,6 +42,16 @@ export class Heap {
     range.start += size;
     if (range.start === range.end) this.#free.splice(index, 1);
     this.#sizes.set(address, size);
+    this.#touched = Math.max(this.#touched, address + size);
+    return address;
+  }
+
+  /** As {@link allocate}, all zero. */
+  allocateZeroed(bytes: number): number {
+    const touched = this.#touched;
+    const address = this.allocate(bytes);
+    const used = Math.min(bytes, touched - address);
+    if (used > 0) new Uint8Array(this.memory.buffer, address, used).fill(0);
     return address;
   }
 

@@ -48,7 +48,7 @@ export function sparseSoftmaxCrossEntropyWithLogits<L extends Logits>(
  * ```ts
  * import { softmaxCrossEntropyWithLogits } from "xent";
  * const { loss } = softmaxCrossEntropyWithLogits([[2, -5, 0.5]], Float32Array.of(0.9, 0, 0.1));
- * loss[0]; // 0.3531…
+ * loss[0]; // 0.3521…
  * ```
  */
 export function softmaxCrossEntropyWithLogits<L extends Logits>(

@@ -69,7 +69,7 @@ export class Xent implements Disposable {
   }
 
   /**
-   * Rows of logits and labels that lie in the kernel's memory, for as many runs as you like.
+   * Rows of logits and labels that lie in the kernel's memory, for as many runs as you like. All zero at first.
    *
    * Throws RangeError where they do not fit below `maxBytes`; what exists stays as it is.
    */
@@ -77,7 +77,12 @@ export class Xent implements Disposable {
     this.#assertAlive();
     const heap = this.#owned("createBatch");
     const { bytes, at } = planBatch(spec);
-    const addresses = [heap.allocate(bytes)];
+    return this.#batch(heap, at(heap.allocateZeroed(bytes)));
+  }
+
+  #batch<L extends LogitsType, K extends LabelsType>(heap: Heap, plan: SharedBatch<L, K>): Batch<L, K> {
+    // The block begins with the logits.
+    const addresses = [plan.regions.logits];
     const owner: BatchOwner = {
       assertAlive: () => this.#assertAlive(),
       allocate: (more) => {
@@ -89,7 +94,7 @@ export class Xent implements Disposable {
         for (const address of addresses) heap.free(address);
       },
     };
-    return new Batch(this.#engine, at(addresses[0] as number), owner);
+    return new Batch(this.#engine, plan, owner);
   }
 
   /** A batch that the owner of this memory has shared. Its memory stays the owner's. */
@@ -160,7 +165,9 @@ export class Xent implements Disposable {
     const source = reference(logits, this.memory);
     const { gradient } = settings;
     // Not `using`: that needs a Symbol.dispose, which not every engine has.
-    const batch = this.createBatch<LogitsType, LabelsType>({ shape, axis, ...spec, logits: type, gradient });
+    const heap = this.#owned("one call");
+    const { bytes, at } = planBatch<LogitsType, LabelsType>({ shape, axis, ...spec, logits: type, gradient });
+    const batch = this.#batch(heap, at(heap.allocate(bytes)));
     try {
       copyLogits(source(), batch.logits);
       fill(batch);
