@@ -287,7 +287,7 @@ fn pass<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], e: &[Cell<f32>], anchor: f3
 const ANY: usize = usize::MAX;
 
 /// Sums of the terms of each row, NaN where a row is not accepted; whether all are. `WHOLE` is the number of a row's whole
-/// vectors: where that is small, the loop over them is most of the work. Classifiers of up to 11 classes are worth it.
+/// vectors, 1 or 2: where that is so small, the loop over them is most of the work. Classifiers of up to 11 classes are worth it.
 #[inline(never)]
 fn sums<V: Vector, const WHOLE: usize>(classes: usize, rows: usize, scratch: &Scratch) -> bool {
     let end = V::first_lanes(classes % LANES);
@@ -314,6 +314,19 @@ fn sums<V: Vector, const WHOLE: usize>(classes: usize, rows: usize, scratch: &Sc
 /// masks the row's part of a last vector, which reads into the next row, or behind the last one.
 #[inline(always)]
 fn sum<V: Vector, const WHOLE: usize>(e: &[Cell<f32>], classes: usize, end: V) -> V::Wide {
+    if WHOLE != ANY {
+        let Some(chunks) = e.as_chunks::<LANES>().0.get(..=WHOLE) else {
+            return V::Wide::splat(0.0);
+        };
+        let last = V::load(&chunks[WHOLE]).and(end);
+        let sum = if WHOLE == 1 {
+            V::load(&chunks[0]).add(last)
+        } else {
+            V::load(&chunks[0]).add(last).add(V::load(&chunks[WHOLE - 1]))
+        };
+        let (low, high) = sum.widen();
+        return low.add(high);
+    }
     let zero = V::splat(0.0);
     let mut total = (V::Wide::splat(0.0), V::Wide::splat(0.0));
     let mut rest = e;
@@ -321,7 +334,7 @@ fn sum<V: Vector, const WHOLE: usize>(e: &[Cell<f32>], classes: usize, end: V) -
     loop {
         let (mut a, mut b) = (zero, zero);
         let block = left.min(BLOCK);
-        let whole = if WHOLE == ANY { block / LANES } else { WHOLE };
+        let whole = block / LANES;
         let (chunks, _) = rest.as_chunks::<LANES>();
         for chunk in chunks.iter().take(whole) {
             (a, b) = (b, a.add(V::load(chunk)));
@@ -332,9 +345,6 @@ fn sum<V: Vector, const WHOLE: usize>(e: &[Cell<f32>], classes: usize, end: V) -
             a = a.add(V::load(chunk).and(end));
         }
         let (low, high) = a.add(b).widen();
-        if WHOLE != ANY {
-            return low.add(high);
-        }
         total = (total.0.add(low), total.1.add(high));
         left -= block;
         if left == 0 {
