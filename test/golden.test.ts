@@ -21,7 +21,7 @@ type Result = LossResult<Float32Array | Float64Array>;
 function bounds({ classes, options }: Expected): [number, number] {
   const plain = Object.keys(options).every((name) => ["reduction", "ignoreIndex", "axis"].includes(name));
   if (!plain) return [8, 32];
-  return classes < 16 ? [4, 5] : [2, 3];
+  return [2, classes < 16 ? 3.5 : 3];
 }
 
 function expectResult(result: Result, expected: Expected): void {

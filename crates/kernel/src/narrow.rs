@@ -19,11 +19,11 @@ use crate::label::Label;
 use crate::log1p::Log1p;
 use crate::row::{self, BLOCK, Hint};
 use crate::terms::Memory;
-use crate::vector::{LANES, Pair, Twice, Vector, Wide};
+use crate::vector::{Factor, LANES, Pair, Twice, Vector, Wide};
 use core::cell::Cell;
 
 /// Rows of more classes are computed one by one.
-pub const MAX_CLASSES: usize = 256;
+pub const MAX_CLASSES: usize = row::SHORT;
 
 /// Elements, and rows, that go through together at most.
 pub const CHUNK: usize = 1024;
@@ -44,7 +44,7 @@ pub struct Scratch {
     /// The label's logit, NaN where there is none.
     logit: [Cell<f32>; MAX_ROWS],
     /// From the lifted terms to the gradient.
-    factor: [Cell<f32>; MAX_ROWS],
+    factor: [Cell<f64>; MAX_ROWS],
     /// Gradient at the label.
     own: [Cell<f32>; MAX_ROWS],
     loss: [Cell<f32>; MAX_ROWS],
@@ -52,7 +52,7 @@ pub struct Scratch {
 }
 
 /// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 8760;
+pub const SCRATCH_BYTES: usize = 9272;
 const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
 
 /// log2 of the first label's term: half way between what a label must reach, as in `row`, and what it may reach.
@@ -210,10 +210,10 @@ fn scale_rows<V: Vector, const WHOLE: usize>(
     let (mut g, mut e) = (g, &scratch.exponentials[..]);
     let of_rows = labels.iter().zip(&scratch.others).zip(scratch.factor.iter().zip(&scratch.own));
     for ((label, others), (factor, own)) in of_rows {
-        let by = V::splat(factor.get());
+        let factor = Factor::<V>::new(factor.get());
         if let (true, Some(e), Some(g)) = (complete, e.get(..beyond), g.get(..beyond)) {
             for (e, g) in e.as_chunks::<LANES>().0.iter().zip(g.as_chunks::<LANES>().0) {
-                V::load(e).mul(by).store(g);
+                factor.times(V::load(e)).store(g);
             }
         } else if let Some(g) = g.get(..classes)
             && !others.get().is_nan()
@@ -221,10 +221,10 @@ fn scale_rows<V: Vector, const WHOLE: usize>(
             let (from, _) = e.as_chunks::<LANES>();
             let (to, end) = g.as_chunks::<LANES>();
             for (e, g) in from.iter().zip(to) {
-                V::load(e).mul(by).store(g);
+                factor.times(V::load(e)).store(g);
             }
             if let Some(e) = from.get(to.len()) {
-                V::load(e).mul(by).store_partial(end);
+                factor.times(V::load(e)).store_partial(end);
             }
         }
         if complete || !others.get().is_nan() {
@@ -370,7 +370,9 @@ fn ends<V: Vector, const GRADIENT: bool>(rows: usize, scale: f64, scratch: &Scra
         store_narrow(ends.loss, loss);
         store_narrow(ends.loss.add(logit), log_sum_exp);
         if GRADIENT {
-            store_narrow(ends.factor.mul(scale), factor);
+            let scaled = ends.factor.mul(scale);
+            scaled.0.store(&factor[0]);
+            scaled.1.store(&factor[1]);
             store_narrow(ends.others.mul(minus_scale), own);
         }
     }

@@ -23,7 +23,7 @@
 use crate::exp::{Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, TOO_LARGE};
 use crate::exp::{ExpWide, power_of};
 use crate::log1p::Log1p;
-use crate::vector::{Chunk, LANES, Pair, Vector, Wide};
+use crate::vector::{Chunk, Factor, LANES, Pair, Vector, Wide};
 use core::cell::Cell;
 
 /// Terms that are added in `f32`.
@@ -290,25 +290,44 @@ pub fn scale<V: Vector>(g: &[Cell<f32>], label: usize, terms: &Terms, scale: f64
     let mut factor = scale * terms.factor;
     if factor != 0.0 && factor.abs() < f64::from(f32::MIN_POSITIVE) {
         // f32 has too few digits for this factor: apply it in two steps.
-        multiply::<V>(g, (1.0 / STEP) as f32);
+        multiply::<V>(g, g, 1.0 / STEP);
         factor *= STEP;
     }
-    multiply::<V>(g, factor as f32);
+    multiply::<V>(g, g, factor);
     if let Some(g) = g.get(label) {
         g.set((-scale * terms.others) as f32);
     }
 }
 
+/// Rows of up to so many classes are scaled with a factor in two parts: where a few terms make up the sum, their errors
+/// do not cancel in it, and the gradient has no place to spare.
+pub const SHORT: usize = 256;
+
+/// `g = e * factor`; both may be the same memory.
+#[inline(always)]
+pub fn multiply<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f64) {
+    if g.len() <= SHORT {
+        let factor = Factor::<V>::new(factor);
+        map::<V>(e, g, |e| factor.times(e));
+    } else {
+        multiply_long::<V>(e, g, factor as f32);
+    }
+}
+
 #[inline(never)]
-fn multiply<V: Vector>(g: &[Cell<f32>], factor: f32) {
-    let by = V::splat(factor);
-    let (chunks, rest) = g.as_chunks::<LANES>();
-    for chunk in chunks {
-        V::load(chunk).mul(by).store(chunk);
+fn multiply_long<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f32) {
+    let factor = V::splat(factor);
+    map::<V>(e, g, |e| e.mul(factor));
+}
+
+#[inline(always)]
+fn map<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], f: impl Fn(V) -> V) {
+    let (from, from_rest) = e.as_chunks::<LANES>();
+    let (to, to_rest) = g.as_chunks::<LANES>();
+    for (e, g) in from.iter().zip(to) {
+        f(V::load(e)).store(g);
     }
-    for cell in rest {
-        cell.set(cell.get() * factor);
-    }
+    f(V::load_partial(from_rest, 0.0)).store_partial(to_rest);
 }
 
 /// The largest logit; NaN is passed over, and -inf where there is nothing else.

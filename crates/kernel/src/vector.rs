@@ -164,6 +164,28 @@ pub trait Pair: Wide {
     fn to_array(self) -> [f64; 2];
 }
 
+/// A factor of many numbers in two parts: rounded to `f32` alone, it would cost each product up to one more ulp.
+#[derive(Clone, Copy)]
+pub struct Factor<V> {
+    high: V,
+    low: V,
+}
+
+impl<V: Vector> Factor<V> {
+    /// For finite factors whose size is a normal `f32`.
+    #[inline(always)]
+    pub fn new(factor: f64) -> Self {
+        let high = factor as f32;
+        Self { high: V::splat(high), low: V::splat((factor - f64::from(high)) as f32) }
+    }
+
+    /// `x * factor`
+    #[inline(always)]
+    pub fn times(&self, x: V) -> V {
+        x.mul_add(self.high, x.mul(self.low))
+    }
+}
+
 /// Two vectors, operation by operation: where one alone would be a long chain of operations that wait for one another,
 /// two side by side keep the processor busy.
 #[derive(Clone, Copy)]

@@ -27,7 +27,7 @@ use crate::math;
 use crate::row::{self, Keep, Logits, Terms};
 use crate::staged::{Source, Transform};
 use crate::terms::{Memory, terms};
-use crate::vector::{LANES, Vector};
+use crate::vector::Vector;
 use core::cell::Cell;
 
 /// Target weights q.
@@ -247,7 +247,7 @@ impl Row<'_> {
         let own = weights.at_reference(terms.others, terms.log_sum_exp);
         let small = factor != 0.0 && factor.abs() < f64::from(f32::MIN_POSITIVE);
         if stride == 1 && !everywhere && !self.transform.caps() && !small {
-            multiply::<V>(e, g, factor as f32);
+            row::multiply::<V>(e, g, factor);
         } else {
             for class in 0..self.classes {
                 let (Some(e), Some(g)) = (e.get(class), g.get(class * stride)) else { return };
@@ -270,16 +270,4 @@ impl Row<'_> {
             g.set(own as f32);
         }
     }
-}
-
-/// `g = e * factor`
-#[inline(never)]
-fn multiply<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f32) {
-    let by = V::splat(factor);
-    let (from, from_rest) = e.as_chunks::<LANES>();
-    let (to, to_rest) = g.as_chunks::<LANES>();
-    for (e, g) in from.iter().zip(to) {
-        V::load(e).mul(by).store(g);
-    }
-    V::load_partial(from_rest, 0.0).mul(by).store_partial(to_rest);
 }
