@@ -52,31 +52,43 @@ export const LOGITS_TYPES = { float32: 0, float64: 1, float16: 2, bfloat16: 3 } 
 
 type Field = keyof typeof JOB_FIELDS;
 
-const BYTES = { u32: 4, i32: 4, f64: 8 } as const;
-
-const offsets = {} as Record<Field, number>;
-let end = 0;
-for (const field of Object.keys(JOB_FIELDS) as Field[]) {
-  offsets[field] = end;
-  end += BYTES[JOB_FIELDS[field]];
-}
+const FIELDS = Object.keys(JOB_FIELDS) as Field[];
+// The fields of 8 bytes come last, so that all are aligned: the record is a Int32Array and, behind it, a Float64Array.
+const WORDS: readonly Field[] = FIELDS.filter((field) => JOB_FIELDS[field] !== "f64");
+const DOUBLES: readonly Field[] = FIELDS.filter((field) => JOB_FIELDS[field] === "f64");
 
 /** Bytes of the job record. */
-export const JOB_BYTES: number = end;
+export const JOB_BYTES: number = 4 * WORDS.length + 8 * DOUBLES.length;
 
-/** Writes every field of the job at `address`. */
-export function writeJob(memory: WebAssembly.Memory, address: number, job: Record<Field, number>): void {
-  const view = new DataView(memory.buffer, address, JOB_BYTES);
-  for (const field in offsets) {
-    const name = field as Field;
-    const type = JOB_FIELDS[name];
-    if (type === "u32") view.setUint32(offsets[name], job[name], true);
-    else if (type === "i32") view.setInt32(offsets[name], job[name], true);
-    else view.setFloat64(offsets[name], job[name], true);
+/** The job record at an address of a memory. */
+export class JobRecord {
+  readonly #memory: WebAssembly.Memory;
+  readonly #address: number;
+  #words = new Int32Array();
+  #doubles = new Float64Array();
+
+  constructor(memory: WebAssembly.Memory, address: number) {
+    this.#memory = memory;
+    this.#address = address;
   }
-}
 
-/** Reads a result of {@link Kernel.reduce}. */
-export function readJob(memory: WebAssembly.Memory, address: number, field: "sum" | "correct"): number {
-  return new DataView(memory.buffer, address, JOB_BYTES).getFloat64(offsets[field], true);
+  /** Writes every field. */
+  write(job: Record<Field, number>): void {
+    this.#refresh();
+    for (let i = 0; i < WORDS.length; i++) this.#words[i] = job[WORDS[i] as Field];
+    for (let i = 0; i < DOUBLES.length; i++) this.#doubles[i] = job[DOUBLES[i] as Field];
+  }
+
+  /** Reads a result of {@link Kernel.reduce}. */
+  read(field: "sum" | "correct"): number {
+    this.#refresh();
+    return this.#doubles[DOUBLES.indexOf(field)] as number;
+  }
+
+  #refresh(): void {
+    const { buffer } = this.#memory;
+    if (this.#words.buffer === buffer) return;
+    this.#words = new Int32Array(buffer, this.#address, WORDS.length);
+    this.#doubles = new Float64Array(buffer, this.#address + 4 * WORDS.length, DOUBLES.length);
+  }
 }

@@ -1,5 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { type Kernel, LOGITS_TYPES, readJob, writeJob } from "./abi.ts";
+import { type JobRecord, type Kernel, LOGITS_TYPES } from "./abi.ts";
 import { integer, wrongType } from "./errors.ts";
 import {
   copyLabels,
@@ -19,8 +19,9 @@ import { GRADIENTS, type GradientArrays, LOGITS, type LogitsArrays, type LogitsT
 export interface Engine {
   readonly memory: WebAssembly.Memory;
   readonly kernel: Kernel;
-  /** Address of the job record. */
-  readonly job: number;
+  readonly job: JobRecord;
+  /** Address of {@link job}. */
+  readonly jobAddress: number;
   /** Address of the scratch memory. */
   readonly scratch: number;
   /** Address of at least so many bytes, the same memory at each call. Throws RangeError where there are none. */
@@ -117,10 +118,10 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     const [normalizer, labels, ignoreIndex] = this.#readLabels(views, settings, begin, end);
 
     // From here on nothing throws.
-    const { memory, kernel, job, scratch } = this.#engine;
+    const { memory, kernel, job, jobAddress, scratch } = this.#engine;
     if (settings.classWeights) new Float32Array(memory.buffer, work.classWeights, classes).set(settings.classWeights);
     if (settings.sampleWeights) new Float32Array(memory.buffer, work.sampleWeights, rows).set(settings.sampleWeights);
-    writeJob(memory, job, {
+    job.write({
       logits: regions.logits,
       labels,
       targets: regions.targets,
@@ -147,8 +148,8 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
       sum: 0,
       correct: 0,
     });
-    kernel.run(job, scratch, begin, end);
-    kernel.reduce(job, begin, end);
+    kernel.run(jobAddress, scratch, begin, end);
+    kernel.reduce(jobAddress, begin, end);
     return this.#result(views, settings, begin, end, normalizer);
   }
 
@@ -250,11 +251,11 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     end: number,
     normalizer: number,
   ): LossResult<GradientArrays[L]> {
-    const { memory, job } = this.#engine;
+    const { job } = this.#engine;
     const { layout } = this.#plan;
     const all = begin === 0 && end === this.rows;
     const part = <T extends Float32Array | Int32Array>(view: T): T => (all ? view : (view.subarray(begin, end) as T));
-    const sum = readJob(memory, job, "sum");
+    const sum = job.read("sum");
     const result: LossResult<GradientArrays[L]> = {
       loss: part(views.loss),
       sum,
@@ -272,7 +273,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     }
     if (settings.predictions) {
       result.predictions = part(views.predictions);
-      if (views.labels) result.correct = readJob(memory, job, "correct");
+      if (views.labels) result.correct = job.read("correct");
     }
     return result;
   }

@@ -34,3 +34,12 @@ export function integer(title: string, value: unknown, minimum: number, maximum:
   }
   return value;
 }
+
+/** One of a few words. */
+export function choice<const T extends string>(title: string, value: unknown, words: readonly T[]): T {
+  const found = words.find((word) => word === value);
+  if (found !== undefined) return found;
+  const quoted = words.map((word) => `"${word}"`);
+  const expected = `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)}`;
+  throw (typeof value === "string" ? wrongValue : wrongType)(title, expected, value);
+}

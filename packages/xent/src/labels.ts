@@ -1,4 +1,4 @@
-import { typedArrayKind, wrongType, wrongValue } from "./errors.ts";
+import { choice, typedArrayKind, wrongType } from "./errors.ts";
 
 /** Class indices, one a row. Arrays of ordinary numbers are for the one-call form, small inputs and teaching. */
 export type Labels = LabelsArrays[LabelsType] | readonly number[];
@@ -36,10 +36,9 @@ export const LABELS: {
   uint64: BigUint64Array,
 };
 
-/** Throws TypeError unless this names a type of labels. */
+/** Throws unless this names a type of labels. */
 export function labelsType(name: unknown): LabelsType {
-  if (typeof name === "string" && Object.hasOwn(LABELS, name)) return name as LabelsType;
-  throw (typeof name === "string" ? wrongValue : wrongType)("labels", `one of ${Object.keys(LABELS).join(", ")}`, name);
+  return choice("labels", name, Object.keys(LABELS) as LabelsType[]);
 }
 
 /** The type of a typed array of labels. */

@@ -1,4 +1,4 @@
-import { integer, show, wrongType, wrongValue } from "./errors.ts";
+import { choice, integer, show, wrongType, wrongValue } from "./errors.ts";
 import { assertAttached } from "./views.ts";
 
 /** What the gradient is the gradient of. */
@@ -116,15 +116,6 @@ function number(title: string, value: unknown, expected: string, accepts: (value
   if (typeof value !== "number") throw wrongType(title, expected, value);
   if (!accepts(value)) throw wrongValue(title, expected, value);
   return value;
-}
-
-/** One of a few words. */
-export function choice<const T extends string>(title: string, value: unknown, words: readonly T[]): T {
-  const found = words.find((word) => word === value);
-  if (found !== undefined) return found;
-  const quoted = words.map((word) => `"${word}"`);
-  const expected = `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)}`;
-  throw (typeof value === "string" ? wrongValue : wrongType)(title, expected, value);
 }
 
 function weights(title: string, value: unknown, length: number, of: string): Float32Array | undefined {

@@ -1,4 +1,4 @@
-import { typedArrayKind, wrongType, wrongValue } from "./errors.ts";
+import { choice, typedArrayKind, wrongType } from "./errors.ts";
 
 /** Rows of logits. Nested arrays of numbers state their shape themselves, if they have two axes. */
 export type Logits =
@@ -58,8 +58,7 @@ export const GRADIENTS: { readonly [T in LogitsType]: Constructor<GradientArrays
 
 /** Throws unless this names a type of logits. */
 export function logitsType(name: unknown): LogitsType {
-  if (typeof name === "string" && Object.hasOwn(LOGITS, name)) return name as LogitsType;
-  throw (typeof name === "string" ? wrongValue : wrongType)("logits", `one of ${Object.keys(LOGITS).join(", ")}`, name);
+  return choice("logits", name, Object.keys(LOGITS) as LogitsType[]);
 }
 
 /** Whether the memory of an array has been given away (postMessage with transfer, or a grown WebAssembly.Memory). */

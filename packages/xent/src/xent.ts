@@ -1,13 +1,13 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { HEAP_START, JOB_BYTES, PAGE, SCRATCH_BYTES } from "./abi.ts";
+import { HEAP_START, JOB_BYTES, JobRecord, PAGE, SCRATCH_BYTES } from "./abi.ts";
 import { Batch, type BatchOwner, type Engine, type LossResult } from "./batch.ts";
-import { integer, show, typedArrayKind, wrongType, wrongValue } from "./errors.ts";
+import { choice, integer, show, typedArrayKind, wrongType } from "./errors.ts";
 import { hasRelaxedSimd, type Variant } from "./features.ts";
 import { assertLabels, type Labels, type LabelsType, labelsTypeOf, readLabels } from "./labels.ts";
 import { type Layout, layoutOfShape } from "./layout.ts";
 import { bestVariant, compile, compileAsync, instantiate } from "./load.ts";
 import { Heap } from "./memory.ts";
-import { choice, type LossOptions, readOptions, type Settings, type ShapeOptions } from "./options.ts";
+import { type LossOptions, readOptions, type Settings, type ShapeOptions } from "./options.ts";
 import { type BatchSpec, planBatch, type SharedBatch } from "./plan.ts";
 import { assertAttached, copyLogits, type GradientArrays, type Logits, type LogitsType, measure } from "./views.ts";
 
@@ -65,7 +65,8 @@ export class Xent implements Disposable {
       return row.address;
     };
     const kernel = instantiate(module, memory);
-    this.#engine = { memory, kernel, job: workspace, scratch: workspace + JOB_ROOM, reserve };
+    const job = new JobRecord(memory, workspace);
+    this.#engine = { memory, kernel, job, jobAddress: workspace, scratch: workspace + JOB_ROOM, reserve };
   }
 
   /**
@@ -259,10 +260,8 @@ function readXentOptions(options: XentOptions = {}): { variant: Variant; maxByte
   for (const name of Object.keys(options)) {
     if (!XENT_OPTIONS.includes(name)) throw new TypeError(`"options" has no option ${show(name)}`);
   }
-  const { variant = "auto", maxBytes = 2 ** 32, shared = false } = options;
-  if (variant !== "auto" && variant !== "simd128" && variant !== "relaxed") {
-    throw (typeof variant === "string" ? wrongValue : wrongType)("variant", '"auto", "simd128" or "relaxed"', variant);
-  }
+  const { variant: asked = "auto", maxBytes = 2 ** 32, shared = false } = options;
+  const variant = choice("variant", asked, ["auto", "simd128", "relaxed"]);
   if (variant === "relaxed" && !hasRelaxedSimd()) {
     throw new RangeError('"variant" expected "auto" or "simd128": this engine has no relaxed SIMD');
   }
