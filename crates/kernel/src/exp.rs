@@ -74,14 +74,18 @@ pub struct Reduced<V> {
 
 /// How logits become n and r.
 pub trait Reduction<V>: Copy {
-    /// Whether logits in two parts are reduced in this way.
-    const TAKES_LOW: bool;
-
     /// For logits near `anchor`, whose own term is to be 2^lift times a number between sqrt(1/2) and sqrt 2.
     fn near(anchor: f32, lift: i32) -> Self;
 
     /// Splits four logits.
     fn reduce(&self, x: V) -> Reduced<V>;
+
+    /// Splits four logits that are rounded by `low`, relative to an anchor that is rounded by `anchor_low`. Only
+    /// [`Centred`] knows what to do with that.
+    #[inline(always)]
+    fn reduce_parts(&self, x: V, _low: V, _anchor_low: V) -> Reduced<V> {
+        self.reduce(x)
+    }
 
     /// Whether all logits whose traces these are, or-ed, were split rightly.
     fn accepts(trace: V) -> bool;
@@ -104,8 +108,6 @@ pub struct Direct<V> {
 }
 
 impl<V: Vector> Reduction<V> for Direct<V> {
-    const TAKES_LOW: bool = false;
-
     #[inline(always)]
     fn near(anchor: f32, lift: i32) -> Self {
         Self {
@@ -148,8 +150,6 @@ pub struct Clamped<V> {
 }
 
 impl<V: Vector> Reduction<V> for Clamped<V> {
-    const TAKES_LOW: bool = true;
-
     #[inline(always)]
     fn near(anchor: f32, lift: i32) -> Self {
         // The logits whose terms have the exponents 0 (the number 0) and 254 (the largest finite one).
@@ -180,9 +180,27 @@ pub struct Centred<V> {
     clamped: Clamped<V>,
 }
 
-impl<V: Vector> Reduction<V> for Centred<V> {
-    const TAKES_LOW: bool = true;
+impl<V: Vector> Centred<V> {
+    /// x - c and what that rounds away.
+    #[inline(always)]
+    fn subtract(&self, x: V) -> (V, V) {
+        let difference = x.sub(self.centre);
+        let back = difference.sub(x);
+        (difference, x.sub(difference.sub(back)).sub(self.centre.add(back)))
+    }
 
+    /// Splits a difference of which `lost` is missing.
+    #[inline(always)]
+    fn split(&self, x: V, difference: V, lost: V) -> Reduced<V> {
+        let mut reduced = self.clamped.reduce(difference);
+        // Below the window `lost` may be anything (-inf minus -inf is NaN), and the term is 0 anyway.
+        reduced.r = reduced.r.add(lost.and(difference.above(self.clamped.floor)));
+        reduced.trace = x.is_nan();
+        reduced
+    }
+}
+
+impl<V: Vector> Reduction<V> for Centred<V> {
     #[inline(always)]
     fn near(anchor: f32, lift: i32) -> Self {
         Self { centre: V::splat(anchor), clamped: Clamped::near(0.0, lift) }
@@ -190,13 +208,19 @@ impl<V: Vector> Reduction<V> for Centred<V> {
 
     #[inline(always)]
     fn reduce(&self, x: V) -> Reduced<V> {
-        let difference = x.sub(self.centre);
-        let back = difference.sub(x);
-        let lost = x.sub(difference.sub(back)).sub(self.centre.add(back));
-        let mut reduced = self.clamped.reduce(difference);
-        // Below the window `lost` may be NaN (-inf minus -inf), and the term is 0 anyway.
-        reduced.r = reduced.r.add(lost.and(difference.above(self.clamped.floor)));
-        reduced
+        let (difference, lost) = self.subtract(x);
+        self.split(x, difference, lost)
+    }
+
+    /// The second parts may be larger than ln 2: they are added before n is taken. A difference of the first parts is 0
+    /// or larger than they are, so what that sum rounds away is known (Dekker).
+    #[inline(always)]
+    fn reduce_parts(&self, x: V, low: V, anchor_low: V) -> Reduced<V> {
+        let (difference, lost) = self.subtract(x);
+        // Far below, where `lost` may be NaN, nothing of it matters.
+        let rest = lost.add(low.sub(anchor_low)).and(difference.above(self.clamped.floor.add(self.clamped.floor)));
+        let sum = difference.add(rest);
+        self.split(x, sum, rest.sub(sum.sub(difference)))
     }
 
     #[inline(always)]

@@ -256,7 +256,7 @@ impl Job {
                 if self.predictions != 0 && self.labels != 0 {
                     let label = one::<i32>(self.labels, row).get();
                     let right = one::<i32>(self.predictions, row).get() == label;
-                    correct += u32::from(right && self.meaning(label) != Label::Ignored);
+                    correct += u32::from(right && matches!(self.meaning(label), Label::Class(_)));
                 }
             }
         }

@@ -52,7 +52,7 @@ pub struct Scratch {
 }
 
 /// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 9272;
+pub const SCRATCH_BYTES: usize = 9280;
 const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
 
 /// log2 of the first label's term: half way between what a label must reach, as in `row`, and what it may reach.

@@ -36,6 +36,8 @@ pub struct Terms {
     pub factor: f64,
     /// Probability of all classes but the label.
     pub others: f64,
+    /// Probability of the label.
+    pub own: f64,
     /// The loss.
     pub loss: f64,
     /// Logarithm of the sum of all exponentials.
@@ -44,7 +46,8 @@ pub struct Terms {
 
 impl Terms {
     /// No result: the row has a NaN or +inf, or is -inf throughout.
-    pub const NONE: Self = Self { factor: f64::NAN, others: f64::NAN, loss: f64::NAN, log_sum_exp: f64::NAN };
+    pub const NONE: Self =
+        Self { factor: f64::NAN, others: f64::NAN, own: f64::NAN, loss: f64::NAN, log_sum_exp: f64::NAN };
 }
 
 /// [`Terms`] of several rows.
@@ -53,6 +56,8 @@ pub struct Ends<W> {
     pub factor: W,
     /// See [`Terms::others`].
     pub others: W,
+    /// See [`Terms::own`].
+    pub own: W,
     /// See [`Terms::loss`].
     pub loss: W,
 }
@@ -63,7 +68,7 @@ pub fn ends<W: Wide>(others: W, reciprocal: W, log1p: &Log1p<W>) -> Ends<W> {
     let ratio = others.mul(reciprocal);
     let one = W::constant(&1.0);
     let share = one.div(ratio.add(one));
-    Ends { factor: reciprocal.mul(share), others: ratio.mul(share), loss: log1p.at(ratio) }
+    Ends { factor: reciprocal.mul(share), others: ratio.mul(share), own: share, loss: log1p.at(ratio) }
 }
 
 /// 1 / the term of a label with this logit, relative to its anchor, whose term is 2^`lift`.
@@ -126,41 +131,55 @@ pub fn near<V: Vector>(x: Logits, label: usize, keep: Keep, hint: &mut Hint) -> 
     // Now: a gradient in place replaces it.
     let logit = x.get(label);
     let mut others = f64::NAN;
-    if anchor.abs() <= MAX_ANCHOR {
-        if *hint == Hint::Direct && x.low.is_empty() {
-            others = sum_of_others::<V, Direct<V>>(x, label, keep, anchor);
+    if anchor.abs() <= MAX_ANCHOR && x.low.is_empty() {
+        if *hint == Hint::Direct {
+            others = sum_of_others::<V, Direct<V>>(x.high, label, keep, anchor);
         }
         if others.is_nan() {
-            others = sum_of_others::<V, Clamped<V>>(x, label, keep, anchor);
+            others = sum_of_others::<V, Clamped<V>>(x.high, label, keep, anchor);
             *hint = Hint::Clamped;
         }
     }
     let reciprocal = reciprocal::<V::Wide>(logit, f64::from(LIFT) - f64::from(power_of(anchor)));
     let ends = ends(V::Wide::splat(others), reciprocal, &Log1p::load());
     let loss = ends.loss.to_array()[0];
-    Terms { factor: ends.factor.to_array()[0], others: ends.others.to_array()[0], loss, log_sum_exp: logit + loss }
+    Terms {
+        factor: ends.factor.to_array()[0],
+        others: ends.others.to_array()[0],
+        own: ends.own.to_array()[0],
+        loss,
+        log_sum_exp: logit + loss,
+    }
 }
 
 /// The sum of all terms but the label's; NaN where this reduction is not right for the row.
 #[inline(always)]
-pub fn sum_of_others<V: Vector, R: Reduction<V>>(x: Logits, label: usize, keep: Keep, anchor: f32) -> f64 {
-    let Logits { high: x, low } = x;
-    if !low.is_empty() && R::TAKES_LOW {
-        return match keep {
-            Keep::Apart(e) => pass::<V, R, true, true>(x, low, e, label, anchor),
-            _ => pass::<V, R, false, true>(x, low, x, label, anchor),
-        };
-    }
+pub fn sum_of_others<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], label: usize, keep: Keep, anchor: f32) -> f64 {
     match keep {
-        Keep::Apart(e) => pass::<V, R, true, false>(x, x, e, label, anchor),
-        Keep::Nothing => pass::<V, R, false, false>(x, x, x, label, anchor),
+        Keep::Apart(e) => pass::<V, R, true, false>(x, x, e, label, anchor, 0.0),
+        Keep::Nothing => pass::<V, R, false, false>(x, x, x, label, anchor, 0.0),
         Keep::InPlace => {
-            let sum = pass::<V, R, false, false>(x, x, x, label, anchor);
+            let sum = pass::<V, R, false, false>(x, x, x, label, anchor, 0.0);
             if !sum.is_nan() {
-                pass::<V, R, true, false>(x, x, x, label, anchor);
+                pass::<V, R, true, false>(x, x, x, label, anchor, 0.0);
             }
             sum
         }
+    }
+}
+
+/// As [`sum_of_others`], for logits in two parts. They are not kept in place.
+#[inline(always)]
+pub fn sum_of_others_in_parts<V: Vector, R: Reduction<V>>(
+    x: Logits,
+    label: usize,
+    keep: Keep,
+    anchor: f32,
+    anchor_low: f32,
+) -> f64 {
+    match keep {
+        Keep::Apart(e) => pass::<V, R, true, true>(x.high, x.low, e, label, anchor, anchor_low),
+        _ => pass::<V, R, false, true>(x.high, x.low, x.high, label, anchor, anchor_low),
     }
 }
 
@@ -172,10 +191,12 @@ fn pass<V: Vector, R: Reduction<V>, const STORE: bool, const LOW: bool>(
     e: &[Cell<f32>],
     label: usize,
     anchor: f32,
+    anchor_low: f32,
 ) -> f64 {
     let mut pass = Pass::<V, R> {
         polynomial: Polynomial::load(),
         reduction: R::near(anchor, LIFT),
+        anchor_low: V::splat(anchor_low),
         low: V::Wide::splat(0.0),
         high: V::Wide::splat(0.0),
         trace: V::splat(0.0),
@@ -198,6 +219,7 @@ fn pass<V: Vector, R: Reduction<V>, const STORE: bool, const LOW: bool>(
 struct Pass<V: Vector, R> {
     polynomial: Polynomial<V>,
     reduction: R,
+    anchor_low: V,
     low: V::Wide,
     high: V::Wide,
     /// Of all logits, or-ed.
@@ -208,11 +230,9 @@ impl<V: Vector, R: Reduction<V>> Pass<V, R> {
     /// The sum, plus the terms of four logits.
     #[inline(always)]
     fn term<const STORE: bool, const LOW: bool>(&mut self, x: V, low: V, e: Option<&Chunk>, sum: V) -> V {
-        let Reduced { power, mut r, trace } = self.reduction.reduce(x);
+        let reduced = if LOW { self.reduction.reduce_parts(x, low, self.anchor_low) } else { self.reduction.reduce(x) };
+        let Reduced { power, r, trace } = reduced;
         self.trace = self.trace.or(trace);
-        if LOW {
-            r = r.add(low);
-        }
         let p = self.polynomial.at(r);
         if STORE {
             let term = p.mul(power);

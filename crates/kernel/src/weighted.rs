@@ -13,7 +13,7 @@
 //! ```text
 //! loss  = s (T nll_r + sum_j q_j (x_r - x_j) + z lse^2)
 //! g_j   = s ((T + 2 z lse) p_j - q_j)
-//! g_r   = s (-T (1 - p_r) + (T - q_r) + 2 z lse p_r)
+//! g_r   = s ((T - q_r + 2 z lse) p_r - q_r (1 - p_r))
 //! ```
 //!
 //! r is the label, or with soft targets the largest logit: nll_r and 1 - p_r come from [`crate::row`], which never
@@ -64,18 +64,24 @@ impl Targets<'_> {
         self.soft.is_some() || self.smoothing > 0.0
     }
 
-    /// Sums over all classes but the reference: of q_j, and of q_j (x_r - x_j). A class without weight counts 0, even
-    /// at -inf.
+    /// Sums over all classes but the reference: of q_j, and of q_j (v - x_j) with v = `value`. A class without weight
+    /// counts 0, even at -inf.
     #[inline(always)]
-    pub fn sums(&self, classes: usize, label: Option<usize>, r: usize, logit: impl Fn(usize) -> f64) -> (f64, f64) {
+    pub fn sums(
+        &self,
+        classes: usize,
+        label: Option<usize>,
+        r: usize,
+        value: f64,
+        logit: impl Fn(usize) -> f64,
+    ) -> (f64, f64) {
         let (mut rest, mut tilt) = (0.0, 0.0);
         if self.everywhere() {
-            let reference = logit(r);
             for class in (0..classes).filter(|&class| class != r) {
                 let q = self.weight(class, classes, label);
                 if q != 0.0 {
                     rest += q;
-                    tilt += q * (reference - logit(class));
+                    tilt += q * (value - logit(class));
                 }
             }
         }
@@ -99,20 +105,16 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// From what [`crate::row`] has found about the reference class.
+    /// From what [`crate::row`] has found about the reference class. `value` and `tilt`: see [`Targets::sums`]; the value is
+    /// the reference's logit, unless that is -inf.
     #[inline(always)]
-    pub fn loss(&self, nll: f64, log_sum_exp: f64, tilt: f64) -> f64 {
-        let total = self.own + self.rest;
-        // A weight of 0 counts 0, even where the loss is infinite. And that stays so whatever the smoothing adds.
-        let weighted = if total == 0.0 {
-            0.0
-        } else if nll == f64::INFINITY {
-            total * nll
-        } else {
-            total * nll + tilt
-        };
+    pub fn loss(&self, nll: f64, log_sum_exp: f64, value: f64, tilt: f64) -> f64 {
+        // A weight of 0 counts 0, even where the loss is infinite.
+        let own = if self.own == 0.0 { 0.0 } else { self.own * nll };
+        let distance = if nll == f64::INFINITY { log_sum_exp - value } else { nll };
+        let rest = if self.rest == 0.0 { tilt } else { self.rest * distance + tilt };
         let z = if self.z_loss == 0.0 { 0.0 } else { self.z_loss * log_sum_exp * log_sum_exp };
-        if self.sample == 0.0 && !nll.is_nan() { 0.0 } else { self.sample * (weighted + z) }
+        if self.sample == 0.0 && !nll.is_nan() { 0.0 } else { self.sample * (own + rest + z) }
     }
 
     /// Factor of p_j in the gradient.
@@ -121,11 +123,10 @@ impl Weights {
         self.scale * self.sample * (self.own + self.rest + self.z(log_sum_exp))
     }
 
-    /// The gradient at the reference class, given 1 - p_r.
+    /// The gradient at the reference class, given p_r and 1 - p_r: neither is made from the other.
     #[inline(always)]
-    pub fn at_reference(&self, others: f64, log_sum_exp: f64) -> f64 {
-        let total = self.own + self.rest;
-        self.scale * self.sample * (self.rest - total * others + self.z(log_sum_exp) * (1.0 - others))
+    pub fn at_reference(&self, p: f64, others: f64, log_sum_exp: f64) -> f64 {
+        self.scale * self.sample * ((self.rest + self.z(log_sum_exp)) * p - self.own * others)
     }
 
     #[inline(always)]
@@ -180,7 +181,7 @@ impl Row<'_> {
         if plain.is_none() {
             self.logits.stage::<V>(&self.transform, staged, low);
         }
-        let best = if predict || self.label == Label::None { row::argmax::<V>(x) } else { -1 };
+        let best = if predict || self.label == Label::None { largest::<V>(logits) } else { -1 };
         let (reference, label) = match self.label {
             Label::Class(class) => (class, Some(class)),
             Label::Ignored => (0, None),
@@ -188,11 +189,15 @@ impl Row<'_> {
             Label::None => (usize::try_from(best).unwrap_or(usize::MAX), None),
         };
         let mut weights = self.weights;
-        let mut tilt = 0.0;
+        let (mut tilt, mut value) = (0.0, 0.0);
         if let Label::Class(_) | Label::None = self.label
             && reference < classes
         {
-            (weights.rest, tilt) = self.targets.sums(classes, label, reference, |class| logits.get(class));
+            value = logits.get(reference);
+            if value == f64::NEG_INFINITY {
+                value = f64::from(row::max::<V>(x));
+            }
+            (weights.rest, tilt) = self.targets.sums(classes, label, reference, value, |class| logits.get(class));
             weights.own = self.targets.weight(reference, classes, label);
         }
         let keep = match (self.gradient, self.label) {
@@ -210,7 +215,7 @@ impl Row<'_> {
         let loss = match self.label {
             Label::Ignored => 0.0,
             _ if broken => f64::NAN,
-            _ => weights.loss(found.loss, found.log_sum_exp, tilt),
+            _ => weights.loss(found.loss, found.log_sum_exp, value, tilt),
         };
         if let Some((g, stride)) = self.gradient {
             if self.label == Label::Ignored || broken {
@@ -244,9 +249,10 @@ impl Row<'_> {
         let alpha = weights.alpha(terms.log_sum_exp);
         let factor = alpha * terms.factor;
         let everywhere = self.targets.everywhere();
-        let own = weights.at_reference(terms.others, terms.log_sum_exp);
-        let small = factor != 0.0 && factor.abs() < f64::from(f32::MIN_POSITIVE);
-        if stride == 1 && !everywhere && !self.transform.caps() && !small {
+        let own = weights.at_reference(terms.own, terms.others, terms.log_sum_exp);
+        let odd = factor != 0.0 && !(f64::from(f32::MIN_POSITIVE)..f64::from(f32::MAX)).contains(&factor.abs());
+        let logit = self.transform.at(self.logits.get(reference));
+        if stride == 1 && !everywhere && !self.transform.caps() && !odd {
             row::multiply::<V>(e, g, factor);
         } else {
             for class in 0..self.classes {
@@ -258,7 +264,10 @@ impl Row<'_> {
                     let q = scale * self.targets.weight(class, self.classes, label);
                     if (value - q).abs() < q.abs() / 8.0 {
                         // The difference shows the last places of p, which e does not have.
-                        value = alpha * math::exp(self.transform.at(x) - terms.log_sum_exp);
+                        let x = self.transform.at(x);
+                        let log =
+                            if terms.loss < f64::INFINITY { x - logit - terms.loss } else { x - terms.log_sum_exp };
+                        value = alpha * math::exp(log);
                     }
                     value -= q;
                 }
@@ -270,4 +279,18 @@ impl Row<'_> {
             g.set(own as f32);
         }
     }
+}
+
+/// As [`row::argmax`], also of logits in two parts.
+#[inline(always)]
+fn largest<V: Vector>(x: Logits) -> i32 {
+    let mut best = row::argmax::<V>(x.high);
+    if let Some((mut high, mut low)) = usize::try_from(best).ok().and_then(|i| Some((x.high.get(i)?, x.low.get(i)?))) {
+        for (class, (other, other_low)) in x.high.iter().zip(x.low).enumerate() {
+            if other.get() == high.get() && other_low.get() > low.get() {
+                (best, high, low) = (class as i32, other, other_low);
+            }
+        }
+    }
+    best
 }

@@ -88,16 +88,18 @@ impl Row<'_> {
             log_sum_exp = self.logit(reference) + nll;
         }
         let mut weights = self.weights;
-        let (rest, tilt) = self.targets.sums(classes, label, reference, |class| self.logit(class));
+        let logit = self.logit(reference);
+        let value = if logit == f64::NEG_INFINITY { max } else { logit };
+        let (rest, tilt) = self.targets.sums(classes, label, reference, value, |class| self.logit(class));
         (weights.rest, weights.own) = (rest, self.targets.weight(reference, classes, label));
         let loss = match self.label {
             Label::Ignored => 0.0,
             _ if broken => f64::NAN,
-            _ => weights.loss(nll, log_sum_exp, tilt),
+            _ => weights.loss(nll, log_sum_exp, value, tilt),
         };
         if let Some(g) = self.gradient {
             let alpha = weights.alpha(log_sum_exp) / sum;
-            let own = weights.at_reference(others / sum, log_sum_exp);
+            let at_reference = weights.at_reference(own / sum, others / sum, log_sum_exp);
             for class in 0..classes {
                 let value = match self.label {
                     Label::Ignored => 0.0,
@@ -108,7 +110,7 @@ impl Row<'_> {
                         let p = math::exp(self.transform.at(x) - max);
                         let q = self.targets.weight(class, classes, label);
                         let value = alpha * p - weights.scale * weights.sample * q;
-                        self.transform.slope(x) * if class == reference { own } else { value }
+                        self.transform.slope(x) * if class == reference { at_reference } else { value }
                     }
                 };
                 g.set(class, value);

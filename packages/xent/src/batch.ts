@@ -11,7 +11,7 @@ import {
   type LabelsType,
   readLabels,
 } from "./labels.ts";
-import { type LossOptions, readOptions, type Settings } from "./options.ts";
+import { type LossOptions, ownWeights, readOptions, type Settings } from "./options.ts";
 import type { SharedBatch } from "./plan.ts";
 import { GRADIENTS, type GradientArrays, LOGITS, type LogitsArrays, type LogitsType } from "./views.ts";
 
@@ -103,7 +103,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     this.#assertAlive();
     const { rows, classes } = this;
     const { layout, regions } = this.#plan;
-    const settings = readOptions(options, rows, classes, ["rows"]);
+    const settings = readOptions(ownWeights(options, this.#engine.memory), rows, classes, ["rows"]);
     const [begin, end] = this.#range(options?.rows);
     if (settings.gradient && regions.gradient === 0) {
       throw new TypeError(

@@ -4,7 +4,7 @@
  *     loss = -log(softmax(x)[y]) = log(sum_j exp(x_j - m)) - (x_y - m),   m = max_j x_j
  *     d loss / d x_j = softmax(x)_j - [j = y]
  *
- * with at most 2 ulp of f32 in the loss and 3 in the gradient: crates/kernel/src/lib.rs has the whole contract.
+ * with at most 3 ulp of f32 in the loss and 5 in the gradient: crates/kernel/src/lib.rs has the whole contract.
  *
  * Imports go one way: index -> one-call, xent -> batch -> options, plan -> labels, layout, views -> memory, load -> features, abi, errors.
  *

@@ -103,6 +103,17 @@ export function readOptions(
   };
 }
 
+/** Options whose weights are no views of this memory: it may grow before they are read, which would detach them. */
+export function ownWeights<T extends LossOptions>(options: T | undefined, memory: WebAssembly.Memory): T | undefined {
+  if (typeof options !== "object" || options === null) return options;
+  const own = { ...options };
+  for (const name of ["classWeights", "sampleWeights"] as const) {
+    const weights = own[name];
+    if (ArrayBuffer.isView(weights) && weights.buffer === memory.buffer) own[name] = weights.slice();
+  }
+  return own;
+}
+
 function isPositive(x: number): boolean {
   return x > 0 && x < Infinity;
 }

@@ -7,7 +7,7 @@ import { assertLabels, type Labels, type LabelsType, labelsTypeOf, readLabels } 
 import { type Layout, layoutOfShape } from "./layout.ts";
 import { bestVariant, compile, compileAsync, instantiate } from "./load.ts";
 import { Heap } from "./memory.ts";
-import { type LossOptions, readOptions, type Settings, type ShapeOptions } from "./options.ts";
+import { type LossOptions, ownWeights, readOptions, type Settings, type ShapeOptions } from "./options.ts";
 import { type BatchSpec, planBatch, type SharedBatch } from "./plan.ts";
 import { assertAttached, copyLogits, type GradientArrays, type Logits, type LogitsType, measure } from "./views.ts";
 
@@ -121,7 +121,7 @@ export class Xent implements Disposable {
     this.#owned("sparseSoftmaxCrossEntropyWithLogits");
     assertLabels(labels);
     assertAttached("labels", labels);
-    const call = readCall(logits, options, labels);
+    const call = readCall(logits, ownWeights(options, this.memory), labels);
     const { rows, classes } = call.layout;
     if (labels.length !== rows) {
       throw new RangeError(`"labels" has ${labels.length} rows, which do not fit ${rows} rows of ${classes} logits`);
@@ -145,7 +145,7 @@ export class Xent implements Disposable {
   ): LossResult<GradientOf<L>> {
     this.#assertAlive();
     this.#owned("softmaxCrossEntropyWithLogits");
-    const call = readCall(logits, options, undefined);
+    const call = readCall(logits, ownWeights(options, this.memory), undefined);
     const { elements } = call.layout;
     if (typedArrayKind(targets) !== "Float32Array") throw wrongType("targets", "a Float32Array", targets);
     assertAttached("targets", targets);
