@@ -1,4 +1,5 @@
 // Inputs at the ends of what there is: huge, masked, weightless, saturated. Each was wrong once.
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { createXentSync, type LossOptions } from "xent";
 import { ulp } from "./support/ulp.ts";
@@ -75,6 +76,11 @@ describe.each(variants)("%s", (variant) => {
   test("weights beyond float32 give infinities, not NaN", () => {
     const options = { classWeights: [1e30, 1e30, 1e30], sampleWeights: [1e30] };
     expect(Array.from(run([0, -Infinity, 1], 0, options).gradient ?? [])).toEqual([-Infinity, 0, Infinity]);
+  });
+
+  test("weights may come from another realm", () => {
+    const classWeights = runInNewContext("Float32Array.of(1, 2)") as Float32Array;
+    expect(run([0, 1], 1, { classWeights }).normalizer).toBe(2);
   });
 
   test("weights that are views of the memory are read although it grows", () => {

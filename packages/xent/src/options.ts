@@ -1,4 +1,4 @@
-import { choice, integer, show, wrongType, wrongValue } from "./errors.ts";
+import { choice, integer, show, typedArrayKind, wrongType, wrongValue } from "./errors.ts";
 import { assertAttached } from "./views.ts";
 
 /** What the gradient is the gradient of. */
@@ -132,9 +132,9 @@ function number(title: string, value: unknown, expected: string, accepts: (value
 function weights(title: string, value: unknown, length: number, of: string): Float32Array | undefined {
   if (value === undefined) return undefined;
   let array: Float32Array;
-  if (value instanceof Float32Array) {
+  if (typedArrayKind(value) === "Float32Array") {
     assertAttached(title, value);
-    array = value;
+    array = value as Float32Array;
   } else if (Array.isArray(value) && value.every((x) => typeof x === "number")) {
     array = Float32Array.from(value);
   } else {
