@@ -18,10 +18,10 @@ type Expected = Pick<
 type Result = LossResult<Float32Array | Float64Array>;
 
 /** Largest errors allowed, in ulp of float32: of a loss, of an entry of the gradient. */
-function bounds({ classes, options }: Expected): [number, number] {
+function bounds({ options }: Expected): [number, number] {
   const plain = Object.keys(options).every((name) => ["reduction", "ignoreIndex", "axis"].includes(name));
   if (!plain) return [8, 32];
-  return [2, classes < 16 ? 3.5 : 3];
+  return [2, 3];
 }
 
 function expectResult(result: Result, expected: Expected): void {

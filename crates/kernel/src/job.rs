@@ -4,9 +4,8 @@
 //! be longer than 2 GiB, a batch may.
 
 use crate::label::Label;
-use crate::narrow::Scratch;
-use crate::row::Hint;
 use crate::rows::{Gradient, Rows};
+use crate::scratch::{Hint, Scratch};
 use crate::staged::{Source, Transform};
 use crate::vector::Vector;
 use crate::weighted::{self, Found, Targets, Weights};
@@ -104,7 +103,7 @@ impl Job {
         }
         // SAFETY: the caller's third obligation.
         let scratch = unsafe { &*core::ptr::with_exposed_provenance::<Scratch>(scratch) };
-        scratch.row.set_hint(Hint::Direct);
+        scratch.set_hint(Hint::Direct);
         let (mut row, end) = (begin as usize, end as usize);
         if self.is_plain() {
             let group = if self.row_stride == self.classes { Rows::group(classes) } else { 1 };
@@ -200,12 +199,13 @@ impl Job {
             };
             let scale = self.scale / self.temperature;
             let weights = Weights { rest: 0.0, own: 0.0, sample, z_loss: self.z_loss, scale };
-            let logits = match self.logits_type {
-                logits_type::F64 => Source::F64(cells(self.logits, first, span), stride),
-                logits_type::F16 => Source::F16(cells(self.logits, first, span), stride),
-                logits_type::BF16 => Source::Bf16(cells(self.logits, first, span), stride),
-                _ => Source::F32(cells(self.logits, first, span), stride),
-            };
+            let mut logits = Source { f32: &[], f64: &[], f16: &[], bf16: &[], stride };
+            match self.logits_type {
+                logits_type::F64 => logits.f64 = cells(self.logits, first, span),
+                logits_type::F16 => logits.f16 = cells(self.logits, first, span),
+                logits_type::BF16 => logits.bf16 = cells(self.logits, first, span),
+                _ => logits.f32 = cells(self.logits, first, span),
+            }
             let is_f64 = self.logits_type == logits_type::F64;
             let found: Found = if is_f64 || targets.everywhere() && classes <= wide::MAX_CLASSES {
                 let gradient = match self.gradient {
@@ -219,7 +219,7 @@ impl Job {
                 let in_place = self.gradient == self.logits;
                 let buffer = if self.buffer == 0 { &[] } else { cells(self.buffer, 0, 3 * classes) };
                 weighted::Row { classes, logits, transform, label, targets, weights, gradient, in_place, buffer }
-                    .run::<V>(self.predictions != 0, &scratch.row)
+                    .run::<V>(self.predictions != 0, scratch)
             };
             one(self.loss, row).set(found.loss as f32);
             one(self.log_sum_exp, row).set(found.log_sum_exp as f32);

@@ -1,74 +1,50 @@
-//! Many rows of few classes.
+//! Rows of few classes, many at a time.
 //!
 //! Row by row, ten classes cost as much as forty: each row fills three vectors badly and then waits for a logarithm.
 //! So about a thousand elements, whole rows, go through together:
 //!
 //! ```text
 //! anchor at the first label's logit; over the rows' memory as if it were one row:
-//!     e = exp(x), lifted                  -> scratch
-//! at each row's label: e = 0
-//! two rows at a time, in f64: others, label's term, loss, gradient's factor
+//!     powers and tails of exp(x), lifted        -> scratch
+//! at each row's label: take both, leave 0
+//! sums of each row, four rows at a time where classes are very few
+//! four rows at a time, in f64: others, label's term, loss, gradient's factor
+//! gradient = (power + tail) * factor
 //! ```
 //!
-//! A lifted term may be moved by any power of two, so the bits are those of [`crate::row`] wherever a row is accepted
-//! here. A row that is not, because its label is far from the first row's or something in it is not finite, is
-//! computed by [`crate::row`]. This may depend on its neighbours, its result does not.
+//! The terms of a short row are never rounded to `f32`: nothing would average that out in its sum, and the gradient would
+//! have it twice.
+//!
+//! A lifted term may be moved by any power of two, so a row has the same bits in a group as alone. One that is not accepted in
+//! its group, because its label is far from the first row's or something is not finite, is computed [alone](near), and
+//! accepted or not whoever its neighbours were; the rest is for [`crate::general`].
 
-use crate::exp::{Clamped, Direct, ExpWide, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, power_of};
+use crate::exp::{Centred, Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, TOO_LARGE};
 use crate::label::Label;
-use crate::log1p::Log1p;
-use crate::row::{self, BLOCK, Hint};
-use crate::terms::Memory;
-use crate::vector::{Factor, LANES, Pair, Twice, Vector, Wide};
+use crate::log1p::{Log, Quotient};
+use crate::row::{BLOCK, Logits, Terms};
+use crate::scratch::{Hint, Scratch};
+use crate::vector::{Chunk, Factor, LANES, Pair, Twice, Vector, Wide};
 use core::cell::Cell;
 
-/// Rows of more classes are computed one by one.
-pub const MAX_CLASSES: usize = row::SHORT;
+/// Rows of more classes are computed by [`crate::row`].
+pub const MAX_CLASSES: usize = 256;
 
-/// Elements, and rows, that go through together at most.
-pub const CHUNK: usize = 1024;
-/// See [`CHUNK`].
-pub const MAX_ROWS: usize = 128;
+/// log2 of the anchor's term: half way between what a label must reach and what it may reach.
+const ANCHOR_LIFT: i32 = 46;
 
-/// Memory of one thread, reused by each group of rows. What the loops leave to one another, of each row.
-#[repr(C)]
-pub struct Scratch {
-    /// Of the routine for single rows.
-    pub row: Memory,
-    /// Lifted terms of all logits, 0 at the labels; and a vector that the last row's end may be read with.
-    exponentials: [Cell<f32>; CHUNK + LANES],
-    /// 1 / the label's term, NaN where its logit is outside of what is accepted.
-    reciprocal: [Cell<f64>; MAX_ROWS],
-    /// Sum of the other terms. NaN where the row must be computed alone.
-    others: [Cell<f64>; MAX_ROWS],
-    /// The label's logit, NaN where there is none.
-    logit: [Cell<f32>; MAX_ROWS],
-    /// From the lifted terms to the gradient.
-    factor: [Cell<f64>; MAX_ROWS],
-    /// Gradient at the label.
-    own: [Cell<f32>; MAX_ROWS],
-    loss: [Cell<f32>; MAX_ROWS],
-    log_sum_exp: [Cell<f32>; MAX_ROWS],
-}
+/// A label is accepted where its lifted term is within these: below, terms that are cut off would still show in the
+/// gradient, ...
+const OWN: (f64, f64) = ((1u32 << 24) as f64, (1u128 << 68) as f64);
 
-/// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 9280;
-const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
+/// ... and a row where the others are not so many times larger. That holds alone if it does in a group: alone, the label's
+/// term is at the anchor's place, and nothing can be too large.
+const MAX_RATIO: f64 = (1u32 << 30) as f64;
 
-/// log2 of the first label's term: half way between what a label must reach, as in `row`, and what it may reach.
-const FIRST_LIFT: i32 = LIFT + 22;
+/// From this scale on, its product with the factor of an accepted row is within [`crate::vector::FACTORS`].
+const MIN_SCALE: f64 = 1.0 / (1u32 << 21) as f64;
 
-/// A row is accepted where its label's term is from 2^48 (what the window cuts off is then 2^174 times smaller) to 2^92,
-/// and the sum of the others is below 2^93. So their ratio is below 2^46: `row` would not call the sum too large either.
-const MAX_OTHERS: f64 = (1u128 << 93) as f64;
-
-/// log of the ratio between the first label's term and the ends of that range, a little inside.
-const REACH: f32 = 22.0 * core::f32::consts::LN_2 - 1.0;
-
-/// From this scale on, its product with an accepted row's factor is a normal `f32`.
-const MIN_SCALE: f64 = 1.0 / (1u32 << 30) as f64;
-
-/// Consecutive rows, at most [`MAX_ROWS`], and at most [`CHUNK`] elements.
+/// Consecutive rows, as many as [`crate::scratch`] has room for.
 pub struct Group<'a> {
     /// [rows, classes]
     pub x: &'a [Cell<f32>],
@@ -87,35 +63,37 @@ pub struct Group<'a> {
 }
 
 impl Group<'_> {
-    /// Losses of all rows. False where some must be computed alone: [`Scratch::must_be_alone`] says which.
+    /// Losses of all rows. False where some must be computed alone: [`Scratch::is_alone`] says which.
     #[inline(always)]
     pub fn run<V: Vector>(&self, scratch: &Scratch) -> bool {
         let rows = self.labels.len();
         let anchor = self.anchor();
         let usable = !anchor.is_nan() && self.scale.is_none_or(|scale| scale.abs() >= MIN_SCALE);
-        if !usable || !self.exponentials::<V>(anchor, scratch) {
-            for others in scratch.others.iter().take(rows) {
-                others.set(f64::NAN);
-            }
+        if !usable || !split::<V>(self.x, anchor, scratch) {
+            scratch.leave_all_alone();
             return false;
         }
         // Many short loops, each a function: in one, a row is a single long chain of dependent operations, longer than
         // what a processor looks ahead; it would wait for each pair of small writes that is read back as a large one; and
         // the engine's compiler would not know which of all those numbers to keep in registers.
         let ignored = self.ignore_index.map_or(i64::MIN, i64::from);
-        take_labels(self.x, self.labels, self.classes, ignored, anchor, scratch);
-        reciprocals::<V>(anchor, rows, scratch);
-        let complete = match self.classes / LANES {
-            1 => sums::<V, 1>(self.classes, rows, scratch),
-            2 => sums::<V, 2>(self.classes, rows, scratch),
-            _ => sums::<V, ANY>(self.classes, rows, scratch),
-        };
-        match self.scale {
-            None => ends::<V, false>(rows, 0.0, scratch),
-            Some(scale) => ends::<V, true>(rows, scale, scratch),
+        take_labels(self.x, self.labels, self.classes, ignored, scratch);
+        match self.classes / LANES {
+            0 => few::<V, 0>(self.classes, rows, scratch),
+            1 => few::<V, 1>(self.classes, rows, scratch),
+            2 => few::<V, 2>(self.classes, rows, scratch),
+            _ => any::<V>(self.classes, rows, scratch),
         }
+        match self.scale {
+            None => quotients::<V, false>(rows, 0.0, scratch),
+            Some(scale) => quotients::<V, true>(rows, scale, scratch),
+        }
+        let complete = losses::<V>(rows, scratch);
         copy::<V>(&scratch.loss, self.loss);
         copy::<V>(&scratch.log_sum_exp, self.log_sum_exp);
+        if !complete {
+            scratch.leave_nan_alone(rows);
+        }
         complete
     }
 
@@ -133,22 +111,12 @@ impl Group<'_> {
         f32::NAN
     }
 
-    #[inline(always)]
-    fn exponentials<V: Vector>(&self, anchor: f32, scratch: &Scratch) -> bool {
-        if scratch.row.hint() == Hint::Direct {
-            if pass::<V, Direct<V>>(self.x, &scratch.exponentials, anchor) {
-                return true;
-            }
-            scratch.row.set_hint(Hint::Clamped);
-        }
-        pass::<V, Clamped<V>>(self.x, &scratch.exponentials, anchor)
-    }
-
     /// Gradients of all rows of a group that has run, but of those that must be computed alone. `complete`: there are none.
     #[inline(always)]
     pub fn gradients<V: Vector>(&self, g: &[Cell<f32>], scratch: &Scratch, complete: bool) {
         let (labels, classes) = (self.labels, self.classes);
         match classes / LANES {
+            0 => scale_rows::<V, 0>(labels, classes, g, scratch, complete),
             1 => scale_rows::<V, 1>(labels, classes, g, scratch, complete),
             2 => scale_rows::<V, 2>(labels, classes, g, scratch, complete),
             _ => scale_rows::<V, ANY>(labels, classes, g, scratch, complete),
@@ -156,46 +124,275 @@ impl Group<'_> {
     }
 }
 
-/// The logit of each label, and 0 in the place of its term.
+/// One row whose label's logit is the anchor; [`Terms::NONE`] where it can not be.
+#[inline(always)]
+pub fn near<V: Vector>(x: Logits, label: usize, scratch: &Scratch) -> Terms {
+    let anchor = x.high.get(label).map_or(f32::NAN, Cell::get);
+    if !x.low.is_empty() || anchor.is_nan() || anchor.abs() > MAX_ANCHOR || !split::<V>(x.high, anchor, scratch) {
+        return Terms::NONE;
+    }
+    let [power, tail] = [&scratch.powers, &scratch.tails].map(|parts| take(parts, label));
+    let own = f64::from(power) + f64::from(tail);
+    let others = sum::<V>(x.high.len(), scratch);
+    if others < own * MAX_RATIO { Terms::new::<V::Wide>(others, own, f64::from(anchor)) } else { Terms::NONE }
+}
+
+/// The sum of all terms but the label's, around any centre in two parts; NaN where that is not right for the row.
+#[inline(always)]
+pub fn sum_around<V: Vector>(x: Logits, label: usize, centre: f32, centre_low: f32, scratch: &Scratch) -> f64 {
+    let accepted = pass::<V, Centred<V>>(x.high, x.low, centre, centre_low, LIFT, scratch);
+    take(&scratch.powers, label);
+    take(&scratch.tails, label);
+    let sum = sum::<V>(x.high.len(), scratch);
+    if accepted && sum < TOO_LARGE { sum } else { f64::NAN }
+}
+
+/// A part of the label's term, and 0 in its place.
+#[inline(always)]
+fn take(parts: &[Cell<f32>], label: usize) -> f32 {
+    parts.get(label).map_or(f32::NAN, |part| part.replace(0.0))
+}
+
+/// Sum of the terms that are in the scratch memory as a row of so many classes.
+#[inline(always)]
+fn sum<V: Vector>(classes: usize, scratch: &Scratch) -> f64 {
+    match classes / LANES {
+        0 => few::<V, 0>(classes, 1, scratch),
+        1 => few::<V, 1>(classes, 1, scratch),
+        2 => few::<V, 2>(classes, 1, scratch),
+        _ => any::<V>(classes, 1, scratch),
+    }
+    scratch.others.first().map_or(f64::NAN, Cell::get)
+}
+
+/// Powers and tails of all logits. False where that is not right for one of them.
+#[inline(always)]
+fn split<V: Vector>(x: &[Cell<f32>], anchor: f32, scratch: &Scratch) -> bool {
+    if scratch.hint() == Hint::Direct {
+        if pass::<V, Direct<V>>(x, &[], anchor, 0.0, ANCHOR_LIFT, scratch) {
+            return true;
+        }
+        scratch.set_hint(Hint::Clamped);
+    }
+    pass::<V, Clamped<V>>(x, &[], anchor, 0.0, ANCHOR_LIFT, scratch)
+}
+
+/// `low`: second parts of the logits, or none.
 #[inline(never)]
-fn take_labels(x: &[Cell<f32>], labels: &[Cell<i32>], classes: usize, ignored: i64, anchor: f32, scratch: &Scratch) {
-    // As long as the logits: one check of a place serves both.
-    let e = scratch.exponentials.get(..x.len()).unwrap_or(&[]);
+fn pass<V: Vector, R: Reduction<V>>(
+    x: &[Cell<f32>],
+    low: &[Cell<f32>],
+    anchor: f32,
+    anchor_low: f32,
+    lift: i32,
+    scratch: &Scratch,
+) -> bool {
+    let parts = R::PARTS && !low.is_empty();
+    let low = if parts { low } else { x };
+    let mut pass = Pass::<V, R> {
+        polynomial: Polynomial::load(),
+        reduction: R::near(anchor, lift),
+        anchor_low: V::splat(anchor_low),
+        parts,
+        traces: V::splat(0.0),
+    };
+    let (x, x_rest) = x.as_chunks::<LANES>();
+    let (low, low_rest) = low.as_chunks::<LANES>();
+    let (powers, _) = scratch.powers.as_chunks::<LANES>();
+    let (tails, _) = scratch.tails.as_chunks::<LANES>();
+    // Two at a time, without a loop inside.
+    let to = powers.as_chunks::<2>().0.iter().zip(tails.as_chunks::<2>().0);
+    for ((x, low), (power, tail)) in x.as_chunks::<2>().0.iter().zip(low.as_chunks::<2>().0).zip(to) {
+        pass.store(V::load(&x[0]), V::load(&low[0]), &power[0], &tail[0]);
+        pass.store(V::load(&x[1]), V::load(&low[1]), &power[1], &tail[1]);
+    }
+    let odd = x.len() & !1;
+    if let (Some(x), Some(low), Some(power), Some(tail)) = (x.get(odd), low.get(odd), powers.get(odd), tails.get(odd)) {
+        pass.store(V::load(x), V::load(low), power, tail);
+    }
+    if let (Some(first), Some(power), Some(tail)) = (x_rest.first(), powers.get(x.len()), tails.get(x.len())) {
+        // The lanes beyond repeat a logit, so that they leave no trace in the check.
+        pass.store(V::load_partial(x_rest, first.get()), V::load_partial(low_rest, 0.0), power, tail);
+    }
+    R::accepts(pass.traces)
+}
+
+struct Pass<V, R> {
+    polynomial: Polynomial<V>,
+    reduction: R,
+    anchor_low: V,
+    parts: bool,
+    /// Of all logits, or-ed.
+    traces: V,
+}
+
+impl<V: Vector, R: Reduction<V>> Pass<V, R> {
+    #[inline(always)]
+    fn store(&mut self, x: V, low: V, to_power: &Chunk, to_tail: &Chunk) {
+        let reduced = if R::PARTS && self.parts {
+            self.reduction.reduce_parts(x, low, self.anchor_low)
+        } else {
+            self.reduction.reduce(x)
+        };
+        let Reduced { power, r, trace } = reduced;
+        self.traces = self.traces.or(trace);
+        power.store(to_power);
+        self.polynomial.at(r).mul(power).store(to_tail);
+    }
+}
+
+/// Logit and term of each label, and 0 in the place of the term.
+#[inline(never)]
+fn take_labels(x: &[Cell<f32>], labels: &[Cell<i32>], classes: usize, ignored: i64, scratch: &Scratch) {
+    // As long as the logits: one check of a place serves all.
+    let powers = scratch.powers.get(..x.len()).unwrap_or(&[]);
+    let tails = scratch.tails.get(..x.len()).unwrap_or(&[]);
     let mut first = 0;
-    for (label, out) in labels.iter().zip(&scratch.logit) {
+    for (label, (logit, own)) in labels.iter().zip(scratch.logit.iter().zip(&scratch.own)) {
         let label = label.get();
         let class = label as u32 as usize;
-        let mut logit = f32::NAN;
+        let mut term = f64::NAN;
         if class < classes
             && i64::from(label) != ignored
-            && let (Some(x), Some(own)) = (x.get(first + class), e.get(first + class))
+            && let (Some(x), Some(p), Some(t)) =
+                (x.get(first + class), powers.get(first + class), tails.get(first + class))
+            && x.get().abs() <= MAX_ANCHOR
         {
-            logit = x.get();
-            own.set(0.0);
+            logit.set(x.get());
+            term = f64::from(p.replace(0.0)) + f64::from(t.replace(0.0));
         }
-        out.set(logit);
+        own.set(term);
         first += classes;
     }
-    // The rest of the last four rows passes as accepted.
-    for out in scratch.logit.iter().skip(labels.len()).take(3) {
-        out.set(anchor);
-    }
 }
 
+/// [`scale_rows`] for any number of classes.
+const ANY: usize = usize::MAX;
+
+/// Sums of the terms of each row of `WHOLE` whole vectors and a rest. With so few classes (classifiers of up to eleven) a loop
+/// over them would be most of the work.
 #[inline(never)]
-fn reciprocals<V: Vector>(anchor: f32, rows: usize, scratch: &Scratch) {
-    let exp = ExpWide::<V::Wide>::load(f64::from(power_of(anchor)) - f64::from(FIRST_LIFT));
-    let bound = |logit: f32| V::Wide::splat(f64::from(logit));
-    let (lowest, highest) = (bound((anchor - REACH).max(-MAX_ANCHOR)), bound((anchor + REACH).min(MAX_ANCHOR)));
-    let (zero, nan) = (V::Wide::splat(0.0), V::Wide::splat(f64::NAN));
-    for (logit, reciprocal) in pairs(&scratch.logit, rows).zip(pairs(&scratch.reciprocal, rows)) {
-        let logit = V::Wide::load_narrow(logit);
-        let accepted = lowest.below(logit).and(logit.below(highest));
-        accepted.select(exp.at(zero.sub(logit)), nan).store(reciprocal);
+fn few<V: Vector, const WHOLE: usize>(classes: usize, rows: usize, scratch: &Scratch) {
+    // Reads beyond its rows' end, but not beyond the parts'.
+    let end = V::first_lanes(classes % LANES);
+    let mut first = 0;
+    for others in fours(&scratch.others, rows) {
+        let [a, b, c, d] = [first, first + classes, first + 2 * classes, first + 3 * classes];
+        let powers = |first| {
+            let (low, high) = lanes::<V, WHOLE>(&scratch.powers, first, end).widen();
+            low.add(high)
+        };
+        let tails = |first| lanes::<V, WHOLE>(&scratch.tails, first, end);
+        let powers = Twice(V::Wide::sum_lanes(powers(a), powers(b)), V::Wide::sum_lanes(powers(c), powers(d)));
+        powers.add(widen(V::sum_lanes(tails(a), tails(b), tails(c), tails(d)))).store(others);
+        first += 4 * classes;
     }
 }
 
-/// `WHOLE`: as for [`sums`].
+/// One row's parts, added up in each lane.
+#[inline(always)]
+fn lanes<V: Vector, const WHOLE: usize>(parts: &[Cell<f32>], first: usize, end: V) -> V {
+    let Some(chunks) = parts.get(first..).and_then(|row| row.as_chunks::<LANES>().0.get(..=WHOLE)) else {
+        return V::splat(0.0);
+    };
+    chunks[..WHOLE].iter().fold(V::load(&chunks[WHOLE]).and(end), |sum, chunk| sum.add(V::load(chunk)))
+}
+
+/// As [`few`], for any number of classes.
+#[inline(never)]
+fn any<V: Vector>(classes: usize, rows: usize, scratch: &Scratch) {
+    let end = V::first_lanes(classes % LANES);
+    let (mut powers, mut tails) = (&scratch.powers[..], &scratch.tails[..]);
+    for others in scratch.others.iter().take(rows) {
+        let [a, b] = row_sum::<V>(powers, classes, end).add(row_sum::<V>(tails, classes, end)).to_array();
+        others.set(a + b);
+        powers = powers.get(classes..).unwrap_or(&[]);
+        tails = tails.get(classes..).unwrap_or(&[]);
+    }
+}
+
+/// Sum of the parts of one row, as two numbers to be added.
+#[inline(always)]
+fn row_sum<V: Vector>(parts: &[Cell<f32>], classes: usize, end: V) -> V::Wide {
+    let (chunks, _) = parts.as_chunks::<LANES>();
+    let (blocks, rest) = chunks.get(..classes / LANES).unwrap_or(&[]).as_chunks::<{ BLOCK / LANES }>();
+    let (mut low, mut high) = chunks.get(classes / LANES).map_or(V::splat(0.0), |last| V::load(last).and(end)).widen();
+    for chunk in rest {
+        let (a, b) = V::load(chunk).widen();
+        (low, high) = (low.add(a), high.add(b));
+    }
+    for block in blocks {
+        let [a, b, c, d] = block.each_ref().map(V::load);
+        let (a, b) = a.add(b).add(c.add(d)).widen();
+        (low, high) = (low.add(a), high.add(b));
+    }
+    low.add(high)
+}
+
+/// The first half of the logarithms, and what the gradient needs; NaN where a row is not accepted.
+#[inline(never)]
+fn quotients<V: Vector, const GRADIENT: bool>(rows: usize, scale: f64, scratch: &Scratch) {
+    // What lies behind the last row is accepted.
+    for row in rows..rows.next_multiple_of(4) {
+        for (place, value) in [(&scratch.own, (1u128 << ANCHOR_LIFT) as f64), (&scratch.others, 0.0)] {
+            if let Some(place) = place.get(row) {
+                place.set(value);
+            }
+        }
+    }
+    let constant = Twice::<V::Wide>::constant;
+    let (least, most, ratio) = (constant(&OWN.0), constant(&OWN.1), constant(&MAX_RATIO));
+    let (one, nan) = (constant(&1.0), constant(&f64::NAN));
+    let (scale, minus_scale) = (Twice::splat(scale), Twice::splat(-scale));
+    let quotient = Quotient::load();
+    let inputs = fours(&scratch.others, rows).zip(fours(&scratch.own, rows));
+    let results = fours(&scratch.quotient, rows).zip(fours(&scratch.k_ln_2, rows));
+    let gradient = fours(&scratch.factor, rows).zip(fours(&scratch.own_gradient, rows));
+    for (((others, own), (quotients, k_ln_2)), (factor, own_gradient)) in inputs.zip(results).zip(gradient) {
+        let (others, own) = (Twice::load(others), Twice::load(own));
+        let accepted = least.below(own).and(own.below(most)).and(others.below(own.mul(ratio)));
+        let total = others.add(own);
+        let (s, k) = quotient.of(others, own, total);
+        s.store(quotients);
+        accepted.select(k, nan).store(k_ln_2);
+        if GRADIENT {
+            let share = one.div(total);
+            share.mul(scale).store(factor);
+            others.mul(share).mul(minus_scale).store_narrow(own_gradient);
+        }
+    }
+}
+
+/// The second half: loss and log-sum-exp of each row, NaN where it is not accepted. Whether all are.
+#[inline(never)]
+fn losses<V: Vector>(rows: usize, scratch: &Scratch) -> bool {
+    let log = Log::<Twice<V::Wide>>::load();
+    let mut all = Twice::splat(0.0);
+    let inputs = fours(&scratch.quotient, rows).zip(fours(&scratch.k_ln_2, rows)).zip(fours(&scratch.logit, rows));
+    let results = fours(&scratch.loss, rows).zip(fours(&scratch.log_sum_exp, rows));
+    for (((quotient, k_ln_2), logit), (loss, log_sum_exp)) in inputs.zip(results) {
+        let nll = log.of(Twice::load(quotient), Twice::load(k_ln_2));
+        all = all.add(nll);
+        nll.store_narrow(loss);
+        nll.add(widen(V::load(logit))).store_narrow(log_sum_exp);
+    }
+    let [a, b] = all.0.add(all.1).to_array();
+    !(a + b).is_nan()
+}
+
+/// Four rows at a time, and up to three beyond the last one.
+#[inline(always)]
+fn fours<T>(all: &[Cell<T>], rows: usize) -> impl Iterator<Item = &[Cell<T>; 4]> {
+    all.as_chunks::<4>().0.iter().take(rows.div_ceil(4))
+}
+
+#[inline(always)]
+fn widen<V: Vector>(x: V) -> Twice<V::Wide> {
+    let (low, high) = x.widen();
+    Twice(low, high)
+}
+
+/// `WHOLE`: as for [`few`].
 #[inline(never)]
 fn scale_rows<V: Vector, const WHOLE: usize>(
     labels: &[Cell<i32>],
@@ -207,181 +404,38 @@ fn scale_rows<V: Vector, const WHOLE: usize>(
     let whole = if WHOLE == ANY { classes / LANES } else { WHOLE };
     // Reaches into the next row, which will be written later; where it need not be read again.
     let beyond = (whole + 1) * LANES;
-    let (mut g, mut e) = (g, &scratch.exponentials[..]);
-    let of_rows = labels.iter().zip(&scratch.others).zip(scratch.factor.iter().zip(&scratch.own));
-    for ((label, others), (factor, own)) in of_rows {
+    let (mut g, mut powers, mut tails) = (g, &scratch.powers[..], &scratch.tails[..]);
+    for (row, (label, (factor, own))) in labels.iter().zip(scratch.factor.iter().zip(&scratch.own_gradient)).enumerate()
+    {
         let factor = Factor::<V>::new(factor.get());
-        if let (true, Some(e), Some(g)) = (complete, e.get(..beyond), g.get(..beyond)) {
-            for (e, g) in e.as_chunks::<LANES>().0.iter().zip(g.as_chunks::<LANES>().0) {
-                factor.times(V::load(e)).store(g);
-            }
-        } else if let Some(g) = g.get(..classes)
-            && !others.get().is_nan()
+        let done = complete || !scratch.is_alone(row);
+        if let (true, Some(p), Some(t), Some(g)) =
+            (complete, powers.get(..beyond), tails.get(..beyond), g.get(..beyond))
         {
-            let (from, _) = e.as_chunks::<LANES>();
-            let (to, end) = g.as_chunks::<LANES>();
-            for (e, g) in from.iter().zip(to) {
-                factor.times(V::load(e)).store(g);
+            let parts = p.as_chunks::<LANES>().0.iter().zip(t.as_chunks::<LANES>().0);
+            for ((power, tail), g) in parts.zip(g.as_chunks::<LANES>().0) {
+                factor.times_parts(V::load(power), V::load(tail)).store(g);
             }
-            if let Some(e) = from.get(to.len()) {
-                factor.times(V::load(e)).store_partial(end);
+        } else if let (true, Some(g)) = (done, g.get(..classes)) {
+            let (to, end) = g.as_chunks::<LANES>();
+            let mut parts = powers.as_chunks::<LANES>().0.iter().zip(tails.as_chunks::<LANES>().0);
+            for (g, (power, tail)) in to.iter().zip(&mut parts) {
+                factor.times_parts(V::load(power), V::load(tail)).store(g);
+            }
+            if let Some((power, tail)) = parts.next() {
+                factor.times_parts(V::load(power), V::load(tail)).store_partial(end);
             }
         }
-        if complete || !others.get().is_nan() {
+        if done {
             // Accepted, so this is a class.
             if let Some(g) = g.get(label.get() as u32 as usize) {
                 g.set(own.get());
             }
         }
         g = g.get(classes..).unwrap_or(&[]);
-        e = e.get(classes..).unwrap_or(&[]);
+        powers = powers.get(classes..).unwrap_or(&[]);
+        tails = tails.get(classes..).unwrap_or(&[]);
     }
-}
-
-impl Scratch {
-    /// Whether a row of a group that has run must be computed alone.
-    #[inline(always)]
-    pub fn must_be_alone(&self, row: usize) -> bool {
-        self.others.get(row).is_none_or(|others| others.get().is_nan())
-    }
-}
-
-/// Two rows at a time, and up to three beyond the last one: whole pairs of pairs.
-#[inline(always)]
-fn pairs<T>(all: &[Cell<T>], rows: usize) -> impl Iterator<Item = &[Cell<T>; 2]> {
-    all.as_chunks::<2>().0.iter().take(2 * rows.div_ceil(4))
-}
-
-#[inline(always)]
-fn pairs_of_pairs<T>(all: &[Cell<T>], rows: usize) -> impl Iterator<Item = &[[Cell<T>; 2]; 2]> {
-    all.as_chunks::<2>().0.as_chunks::<2>().0.iter().take(rows.div_ceil(4))
-}
-
-#[inline(never)]
-fn pass<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], e: &[Cell<f32>], anchor: f32) -> bool {
-    let polynomial = Polynomial::<V>::load();
-    let reduction = R::near(anchor, FIRST_LIFT);
-    let mut traces = V::splat(0.0);
-    let mut term = |x: V| {
-        let Reduced { power, r, trace } = reduction.reduce(x);
-        traces = traces.or(trace);
-        polynomial.at(r).mul(power)
-    };
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    let (to, _) = e.as_chunks::<LANES>();
-    let (pairs, odd) = chunks.as_chunks::<2>();
-    for (x, e) in pairs.iter().zip(to.as_chunks::<2>().0) {
-        term(V::load(&x[0])).store(&e[0]);
-        term(V::load(&x[1])).store(&e[1]);
-    }
-    if let ([x], Some(e)) = (odd, to.get(2 * pairs.len())) {
-        term(V::load(x)).store(e);
-    }
-    if let (Some(first), Some(e)) = (rest.first(), to.get(chunks.len())) {
-        term(V::load_partial(rest, first.get())).store(e);
-    }
-    R::accepts(traces)
-}
-
-/// [`sums`] for any number of classes.
-const ANY: usize = usize::MAX;
-
-/// Sums of the terms of each row, NaN where a row is not accepted; whether all are. `WHOLE` is the number of a row's whole
-/// vectors, 1 or 2: where that is so small, the loop over them is most of the work. Classifiers of up to 11 classes are worth it.
-#[inline(never)]
-fn sums<V: Vector, const WHOLE: usize>(classes: usize, rows: usize, scratch: &Scratch) -> bool {
-    let end = V::first_lanes(classes % LANES);
-    let (too_large, one, nan) = (V::Wide::splat(MAX_OTHERS), V::Wide::splat(1.0), V::Wide::splat(f64::NAN));
-    let mut all = V::Wide::splat(0.0);
-    let mut e = &scratch.exponentials[..];
-    for (others, reciprocal) in pairs(&scratch.others, rows).zip(pairs(&scratch.reciprocal, rows)) {
-        let a = sum::<V, WHOLE>(e, classes, end);
-        e = e.get(classes..).unwrap_or(&[]);
-        let b = sum::<V, WHOLE>(e, classes, end);
-        e = e.get(classes..).unwrap_or(&[]);
-        let (a, b) = a.interleave(b);
-        let sum = a.add(b);
-        let accepted = sum.below(too_large).and(V::Wide::load(reciprocal).below(one));
-        let sum = accepted.select(sum, nan);
-        sum.store(others);
-        all = all.add(sum);
-    }
-    let [a, b] = all.to_array();
-    !(a + b).is_nan()
-}
-
-/// Sum of the terms of the row that `e` begins with, in the order of [`crate::row`], as two numbers to be added. `end`
-/// masks the row's part of a last vector, which reads into the next row, or behind the last one.
-#[inline(always)]
-fn sum<V: Vector, const WHOLE: usize>(e: &[Cell<f32>], classes: usize, end: V) -> V::Wide {
-    if WHOLE != ANY {
-        let Some(chunks) = e.as_chunks::<LANES>().0.get(..=WHOLE) else {
-            return V::Wide::splat(0.0);
-        };
-        let last = V::load(&chunks[WHOLE]).and(end);
-        let sum = if WHOLE == 1 {
-            V::load(&chunks[0]).add(last)
-        } else {
-            V::load(&chunks[0]).add(last).add(V::load(&chunks[WHOLE - 1]))
-        };
-        let (low, high) = sum.widen();
-        return low.add(high);
-    }
-    let zero = V::splat(0.0);
-    let mut total = (V::Wide::splat(0.0), V::Wide::splat(0.0));
-    let mut rest = e;
-    let mut left = classes;
-    loop {
-        let (mut a, mut b) = (zero, zero);
-        let block = left.min(BLOCK);
-        let whole = block / LANES;
-        let (chunks, _) = rest.as_chunks::<LANES>();
-        for chunk in chunks.iter().take(whole) {
-            (a, b) = (b, a.add(V::load(chunk)));
-        }
-        if !block.is_multiple_of(LANES)
-            && let Some(chunk) = chunks.get(whole)
-        {
-            a = a.add(V::load(chunk).and(end));
-        }
-        let (low, high) = a.add(b).widen();
-        total = (total.0.add(low), total.1.add(high));
-        left -= block;
-        if left == 0 {
-            return total.0.add(total.1);
-        }
-        rest = rest.get(block..).unwrap_or(&[]);
-    }
-}
-
-#[inline(never)]
-fn ends<V: Vector, const GRADIENT: bool>(rows: usize, scale: f64, scratch: &Scratch) {
-    let log1p = Log1p::<Twice<V::Wide>>::load();
-    let (scale, minus_scale) = (Twice::splat(scale), Twice::splat(-scale));
-    let inputs = pairs_of_pairs(&scratch.reciprocal, rows).zip(pairs_of_pairs(&scratch.others, rows));
-    let inputs = inputs.zip(pairs_of_pairs(&scratch.logit, rows));
-    let results = pairs_of_pairs(&scratch.loss, rows).zip(pairs_of_pairs(&scratch.log_sum_exp, rows));
-    let gradients = pairs_of_pairs(&scratch.factor, rows).zip(pairs_of_pairs(&scratch.own, rows));
-    for (((reciprocal, others), logit), ((loss, log_sum_exp), (factor, own))) in inputs.zip(results.zip(gradients)) {
-        let reciprocal = Twice(V::Wide::load(&reciprocal[0]), V::Wide::load(&reciprocal[1]));
-        let others = Twice(V::Wide::load(&others[0]), V::Wide::load(&others[1]));
-        let logit = Twice(V::Wide::load_narrow(&logit[0]), V::Wide::load_narrow(&logit[1]));
-        let ends = row::ends(others, reciprocal, &log1p);
-        store_narrow(ends.loss, loss);
-        store_narrow(ends.loss.add(logit), log_sum_exp);
-        if GRADIENT {
-            let scaled = ends.factor.mul(scale);
-            scaled.0.store(&factor[0]);
-            scaled.1.store(&factor[1]);
-            store_narrow(ends.others.mul(minus_scale), own);
-        }
-    }
-}
-
-#[inline(always)]
-fn store_narrow<W: Pair>(x: Twice<W>, to: &[[Cell<f32>; 2]; 2]) {
-    x.0.store_narrow(&to[0]);
-    x.1.store_narrow(&to[1]);
 }
 
 #[inline(always)]

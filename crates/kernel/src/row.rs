@@ -16,18 +16,21 @@
 //!   `general`.
 //! - The label's own term is left out of the sum. A confident row's loss is the ratio of the two; once they are added,
 //!   it is gone. For the same reason the label's gradient is not p - 1.
-//! - Terms are summed in `f32` eight at a time in each lane, then in `f64`: a million equal terms would otherwise lose
-//!   hundreds of ulp.
+//! - Terms are summed in `f32` four at a time in each lane, then in `f64`: a million equal terms would otherwise lose
+//!   hundreds of ulp, and a large one would swallow many small ones. Powers and tails (see [`crate::exp`]) are summed apart: where one term makes up the sum, that saves the
+//!   rounding of this term, which every entry of the gradient would have. It takes no longer.
 //! - The gradient's memory holds the e_j until the sum is known: one exponential for both results.
 
-use crate::exp::{Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, TOO_LARGE};
-use crate::exp::{ExpWide, power_of};
-use crate::log1p::Log1p;
+use crate::exp::{
+    Centred, Clamped, Direct, ExpWide, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, TOO_LARGE, power_of,
+};
+use crate::log1p::log1p;
+use crate::scratch::Hint;
 use crate::vector::{Chunk, Factor, LANES, Pair, Vector, Wide};
 use core::cell::Cell;
 
 /// Terms that are added in `f32`.
-pub const BLOCK: usize = 8 * LANES;
+pub const BLOCK: usize = 4 * LANES;
 
 /// What a row's loss and gradient are made of.
 #[derive(Clone, Copy, Debug)]
@@ -50,40 +53,21 @@ impl Terms {
         Self { factor: f64::NAN, others: f64::NAN, own: f64::NAN, loss: f64::NAN, log_sum_exp: f64::NAN };
 }
 
-/// [`Terms`] of several rows.
-pub struct Ends<W> {
-    /// See [`Terms::factor`].
-    pub factor: W,
-    /// See [`Terms::others`].
-    pub others: W,
-    /// See [`Terms::own`].
-    pub own: W,
-    /// See [`Terms::loss`].
-    pub loss: W,
+impl Terms {
+    /// From the lifted sum of the others, and the label's lifted term and logit.
+    #[inline(always)]
+    pub fn new<W: Pair>(others: f64, own: f64, logit: f64) -> Self {
+        let total = others + own;
+        let factor = 1.0 / total;
+        let [loss, _] = log1p(W::splat(others), W::splat(own), W::splat(total)).to_array();
+        Self { factor, others: others * factor, own: own * factor, loss, log_sum_exp: logit + loss }
+    }
 }
 
-/// From the lifted sum of the others, and 1 / the label's lifted term.
+/// The term of this logit, times 2^`lift`.
 #[inline(always)]
-pub fn ends<W: Wide>(others: W, reciprocal: W, log1p: &Log1p<W>) -> Ends<W> {
-    let ratio = others.mul(reciprocal);
-    let one = W::constant(&1.0);
-    let share = one.div(ratio.add(one));
-    Ends { factor: reciprocal.mul(share), others: ratio.mul(share), own: share, loss: log1p.at(ratio) }
-}
-
-/// 1 / the term of a label with this logit, relative to its anchor, whose term is 2^`lift`.
-#[inline(always)]
-pub fn reciprocal<W: Wide>(logit: f64, lift: f64) -> W {
-    ExpWide::<W>::load(-lift).at(W::splat(-logit))
-}
-
-/// How the previous row of the same run was reduced: the next one tries that first. Changes no result.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Hint {
-    /// No logit was below the window.
-    Direct,
-    /// Some were.
-    Clamped,
+pub fn term<W: Pair>(logit: f64, lift: f64) -> f64 {
+    ExpWide::<W>::load(lift).at(W::splat(logit)).to_array()[0]
 }
 
 /// Where the terms are kept until they are scaled.
@@ -128,8 +112,6 @@ pub fn near<V: Vector>(x: Logits, label: usize, keep: Keep, hint: &mut Hint) -> 
     let Some(anchor) = x.high.get(label).map(Cell::get) else {
         return Terms::NONE;
     };
-    // Now: a gradient in place replaces it.
-    let logit = x.get(label);
     let mut others = f64::NAN;
     if anchor.abs() <= MAX_ANCHOR && x.low.is_empty() {
         if *hint == Hint::Direct {
@@ -140,161 +122,198 @@ pub fn near<V: Vector>(x: Logits, label: usize, keep: Keep, hint: &mut Hint) -> 
             *hint = Hint::Clamped;
         }
     }
-    let reciprocal = reciprocal::<V::Wide>(logit, f64::from(LIFT) - f64::from(power_of(anchor)));
-    let ends = ends(V::Wide::splat(others), reciprocal, &Log1p::load());
-    let loss = ends.loss.to_array()[0];
-    Terms {
-        factor: ends.factor.to_array()[0],
-        others: ends.others.to_array()[0],
-        own: ends.own.to_array()[0],
-        loss,
-        log_sum_exp: logit + loss,
-    }
+    let logit = f64::from(anchor);
+    let own = term::<V::Wide>(logit, f64::from(LIFT) - f64::from(power_of(anchor)));
+    Terms::new::<V::Wide>(others, own, logit)
 }
 
 /// The sum of all terms but the label's; NaN where this reduction is not right for the row.
 #[inline(always)]
-pub fn sum_of_others<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], label: usize, keep: Keep, anchor: f32) -> f64 {
+fn sum_of_others<V: Vector, R: Reduction<V>>(x: &[Cell<f32>], label: usize, keep: Keep, anchor: f32) -> f64 {
+    let sum = |e, kept: bool| match (R::OFTEN, kept) {
+        (true, true) => pass::<V, R, ALWAYS>(x, &[], e, label, anchor, 0.0, true),
+        (true, false) => pass::<V, R, NEVER>(x, &[], e, label, anchor, 0.0, false),
+        (false, kept) => pass::<V, R, ASK>(x, &[], e, label, anchor, 0.0, kept),
+    };
     match keep {
-        Keep::Apart(e) => pass::<V, R, true, false>(x, x, e, label, anchor, 0.0),
-        Keep::Nothing => pass::<V, R, false, false>(x, x, x, label, anchor, 0.0),
+        Keep::Apart(e) => sum(e, true),
+        Keep::Nothing => sum(x, false),
         Keep::InPlace => {
-            let sum = pass::<V, R, false, false>(x, x, x, label, anchor, 0.0);
-            if !sum.is_nan() {
-                pass::<V, R, true, false>(x, x, x, label, anchor, 0.0);
+            let found = sum(x, false);
+            if !found.is_nan() {
+                sum(x, true);
             }
-            sum
+            found
         }
     }
 }
 
-/// As [`sum_of_others`], for logits in two parts. They are not kept in place.
+/// As [`near`], around any centre in two parts. Logits in two parts are not kept in place.
 #[inline(always)]
-pub fn sum_of_others_in_parts<V: Vector, R: Reduction<V>>(
-    x: Logits,
-    label: usize,
-    keep: Keep,
-    anchor: f32,
-    anchor_low: f32,
-) -> f64 {
-    match keep {
-        Keep::Apart(e) => pass::<V, R, true, true>(x.high, x.low, e, label, anchor, anchor_low),
-        _ => pass::<V, R, false, true>(x.high, x.low, x.high, label, anchor, anchor_low),
+pub fn sum_around<V: Vector>(x: Logits, label: usize, keep: Keep, centre: f32, centre_low: f32) -> f64 {
+    if x.low.is_empty() {
+        return sum_of_others::<V, Centred<V>>(x.high, label, keep, centre);
     }
+    let (e, kept) = match keep {
+        Keep::Apart(e) => (e, true),
+        _ => (x.high, false),
+    };
+    pass::<V, Centred<V>, ASK>(x.high, x.low, e, label, centre, centre_low, kept)
 }
 
-/// The one loop over the classes. `STORE`: into `e`. `LOW`: the logits have a second part.
+/// Whether terms are kept: what is not known when the loop is compiled is a branch in it.
+const NEVER: u32 = 0;
+const ALWAYS: u32 = 1;
+const ASK: u32 = 2;
+
+/// The one loop over the classes. Terms go into `e`; `low`: second parts of the logits, or none.
 #[inline(never)]
-fn pass<V: Vector, R: Reduction<V>, const STORE: bool, const LOW: bool>(
+fn pass<V: Vector, R: Reduction<V>, const KEEP: u32>(
     x: &[Cell<f32>],
     low: &[Cell<f32>],
     e: &[Cell<f32>],
     label: usize,
     anchor: f32,
     anchor_low: f32,
+    keep: bool,
 ) -> f64 {
-    let mut pass = Pass::<V, R> {
+    let parts = R::PARTS && !low.is_empty();
+    let low = if parts { low } else { x };
+    let mut pass = Pass::<V, R, KEEP> {
         polynomial: Polynomial::load(),
         reduction: R::near(anchor, LIFT),
         anchor_low: V::splat(anchor_low),
+        parts,
+        keep,
         low: V::Wide::splat(0.0),
         high: V::Wide::splat(0.0),
         trace: V::splat(0.0),
     };
-    let own = label / BLOCK;
-    for (i, ((x, low), e)) in x.chunks(BLOCK).zip(low.chunks(BLOCK)).zip(e.chunks(BLOCK)).enumerate() {
-        // The label's block and the last one apart, so that the others need not look for the label or their end.
-        if i == own || x.len() < BLOCK {
-            let place = if i == own { label % BLOCK } else { BLOCK };
-            pass.odd_block::<STORE, LOW>(x, low, e, place);
-        } else {
-            pass.block::<STORE, LOW>(x, low, e);
+    // The label's block and the last one apart, so that the others need not look for the label or their end.
+    let (own, whole) = (label / BLOCK, x.len() / BLOCK);
+    let mut begin = 0;
+    loop {
+        let end = if (begin..whole).contains(&own) { own } else { whole };
+        pass.blocks(part(x, begin, end), part(low, begin, end), part(e, begin, end));
+        let (x, low, e) = (part(x, end, end + 1), part(low, end, end + 1), part(e, end, end + 1));
+        pass.odd_block(x, low, e, label.wrapping_sub(end * BLOCK));
+        if end == whole {
+            break;
         }
+        begin = end + 1;
     }
     let [a, b] = pass.low.add(pass.high).to_array();
     let sum = a + b;
     if sum < TOO_LARGE && R::accepts(pass.trace) { sum } else { f64::NAN }
 }
 
-struct Pass<V: Vector, R> {
+/// Blocks `begin` to `end`, as far as there are any.
+#[inline(always)]
+fn part(x: &[Cell<f32>], begin: usize, end: usize) -> &[Cell<f32>] {
+    let end = (end * BLOCK).min(x.len());
+    x.get(begin * BLOCK..end).unwrap_or(&[])
+}
+
+struct Pass<V: Vector, R, const KEEP: u32> {
     polynomial: Polynomial<V>,
     reduction: R,
     anchor_low: V,
+    /// Whether logits have a second part.
+    parts: bool,
+    /// Where KEEP is ASK.
+    keep: bool,
     low: V::Wide,
     high: V::Wide,
     /// Of all logits, or-ed.
     trace: V,
 }
 
-impl<V: Vector, R: Reduction<V>> Pass<V, R> {
-    /// The sum, plus the terms of four logits.
+impl<V: Vector, R: Reduction<V>, const KEEP: u32> Pass<V, R, KEEP> {
     #[inline(always)]
-    fn term<const STORE: bool, const LOW: bool>(&mut self, x: V, low: V, e: Option<&Chunk>, sum: V) -> V {
-        let reduced = if LOW { self.reduction.reduce_parts(x, low, self.anchor_low) } else { self.reduction.reduce(x) };
+    fn keeps(&self) -> bool {
+        KEEP == ALWAYS || KEEP == ASK && self.keep
+    }
+
+    /// Power and e^r - 1 of four logits.
+    #[inline(always)]
+    fn split(&mut self, x: V, low: V) -> (V, V) {
+        let reduced = if R::PARTS && self.parts {
+            self.reduction.reduce_parts(x, low, self.anchor_low)
+        } else {
+            self.reduction.reduce(x)
+        };
         let Reduced { power, r, trace } = reduced;
         self.trace = self.trace.or(trace);
-        let p = self.polynomial.at(r);
-        if STORE {
-            let term = p.mul(power);
-            if let Some(e) = e {
-                term.store(e);
+        (power, self.polynomial.at(r))
+    }
+
+    /// Whole blocks.
+    #[inline(always)]
+    fn blocks(&mut self, x: &[Cell<f32>], low: &[Cell<f32>], e: &[Cell<f32>]) {
+        // A length that the compiler does not know. Otherwise it would make one straight line of a block, sorted by
+        // operations, with more numbers under way than there are registers for.
+        let size = V::hidden(&BLOCK).max(1);
+        for ((x, low), e) in x.chunks_exact(size).zip(low.chunks_exact(size)).zip(e.chunks_exact(size)) {
+            let (mut powers, mut tails) = (V::splat(0.0), V::splat(0.0));
+            for ((x, low), e) in pairs(x).zip(pairs(low)).zip(pairs(e)) {
+                let a = self.term(&x[0], &low[0], &e[0], &mut tails);
+                let b = self.term(&x[1], &low[1], &e[1], &mut tails);
+                powers = powers.add(a.add(b));
             }
-            sum.add(term)
-        } else {
-            // p * 2^n is exact: fused or not, the same bits as above.
-            p.mul_add(power, sum)
+            self.add(powers, tails);
         }
     }
 
-    /// Two sums side by side: equal terms are then added without rounding. (Unrolled any further, V8 runs out of
-    /// registers.)
+    /// The power of four logits; their tail is added to others.
     #[inline(always)]
-    fn block<const STORE: bool, const LOW: bool>(&mut self, x: &[Cell<f32>], low: &[Cell<f32>], e: &[Cell<f32>]) {
-        let (mut a, mut b) = (V::splat(0.0), V::splat(0.0));
-        for (([x0, x1], [low0, low1]), [e0, e1]) in pairs(x).zip(pairs(low)).zip(pairs(e)) {
-            a = self.term::<STORE, LOW>(V::load(x0), V::load(low0), Some(e0), a);
-            b = self.term::<STORE, LOW>(V::load(x1), V::load(low1), Some(e1), b);
+    fn term(&mut self, x: &Chunk, low: &Chunk, e: &Chunk, tails: &mut V) -> V {
+        let (power, tail) = self.split(V::load(x), V::load(low));
+        if self.keeps() {
+            tail.mul_add(power, power).store(e);
         }
-        self.add(a, b);
+        // A power times anything is exact: fused or not, the same bits.
+        *tails = tail.mul_add(power, *tails);
+        power
     }
 
     /// A block that may have an end, and the label at `place`.
     #[inline(always)]
-    fn odd_block<const STORE: bool, const LOW: bool>(
-        &mut self,
-        x: &[Cell<f32>],
-        low: &[Cell<f32>],
-        e: &[Cell<f32>],
-        place: usize,
-    ) {
-        let (mut a, mut b) = (V::splat(0.0), V::splat(0.0));
+    fn odd_block(&mut self, x: &[Cell<f32>], low: &[Cell<f32>], e: &[Cell<f32>], place: usize) {
+        let (mut a, mut b, mut tails) = (V::splat(0.0), V::splat(0.0), V::splat(0.0));
         let (chunks, x_rest) = x.as_chunks::<LANES>();
         let (low_chunks, low_rest) = low.as_chunks::<LANES>();
         let (e_chunks, e_rest) = e.as_chunks::<LANES>();
         let mut place = place;
         for ((x, low), e) in chunks.iter().zip(low_chunks).zip(e_chunks) {
-            let term = self.term::<STORE, LOW>(V::load(x), V::load(low), Some(e), V::splat(0.0));
-            (a, b) = (b, a.add(term.without(place)));
+            let (power, tail) = self.split(V::load(x), V::load(low));
+            if self.keeps() {
+                tail.mul_add(power, power).store(e);
+            }
+            let power = power.without(place);
+            tails = tail.mul_add(power, tails);
+            (a, b) = (b, a.add(power));
             place = place.wrapping_sub(LANES);
         }
         if let Some(first) = x_rest.first() {
             // The lanes beyond the row repeat a logit of it, so that they leave no trace in the check.
             let x = V::load_partial(x_rest, first.get());
-            let low = V::load_partial(low_rest, 0.0);
-            let term = self.term::<false, LOW>(x, low, None, V::splat(0.0));
-            if STORE {
-                term.store_partial(e_rest);
+            let (power, tail) = self.split(x, V::load_partial(low_rest, 0.0));
+            if self.keeps() {
+                tail.mul_add(power, power).store_partial(e_rest);
             }
-            a = a.add(term.without(place).and(V::first_lanes(x_rest.len())));
+            let power = power.without(place).and(V::first_lanes(x_rest.len()));
+            tails = tail.mul_add(power, tails);
+            a = a.add(power);
         }
-        self.add(a, b);
+        self.add(a.add(b), tails);
     }
 
     #[inline(always)]
-    fn add(&mut self, a: V, b: V) {
-        let (low, high) = a.add(b).widen();
-        self.low = self.low.add(low);
-        self.high = self.high.add(high);
+    fn add(&mut self, powers: V, tails: V) {
+        let (low, high) = powers.widen();
+        let (tails_low, tails_high) = tails.widen();
+        self.low = self.low.add(low.add(tails_low));
+        self.high = self.high.add(high.add(tails_high));
     }
 }
 
@@ -303,51 +322,16 @@ fn pairs(x: &[Cell<f32>]) -> impl Iterator<Item = &[Chunk; 2]> {
     x.as_chunks::<LANES>().0.as_chunks::<2>().0.iter()
 }
 
-/// Turns the kept terms into the gradient of one row.
-#[inline(always)]
-pub fn scale<V: Vector>(g: &[Cell<f32>], label: usize, terms: &Terms, scale: f64) {
-    const STEP: f64 = (1u128 << 96) as f64;
-    let mut factor = scale * terms.factor;
-    if factor != 0.0 && factor.abs() < f64::from(f32::MIN_POSITIVE) {
-        // f32 has too few digits for this factor: apply it in two steps.
-        multiply::<V>(g, g, 1.0 / STEP);
-        factor *= STEP;
-    }
-    multiply::<V>(g, g, factor);
-    if let Some(g) = g.get(label) {
-        g.set((-scale * terms.others) as f32);
-    }
-}
-
-/// Rows of up to so many classes are scaled with a factor in two parts: where a few terms make up the sum, their errors
-/// do not cancel in it, and the gradient has no place to spare.
-pub const SHORT: usize = 256;
-
 /// `g = e * factor`; both may be the same memory.
-#[inline(always)]
-pub fn multiply<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f64) {
-    if g.len() <= SHORT {
-        let factor = Factor::<V>::new(factor);
-        map::<V>(e, g, |e| factor.times(e));
-    } else {
-        multiply_long::<V>(e, g, factor as f32);
-    }
-}
-
 #[inline(never)]
-fn multiply_long<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f32) {
-    let factor = V::splat(factor);
-    map::<V>(e, g, |e| e.mul(factor));
-}
-
-#[inline(always)]
-fn map<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], f: impl Fn(V) -> V) {
+pub fn multiply<V: Vector>(e: &[Cell<f32>], g: &[Cell<f32>], factor: f64) {
+    let factor = Factor::<V>::new(factor);
     let (from, from_rest) = e.as_chunks::<LANES>();
     let (to, to_rest) = g.as_chunks::<LANES>();
     for (e, g) in from.iter().zip(to) {
-        f(V::load(e)).store(g);
+        factor.times(V::load(e)).store(g);
     }
-    f(V::load_partial(from_rest, 0.0)).store_partial(to_rest);
+    factor.times(V::load_partial(from_rest, 0.0)).store_partial(to_rest);
 }
 
 /// The largest logit; NaN is passed over, and -inf where there is nothing else.

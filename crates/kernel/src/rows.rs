@@ -1,9 +1,10 @@
 //! A few consecutive rows: what each label means, and which of the routines computes them.
 
 use crate::label::Label;
-use crate::narrow::{self, Scratch};
+use crate::narrow;
 use crate::row::{self, Keep, Logits};
-use crate::terms::terms;
+use crate::scratch::{CHUNK, MAX_ROWS, Scratch};
+use crate::terms::{Kept, terms};
 use crate::vector::Vector;
 use core::cell::Cell;
 
@@ -51,7 +52,7 @@ impl<'a> Rows<'a> {
     /// How many rows are computed together.
     #[inline(always)]
     pub fn group(classes: usize) -> usize {
-        if classes <= narrow::MAX_CLASSES { (narrow::CHUNK / classes).min(narrow::MAX_ROWS) } else { 1 }
+        if classes <= narrow::MAX_CLASSES { (CHUNK / classes).min(MAX_ROWS) } else { 1 }
     }
 
     /// Computes all rows, at most [`Rows::group`] of them.
@@ -84,7 +85,7 @@ impl<'a> Rows<'a> {
         for (row, (label, (loss, log_sum_exp))) in
             self.labels.iter().zip(self.loss.iter().zip(self.log_sum_exp)).enumerate()
         {
-            if together && !scratch.must_be_alone(row) {
+            if together && !scratch.is_alone(row) {
                 continue;
             }
             let x = row_of(self.logits, row, self.classes);
@@ -102,7 +103,7 @@ impl<'a> Rows<'a> {
                 (Label::Ignored, ..) => (0, Keep::Nothing),
                 (Label::Invalid | Label::None, ..) => (usize::MAX, Keep::Nothing),
             };
-            let found = terms::<V>(Logits::plain(x), class, keep, &scratch.row);
+            let found = terms::<V>(Logits::plain(x), class, keep, scratch);
             log_sum_exp.set(found.log_sum_exp as f32);
             if let Some(prediction) = self.predictions.and_then(|all| all.get(row))
                 && found.log_sum_exp.is_nan()
@@ -121,7 +122,10 @@ impl<'a> Rows<'a> {
                 _ => {
                     loss.set(found.loss as f32);
                     if let Some(g) = gradient {
-                        row::scale::<V>(g, class, &found, self.scale);
+                        Kept::of(self.classes, g, scratch).multiply::<V>(g, self.scale * found.factor);
+                        if let Some(own) = g.get(class) {
+                            own.set((-self.scale * found.others) as f32);
+                        }
                     }
                 }
             }

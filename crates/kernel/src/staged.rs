@@ -4,38 +4,32 @@ use crate::math;
 use crate::vector::{LANES, Vector, from_bf16, from_f16};
 use core::cell::Cell;
 
-/// The logits of one row, the first at the start of the slice, the others `stride` apart.
+/// The logits of one row, in the one of these that is not empty.
 #[derive(Clone, Copy)]
-pub enum Source<'a> {
+pub struct Source<'a> {
     /// `f32`
-    F32(&'a [Cell<f32>], usize),
+    pub f32: &'a [Cell<f32>],
     /// `f64`
-    F64(&'a [Cell<f64>], usize),
+    pub f64: &'a [Cell<f64>],
     /// IEEE 754 binary16
-    F16(&'a [Cell<u16>], usize),
+    pub f16: &'a [Cell<u16>],
     /// The upper half of an `f32`
-    Bf16(&'a [Cell<u16>], usize),
+    pub bf16: &'a [Cell<u16>],
+    /// From one class to the next.
+    pub stride: usize,
 }
 
 impl<'a> Source<'a> {
     /// The row itself, if it is `f32` in one piece.
     #[inline(always)]
     pub fn plain(&self, classes: usize) -> Option<&'a [Cell<f32>]> {
-        match self {
-            Self::F32(x, 1) => x.get(..classes),
-            _ => None,
-        }
+        if self.stride == 1 { self.f32.get(..classes) } else { None }
     }
 
     /// One logit, exactly.
     #[inline(always)]
     pub fn get(&self, class: usize) -> f64 {
-        match *self {
-            Self::F32(x, stride) => x.get(class * stride).map_or(f64::NAN, |x| f64::from(x.get())),
-            Self::F64(x, stride) => x.get(class * stride).map_or(f64::NAN, Cell::get),
-            Self::F16(x, stride) => x.get(class * stride).map_or(f64::NAN, |x| f64::from(from_f16(x.get()))),
-            Self::Bf16(x, stride) => x.get(class * stride).map_or(f64::NAN, |x| f64::from(from_bf16(x.get()))),
-        }
+        read(self.f32, self.f64, self.f16, self.bf16, class * self.stride)
     }
 
     /// All logits as `f32`; transformed ones in two parts, since rounding one of 60 to `f32` moves its exponential by as
@@ -51,15 +45,29 @@ impl<'a> Source<'a> {
             }
             return;
         }
-        match *self {
-            Self::F16(x, 1) => widen::<V, true>(x, to),
-            Self::Bf16(x, 1) => widen::<V, false>(x, to),
-            _ => {
-                for (class, out) in to.iter().enumerate() {
-                    out.set(self.get(class) as f32);
-                }
+        if self.stride == 1 && !self.f16.is_empty() {
+            widen::<V, true>(self.f16, to);
+        } else if self.stride == 1 && !self.bf16.is_empty() {
+            widen::<V, false>(self.bf16, to);
+        } else {
+            for (class, out) in to.iter().enumerate() {
+                out.set(self.get(class) as f32);
             }
         }
+    }
+}
+
+/// A function of scalars and addresses, called from many places: structs across a call would live in stack memory.
+#[inline(never)]
+fn read(f32: &[Cell<f32>], f64: &[Cell<f64>], f16: &[Cell<u16>], bf16: &[Cell<u16>], place: usize) -> f64 {
+    if let Some(x) = f32.get(place) {
+        f64::from(x.get())
+    } else if let Some(x) = f64.get(place) {
+        x.get()
+    } else if let Some(x) = f16.get(place) {
+        f64::from(from_f16(x.get()))
+    } else {
+        bf16.get(place).map_or(f64::NAN, |x| f64::from(from_bf16(x.get())))
     }
 }
 

@@ -35,6 +35,9 @@ pub trait Vector: Copy {
     /// in a register and builds it again in each round of the loop, up to 1.8 times slower; what was loaded once stays.
     fn constant(x: &'static f32) -> Self;
 
+    /// A length that the compiler does not know.
+    fn hidden(length: &'static usize) -> usize;
+
     /// Reads four numbers.
     fn load(from: &Chunk) -> Self;
 
@@ -93,6 +96,9 @@ pub trait Vector: Copy {
     /// Zero in one lane; a lane outside of 0..4 changes nothing.
     fn without(self, lane: usize) -> Self;
 
+    /// The sum of the lanes of each: `(0 + 2) + (1 + 3)`.
+    fn sum_lanes(a: Self, b: Self, c: Self, d: Self) -> Self;
+
     /// The lanes 0 and 1, and 2 and 3.
     fn widen(self) -> (Self::Wide, Self::Wide);
 
@@ -133,6 +139,9 @@ pub trait Wide: Copy {
     /// Bits added, as integers.
     fn add_bits(self, b: Self) -> Self;
 
+    /// Bits subtracted, as integers.
+    fn sub_bits(self, b: Self) -> Self;
+
     /// Bitwise and.
     fn and(self, b: Self) -> Self;
 
@@ -151,14 +160,11 @@ pub trait Pair: Wide {
     /// Writes two numbers.
     fn store(self, to: &[Cell<f64>; 2]);
 
-    /// Two `f32`, exactly.
-    fn load_narrow(from: &[Cell<f32>; 2]) -> Self;
+    /// The sum of the lanes of each.
+    fn sum_lanes(a: Self, b: Self) -> Self;
 
-    /// Rounds both to `f32`.
-    fn store_narrow(self, to: &[Cell<f32>; 2]);
-
-    /// The first lanes of both, and the second lanes of both.
-    fn interleave(self, b: Self) -> (Self, Self);
+    /// Rounds `low` and `high` to `f32`.
+    fn store_narrow(low: Self, high: Self, to: &Chunk);
 
     /// The lanes.
     fn to_array(self) -> [f64; 2];
@@ -171,10 +177,16 @@ pub struct Factor<V> {
     low: V,
 }
 
+/// Sizes of a factor. Above the lower end the second part is exact: a factor that is a power of two smaller has the same
+/// digits.
+pub const FACTORS: core::ops::Range<f64> = 1e-36..1e38;
+
 impl<V: Vector> Factor<V> {
-    /// For finite factors whose size is a normal `f32`.
+    /// For 0, and sizes within [`FACTORS`].
     #[inline(always)]
     pub fn new(factor: f64) -> Self {
+        // 29 digits: five of them for the second part.
+        let factor = f64::from_bits(factor.to_bits() & !0xff_ffff);
         let high = factor as f32;
         Self { high: V::splat(high), low: V::splat((factor - f64::from(high)) as f32) }
     }
@@ -183,6 +195,12 @@ impl<V: Vector> Factor<V> {
     #[inline(always)]
     pub fn times(&self, x: V) -> V {
         x.mul_add(self.high, x.mul(self.low))
+    }
+
+    /// `(power + tail) * factor`, where products with a power of two are exact: rounded as if the sum never was.
+    #[inline(always)]
+    pub fn times_parts(&self, power: V, tail: V) -> V {
+        power.mul_add(self.high, tail.mul_add(self.high, power.mul(self.low)))
     }
 }
 
@@ -239,6 +257,11 @@ impl<W: Wide> Wide for Twice<W> {
     }
 
     #[inline(always)]
+    fn sub_bits(self, b: Self) -> Self {
+        Self(self.0.sub_bits(b.0), self.1.sub_bits(b.1))
+    }
+
+    #[inline(always)]
     fn and(self, b: Self) -> Self {
         Self(self.0.and(b.0), self.1.and(b.1))
     }
@@ -252,6 +275,35 @@ impl<W: Wide> Wide for Twice<W> {
     fn select(self, a: Self, b: Self) -> Self {
         Self(self.0.select(a.0, b.0), self.1.select(a.1, b.1))
     }
+}
+
+impl<W: Pair> Twice<W> {
+    /// Reads four numbers.
+    #[inline(always)]
+    pub fn load(from: &[Cell<f64>; 4]) -> Self {
+        let [a, b] = halves(from);
+        Self(W::load(a), W::load(b))
+    }
+
+    /// Writes four numbers.
+    #[inline(always)]
+    pub fn store(self, to: &[Cell<f64>; 4]) {
+        let [a, b] = halves(to);
+        self.0.store(a);
+        self.1.store(b);
+    }
+
+    /// Rounds four numbers to `f32`.
+    #[inline(always)]
+    pub fn store_narrow(self, to: &Chunk) {
+        W::store_narrow(self.0, self.1, to);
+    }
+}
+
+#[inline(always)]
+fn halves<T>(four: &[T; 4]) -> [&[T; 2]; 2] {
+    let (pairs, _) = four.as_chunks::<2>();
+    [&pairs[0], &pairs[1]]
 }
 
 /// The value of IEEE 754 binary16 bits. Exact.

@@ -25,8 +25,9 @@
 use crate::label::Label;
 use crate::math;
 use crate::row::{self, Keep, Logits, Terms};
+use crate::scratch::Scratch;
 use crate::staged::{Source, Transform};
-use crate::terms::{Memory, terms};
+use crate::terms::{Kept, terms};
 use crate::vector::Vector;
 use core::cell::Cell;
 
@@ -170,7 +171,7 @@ pub struct Found {
 impl Row<'_> {
     /// Computes it.
     #[inline(always)]
-    pub fn run<V: Vector>(&self, predict: bool, memory: &Memory) -> Found {
+    pub fn run<V: Vector>(&self, predict: bool, scratch: &Scratch) -> Found {
         let classes = self.classes;
         let plain = if self.transform.is_none() { self.logits.plain(classes) } else { None };
         let (staged, rest) = self.buffer.split_at_checked(classes).unwrap_or((&[], &[]));
@@ -210,7 +211,7 @@ impl Row<'_> {
             Keep::Apart(e) => e,
             _ => x,
         };
-        let found = terms::<V>(logits, reference, keep, memory);
+        let found = terms::<V>(logits, reference, keep, scratch);
         let broken = found.factor.is_nan();
         let loss = match self.label {
             Label::Ignored => 0.0,
@@ -226,7 +227,8 @@ impl Row<'_> {
                     }
                 }
             } else {
-                self.write_gradient::<V>(e, g, stride, reference, label, &weights, &found);
+                let kept = Kept::of(classes, e, scratch);
+                self.write_gradient::<V>(&kept, g, stride, reference, label, &weights, &found);
             }
         }
         let prediction = if found.log_sum_exp.is_nan() { -1 } else { best };
@@ -237,7 +239,7 @@ impl Row<'_> {
     #[expect(clippy::too_many_arguments, reason = "a part of `run` with a name; inlined")]
     fn write_gradient<V: Vector>(
         &self,
-        e: &[Cell<f32>],
+        kept: &Kept,
         g: &[Cell<f32>],
         stride: usize,
         reference: usize,
@@ -250,16 +252,15 @@ impl Row<'_> {
         let factor = alpha * terms.factor;
         let everywhere = self.targets.everywhere();
         let own = weights.at_reference(terms.own, terms.others, terms.log_sum_exp);
-        let odd = factor != 0.0 && !(f64::from(f32::MIN_POSITIVE)..f64::from(f32::MAX)).contains(&factor.abs());
         let logit = self.transform.at(self.logits.get(reference));
-        if stride == 1 && !everywhere && !self.transform.caps() && !odd {
-            row::multiply::<V>(e, g, factor);
+        if stride == 1 && !everywhere && !self.transform.caps() {
+            kept.multiply::<V>(g, factor);
         } else {
             for class in 0..self.classes {
-                let (Some(e), Some(g)) = (e.get(class), g.get(class * stride)) else { return };
+                let Some(g) = g.get(class * stride) else { return };
                 let x = self.logits.get(class);
                 let slope = self.transform.slope(x);
-                let mut value = factor * f64::from(e.get());
+                let mut value = factor * kept.get(class);
                 if everywhere {
                     let q = scale * self.targets.weight(class, self.classes, label);
                     if (value - q).abs() < q.abs() / 8.0 {

@@ -3,9 +3,9 @@
 mod common;
 use common::{Case, Mode, Random, run, run_as};
 use std::cell::Cell;
-use xent_kernel::narrow::Scratch;
-use xent_kernel::row::{self, Keep, Logits};
-use xent_kernel::terms::terms;
+use xent_kernel::row::{Keep, Logits};
+use xent_kernel::scratch::Scratch;
+use xent_kernel::terms::{Kept, terms};
 use xent_kernel::vector::Scalar;
 
 /// Rows of all kinds: ordinary, confident, unlikely, far away, masked, broken.
@@ -61,13 +61,14 @@ fn narrow_rows_have_the_bits_of_the_row_by_row_routine() {
             };
             let x: Vec<_> = case.logits[row * classes..][..classes].iter().copied().map(Cell::new).collect();
             let e = vec![Cell::new(0.0); classes];
-            let found = terms::<Scalar>(Logits::plain(&x), label, Keep::Apart(&e), &scratch.row);
+            let found = terms::<Scalar>(Logits::plain(&x), label, Keep::Apart(&e), scratch);
             let (loss, gradient) = (together.loss[row], &together.gradient[row * classes..][..classes]);
             if found.factor.is_nan() {
                 assert!(loss.is_nan());
                 continue;
             }
-            row::scale::<Scalar>(&e, label, &found, 1.0);
+            Kept::of(classes, &e, scratch).multiply::<Scalar>(&e, found.factor);
+            e[label].set(-found.others as f32);
             assert_eq!((found.loss as f32).to_bits(), loss.to_bits(), "{classes} classes, row {row}");
             let alone: Vec<u32> = e.iter().map(|g| g.get().to_bits()).collect();
             let group: Vec<u32> = gradient.iter().map(|g| g.to_bits()).collect();

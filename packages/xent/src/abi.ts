@@ -8,7 +8,7 @@ export const PAGE = 65536;
 export const HEAP_START: number = PAGE;
 
 /** Bytes of one thread's scratch memory: `SCRATCH_BYTES` in crates/kernel/src/narrow.rs. */
-export const SCRATCH_BYTES = 9280;
+export const SCRATCH_BYTES = 15456;
 
 /** The kernel's exports. Addresses are `u32`. */
 export interface Kernel {

@@ -24,6 +24,10 @@ impl Vector for Scalar {
         Self::splat(*x)
     }
 
+    fn hidden(length: &'static usize) -> usize {
+        *length
+    }
+
     fn load(from: &Chunk) -> Self {
         Self(core::array::from_fn(|i| from[i].get()))
     }
@@ -105,6 +109,10 @@ impl Vector for Scalar {
         self
     }
 
+    fn sum_lanes(a: Self, b: Self, c: Self, d: Self) -> Self {
+        Self([a, b, c, d].map(|x| (x.0[0] + x.0[2]) + (x.0[1] + x.0[3])))
+    }
+
     fn widen(self) -> (Self::Wide, Self::Wide) {
         let [a, b, c, d] = self.0.map(f64::from);
         ([a, b], [c, d])
@@ -164,6 +172,10 @@ impl Wide for [f64; 2] {
         zip(self, b, |a, b| f64::from_bits(a.to_bits().wrapping_add(b.to_bits())))
     }
 
+    fn sub_bits(self, b: Self) -> Self {
+        zip(self, b, |a, b| f64::from_bits(a.to_bits().wrapping_sub(b.to_bits())))
+    }
+
     fn and(self, b: Self) -> Self {
         zip(self, b, |a, b| f64::from_bits(a.to_bits() & b.to_bits()))
     }
@@ -187,17 +199,14 @@ impl Pair for [f64; 2] {
         to[1].set(self[1]);
     }
 
-    fn load_narrow(from: &[Cell<f32>; 2]) -> Self {
-        [f64::from(from[0].get()), f64::from(from[1].get())]
+    fn sum_lanes(a: Self, b: Self) -> Self {
+        [a[0] + a[1], b[0] + b[1]]
     }
 
-    fn store_narrow(self, to: &[Cell<f32>; 2]) {
-        to[0].set(self[0] as f32);
-        to[1].set(self[1] as f32);
-    }
-
-    fn interleave(self, b: Self) -> (Self, Self) {
-        ([self[0], b[0]], [self[1], b[1]])
+    fn store_narrow(low: Self, high: Self, to: &Chunk) {
+        for (to, x) in to.iter().zip(low.into_iter().chain(high)) {
+            to.set(x as f32);
+        }
     }
 
     fn to_array(self) -> [f64; 2] {

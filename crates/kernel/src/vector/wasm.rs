@@ -27,6 +27,12 @@ impl Vector for Simd128 {
     }
 
     #[inline(always)]
+    fn hidden(length: &'static usize) -> usize {
+        // SAFETY: as above.
+        unsafe { core::ptr::read_volatile(length) }
+    }
+
+    #[inline(always)]
     fn load(from: &Chunk) -> Self {
         // SAFETY: a chunk is 16 readable bytes, and v128.load takes any alignment.
         Self(unsafe { v128_load(from.as_ptr().cast()) })
@@ -146,6 +152,14 @@ impl Vector for Simd128 {
     }
 
     #[inline(always)]
+    fn sum_lanes(a: Self, b: Self, c: Self, d: Self) -> Self {
+        let sums =
+            |a: Self, b: Self| f32x4_add(i32x4_shuffle::<0, 4, 1, 5>(a.0, b.0), i32x4_shuffle::<2, 6, 3, 7>(a.0, b.0));
+        let (ab, cd) = (sums(a, b), sums(c, d));
+        Self(f32x4_add(i64x2_shuffle::<0, 2>(ab, cd), i64x2_shuffle::<1, 3>(ab, cd)))
+    }
+
+    #[inline(always)]
     fn widen(self) -> (Self::Wide, Self::Wide) {
         let high = i32x4_shuffle::<2, 3, 2, 3>(self.0, self.0);
         (Simd128Wide(f64x2_promote_low_f32x4(self.0)), Simd128Wide(f64x2_promote_low_f32x4(high)))
@@ -216,6 +230,11 @@ impl Wide for Simd128Wide {
     }
 
     #[inline(always)]
+    fn sub_bits(self, b: Self) -> Self {
+        Self(i64x2_sub(self.0, b.0))
+    }
+
+    #[inline(always)]
     fn and(self, b: Self) -> Self {
         Self(v128_and(self.0, b.0))
     }
@@ -231,6 +250,9 @@ impl Wide for Simd128Wide {
     }
 }
 
+/// Moves the lower half of a vector up.
+static TO_UPPER: v128 = u64x2(u64::MAX, 0x0706_0504_0302_0100);
+
 impl Pair for Simd128Wide {
     #[inline(always)]
     fn load(from: &[Cell<f64>; 2]) -> Self {
@@ -245,21 +267,17 @@ impl Pair for Simd128Wide {
     }
 
     #[inline(always)]
-    fn load_narrow(from: &[Cell<f32>; 2]) -> Self {
-        // SAFETY: 8 readable bytes, at any alignment.
-        Self(f64x2_promote_low_f32x4(unsafe { v128_load64_zero(from.as_ptr().cast()) }))
+    fn sum_lanes(a: Self, b: Self) -> Self {
+        Self(f64x2_add(i64x2_shuffle::<0, 2>(a.0, b.0), i64x2_shuffle::<1, 3>(a.0, b.0)))
     }
 
     #[inline(always)]
-    fn store_narrow(self, to: &[Cell<f32>; 2]) {
-        let narrow = f32x4_demote_f64x2_zero(self.0);
-        // SAFETY: 8 writable bytes (cells allow writes through a shared reference), at any alignment.
-        unsafe { v128_store64_lane::<0>(narrow, to.as_ptr().cast_mut().cast()) }
-    }
-
-    #[inline(always)]
-    fn interleave(self, b: Self) -> (Self, Self) {
-        (Self(i64x2_shuffle::<0, 2>(self.0, b.0)), Self(i64x2_shuffle::<1, 3>(self.0, b.0)))
+    fn store_narrow(low: Self, high: Self, to: &Chunk) {
+        let (low, high) = (f32x4_demote_f64x2_zero(low.0), f32x4_demote_f64x2_zero(high.0));
+        // Of a plain shuffle LLVM would make one conversion of four numbers, which does not exist, and convert one by one.
+        // SAFETY: a reference is valid for reads.
+        let to_upper = unsafe { core::ptr::read_volatile(&TO_UPPER) };
+        Simd128(v128_or(low, i8x16_swizzle(high, to_upper))).store(to);
     }
 
     #[inline(always)]

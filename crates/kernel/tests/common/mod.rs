@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use xent_kernel::job::Job;
-use xent_kernel::narrow::Scratch;
+use xent_kernel::scratch::Scratch;
 use xent_kernel::vector::{Scalar, Vector};
 
 pub fn infinity() -> f32 {
