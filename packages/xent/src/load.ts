@@ -1,7 +1,6 @@
 import type { Kernel } from "./abi.ts";
 import { hasRelaxedSimd, type Variant } from "./features.ts";
-import { wasm as relaxed } from "./generated/relaxed.ts";
-import { wasm as simd128 } from "./generated/simd128.ts";
+import { wasm } from "./generated/wasm.ts";
 
 /** The variant that "auto" stands for here. */
 export function bestVariant(): Variant {
@@ -44,11 +43,16 @@ export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memo
 }
 
 function moduleBytes(variant: Variant, shared: boolean): Uint8Array<ArrayBuffer> {
-  const text = atob(variant === "relaxed" ? relaxed : simd128);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  const hex = wasm.map(([simd128, relaxed]) => (variant === "relaxed" ? relaxed : simd128)).join("");
+  const bytes = new Uint8Array(hex.length / 2);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = (digit(hex, 2 * i) << 4) | digit(hex, 2 * i + 1);
   if (shared) importSharedMemory(bytes);
   return bytes;
+}
+
+function digit(hex: string, at: number): number {
+  const code = hex.charCodeAt(at); // "0" is 48, "a" is 97
+  return (code & 15) + (code >> 6) * 9;
 }
 
 /**
