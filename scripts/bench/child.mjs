@@ -1,0 +1,97 @@
+// One process that measures: a line of JSON in, a line of JSON out. child.py speaks the same.
+import { readFileSync, writeFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+
+const LONGEST_WARM_UP = 1000; // ms
+const SETTLED = 0.03;
+
+const opened = new Map();
+const prepared = new Map();
+
+function read(file) {
+  const { buffer, byteOffset, byteLength } = readFileSync(file);
+  return buffer.slice(byteOffset, byteOffset + byteLength);
+}
+
+const operations = {
+  async open({ peer, module, options, threads }) {
+    const { open } = await import(`./peers/${module}.mjs`);
+    const implementation = await open({ ...options, threads });
+    opened.set(peer, implementation);
+    return { version: implementation.version };
+  },
+
+  async prepare({ peer, rows, classes, gradient, logits, labels }) {
+    const data = {
+      rows,
+      classes,
+      gradient,
+      logits: new Float32Array(read(logits)),
+      labels: new Int32Array(read(labels)),
+    };
+    prepared.set(peer, await opened.get(peer).prepare(data));
+    return {};
+  },
+
+  /** One call, and its results in files. */
+  async results({ peer, loss, gradient }) {
+    const { run, results } = prepared.get(peer);
+    await run();
+    const result = await results();
+    if (result === undefined) return { none: true };
+    writeFileSync(loss, bytes(result.loss));
+    if (result.gradient) writeFileSync(gradient, bytes(result.gradient));
+    return {};
+  },
+
+  /** Until the time of a call no longer falls: engines compile while they run. */
+  async warmUp({ peer }) {
+    const { run } = prepared.get(peer);
+    const begin = performance.now();
+    let best = Infinity;
+    for (let steady = 0; steady < 3 && performance.now() - begin < LONGEST_WARM_UP; ) {
+      const { nanoseconds } = await measure(run, 20);
+      steady = nanoseconds < best * (1 - SETTLED) ? 0 : steady + 1;
+      best = Math.min(best, nanoseconds);
+    }
+    return {};
+  },
+
+  measure: ({ peer, milliseconds }) => measure(prepared.get(peer).run, milliseconds),
+
+  async release({ peer }) {
+    await prepared.get(peer)?.dispose();
+    prepared.delete(peer);
+    return {};
+  },
+};
+
+/** Calls for about so long, at least one. */
+async function measure(run, milliseconds) {
+  const begin = performance.now();
+  let calls = 0;
+  let elapsed = 0;
+  do {
+    const pending = run();
+    if (pending instanceof Promise) await pending;
+    calls += 1;
+    elapsed = performance.now() - begin;
+  } while (elapsed < milliseconds);
+  return { nanoseconds: (elapsed * 1e6) / calls, calls };
+}
+
+function bytes(array) {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { operation, ...request } = JSON.parse(line);
+  let answer;
+  try {
+    answer = await operations[operation](request);
+  } catch (error) {
+    answer = { error: String(error?.message ?? error).slice(0, 300) };
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+process.exit(0);

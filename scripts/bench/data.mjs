@@ -1,0 +1,34 @@
+// The integer generator of test/golden/README.md: exact in float32, so that any language gives the same bits.
+
+export function mulberry32(seed) {
+  let a = seed;
+  return () => {
+    a = (a + 0x6d2b79f5) | 0;
+    let t = Math.imul(a ^ (a >>> 15), a | 1);
+    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
+    return (t ^ (t >>> 14)) >>> 0;
+  };
+}
+
+export function generate({ rows, classes, seed, bits = 24, shift = 20, boost = 0, constant }) {
+  const labels = new Int32Array(rows);
+  const logits = new Float32Array(rows * classes);
+  const l = mulberry32((seed ^ 0x9e3779b9) >>> 0);
+  for (let i = 0; i < rows; i++) labels[i] = l() % classes;
+  if (constant !== undefined) return { rows, classes, labels, logits: logits.fill(constant) };
+  const u = mulberry32(seed);
+  for (let i = 0; i < logits.length; i++) logits[i] = ((u() >>> (32 - bits)) - 2 ** (bits - 1)) * 2 ** -shift;
+  for (let i = 0; i < rows; i++) logits[i * classes + labels[i]] += boost;
+  return { rows, classes, labels, logits };
+}
+
+/** Random normal rows, by Box and Muller. */
+export function normal({ rows, classes, seed, deviation }) {
+  const { labels, logits } = generate({ rows, classes, seed });
+  const u = mulberry32(seed);
+  const uniform = () => (u() + 0.5) * 2 ** -32;
+  for (let i = 0; i < logits.length; i++) {
+    logits[i] = deviation * Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+  }
+  return { rows, classes, labels, logits };
+}

@@ -1,0 +1,185 @@
+// Draws docs/measurements/speed.svg and error.svg from the measurements beside them.
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { root } from "../toolchain.mjs";
+import { install } from "./install.mjs";
+
+const { values: options } = parseArgs({
+  options: { out: { type: "string", default: join(root, "docs/measurements") } },
+});
+
+install();
+const vega = await import("vega");
+const vegaLite = await import("vega-lite");
+
+// Ours are strong, JavaScript's peers warm and native ones cool; the bounds grey and dashed.
+const LINES = {
+  "xent relaxed": { color: "#d0021b", width: 3.5 },
+  "xent simd128": { color: "#ff7f7f", width: 2.5 },
+  "xent one call": { color: "#8c1a2b", width: 1.5, dash: [2, 2] },
+  "plain JavaScript": { color: "#111111", width: 1.8 },
+  "onnxruntime-node": { color: "#e08a00", width: 1.8 },
+  "onnxruntime-web": { color: "#b8a200", width: 1.8 },
+  "tfjs wasm": { color: "#8a5a2b", width: 1.8 },
+  "jax-js wasm": { color: "#c957b0", width: 1.8 },
+  PyTorch: { color: "#1f5fbf", width: 1.8, dash: [6, 2] },
+  "PyTorch compiled": { color: "#58a6e8", width: 1.8, dash: [6, 2] },
+  "TensorFlow op": { color: "#0b7a53", width: 1.8, dash: [6, 2] },
+  "TensorFlow XLA": { color: "#57b894", width: 1.8, dash: [6, 2] },
+  "JAX + optax jit": { color: "#6a3fb5", width: 1.8, dash: [6, 2] },
+  memcpy: { color: "#888888", width: 1.5, dash: [3, 3] },
+  "max-scan": { color: "#bbbbbb", width: 1.5, dash: [3, 3] },
+};
+
+// Vega takes text for wider than it is where there is no canvas: short lines, or the picture gets a margin.
+const style = {
+  $schema: "https://vega.github.io/schema/vega-lite/v6.json",
+  background: "white",
+  padding: 14,
+  config: {
+    font: "Helvetica, Arial, sans-serif",
+    axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", gridColor: "#e8e8e8", tickColor: "#999" },
+    title: {
+      fontSize: 15,
+      anchor: "start",
+      subtitleFontSize: 12,
+      subtitleColor: "#555",
+      subtitlePadding: 5,
+      offset: 12,
+    },
+    legend: { labelFontSize: 12, symbolSize: 260, symbolStrokeWidth: 3, labelLimit: 200, rowPadding: 3 },
+    view: { stroke: "#ccc" },
+  },
+};
+
+/** The encodings of one line a peer, in the order and with the looks of LINES. */
+function lineEncodings(names) {
+  const domain = Object.keys(LINES).filter((name) => names.has(name));
+  const range = (property, absent) => domain.map((name) => LINES[name][property] ?? absent);
+  return {
+    color: { field: "peer", type: "nominal", title: null, sort: domain, scale: { domain, range: range("color") } },
+    strokeWidth: {
+      field: "peer",
+      type: "ordinal",
+      title: null,
+      sort: domain,
+      scale: { domain, range: range("width") },
+    },
+    strokeDash: { field: "peer", type: "nominal", title: null, scale: { domain, range: range("dash", [1, 0]) } },
+  };
+}
+
+function speed({ measurements, machine }) {
+  const values = measurements
+    .filter(({ part, status }) => part === "sweep" && status === "ok")
+    .map(({ peer, classes, gradient, nanoseconds }) => ({ peer, classes, gradient, ns: nanoseconds.median }))
+    .reverse(); // the first peer is drawn last, on top
+  if (values.length === 0) return undefined;
+  const classes = [2, 10, 100, 1000, 10000, 100000];
+  const all = values.map(({ ns }) => ns);
+  const domain = [Math.min(...all) * 0.9, Math.max(...all) * 1.1];
+  const panel = (gradient, title) => ({
+    width: 310,
+    height: 400,
+    title: { text: title, fontSize: 13, fontWeight: "normal", anchor: "middle", offset: 6 },
+    transform: [{ filter: `datum.gradient === ${gradient}` }],
+    mark: { type: "line", strokeJoin: "round" },
+    encoding: {
+      x: {
+        field: "classes",
+        type: "quantitative",
+        title: "classes",
+        scale: { type: "log", domain: [2, 262144], nice: false },
+        axis: { values: classes, format: "~s", labelOverlap: false },
+      },
+      y: {
+        field: "ns",
+        type: "quantitative",
+        title: gradient ? null : "ns per logit",
+        scale: { type: "log", domain, nice: false },
+        axis: { values: [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500], format: "~g" },
+      },
+      ...lineEncodings(new Set(values.map(({ peer }) => peer))),
+    },
+  });
+  return {
+    ...style,
+    title: {
+      text: "Time for each logit, by number of classes (lower is faster)",
+      subtitle: [
+        `One thread, 2^20 logits in all, ${machine.cpu}.`,
+        "Grey: what only reading (max-scan) or copying (memcpy) the logits takes.",
+      ],
+    },
+    data: { values },
+    hconcat: [panel(false, "forward: loss"), panel(true, "loss + gradient")],
+    spacing: 14,
+  };
+}
+
+const LEAST = 0.01; // below, a result is as good as exact
+const LAST_NORMAL = 87; // exp(-gap) is a normal float32
+
+function error({ lossByGap }) {
+  const values = Object.entries(lossByGap.peers)
+    .reverse()
+    .flatMap(([peer, errors]) =>
+      errors.map((relative, i) => ({ peer, gap: lossByGap.gaps[i], ulp: Math.max(LEAST, Number(relative) * 2 ** 23) })),
+    );
+  if (values.length === 0) return undefined;
+  const x = {
+    field: "gap",
+    type: "quantitative",
+    title: "gap between the label's logit and the others",
+    scale: { domain: [lossByGap.gaps[0], LAST_NORMAL], nice: false, zero: false },
+  };
+  const y = {
+    field: "ulp",
+    type: "quantitative",
+    title: "relative error, in 2^-23 (1 ulp)",
+    scale: { type: "log", domain: [LEAST, 1e8], nice: false },
+    axis: {
+      values: [0.01, 0.1, 1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8],
+      labelExpr: "datum.value < 1000 ? format(datum.value, '~g') : '1e' + round(log(datum.value) / LN10)",
+    },
+  };
+  return {
+    ...style,
+    title: {
+      text: "Error of the loss where the label is nearly certain: only xent keeps it",
+      subtitle: [
+        "10 classes, the label's logit above all others by the gap.",
+        "The true loss is log1p(9 exp(-gap)), a normal float32 throughout.",
+      ],
+    },
+    data: { values: values.filter(({ gap }) => gap <= LAST_NORMAL) },
+    width: 640,
+    height: 360,
+    layer: [
+      {
+        mark: { type: "line", strokeJoin: "round", opacity: 0.9 },
+        encoding: { x, y, ...lineEncodings(new Set(values.map(({ peer }) => peer))) },
+      },
+      {
+        data: { values: [{ ulp: 2 ** 23, gap: LAST_NORMAL, text: "all is lost: the result is 0" }] },
+        mark: { type: "text", align: "right", dx: -6, dy: -10, fontSize: 12, color: "#555" },
+        encoding: { x, y, text: { field: "text" } },
+      },
+    ],
+  };
+}
+
+for (const [figure, source, draw] of [
+  ["speed.svg", "bench.json", speed],
+  ["error.svg", "accuracy.json", error],
+]) {
+  const file = join(options.out, source);
+  const spec = existsSync(file) ? draw(JSON.parse(readFileSync(file, "utf8"))) : undefined;
+  if (spec === undefined) {
+    console.error(`${figure}: ${source} has nothing for it`);
+    continue;
+  }
+  const view = new vega.View(vega.parse(vegaLite.compile(spec).spec), { renderer: "none" });
+  writeFileSync(join(options.out, figure), `${await view.toSVG()}\n`);
+}

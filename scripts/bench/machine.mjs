@@ -1,0 +1,52 @@
+// What a measurement was made with.
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import os from "node:os";
+import { join } from "node:path";
+import { output, root } from "../toolchain.mjs";
+
+const PLACES = ["--out", "--node"];
+
+export function machine(node) {
+  const { model } = os.cpus()[0];
+  const git = (...args) => output("git", ["-C", root, ...args]);
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    commit: git("rev-parse", "HEAD"),
+    changedSinceCommit: git("status", "--porcelain", "crates", "packages") !== "",
+    wasm: Object.fromEntries(["relaxed", "simd128"].map((variant) => [variant, wasmHash(variant)])),
+    machine: {
+      cpu: model.trim(),
+      architecture: process.arch,
+      cores: os.cpus().length,
+      memory: `${Math.round(os.totalmem() / 2 ** 30)} GiB`,
+      caches: caches(),
+      system: `${os.type()} ${os.release()}`,
+    },
+    node: output(node, ["--version"]),
+  };
+}
+
+/** The command, without the paths of this machine. */
+export function commandLine(name) {
+  const args = process.argv.slice(2).filter((arg, i, all) => !PLACES.includes(arg) && !PLACES.includes(all[i - 1]));
+  return [`npm run ${name}`, ...(args.length > 0 ? ["--", ...args] : [])].join(" ");
+}
+
+function wasmHash(variant) {
+  const bytes = readFileSync(join(root, `packages/xent/dist/xent-${variant}.wasm`));
+  return createHash("sha256").update(bytes).digest("hex").slice(0, 12);
+}
+
+/** Size of each cache of the first core, where the system tells. */
+function caches() {
+  const found = {};
+  for (let index = 0; ; index++) {
+    const read = (field) => readFileSync(`/sys/devices/system/cpu/cpu0/cache/index${index}/${field}`, "utf8").trim();
+    try {
+      if (read("type") !== "Instruction") found[`L${read("level")}`] = read("size");
+    } catch {
+      return found;
+    }
+  }
+}

@@ -1,0 +1,151 @@
+// The measurements as tables to read.
+import { reference } from "./peers.mjs";
+
+export function speedReport(report) {
+  const { settings, peers, measurements } = report;
+  const lines = [
+    "# Speed",
+    "",
+    "Nanoseconds per logit (time of a call / (rows x classes)); less is better.",
+    "",
+    ...provenance(report),
+    "",
+    "How to read it:",
+    "",
+    `- Each peer is a process of its own${report.pinned ? ", all of one thread on the same core" : ""}. It is checked against the f64 oracle, warmed up, and then`,
+    `  measured for ${settings.table.milliseconds} ms in each of ${settings.table.rounds} rounds, in turn with the others. The number is the median over the rounds, in`,
+    "  parentheses half the distance of the quartiles in percent of it, where that is 3 or more.",
+    `- x: times ${reference}. Bold: the fastest of a column, the bounds left out.`,
+    "- max-scan only reads the logits, memcpy copies them: no forward pass, or no gradient, can be quicker. Both have one thread.",
+    "- What each call includes is said at the head of its file in scripts/bench/peers. In short: the logits are where the library",
+    "  keeps them, but for onnxruntime-web and xent one call, which copy; results can be read by the caller.",
+    "",
+  ];
+  for (const part of ["table", "sweep"]) {
+    for (const threads of [1, 2]) {
+      for (const gradient of [false, true]) {
+        const entries = measurements.filter(
+          (one) => one.part === part && one.threads === threads && one.gradient === gradient,
+        );
+        if (entries.length === 0) continue;
+        const title = `${gradient ? "Loss + gradient" : "Forward"}, ${threads === 1 ? "one thread" : "two threads"}`;
+        lines.push(
+          `## ${title}${part === "sweep" ? ", 2^20 logits in all" : ""}`,
+          "",
+          ...table(entries, peers, part === "table"),
+          "",
+        );
+      }
+    }
+  }
+  return lines.join("\n");
+}
+
+/** Rows are peers, columns are shapes. */
+function table(entries, peers, withTimes) {
+  const shape = ({ rows, classes }) => `${rows}x${classes}`;
+  const shapes = [...new Set(entries.map(shape))];
+  const find = (name, column) => entries.find((one) => one.peer === name && shape(one) === column);
+  const median = (entry) => entry?.nanoseconds?.median;
+  const isBound = new Set(peers.filter(({ bound }) => bound).map(({ name }) => name));
+  const fastest = new Map(
+    shapes.map((column) => [
+      column,
+      Math.min(
+        ...entries
+          .filter((one) => shape(one) === column && !isBound.has(one.peer))
+          .map((one) => median(one) ?? Infinity),
+      ),
+    ]),
+  );
+  const reasons = [];
+  const cell = (name, column) => {
+    const entry = find(name, column);
+    if (entry === undefined) return "";
+    if (entry.status !== "ok") {
+      reasons.push(`${name}: ${entry.status}: ${entry.reason}`);
+      return entry.status;
+    }
+    const { median: value, lower, upper } = entry.nanoseconds;
+    const spread = Math.round((50 * (upper - lower)) / value);
+    const number = value === fastest.get(column) ? `**${digits(value)}**` : digits(value);
+    const own = median(find(reference, column));
+    const times =
+      !withTimes || own === undefined || name === reference || isBound.has(name) ? "" : `, ${digits(value / own, 2)}x`;
+    return `${number}${spread >= 3 ? ` (±${spread}%)` : ""}${times}`;
+  };
+  const ratio = (bound) => [
+    `${reference} / ${bound}`,
+    ...shapes.map((column) => {
+      const [own, least] = [median(find(reference, column)), median(find(bound, column))];
+      return own && least ? `${digits(own / least, 2)}x` : "";
+    }),
+  ];
+  const names = peers.map(({ name }) => name).filter((name) => shapes.some((column) => find(name, column)));
+  const rows = names.map((name) => [name, ...shapes.map((column) => cell(name, column))]);
+  for (const bound of isBound) if (names.includes(bound) && names.includes(reference)) rows.push(ratio(bound));
+  return [...markdown(["", ...shapes], rows), ...notes(reasons)];
+}
+
+export function notes(reasons) {
+  const unique = [...new Set(reasons)];
+  return unique.length === 0 ? [] : ["", ...unique.map((reason) => `- ${reason}`)];
+}
+
+export function markdown(head, rows) {
+  const line = (cells) => `| ${cells.join(" | ")} |`;
+  return [line(head), line(head.map((_, column) => (column === 0 ? "---" : "--:"))), ...rows.map(line)];
+}
+
+/** With what, when and how something was measured. */
+export function provenance(report) {
+  const { command, date, commit, changedSinceCommit, machine, node, versions } = report;
+  const caches = Object.entries(machine.caches).map(([level, size]) => `${level} ${size}`);
+  const names = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return [
+    `Made by \`${command}\` on ${date}, commit ${commit?.slice(0, 12)}${changedSinceCommit ? " with changes" : ""}.`,
+    `${machine.cpu}, ${machine.cores} cores, ${caches.join(", ")}, ${machine.memory}, ${machine.system}, Node.js ${node}.`,
+    `Peers: ${names.join("; ")}.`,
+  ];
+}
+
+export function digits(value, precision = value < 1 ? 2 : 3) {
+  if (value === 0 || !Number.isFinite(value)) return String(value);
+  if (value >= 1e5 || value < 1e-3) return value.toExponential(1).replace("+", "");
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(precision);
+}
+
+export function accuracyReport(report) {
+  const { measurements, peers } = report;
+  const lines = [
+    "# Exactness",
+    "",
+    "Errors in units in the last place (ulp) of float32, worst / median; less is better, 0.5 is a correctly rounded result.",
+    "",
+    ...provenance(report),
+    "",
+    "How to read it:",
+    "",
+    "- Loss and gradient are asked for together, and compared with an f64 oracle, which is checked against the golden values.",
+    "- Only entries count whose exact value is a normal float32. 8e6 to 1.7e7 is the loss of everything: a result of 0.",
+    "- not finite: infinities and NaN that a peer has otherwise, of all of them.",
+    "- The families are in scripts/bench/families.mjs. Normal rows: logits from N(0, 3), any label. Confident rows, unlikely",
+    "  labels: the label's logit is 5, 6, ... 103 above or below all others. Shared offsets: random rows plus 0, 1e2, 1e4, 1e6, 1e8.",
+    "",
+  ];
+  for (const family of new Set(measurements.map((one) => one.family))) {
+    const entries = measurements.filter((one) => one.family === family);
+    const reasons = [];
+    const rows = peers.map(({ name }) => {
+      const entry = entries.find(({ peer }) => peer === name);
+      for (const failure of entry.failures) reasons.push(`${name}: ${failure}`);
+      const parts = [entry.loss, entry.labelGradient, entry.otherGradient].map(({ count, worst, median }) =>
+        count === 0 ? "" : `${digits(worst)} / ${digits(median)}`,
+      );
+      return [name, ...parts, entry.specials === 0 ? "" : `${entry.wrongSpecials} of ${entry.specials}`];
+    });
+    const head = ["", "loss", "gradient at the label", "gradient elsewhere", "not finite"];
+    lines.push(`## ${family[0].toUpperCase()}${family.slice(1)}`, "", ...markdown(head, rows), ...notes(reasons), "");
+  }
+  return lines.join("\n");
+}
