@@ -1,14 +1,19 @@
 //! The numerics contract (crate documentation), on the scalar implementation, against f64.
 
 mod common;
-use common::{Case, Random, exact, infinity, neg, run, ulp};
+use common::{Case, Mode, Random, Results, exact, infinity, neg, run, run_as, ulp};
+use xent_kernel::vector::Fused;
 
 /// Classes around every boundary of the loops: vectors, blocks, the end of the narrow routine.
 const CLASSES: [usize; 22] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 255, 256, 257, 1000];
 
 /// Loss within 2 ulp and gradient within 3, everywhere.
 fn assert_within_contract(case: &Case, what: &str) {
-    let result = run(case);
+    assert_results_within_contract(case, &run(case), what);
+    assert_results_within_contract(case, &run_as::<Fused>(case, Mode::Gradient, &[]), &format!("fused, {what}"));
+}
+
+fn assert_results_within_contract(case: &Case, result: &Results, what: &str) {
     let (loss_bound, gradient_bound) = (2.0, 3.0);
     for row in 0..case.labels.len() {
         let exact = exact(case, row);
