@@ -22,7 +22,7 @@
 use crate::exp::{Centred, Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, TOO_LARGE};
 use crate::label::Label;
 use crate::log1p::{Log, Quotient};
-use crate::row::{BLOCK, Logits, Terms};
+use crate::row::{Logits, Terms};
 use crate::scratch::{Hint, Scratch};
 use crate::vector::{Chunk, Factor, LANES, Pair, Twice, Vector, Wide};
 use core::cell::Cell;
@@ -315,7 +315,7 @@ fn any<V: Vector>(classes: usize, rows: usize, scratch: &Scratch) {
 #[inline(always)]
 fn row_sum<V: Vector>(parts: &[Cell<f32>], classes: usize, end: V) -> V::Wide {
     let (chunks, _) = parts.as_chunks::<LANES>();
-    let (blocks, rest) = chunks.get(..classes / LANES).unwrap_or(&[]).as_chunks::<{ BLOCK / LANES }>();
+    let (blocks, rest) = chunks.get(..classes / LANES).unwrap_or(&[]).as_chunks::<4>();
     let (mut low, mut high) = chunks.get(classes / LANES).map_or(V::splat(0.0), |last| V::load(last).and(end)).widen();
     for chunk in rest {
         let (a, b) = V::load(chunk).widen();

@@ -16,8 +16,8 @@
 //!   `general`.
 //! - The label's own term is left out of the sum. A confident row's loss is the ratio of the two; once they are added,
 //!   it is gone. For the same reason the label's gradient is not p - 1.
-//! - Terms are summed in `f32` four at a time in each lane, then in `f64`: a million equal terms would otherwise lose
-//!   hundreds of ulp, and a large one would swallow many small ones. Powers and tails (see [`crate::exp`]) are summed apart: where one term makes up the sum, that saves the
+//! - Terms are summed in `f32` eight at a time in each lane, then in `f64`: a million equal terms would otherwise lose
+//!   hundreds of ulp. Powers and tails (see [`crate::exp`]) are summed apart: where one term makes up the sum, that saves the
 //!   rounding of this term, which every entry of the gradient would have. It takes no longer.
 //! - The gradient's memory holds the e_j until the sum is known: one exponential for both results.
 
@@ -30,7 +30,7 @@ use crate::vector::{Chunk, Factor, LANES, Pair, Vector, Wide};
 use core::cell::Cell;
 
 /// Terms that are added in `f32`.
-pub const BLOCK: usize = 4 * LANES;
+const BLOCK: usize = 8 * LANES;
 
 /// What a row's loss and gradient are made of.
 #[derive(Clone, Copy, Debug)]
@@ -247,7 +247,7 @@ impl<V: Vector, R: Reduction<V>, const KEEP: u32> Pass<V, R, KEEP> {
         (power, self.polynomial.at(r))
     }
 
-    /// Whole blocks.
+    /// Whole blocks. Powers are added as a tree: small ones meet before they meet a large one.
     #[inline(always)]
     fn blocks(&mut self, x: &[Cell<f32>], low: &[Cell<f32>], e: &[Cell<f32>]) {
         // A length that the compiler does not know. Otherwise it would make one straight line of a block, sorted by
@@ -255,13 +255,30 @@ impl<V: Vector, R: Reduction<V>, const KEEP: u32> Pass<V, R, KEEP> {
         let size = V::hidden(&BLOCK).max(1);
         for ((x, low), e) in x.chunks_exact(size).zip(low.chunks_exact(size)).zip(e.chunks_exact(size)) {
             let (mut powers, mut tails) = (V::splat(0.0), V::splat(0.0));
-            for ((x, low), e) in pairs(x).zip(pairs(low)).zip(pairs(e)) {
-                let a = self.term(&x[0], &low[0], &e[0], &mut tails);
-                let b = self.term(&x[1], &low[1], &e[1], &mut tails);
-                powers = powers.add(a.add(b));
+            if R::OFTEN {
+                // Two at a time, but without the costs of a loop.
+                let mut pairs = chunks(x).zip(chunks(low)).zip(chunks(e));
+                let first = self.pair(pairs.next(), &mut tails).add(self.pair(pairs.next(), &mut tails));
+                powers = first.add(self.pair(pairs.next(), &mut tails).add(self.pair(pairs.next(), &mut tails)));
+            } else {
+                let mut pairs = chunks(x).zip(chunks(low)).zip(chunks(e));
+                while let Some(pair) = pairs.next() {
+                    let first = self.pair(Some(pair), &mut tails);
+                    powers = powers.add(first.add(self.pair(pairs.next(), &mut tails)));
+                }
             }
-            self.add(powers, tails);
+            self.add(powers);
+            self.add(tails);
         }
+    }
+
+    /// The sum of two vectors' powers. (It takes an option where one could hope that there is a pair: see `blocks`.)
+    #[inline(always)]
+    fn pair(&mut self, pair: Option<((&Two, &Two), &Two)>, tails: &mut V) -> V {
+        let Some(((x, low), e)) = pair else { return V::splat(0.0) };
+        let a = self.term(&x[0], &low[0], &e[0], tails);
+        let b = self.term(&x[1], &low[1], &e[1], tails);
+        a.add(b)
     }
 
     /// The power of four logits; their tail is added to others.
@@ -305,20 +322,23 @@ impl<V: Vector, R: Reduction<V>, const KEEP: u32> Pass<V, R, KEEP> {
             tails = tail.mul_add(power, tails);
             a = a.add(power);
         }
-        self.add(a.add(b), tails);
+        self.add(a.add(b));
+        self.add(tails);
     }
 
     #[inline(always)]
-    fn add(&mut self, powers: V, tails: V) {
-        let (low, high) = powers.widen();
-        let (tails_low, tails_high) = tails.widen();
-        self.low = self.low.add(low.add(tails_low));
-        self.high = self.high.add(high.add(tails_high));
+    fn add(&mut self, parts: V) {
+        let (low, high) = parts.widen();
+        self.low = self.low.add(low);
+        self.high = self.high.add(high);
     }
 }
 
+/// Two vectors.
+type Two = [Chunk; 2];
+
 #[inline(always)]
-fn pairs(x: &[Cell<f32>]) -> impl Iterator<Item = &[Chunk; 2]> {
+fn chunks(x: &[Cell<f32>]) -> impl Iterator<Item = &Two> {
     x.as_chunks::<LANES>().0.as_chunks::<2>().0.iter()
 }
 
