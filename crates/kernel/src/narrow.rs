@@ -19,22 +19,24 @@
 //! its group, because its label is far from the first row's or something is not finite, is computed [alone](near), and
 //! accepted or not whoever its neighbours were; the rest is for [`crate::general`].
 
-use crate::exp::{Centred, Clamped, Direct, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, TOO_LARGE};
+mod parts;
+mod sums;
+
+use crate::exp::{Centred, LIFT, MAX_ANCHOR, TOO_LARGE};
 use crate::label::Label;
 use crate::log1p::{Log, Quotient};
 use crate::row::{Logits, Terms};
-use crate::scratch::{Hint, Scratch};
-use crate::vector::{Chunk, Factor, LANES, Pair, Twice, Vector, Wide};
+use crate::scratch::{Scratch, fours};
+use crate::vector::{Factor, LANES, Pair, Twice, Vector, Wide};
 use core::cell::Cell;
+use parts::{ANCHOR_LIFT, pass, split};
+use sums::sums;
 
 /// Rows of more classes are computed by [`crate::row`].
 pub const MAX_CLASSES: usize = 256;
 
-/// log2 of the anchor's term: half way between what a label must reach and what it may reach.
-const ANCHOR_LIFT: i32 = 46;
-
 /// A label is accepted where its lifted term is within these: below, terms that are cut off would still show in the
-/// gradient, ...
+/// gradient, ... ([`ANCHOR_LIFT`] is half way.)
 const OWN: (f64, f64) = ((1u32 << 24) as f64, (1u128 << 68) as f64);
 
 /// ... and a row where the others are not so many times larger. That holds alone if it does in a group: alone, the label's
@@ -78,12 +80,7 @@ impl Group<'_> {
         // the engine's compiler would not know which of all those numbers to keep in registers.
         let ignored = self.ignore_index.map_or(i64::MIN, i64::from);
         take_labels(self.x, self.labels, self.classes, ignored, scratch);
-        match self.classes / LANES {
-            0 => few::<V, 0>(self.classes, rows, scratch),
-            1 => few::<V, 1>(self.classes, rows, scratch),
-            2 => few::<V, 2>(self.classes, rows, scratch),
-            _ => any::<V>(self.classes, rows, scratch),
-        }
+        sums::<V>(self.classes, rows, scratch);
         match self.scale {
             None => quotients::<V, false>(rows, 0.0, scratch),
             Some(scale) => quotients::<V, true>(rows, scale, scratch),
@@ -156,89 +153,8 @@ fn take(parts: &[Cell<f32>], label: usize) -> f32 {
 /// Sum of the terms that are in the scratch memory as a row of so many classes.
 #[inline(always)]
 fn sum<V: Vector>(classes: usize, scratch: &Scratch) -> f64 {
-    match classes / LANES {
-        0 => few::<V, 0>(classes, 1, scratch),
-        1 => few::<V, 1>(classes, 1, scratch),
-        2 => few::<V, 2>(classes, 1, scratch),
-        _ => any::<V>(classes, 1, scratch),
-    }
+    sums::<V>(classes, 1, scratch);
     scratch.others.first().map_or(f64::NAN, Cell::get)
-}
-
-/// Powers and tails of all logits. False where that is not right for one of them.
-#[inline(always)]
-fn split<V: Vector>(x: &[Cell<f32>], anchor: f32, scratch: &Scratch) -> bool {
-    if scratch.hint() == Hint::Direct {
-        if pass::<V, Direct<V>>(x, &[], anchor, 0.0, ANCHOR_LIFT, scratch) {
-            return true;
-        }
-        scratch.set_hint(Hint::Clamped);
-    }
-    pass::<V, Clamped<V>>(x, &[], anchor, 0.0, ANCHOR_LIFT, scratch)
-}
-
-/// `low`: second parts of the logits, or none.
-#[inline(never)]
-fn pass<V: Vector, R: Reduction<V>>(
-    x: &[Cell<f32>],
-    low: &[Cell<f32>],
-    anchor: f32,
-    anchor_low: f32,
-    lift: i32,
-    scratch: &Scratch,
-) -> bool {
-    let parts = R::PARTS && !low.is_empty();
-    let low = if parts { low } else { x };
-    let mut pass = Pass::<V, R> {
-        polynomial: Polynomial::load(),
-        reduction: R::near(anchor, lift),
-        anchor_low: V::splat(anchor_low),
-        parts,
-        traces: V::splat(0.0),
-    };
-    let (x, x_rest) = x.as_chunks::<LANES>();
-    let (low, low_rest) = low.as_chunks::<LANES>();
-    let (powers, _) = scratch.powers.as_chunks::<LANES>();
-    let (tails, _) = scratch.tails.as_chunks::<LANES>();
-    // Two at a time, without a loop inside.
-    let to = powers.as_chunks::<2>().0.iter().zip(tails.as_chunks::<2>().0);
-    for ((x, low), (power, tail)) in x.as_chunks::<2>().0.iter().zip(low.as_chunks::<2>().0).zip(to) {
-        pass.store(V::load(&x[0]), V::load(&low[0]), &power[0], &tail[0]);
-        pass.store(V::load(&x[1]), V::load(&low[1]), &power[1], &tail[1]);
-    }
-    let odd = x.len() & !1;
-    if let (Some(x), Some(low), Some(power), Some(tail)) = (x.get(odd), low.get(odd), powers.get(odd), tails.get(odd)) {
-        pass.store(V::load(x), V::load(low), power, tail);
-    }
-    if let (Some(first), Some(power), Some(tail)) = (x_rest.first(), powers.get(x.len()), tails.get(x.len())) {
-        // The lanes beyond repeat a logit, so that they leave no trace in the check.
-        pass.store(V::load_partial(x_rest, first.get()), V::load_partial(low_rest, 0.0), power, tail);
-    }
-    R::accepts(pass.traces)
-}
-
-struct Pass<V, R> {
-    polynomial: Polynomial<V>,
-    reduction: R,
-    anchor_low: V,
-    parts: bool,
-    /// Of all logits, or-ed.
-    traces: V,
-}
-
-impl<V: Vector, R: Reduction<V>> Pass<V, R> {
-    #[inline(always)]
-    fn store(&mut self, x: V, low: V, to_power: &Chunk, to_tail: &Chunk) {
-        let reduced = if R::PARTS && self.parts {
-            self.reduction.reduce_parts(x, low, self.anchor_low)
-        } else {
-            self.reduction.reduce(x)
-        };
-        let Reduced { power, r, trace } = reduced;
-        self.traces = self.traces.or(trace);
-        power.store(to_power);
-        self.polynomial.at(r).mul(power).store(to_tail);
-    }
 }
 
 /// Logit and term of each label, and 0 in the place of the term.
@@ -264,69 +180,6 @@ fn take_labels(x: &[Cell<f32>], labels: &[Cell<i32>], classes: usize, ignored: i
         own.set(term);
         first += classes;
     }
-}
-
-/// [`scale_rows`] for any number of classes.
-const ANY: usize = usize::MAX;
-
-/// Sums of the terms of each row of `WHOLE` whole vectors and a rest. With so few classes (classifiers of up to eleven) a loop
-/// over them would be most of the work.
-#[inline(never)]
-fn few<V: Vector, const WHOLE: usize>(classes: usize, rows: usize, scratch: &Scratch) {
-    // Reads beyond its rows' end, but not beyond the parts'.
-    let end = V::first_lanes(classes % LANES);
-    let mut first = 0;
-    for others in fours(&scratch.others, rows) {
-        let [a, b, c, d] = [first, first + classes, first + 2 * classes, first + 3 * classes];
-        let powers = |first| {
-            let (low, high) = lanes::<V, WHOLE>(&scratch.powers, first, end).widen();
-            low.add(high)
-        };
-        let tails = |first| lanes::<V, WHOLE>(&scratch.tails, first, end);
-        let powers = Twice(V::Wide::sum_lanes(powers(a), powers(b)), V::Wide::sum_lanes(powers(c), powers(d)));
-        powers.add(widen(V::sum_lanes(tails(a), tails(b), tails(c), tails(d)))).store(others);
-        first += 4 * classes;
-    }
-}
-
-/// One row's parts, added up in each lane.
-#[inline(always)]
-fn lanes<V: Vector, const WHOLE: usize>(parts: &[Cell<f32>], first: usize, end: V) -> V {
-    let Some(chunks) = parts.get(first..).and_then(|row| row.as_chunks::<LANES>().0.get(..=WHOLE)) else {
-        return V::splat(0.0);
-    };
-    chunks[..WHOLE].iter().fold(V::load(&chunks[WHOLE]).and(end), |sum, chunk| sum.add(V::load(chunk)))
-}
-
-/// As [`few`], for any number of classes.
-#[inline(never)]
-fn any<V: Vector>(classes: usize, rows: usize, scratch: &Scratch) {
-    let end = V::first_lanes(classes % LANES);
-    let (mut powers, mut tails) = (&scratch.powers[..], &scratch.tails[..]);
-    for others in scratch.others.iter().take(rows) {
-        let [a, b] = row_sum::<V>(powers, classes, end).add(row_sum::<V>(tails, classes, end)).to_array();
-        others.set(a + b);
-        powers = powers.get(classes..).unwrap_or(&[]);
-        tails = tails.get(classes..).unwrap_or(&[]);
-    }
-}
-
-/// Sum of the parts of one row, as two numbers to be added.
-#[inline(always)]
-fn row_sum<V: Vector>(parts: &[Cell<f32>], classes: usize, end: V) -> V::Wide {
-    let (chunks, _) = parts.as_chunks::<LANES>();
-    let (blocks, rest) = chunks.get(..classes / LANES).unwrap_or(&[]).as_chunks::<4>();
-    let (mut low, mut high) = chunks.get(classes / LANES).map_or(V::splat(0.0), |last| V::load(last).and(end)).widen();
-    for chunk in rest {
-        let (a, b) = V::load(chunk).widen();
-        (low, high) = (low.add(a), high.add(b));
-    }
-    for block in blocks {
-        let [a, b, c, d] = block.each_ref().map(V::load);
-        let (a, b) = a.add(b).add(c.add(d)).widen();
-        (low, high) = (low.add(a), high.add(b));
-    }
-    low.add(high)
 }
 
 /// The first half of the logarithms, and what the gradient needs; NaN where a row is not accepted.
@@ -374,23 +227,14 @@ fn losses<V: Vector>(rows: usize, scratch: &Scratch) -> bool {
         let nll = log.of(Twice::load(quotient), Twice::load(k_ln_2));
         all = all.add(nll);
         nll.store_narrow(loss);
-        nll.add(widen(V::load(logit))).store_narrow(log_sum_exp);
+        nll.add(Twice::widen(V::load(logit))).store_narrow(log_sum_exp);
     }
     let [a, b] = all.0.add(all.1).to_array();
     !(a + b).is_nan()
 }
 
-/// Four rows at a time, and up to three beyond the last one.
-#[inline(always)]
-fn fours<T>(all: &[Cell<T>], rows: usize) -> impl Iterator<Item = &[Cell<T>; 4]> {
-    all.as_chunks::<4>().0.iter().take(rows.div_ceil(4))
-}
-
-#[inline(always)]
-fn widen<V: Vector>(x: V) -> Twice<V::Wide> {
-    let (low, high) = x.widen();
-    Twice(low, high)
-}
+/// [`scale_rows`] for any number of classes.
+const ANY: usize = usize::MAX;
 
 /// `WHOLE`: as for [`few`].
 #[inline(never)]

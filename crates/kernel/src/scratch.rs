@@ -108,3 +108,9 @@ impl Scratch {
         self.alone.get(row / 32).is_none_or(|bits| bits.get() >> (row % 32) & 1 == 1)
     }
 }
+
+/// Four rows at a time, and up to three beyond the last one.
+#[inline(always)]
+pub fn fours<T>(all: &[Cell<T>], rows: usize) -> impl Iterator<Item = &[Cell<T>; 4]> {
+    all.as_chunks::<4>().0.iter().take(rows.div_ceil(4))
+}

@@ -278,6 +278,13 @@ impl<W: Wide> Wide for Twice<W> {
 }
 
 impl<W: Pair> Twice<W> {
+    /// Four `f32`, exactly.
+    #[inline(always)]
+    pub fn widen<V: Vector<Wide = W>>(x: V) -> Self {
+        let (low, high) = x.widen();
+        Self(low, high)
+    }
+
     /// Reads four numbers.
     #[inline(always)]
     pub fn load(from: &[Cell<f64>; 4]) -> Self {
