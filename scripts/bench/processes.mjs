@@ -59,6 +59,7 @@ class Child {
   }
 
   async ask(request) {
+    this.#signal("SIGCONT");
     this.#process.stdin.write(`${JSON.stringify(request)}\n`);
     let timer;
     const silence = new Promise((resolve) => {
@@ -75,8 +76,14 @@ class Child {
       const { signalCode, exitCode } = this.#process;
       throw new ChildFailure("crashed", `the process ended (${signalCode ?? exitCode ?? "it closed its output"})`);
     }
+    // Threads that a library leaves behind, looking for work, would run on the others' core.
+    this.#signal("SIGSTOP");
     if (value.error !== undefined) throw new ChildFailure("not available", value.error);
     return value;
+  }
+
+  #signal(name) {
+    if (process.platform !== "win32") this.#process.kill(name);
   }
 
   kill() {

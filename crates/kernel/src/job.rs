@@ -7,7 +7,7 @@ use crate::label::Label;
 use crate::rows::{Gradient, Rows};
 use crate::scratch::{Hint, Scratch};
 use crate::staged::{Source, Transform};
-use crate::vector::Vector;
+use crate::vector::{LANES, Pair, Twice, Vector, Wide};
 use crate::weighted::{self, Found, Targets, Weights};
 use crate::wide::{self, Sink};
 use core::cell::Cell;
@@ -245,19 +245,25 @@ impl Job {
     ///
     /// As [`Job::run`], for all rows below `end`, and nobody else reads or writes this record.
     #[inline(always)]
-    pub unsafe fn reduce(&mut self, begin: u32, end: u32) {
+    pub unsafe fn reduce<V: Vector>(&mut self, begin: u32, end: u32) {
+        let (begin, rows) = (begin as usize, (end as usize).saturating_sub(begin as usize));
+        // SAFETY: the caller vouches for every region and every row.
+        let losses: &[Cell<f32>] = unsafe { cells(self.loss, begin, rows) };
         // Four sums side by side do not wait for one another.
-        let (mut a, mut b, mut c, mut d) = (0.0, 0.0, 0.0, 0.0);
+        let mut sums = Twice::<V::Wide>::splat(0.0);
+        let (chunks, rest) = losses.as_chunks::<LANES>();
+        for losses in chunks {
+            sums = sums.add(Twice::widen(V::load(losses)));
+        }
+        sums = sums.add(Twice::widen(V::load_partial(rest, 0.0)));
+        let ([a, b], [c, d]) = (sums.0.to_array(), sums.1.to_array());
         let mut correct = 0u32;
-        for row in begin as usize..end as usize {
-            // SAFETY: the caller vouches for every region and every row.
-            unsafe {
-                (a, b, c, d) = (b, c, d, a + f64::from(one::<f32>(self.loss, row).get()));
-                if self.predictions != 0 && self.labels != 0 {
-                    let label = one::<i32>(self.labels, row).get();
-                    let right = one::<i32>(self.predictions, row).get() == label;
-                    correct += u32::from(right && matches!(self.meaning(label), Label::Class(_)));
-                }
+        if self.predictions != 0 && self.labels != 0 {
+            for row in begin..begin + rows {
+                // SAFETY: as above.
+                let (label, prediction) =
+                    unsafe { (one::<i32>(self.labels, row).get(), one::<i32>(self.predictions, row).get()) };
+                correct += u32::from(prediction == label && matches!(self.meaning(label), Label::Class(_)));
             }
         }
         self.sum = (a + b) + (c + d);

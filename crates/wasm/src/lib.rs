@@ -18,7 +18,7 @@ pub fn run(job: usize, scratch: usize, begin: u32, end: u32) {
 #[wasm_bindgen]
 pub fn reduce(job: usize, begin: u32, end: u32) {
     // SAFETY: as above, and only one thread reduces.
-    unsafe { (*core::ptr::with_exposed_provenance_mut::<Job>(job)).reduce(begin, end) }
+    unsafe { (*core::ptr::with_exposed_provenance_mut::<Job>(job)).reduce::<Simd128>(begin, end) }
 }
 
 /// wasm-bindgen wants an allocator to exist. The kernel allocates nothing, and this one has nothing to give.

@@ -127,7 +127,7 @@ pub fn run_as<V: Vector>(case: &Case, mode: Mode, cuts: &[u32]) -> Results {
         begin = end;
     }
     // SAFETY: as above.
-    unsafe { job.reduce(0, rows as u32) };
+    unsafe { job.reduce::<V>(0, rows as u32) };
     let values = |cells: &[Cell<f32>]| cells.iter().map(Cell::get).collect();
     Results {
         loss: values(&loss),
