@@ -16,8 +16,8 @@
 //!   `general`.
 //! - The label's own term is left out of the sum. A confident row's loss is the ratio of the two; once they are added,
 //!   it is gone. For the same reason the label's gradient is not p - 1.
-//! - Terms are summed in `f32` eight at a time in each lane, then in `f64`: a million equal terms would otherwise lose
-//!   hundreds of ulp. Powers and tails (see [`crate::exp`]) are summed apart: where one term makes up the sum, that saves the
+//! - Powers are summed in `f32` four at a time in each lane, tails eight, then in `f64`: a million equal terms would otherwise
+//!   lose hundreds of ulp, and a large power swallows small ones. Powers and tails (see [`crate::exp`]) are summed apart: where one term makes up the sum, that saves the
 //!   rounding of this term, which every entry of the gradient would have. It takes no longer.
 //! - The gradient's memory holds the e_j until the sum is known: one exponential for both results.
 
@@ -247,32 +247,39 @@ impl<V: Vector, R: Reduction<V>, const KEEP: u32> Pass<V, R, KEEP> {
         (power, self.polynomial.at(r))
     }
 
-    /// Whole blocks. Powers are added as a tree: small ones meet before they meet a large one.
+    /// Whole blocks.
     #[inline(always)]
     fn blocks(&mut self, x: &[Cell<f32>], low: &[Cell<f32>], e: &[Cell<f32>]) {
         // A length that the compiler does not know. Otherwise it would make one straight line of a block, sorted by
         // operations, with more numbers under way than there are registers for.
         let size = V::hidden(&BLOCK).max(1);
         for ((x, low), e) in x.chunks_exact(size).zip(low.chunks_exact(size)).zip(e.chunks_exact(size)) {
-            let (mut powers, mut tails) = (V::splat(0.0), V::splat(0.0));
+            let mut pairs = chunks(x).zip(chunks(low)).zip(chunks(e));
             if R::OFTEN {
-                // Two at a time, but without the costs of a loop.
-                let mut pairs = chunks(x).zip(chunks(low)).zip(chunks(e));
-                let first = self.pair(pairs.next(), &mut tails).add(self.pair(pairs.next(), &mut tails));
-                powers = first.add(self.pair(pairs.next(), &mut tails).add(self.pair(pairs.next(), &mut tails)));
+                // The two halves, without the costs of a loop.
+                let first = self.half(pairs.next(), pairs.next());
+                let second = self.half(pairs.next(), pairs.next());
+                self.add(first.add(second));
             } else {
-                let mut pairs = chunks(x).zip(chunks(low)).zip(chunks(e));
+                let mut tails = V::splat(0.0);
                 while let Some(pair) = pairs.next() {
-                    let first = self.pair(Some(pair), &mut tails);
-                    powers = powers.add(first.add(self.pair(pairs.next(), &mut tails)));
+                    tails = tails.add(self.half(Some(pair), pairs.next()));
                 }
+                self.add(tails);
             }
-            self.add(powers);
-            self.add(tails);
         }
     }
 
-    /// The sum of two vectors' powers. (It takes an option where one could hope that there is a pair: see `blocks`.)
+    /// Four vectors: their powers are added, their tails returned. (It takes options where one could hope that there are
+    /// pairs: see `blocks`.)
+    #[inline(always)]
+    fn half(&mut self, first: Option<((&Two, &Two), &Two)>, second: Option<((&Two, &Two), &Two)>) -> V {
+        let mut tails = V::splat(0.0);
+        let powers = self.pair(first, &mut tails).add(self.pair(second, &mut tails));
+        self.add(powers);
+        tails
+    }
+
     #[inline(always)]
     fn pair(&mut self, pair: Option<((&Two, &Two), &Two)>, tails: &mut V) -> V {
         let Some(((x, low), e)) = pair else { return V::splat(0.0) };
@@ -296,19 +303,15 @@ impl<V: Vector, R: Reduction<V>, const KEEP: u32> Pass<V, R, KEEP> {
     /// A block that may have an end, and the label at `place`.
     #[inline(always)]
     fn odd_block(&mut self, x: &[Cell<f32>], low: &[Cell<f32>], e: &[Cell<f32>], place: usize) {
-        let (mut a, mut b, mut tails) = (V::splat(0.0), V::splat(0.0), V::splat(0.0));
         let (chunks, x_rest) = x.as_chunks::<LANES>();
         let (low_chunks, low_rest) = low.as_chunks::<LANES>();
         let (e_chunks, e_rest) = e.as_chunks::<LANES>();
         let mut place = place;
         for ((x, low), e) in chunks.iter().zip(low_chunks).zip(e_chunks) {
-            let (power, tail) = self.split(V::load(x), V::load(low));
-            if self.keeps() {
-                tail.mul_add(power, power).store(e);
-            }
-            let power = power.without(place);
-            tails = tail.mul_add(power, tails);
-            (a, b) = (b, a.add(power));
+            let mut tail = V::splat(0.0);
+            let power = self.term(x, low, e, &mut tail);
+            self.add(power.without(place));
+            self.add(tail.without(place));
             place = place.wrapping_sub(LANES);
         }
         if let Some(first) = x_rest.first() {
@@ -319,11 +322,9 @@ impl<V: Vector, R: Reduction<V>, const KEEP: u32> Pass<V, R, KEEP> {
                 tail.mul_add(power, power).store_partial(e_rest);
             }
             let power = power.without(place).and(V::first_lanes(x_rest.len()));
-            tails = tail.mul_add(power, tails);
-            a = a.add(power);
+            self.add(power);
+            self.add(tail.mul(power));
         }
-        self.add(a.add(b));
-        self.add(tails);
     }
 
     #[inline(always)]
