@@ -24,8 +24,8 @@
 //!
 //! The two bounds are what the parts allow where their errors do not all point the same way: see [`exp::MAX_ERROR`] for a
 //! term. A sum adds most where one term, not the label's, makes it up, and swallows many that are 2^24 times smaller. In
-//! searches over 10^8 entries of random rows, those made for it among them, 1 in 10^5 was above 3 ulp (4.4 at most), and 1 loss
-//! in 10^4 above 2 (3.0).
+//! searches, 191 of 13 million entries of rows made for that were above 3 ulp (4.0 at most), and 31 of a million losses above 2
+//! (3.7); of normal rows with a spread of 8, 31 entries of 13 million (3.7); of 52 million entries of other random rows none.
 //!
 //! # Map
 //!
