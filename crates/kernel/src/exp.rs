@@ -103,6 +103,15 @@ pub trait Reduction<V>: Copy {
     fn accepts(trace: V) -> bool;
 }
 
+/// How the previous row of the same run was reduced: the next one tries that first. Changes no result.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hint {
+    /// No logit was below the window.
+    Direct,
+    /// Some were.
+    Clamped,
+}
+
 /// n_c of a logit of at most [`MAX_ANCHOR`] in size. Even, so that a logit half way between two n is rounded to the same
 /// one whatever the anchor is: the rounding goes to the even sum, and the sum has n_c in it.
 #[inline(always)]

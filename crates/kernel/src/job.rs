@@ -3,9 +3,10 @@
 //! This is the only place where addresses become references. Rows become slices one group at a time: a slice may not
 //! be longer than 2 GiB, a batch may.
 
+use crate::exp::Hint;
 use crate::label::Label;
 use crate::rows::{Gradient, Rows};
-use crate::scratch::{Hint, Scratch};
+use crate::scratch::Scratch;
 use crate::staged::{Source, Transform};
 use crate::vector::{LANES, Pair, Twice, Vector, Wide};
 use crate::weighted::{self, Found, Targets, Weights};

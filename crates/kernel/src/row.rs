@@ -22,10 +22,9 @@
 //! - The gradient's memory holds the e_j until the sum is known: one exponential for both results.
 
 use crate::exp::{
-    Centred, Clamped, Direct, ExpWide, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, TOO_LARGE, power_of,
+    Centred, Clamped, Direct, ExpWide, Hint, LIFT, MAX_ANCHOR, Polynomial, Reduced, Reduction, TOO_LARGE, power_of,
 };
 use crate::log1p::log1p;
-use crate::scratch::Hint;
 use crate::vector::{Chunk, Factor, LANES, Pair, Vector, Wide};
 use core::cell::Cell;
 

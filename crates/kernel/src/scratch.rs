@@ -1,6 +1,7 @@
 //! Memory of one thread, reused by each call: what the loops leave to one another, and what is left behind for the caller.
 //! Everything that would otherwise live in stack memory, which threads have in common.
 
+use crate::exp::Hint;
 use crate::row::Terms;
 use crate::vector::LANES;
 use core::cell::Cell;
@@ -9,15 +10,6 @@ use core::cell::Cell;
 pub const CHUNK: usize = 1024;
 /// Rows that do.
 pub const MAX_ROWS: usize = 128;
-
-/// How the previous row of the same run was reduced: the next one tries that first. Changes no result.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Hint {
-    /// No logit was below the window.
-    Direct,
-    /// Some were.
-    Clamped,
-}
 
 /// See above. Any bytes will do at first.
 #[repr(C)]

@@ -1,7 +1,7 @@
 //! Powers and tails of many logits, as if they were one row.
 
-use crate::exp::{Clamped, Direct, Polynomial, Reduced, Reduction};
-use crate::scratch::{Hint, Scratch};
+use crate::exp::{Clamped, Direct, Hint, Polynomial, Reduced, Reduction};
+use crate::scratch::Scratch;
 use crate::vector::{Chunk, LANES, Vector};
 use core::cell::Cell;
 
