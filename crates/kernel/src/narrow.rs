@@ -236,7 +236,7 @@ fn losses<V: Vector>(rows: usize, scratch: &Scratch) -> bool {
 /// [`scale_rows`] for any number of classes.
 const ANY: usize = usize::MAX;
 
-/// `WHOLE`: as for [`few`].
+/// `WHOLE` whole vectors a row and a rest: see [`sums`].
 #[inline(never)]
 fn scale_rows<V: Vector, const WHOLE: usize>(
     labels: &[Cell<i32>],

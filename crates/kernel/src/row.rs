@@ -17,8 +17,9 @@
 //! - The label's own term is left out of the sum. A confident row's loss is the ratio of the two; once they are added,
 //!   it is gone. For the same reason the label's gradient is not p - 1.
 //! - Powers are summed in `f32` four at a time in each lane, tails eight, then in `f64`: a million equal terms would otherwise
-//!   lose hundreds of ulp, and a large power swallows small ones. Powers and tails (see [`crate::exp`]) are summed apart: where one term makes up the sum, that saves the
-//!   rounding of this term, which every entry of the gradient would have. It takes no longer.
+//!   lose hundreds of ulp, and a large power swallows small ones.
+//! - Powers and tails (see [`crate::exp`]) are summed apart: where one term makes up the sum, that saves the rounding of this
+//!   term, which every entry of the gradient would have.
 //! - The gradient's memory holds the e_j until the sum is known: one exponential for both results.
 
 use crate::exp::{
@@ -28,7 +29,7 @@ use crate::log1p::log1p;
 use crate::vector::{Chunk, Factor, LANES, Pair, Vector, Wide};
 use core::cell::Cell;
 
-/// Terms that are added in `f32`.
+/// Logits of one round of the loop.
 const BLOCK: usize = 8 * LANES;
 
 /// What a row's loss and gradient are made of.
