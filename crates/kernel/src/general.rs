@@ -2,6 +2,7 @@
 //! the maximum, -inf at the label. Slower (up to three passes), same contract.
 
 use crate::exp::LIFT;
+use crate::largest;
 use crate::log1p::log1p;
 use crate::row::{self, Logits, Terms};
 use crate::vector::{Pair, Vector, Wide};
@@ -24,7 +25,7 @@ pub fn terms<V: Vector>(x: Logits, label: usize, logit: f64, mut sum_around: imp
     // First around the label: that needs no search for the maximum. The second round always has its answer.
     for around_maximum in [false, true] {
         if around_maximum {
-            (centre, centre_low) = (row::max::<V>(x.high), 0.0);
+            (centre, centre_low) = (largest::max::<V>(x.high), 0.0);
         }
         if others.is_nan() && centre.is_finite() && !logit.is_nan() {
             others = sum_around(centre, centre_low);

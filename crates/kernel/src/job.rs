@@ -5,8 +5,10 @@
 
 use crate::exp::Hint;
 use crate::label::Label;
+use crate::row::SEGMENT;
 use crate::rows::{Gradient, Rows};
 use crate::scratch::Scratch;
+use crate::split::{Header, Split};
 use crate::staged::{Source, Transform};
 use crate::vector::{LANES, Pair, Twice, Vector, Wide};
 use crate::weighted::{self, Found, Targets, Weights};
@@ -166,6 +168,29 @@ impl Job {
                     0 => None,
                     address => Some(cells(address, row, count)),
                 },
+            }
+        }
+    }
+
+    /// A row of a plain job, for several threads: `record` is the address of its [`Header`], which the records of its
+    /// segments follow.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for this row, of more than 256 classes; but the outputs of a segment, and those of the row, are
+    /// written by the thread that computes them, before or after the other steps on it (see [`crate::split`]).
+    #[inline(always)]
+    pub unsafe fn split<'a>(&self, record: usize, row: u32) -> Split<'a> {
+        let segments = (self.classes as usize).div_ceil(SEGMENT);
+        // SAFETY: the caller's obligation.
+        unsafe {
+            Split {
+                header: &*core::ptr::with_exposed_provenance::<Header>(record),
+                segments: core::slice::from_raw_parts(
+                    core::ptr::with_exposed_provenance(record + size_of::<Header>()),
+                    segments,
+                ),
+                row: self.rows(row as usize, 1),
             }
         }
     }

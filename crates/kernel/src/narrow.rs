@@ -22,7 +22,7 @@
 mod parts;
 mod sums;
 
-use crate::exp::{Centred, LIFT, MAX_ANCHOR, TOO_LARGE};
+use crate::exp::{Centred, LIFT, MAX_ANCHOR, in_range};
 use crate::label::Label;
 use crate::log1p::{Log, Quotient};
 use crate::row::{Logits, Terms};
@@ -141,7 +141,7 @@ pub fn sum_around<V: Vector>(x: Logits, label: usize, centre: f32, centre_low: f
     take(&scratch.powers, label);
     take(&scratch.tails, label);
     let sum = sum::<V>(x.high.len(), scratch);
-    if accepted && sum < TOO_LARGE { sum } else { f64::NAN }
+    if accepted { in_range(sum) } else { f64::NAN }
 }
 
 /// A part of the label's term, and 0 in its place.

@@ -1,8 +1,9 @@
 //! A few consecutive rows: what each label means, and which of the routines computes them.
 
 use crate::label::Label;
+use crate::largest;
 use crate::narrow;
-use crate::row::{self, Keep, Logits};
+use crate::row::{Keep, Logits};
 use crate::scratch::{CHUNK, MAX_ROWS, Scratch};
 use crate::terms::{Kept, terms};
 use crate::vector::Vector;
@@ -61,7 +62,7 @@ impl<'a> Rows<'a> {
         if let Some(predictions) = self.predictions {
             // Before an in-place gradient replaces the logits.
             for (row, prediction) in predictions.iter().enumerate() {
-                prediction.set(row::argmax::<V>(row_of(self.logits, row, self.classes)));
+                prediction.set(largest::argmax::<V>(row_of(self.logits, row, self.classes)));
             }
         }
         let together = self.classes <= narrow::MAX_CLASSES;
@@ -132,8 +133,9 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// What one of the labels means.
     #[inline(always)]
-    fn meaning(&self, label: i32) -> Label {
+    pub fn meaning(&self, label: i32) -> Label {
         Label::of(label, self.classes as u32, self.ignore_index)
     }
 }

@@ -23,8 +23,9 @@
 //! What is not `f32` in one piece, or capped, or divided, is first brought into a buffer of one row.
 
 use crate::label::Label;
+use crate::largest;
 use crate::math;
-use crate::row::{self, Keep, Logits, Terms};
+use crate::row::{Keep, Logits, Terms};
 use crate::scratch::Scratch;
 use crate::staged::{Source, Transform};
 use crate::terms::{Kept, terms};
@@ -196,7 +197,7 @@ impl Row<'_> {
         {
             value = logits.get(reference);
             if value == f64::NEG_INFINITY {
-                value = f64::from(row::max::<V>(x));
+                value = f64::from(largest::max::<V>(x));
             }
             (weights.rest, tilt) = self.targets.sums(classes, label, reference, value, |class| logits.get(class));
             weights.own = self.targets.weight(reference, classes, label);
@@ -282,10 +283,10 @@ impl Row<'_> {
     }
 }
 
-/// As [`row::argmax`], also of logits in two parts.
+/// As [`largest::argmax`], also of logits in two parts.
 #[inline(always)]
 fn largest<V: Vector>(x: Logits) -> i32 {
-    let mut best = row::argmax::<V>(x.high);
+    let mut best = largest::argmax::<V>(x.high);
     if let Some((mut high, mut low)) = usize::try_from(best).ok().and_then(|i| Some((x.high.get(i)?, x.low.get(i)?))) {
         for (class, (other, other_low)) in x.high.iter().zip(x.low).enumerate() {
             if other.get() == high.get() && other_low.get() > low.get() {

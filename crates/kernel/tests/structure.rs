@@ -1,7 +1,7 @@
 //! What must not change a result: how the rows are divided, where the gradient lies, which routine computes a row.
 
 mod common;
-use common::{Case, Mode, Random, run, run_as};
+use common::{Case, Mode, Random, run, run_as, run_split};
 use std::cell::Cell;
 use xent_kernel::row::{Keep, Logits};
 use xent_kernel::scratch::Scratch;
@@ -145,5 +145,18 @@ fn gradient_rows_sum_to_zero() {
     for row in 0..50 {
         let sum: f64 = result.gradient[row * 40..][..40].iter().map(|&g| f64::from(g)).sum();
         assert!(sum.abs() < 2e-7, "row {row}: {sum}");
+    }
+}
+
+#[test]
+fn a_row_in_segments_has_the_bits_of_the_whole_row() {
+    let mut random = Random(12);
+    for classes in [257, 8191, 8192, 8193, 20_000] {
+        let case = mixed(&mut random, 40, classes);
+        for mode in [Mode::Forward, Mode::Gradient, Mode::InPlace] {
+            let whole = run_as::<Scalar>(&case, mode, &[]);
+            let split = run_split::<Scalar>(&case, mode, &mut random);
+            assert_eq!(split.bits(), whole.bits(), "{classes} classes");
+        }
     }
 }

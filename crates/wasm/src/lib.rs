@@ -5,6 +5,7 @@
 use core::alloc::{GlobalAlloc, Layout};
 use wasm_bindgen::prelude::wasm_bindgen;
 use xent_kernel::job::Job;
+use xent_kernel::split::Split;
 use xent_kernel::vector::Simd128;
 
 /// Computes the rows from `begin` to `end` of the job at `job`, with scratch memory of the caller's own at `scratch`.
@@ -12,6 +13,36 @@ use xent_kernel::vector::Simd128;
 pub fn run(job: usize, scratch: usize, begin: u32, end: u32) {
     // SAFETY: TypeScript owns the memory and vouches for the record (packages/xent/src/abi.ts).
     unsafe { (*core::ptr::with_exposed_provenance::<Job>(job)).run::<Simd128>(scratch, begin, end) }
+}
+
+/// Sums a segment of a row of the plain job at `job`; `record`: what the threads that compute this row share.
+#[wasm_bindgen]
+pub fn sum_segment(job: usize, record: usize, row: u32, segment: usize) {
+    // SAFETY: as above; TypeScript gives each segment to one thread.
+    unsafe { split(job, record, row) }.sum::<Simd128>(segment);
+}
+
+/// Finishes such a row, after all of its segments are summed; 0 where it must be computed as a whole instead.
+#[wasm_bindgen]
+pub fn finish_row(job: usize, record: usize, row: u32) -> u32 {
+    // SAFETY: as above, and one thread finishes.
+    u32::from(unsafe { split(job, record, row) }.finish::<Simd128>())
+}
+
+/// Makes the gradient of a segment, after its row is finished.
+#[wasm_bindgen]
+pub fn scale_segment(job: usize, record: usize, row: u32, segment: usize) {
+    // SAFETY: as above; TypeScript gives each segment to one thread.
+    unsafe { split(job, record, row) }.scale::<Simd128>(segment);
+}
+
+/// # Safety
+///
+/// As [`Job::split`].
+#[inline(always)]
+unsafe fn split<'a>(job: usize, record: usize, row: u32) -> Split<'a> {
+    // SAFETY: the caller's obligation.
+    unsafe { (*core::ptr::with_exposed_provenance::<Job>(job)).split(record, row) }
 }
 
 /// Writes the sum of the losses of the rows from `begin` to `end`, and how many predictions are right, into the job.

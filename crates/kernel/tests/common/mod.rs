@@ -3,7 +3,9 @@
 
 use std::cell::Cell;
 use xent_kernel::job::Job;
+use xent_kernel::row::SEGMENT;
 use xent_kernel::scratch::Scratch;
+use xent_kernel::split::{Header, Segment};
 use xent_kernel::vector::{Scalar, Vector};
 
 pub fn infinity() -> f32 {
@@ -91,6 +93,43 @@ pub fn run(case: &Case) -> Results {
 
 /// The job in pieces that end at `cuts`, each with new scratch memory.
 pub fn run_as<V: Vector>(case: &Case, mode: Mode, cuts: &[u32]) -> Results {
+    run_with(case, mode, |job| {
+        let mut begin = 0;
+        for &end in cuts.iter().chain([&(case.labels.len() as u32)]) {
+            run_rows::<V>(job, begin, end);
+            begin = end;
+        }
+    })
+}
+
+/// Every row in segments, taken in an order of their own; as whole rows where they refuse that.
+pub fn run_split<V: Vector>(case: &Case, mode: Mode, random: &mut Random) -> Results {
+    run_with(case, mode, |job| {
+        for row in 0..case.labels.len() as u32 {
+            let segments = case.classes.div_ceil(SEGMENT);
+            let record = vec![f64::NAN; (size_of::<Header>() + segments * size_of::<Segment>()) / 8];
+            // SAFETY: as for `run_rows`, and the record has room for a header and the segments.
+            let split = unsafe { job.split(record.as_ptr().expose_provenance(), row) };
+            let mut order: Vec<usize> = (0..segments).collect();
+            order.sort_by_key(|_| random.bits());
+            order.iter().for_each(|&segment| split.sum::<V>(segment));
+            if split.finish::<V>() {
+                order.iter().rev().for_each(|&segment| split.scale::<V>(segment));
+            } else {
+                run_rows::<V>(job, row, row + 1);
+            }
+        }
+    })
+}
+
+fn run_rows<V: Vector>(job: &Job, begin: u32, end: u32) {
+    // All bytes of it may have any value.
+    let scratch = vec![f64::NAN; size_of::<Scratch>().div_ceil(8)];
+    // SAFETY: the vectors of `run_with` have the sizes that the record's fields ask for, and nobody else uses them.
+    unsafe { job.run::<V>(scratch.as_ptr().expose_provenance(), begin, end) };
+}
+
+fn run_with(case: &Case, mode: Mode, compute: impl FnOnce(&Job)) -> Results {
     let rows = case.labels.len();
     let cells = |n: usize| vec![Cell::new(-77.0f32); n];
     let logits: Vec<Cell<f32>> = case.logits.iter().copied().map(Cell::new).collect();
@@ -118,16 +157,9 @@ pub fn run_as<V: Vector>(case: &Case, mode: Mode, cuts: &[u32]) -> Results {
         scale: case.scale,
         ..Job::default()
     };
-    let mut begin = 0;
-    for &end in cuts.iter().chain([&(rows as u32)]) {
-        // All bytes of it may have any value.
-        let scratch = vec![f64::NAN; size_of::<Scratch>().div_ceil(8)];
-        // SAFETY: the vectors above have the sizes that the record's fields ask for, and nobody else uses them.
-        unsafe { job.run::<V>(scratch.as_ptr().expose_provenance(), begin, end) };
-        begin = end;
-    }
-    // SAFETY: as above.
-    unsafe { job.reduce::<V>(0, rows as u32) };
+    compute(&job);
+    // SAFETY: as for `run_rows`.
+    unsafe { job.reduce::<Scalar>(0, rows as u32) };
     let values = |cells: &[Cell<f32>]| cells.iter().map(Cell::get).collect();
     Results {
         loss: values(&loss),
