@@ -1,5 +1,4 @@
-// What the kernel and this package agree on: the exports, and the layout of the job record. crates/kernel/src/job.rs is
-// the original; a test compares the two.
+// What the kernel and this package agree on. crates/kernel and crates/wasm have the original; a test compares the two.
 
 /** Bytes of a WebAssembly page. */
 export const PAGE = 65536;
@@ -10,85 +9,32 @@ export const HEAP_START: number = PAGE;
 /** Bytes of one thread's scratch memory: `SCRATCH_BYTES` in crates/kernel/src/narrow.rs. */
 export const SCRATCH_BYTES = 15456;
 
+/** Bytes of the job record (see job.ts), and the word of it that is the address of its buffer. */
+export const JOB_BYTES = 128;
+export const JOB_BUFFER = 9;
+
+/** Classes of a segment: what one thread computes at a time of a row that several share. `SEGMENT` in crates/kernel/src/row.rs. */
+export const SEGMENT = 8192;
+
+/** Bytes of the record of a row in segments, and of each of its segments: crates/kernel/src/split.rs. */
+export const HEADER_BYTES = 16;
+export const SEGMENT_BYTES = 16;
+
 /** The kernel's exports. Addresses are `u32`. */
 export interface Kernel {
   /** Computes the rows from `begin` to `end` of the job. */
   run(job: number, scratch: number, begin: number, end: number): void;
+  /** Sums a segment of a row. */
+  sum_segment(job: number, record: number, row: number, segment: number): void;
+  /** Finishes a row, all of its segments summed. 0: it must be computed as a whole. */
+  finish_row(job: number, record: number, row: number): number;
+  /** Makes the gradient of a segment of a finished row. */
+  scale_segment(job: number, record: number, row: number, segment: number): void;
   /** Adds up the losses and right predictions of the rows from `begin` to `end`, into the job. */
   reduce(job: number, begin: number, end: number): void;
 }
 
-/** The fields of the job record, in order. */
-export const JOB_FIELDS = {
-  logits: "u32",
-  labels: "u32",
-  targets: "u32",
-  gradient: "u32",
-  loss: "u32",
-  log_sum_exp: "u32",
-  predictions: "u32",
-  class_weights: "u32",
-  sample_weights: "u32",
-  buffer: "u32",
-  classes: "u32",
-  logits_type: "u32",
-  row_stride: "u32",
-  class_stride: "u32",
-  inner: "u32",
-  ignore: "u32",
-  ignore_index: "i32",
-  reserved: "u32",
-  scale: "f64",
-  label_smoothing: "f64",
-  z_loss: "f64",
-  softcap: "f64",
-  temperature: "f64",
-  sum: "f64",
-  correct: "f64",
-} as const;
-
-/** Values of `logits_type`. */
-export const LOGITS_TYPES = { float32: 0, float64: 1, float16: 2, bfloat16: 3 } as const;
-
-type Field = keyof typeof JOB_FIELDS;
-
-const FIELDS = Object.keys(JOB_FIELDS) as Field[];
-// The fields of 8 bytes come last, so that all are aligned: the record is a Int32Array and, behind it, a Float64Array.
-const WORDS: readonly Field[] = FIELDS.filter((field) => JOB_FIELDS[field] !== "f64");
-const DOUBLES: readonly Field[] = FIELDS.filter((field) => JOB_FIELDS[field] === "f64");
-
-/** Bytes of the job record. */
-export const JOB_BYTES: number = 4 * WORDS.length + 8 * DOUBLES.length;
-
-/** The job record at an address of a memory. */
-export class JobRecord {
-  readonly #memory: WebAssembly.Memory;
-  readonly #address: number;
-  #words = new Int32Array();
-  #doubles = new Float64Array();
-
-  constructor(memory: WebAssembly.Memory, address: number) {
-    this.#memory = memory;
-    this.#address = address;
-  }
-
-  /** Writes every field. */
-  write(job: Record<Field, number>): void {
-    this.#refresh();
-    for (let i = 0; i < WORDS.length; i++) this.#words[i] = job[WORDS[i] as Field];
-    for (let i = 0; i < DOUBLES.length; i++) this.#doubles[i] = job[DOUBLES[i] as Field];
-  }
-
-  /** Reads a result of {@link Kernel.reduce}. */
-  read(field: "sum" | "correct"): number {
-    this.#refresh();
-    return this.#doubles[DOUBLES.indexOf(field)] as number;
-  }
-
-  #refresh(): void {
-    const { buffer } = this.#memory;
-    if (this.#words.buffer === buffer) return;
-    this.#words = new Int32Array(buffer, this.#address, WORDS.length);
-    this.#doubles = new Float64Array(buffer, this.#address + 4 * WORDS.length, DOUBLES.length);
-  }
+/** What the kernel imports. The names are wasm-bindgen's, and the function would fill a table of objects, which numbers do not need. */
+export function importsOf(memory: WebAssembly.Memory): WebAssembly.Imports {
+  return { "./xent_wasm_bg.js": { memory, __wbindgen_init_externref_table: () => {} } };
 }

@@ -1,6 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { type JobRecord, type Kernel, LOGITS_TYPES } from "./abi.ts";
+import type { Engine, Lane } from "./engine.ts";
 import { integer, wrongType } from "./errors.ts";
+import { LOGITS_TYPES } from "./job.ts";
 import {
   copyLabels,
   IGNORED,
@@ -12,21 +13,11 @@ import {
   readLabels,
 } from "./labels.ts";
 import { type LossOptions, ownWeights, readOptions, type Settings } from "./options.ts";
-import type { SharedBatch } from "./plan.ts";
+import { bytesOfRow, kindOf, type SharedBatch } from "./plan.ts";
+import type { Schedule } from "./schedule.ts";
+import { inSlices } from "./slices.ts";
 import { GRADIENTS, type GradientArrays, LOGITS, type LogitsArrays, type LogitsType } from "./views.ts";
-
-/** A kernel over a memory, with one thread's own working memory in it. */
-export interface Engine {
-  readonly memory: WebAssembly.Memory;
-  readonly kernel: Kernel;
-  readonly job: JobRecord;
-  /** Address of {@link job}. */
-  readonly jobAddress: number;
-  /** Address of the scratch memory. */
-  readonly scratch: number;
-  /** Address of at least so many bytes, the same memory at each call. Throws RangeError where there are none. */
-  readonly reserve: (bytes: number) => number;
-}
+import type { Task } from "./work.ts";
 
 /** Losses of a batch of rows. Arrays have one entry a row, unless said otherwise. */
 export interface LossResult<G = Float32Array> {
@@ -60,6 +51,8 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
   readonly #plan: SharedBatch<L, K>;
   readonly #owner: BatchOwner;
   #disposed = false;
+  /** In the middle of {@link runAsync}. */
+  #running = false;
   #views: Views<L, K> | undefined;
 
   /** Made by `createBatch` and `attachBatch`. */
@@ -95,15 +88,59 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
 
   /**
    * Computes the losses of all rows, or of those in `rows: [begin, end]`. What is summed, averaged and returned is then
-   * about these rows only. Blocks until done.
+   * about these rows only. Blocks until done; uses the threads of the instance where the calling thread may wait for them
+   * and they are not busy with a {@link runAsync}. Same results, to the bit, either way.
    *
-   * Throws RangeError for a label outside of [0, classes), before a byte is written.
+   * Throws RangeError for a label outside of [0, classes), before a byte is written; TypeError in the middle of a
+   * {@link runAsync} of this batch; WorkerError where a worker of the pool fails.
    */
-  run(options?: LossOptions & { rows?: readonly [begin: number, end: number] }): LossResult<GradientArrays[L]> {
-    this.#assertAlive();
+  run(options?: RunOptions): LossResult<GradientArrays[L]> {
+    this.#assertIdle();
+    const { kernel, scratch, pool, now } = this.#engine;
+    const job = this.#prepare(options, now, true);
+    if (job.task) pool?.run(job.task);
+    else kernel.run(now.address, scratch, job.begin, job.end);
+    return this.#finish(job);
+  }
+
+  /**
+   * As {@link run}, without blocking: the workers compute it, or where there are none this thread, a few milliseconds at a
+   * time. Jobs of one instance are done one after the other. Until it has settled the batch is the job's: nothing may be
+   * written there, and `dispose` frees the memory only then.
+   *
+   * Rejects with the errors of {@link run}, and with TypeError where batch or instance are disposed in the meantime.
+   */
+  async runAsync(options?: RunOptions): Promise<LossResult<GradientArrays[L]>> {
+    this.#assertIdle();
+    this.#running = true;
+    const { kernel, scratch, pool, later, inTurn } = this.#engine;
+    const own = typeof options === "object" && options !== null ? { ...options } : options;
+    try {
+      return await inTurn(async () => {
+        this.#assertAlive();
+        const job = this.#prepare(own, later, false);
+        if (job.task) await pool?.runAsync(job.task);
+        else {
+          await inSlices(job.begin, job.end, this.classes, (begin, end) => {
+            this.#assertAlive();
+            kernel.run(later.address, scratch, begin, end);
+          });
+        }
+        this.#assertAlive();
+        return this.#finish(job);
+      });
+    } finally {
+      this.#running = false;
+      if (this.#disposed) this.#owner.release();
+    }
+  }
+
+  /** Checks everything, then writes the job. */
+  #prepare(options: RunOptions | undefined, lane: Lane, waits: boolean): Prepared {
     const { rows, classes } = this;
-    const { layout, regions } = this.#plan;
-    const settings = readOptions(ownWeights(options, this.#engine.memory), rows, classes, ["rows"]);
+    const { layout, logits, regions } = this.#plan;
+    const { memory, pool } = this.#engine;
+    const settings = readOptions(ownWeights(options, memory), rows, classes, ["rows"]);
     const [begin, end] = this.#range(options?.rows);
     if (settings.gradient && regions.gradient === 0) {
       throw new TypeError(
@@ -113,15 +150,17 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     if (regions.targets !== 0 && settings.ignoreIndex !== undefined) {
       throw new TypeError('"ignoreIndex" expected a batch with labels: this one has soft targets');
     }
-    const work = this.#workingMemory(settings);
+    const kind = kindOf(this.#plan, settings);
+    const extent = { begin, end, classes, cost: kind === "plain" ? 1 : 4, splits: kind === "plain" };
+    const schedule = pool?.schedule(extent, waits);
+    const work = this.#workingMemory(lane, settings, kind === "staged", schedule);
     const views = this.#current();
     const [normalizer, labels, ignoreIndex] = this.#readLabels(views, settings, begin, end);
 
     // From here on nothing throws.
-    const { memory, kernel, job, jobAddress, scratch } = this.#engine;
     if (settings.classWeights) new Float32Array(memory.buffer, work.classWeights, classes).set(settings.classWeights);
     if (settings.sampleWeights) new Float32Array(memory.buffer, work.sampleWeights, rows).set(settings.sampleWeights);
-    job.write({
+    lane.job.write({
       logits: regions.logits,
       labels,
       targets: regions.targets,
@@ -131,9 +170,9 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
       predictions: settings.predictions ? regions.predictions : 0,
       class_weights: settings.classWeights ? work.classWeights : 0,
       sample_weights: settings.sampleWeights ? work.sampleWeights : 0,
-      buffer: work.row,
+      buffer: work.rows,
       classes,
-      logits_type: LOGITS_TYPES[this.#plan.logits],
+      logits_type: LOGITS_TYPES[logits],
       row_stride: layout.rowStride,
       class_stride: layout.classStride,
       inner: layout.inner,
@@ -148,9 +187,10 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
       sum: 0,
       correct: 0,
     });
-    kernel.run(jobAddress, scratch, begin, end);
-    kernel.reduce(jobAddress, begin, end);
-    return this.#result(views, settings, begin, end, normalizer);
+    const { gradient } = settings;
+    const { records, rows: buffers, rowBytes: bufferBytes } = work;
+    const task = schedule && { schedule, gradient, job: lane.address, records, buffers, bufferBytes };
+    return { lane, settings, begin, end, normalizer, task };
   }
 
   /**
@@ -162,8 +202,8 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     if (this.#engine.memory.buffer instanceof ArrayBuffer) {
       throw new TypeError("share() expected a shared memory: create the instance with shared: true");
     }
-    const [row, byClass, bySample] = this.#workingBytes(true, true, true);
-    return { ...this.#plan, buffer: this.#owner.allocate(row + byClass + bySample) };
+    const { rows, classes } = this;
+    return { ...this.#plan, buffer: this.#owner.allocate(bytesOfRow(classes) + 4 * classes + 4 * rows) };
   }
 
   /** Gives the memory back. The second call does nothing. */
@@ -171,7 +211,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     if (this.#disposed) return;
     this.#disposed = true;
     this.#views = undefined;
-    this.#owner.release();
+    if (!this.#running) this.#owner.release();
   }
 
   [Symbol.dispose](): void {
@@ -181,6 +221,11 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
   #assertAlive(): void {
     if (this.#disposed) throw new TypeError("this batch was disposed");
     this.#owner.assertAlive();
+  }
+
+  #assertIdle(): void {
+    this.#assertAlive();
+    if (this.#running) throw new TypeError("this batch is in the middle of runAsync(): wait for its promise first");
   }
 
   #current(): Views<L, K> {
@@ -201,24 +246,25 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     return [begin, integer("rows[1]", rows[1], begin, this.rows)];
   }
 
-  /** A row as f32 in two parts, and its exponentials; then the weights. */
-  #workingBytes(row: boolean, classWeights: boolean, sampleWeights: boolean): [number, number, number] {
+  /** Addresses in a lane's memory of what the kernel needs beside the batch: 0 for a row of each thread if none is needed. */
+  #workingMemory(lane: Lane, settings: Settings, staged: boolean, schedule: Schedule | undefined): WorkingMemory {
     const { rows, classes } = this;
-    return [row ? 12 * classes : 0, classWeights ? 4 * classes : 0, sampleWeights ? 4 * rows : 0];
-  }
-
-  /** Addresses of this thread's memory for what the kernel needs beside the batch; 0 where it does not. */
-  #workingMemory(settings: Settings): { row: number; classWeights: number; sampleWeights: number } {
-    const { softcap, temperature, labelSmoothing, classWeights, sampleWeights } = settings;
-    const { layout, logits, buffer, regions } = this.#plan;
-    const readable = logits === "float64" || (logits === "float32" && layout.classStride === 1);
-    const plain = softcap === undefined && temperature === 1 && labelSmoothing === 0 && regions.targets === 0;
-    const needed = this.#workingBytes(!(readable && plain), classWeights !== undefined, sampleWeights !== undefined);
-    const [row, byClass, bySample] = needed;
-    const bytes = row + byClass + bySample;
-    if (bytes === 0) return { row: 0, classWeights: 0, sampleWeights: 0 };
-    const start = buffer === 0 ? this.#engine.reserve(bytes) : buffer;
-    return { row: row === 0 ? 0 : start, classWeights: start + row, sampleWeights: start + row + byClass };
+    const { buffer } = this.#plan;
+    const rowBytes = staged ? bytesOfRow(classes) : 0;
+    const rowsBytes = rowBytes * (schedule ? (this.#engine.pool?.slots ?? 1) : 1);
+    const byClass = settings.classWeights ? 4 * classes : 0;
+    const bySample = settings.sampleWeights ? 4 * rows : 0;
+    const recordBytes = schedule?.recordBytes ?? 0;
+    const bytes = recordBytes + rowsBytes + byClass + bySample;
+    const records = bytes === 0 || buffer !== 0 ? buffer : lane.reserve(bytes);
+    const first = records + recordBytes;
+    return {
+      records,
+      rows: staged ? first : 0,
+      rowBytes,
+      classWeights: first + rowsBytes,
+      sampleWeights: first + rowsBytes + byClass,
+    };
   }
 
   /** The normalizer; address and ignore index of the labels as the kernel takes them. */
@@ -244,18 +290,14 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     return [normalizer, regions.kernelLabels, IGNORED];
   }
 
-  #result(
-    views: Views<L, K>,
-    settings: Settings,
-    begin: number,
-    end: number,
-    normalizer: number,
-  ): LossResult<GradientArrays[L]> {
-    const { job } = this.#engine;
+  #finish({ lane, settings, begin, end, normalizer }: Prepared): LossResult<GradientArrays[L]> {
     const { layout } = this.#plan;
+    this.#engine.kernel.reduce(lane.address, begin, end);
+    // The memory may have grown since.
+    const views = this.#current();
     const all = begin === 0 && end === this.rows;
     const part = <T extends Float32Array | Int32Array>(view: T): T => (all ? view : (view.subarray(begin, end) as T));
-    const sum = job.read("sum");
+    const sum = lane.job.read("sum");
     const result: LossResult<GradientArrays[L]> = {
       loss: part(views.loss),
       sum,
@@ -273,7 +315,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     }
     if (settings.predictions) {
       result.predictions = part(views.predictions);
-      if (views.labels) result.correct = job.read("correct");
+      if (views.labels) result.correct = lane.job.read("correct");
     }
     return result;
   }
@@ -286,6 +328,30 @@ export interface BatchOwner {
   /** Memory that is given back with the batch's. */
   allocate(bytes: number): number;
   release(): void;
+}
+
+/** Options of a run. */
+export type RunOptions = LossOptions & { rows?: readonly [begin: number, end: number] };
+
+/** A job that is ready to be computed. */
+interface Prepared {
+  readonly lane: Lane;
+  readonly settings: Settings;
+  readonly begin: number;
+  readonly end: number;
+  readonly normalizer: number;
+  /** For the pool, if it is worth that. */
+  readonly task: Task | undefined;
+}
+
+interface WorkingMemory {
+  /** Of rows in segments. */
+  readonly records: number;
+  /** A row for each thread, and how large one is. */
+  readonly rows: number;
+  readonly rowBytes: number;
+  readonly classWeights: number;
+  readonly sampleWeights: number;
 }
 
 interface Views<L extends LogitsType, K extends LabelsType> {

@@ -43,3 +43,15 @@ export function choice<const T extends string>(title: string, value: unknown, wo
   const expected = `${quoted.slice(0, -1).join(", ")} or ${quoted.at(-1)}`;
   throw (typeof value === "string" ? wrongValue : wrongType)(title, expected, value);
 }
+
+/** A worker of the pool has failed in the middle of a job. The results of this job are undefined. */
+export class WorkerError extends Error {
+  override readonly name = "WorkerError";
+  /** Whether the instance can be used again. */
+  readonly canContinue: boolean;
+
+  constructor(message: string, canContinue: boolean) {
+    super(message);
+    this.canContinue = canContinue;
+  }
+}

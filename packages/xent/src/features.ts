@@ -16,3 +16,27 @@ export function hasRelaxedSimd(): boolean {
   relaxed ??= WebAssembly.validate(new Uint8Array(RELAXED_PROBE));
   return relaxed;
 }
+
+interface NodeModules {
+  "node:os": { availableParallelism(): number };
+  "node:worker_threads": {
+    Worker: new (source: string, options: object) => { postMessage(message: unknown): void; terminate(): unknown };
+  };
+}
+
+/** A module of Node.js, where there is one (Deno and Bun have them, too): no import that a bundler would look for. */
+export function nodeModule<K extends keyof NodeModules>(name: K): NodeModules[K] | undefined {
+  const { process } = globalThis as { process?: { getBuiltinModule?(name: K): NodeModules[K] | undefined } };
+  return process?.getBuiltinModule?.(name);
+}
+
+/** Whether threads may share memory here: a page needs cross-origin isolation for that. */
+export function sharesMemory(): boolean {
+  return typeof SharedArrayBuffer === "function";
+}
+
+/** How many threads run at once here. */
+export function availableParallelism(): number {
+  const { navigator } = globalThis as { navigator?: { hardwareConcurrency?: number } };
+  return nodeModule("node:os")?.availableParallelism() ?? navigator?.hardwareConcurrency ?? 1;
+}

@@ -6,17 +6,21 @@
  *
  * with at most 3 ulp of f32 in the loss and 5 in the gradient: crates/kernel/src/lib.rs has the whole contract.
  *
- * Imports go one way: index -> one-call, xent -> batch -> options, plan -> labels, layout, views -> memory, load -> features, abi, errors.
+ * Imports go one way: index -> one-call -> create -> xent, pool -> batch, engine, work -> plan, options -> labels, layout, views, memory, load,
+ * schedule -> features, abi, errors. `worker` is what the workers of the pool run.
  *
  * @module
  */
 
-export type { Batch, LossResult } from "./batch.ts";
+export type { Batch, LossResult, RunOptions } from "./batch.ts";
+export type { XentOptions } from "./create.ts";
+export { attach, createXent, createXentSync } from "./create.ts";
+export { WorkerError } from "./errors.ts";
 export type { Variant } from "./features.ts";
 export type { Labels, LabelsArrays, LabelsType } from "./labels.ts";
 export { softmaxCrossEntropyWithLogits, sparseSoftmaxCrossEntropyWithLogits } from "./one-call.ts";
 export type { LossOptions, Reduction, ShapeOptions } from "./options.ts";
 export type { BatchSpec, SharedBatch } from "./plan.ts";
+export type { PoolWorker } from "./spawn.ts";
 export type { GradientArrays, Logits, LogitsArrays, LogitsType } from "./views.ts";
-export type { GradientOf, SharedXent, Xent, XentOptions } from "./xent.ts";
-export { attach, createXent, createXentSync } from "./xent.ts";
+export type { GradientOf, SharedXent, Xent } from "./xent.ts";

@@ -1,8 +1,9 @@
 import type { LossResult } from "./batch.ts";
+import { createXentSync } from "./create.ts";
 import type { Labels } from "./labels.ts";
 import type { LossOptions, ShapeOptions } from "./options.ts";
 import type { Logits } from "./views.ts";
-import { createXentSync, type GradientOf, type Xent } from "./xent.ts";
+import type { GradientOf, Xent } from "./xent.ts";
 
 let instance: Xent | undefined;
 

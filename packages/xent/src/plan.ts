@@ -1,6 +1,7 @@
 import { integer, show, wrongType, wrongValue } from "./errors.ts";
 import { LABELS, type LabelsType, labelsType } from "./labels.ts";
 import { assertRowFits, type Layout, layoutOfRows, layoutOfShape } from "./layout.ts";
+import type { Settings } from "./options.ts";
 import { GRADIENTS, LOGITS, type LogitsType, logitsType } from "./views.ts";
 
 /** Size, layout and types of a batch. */
@@ -55,6 +56,26 @@ export interface SharedBatch<L extends LogitsType = LogitsType, K extends Labels
   readonly regions: Regions;
   /** The worker's working memory; 0 in the owner's own batch, which reserves it when it needs it. */
   readonly buffer: number;
+}
+
+/**
+ * How the kernel goes about a row: as logits and a label, nothing else; with weights; or staged, which takes a buffer of
+ * {@link bytesOfRow}, one for each thread.
+ */
+export type Kind = "plain" | "weighted" | "staged";
+
+export function kindOf({ layout, logits, regions }: SharedBatch, settings: Settings): Kind {
+  const { softcap, temperature, labelSmoothing, classWeights, sampleWeights, zLoss } = settings;
+  const inOnePiece = logits === "float32" && layout.classStride === 1;
+  const transformed = softcap !== undefined || temperature !== 1;
+  if (transformed || labelSmoothing > 0 || regions.targets !== 0) return "staged";
+  if (!inOnePiece) return logits === "float64" ? "weighted" : "staged";
+  return classWeights || sampleWeights || zLoss > 0 || layout.inner > 1 ? "weighted" : "plain";
+}
+
+/** Bytes of a staged row: as f32 in two parts, and its exponentials. */
+export function bytesOfRow(classes: number): number {
+  return 12 * classes;
 }
 
 const ALIGNMENT = 64;

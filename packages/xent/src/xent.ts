@@ -1,25 +1,14 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { HEAP_START, JOB_BYTES, JobRecord, PAGE, SCRATCH_BYTES } from "./abi.ts";
-import { Batch, type BatchOwner, type Engine, type LossResult } from "./batch.ts";
-import { choice, integer, show, typedArrayKind, wrongType } from "./errors.ts";
-import { hasRelaxedSimd, type Variant } from "./features.ts";
+import { Batch, type BatchOwner, type LossResult } from "./batch.ts";
+import { type Engine, owned, WORKSPACE_BYTES } from "./engine.ts";
+import { choice, typedArrayKind, wrongType } from "./errors.ts";
+import type { Variant } from "./features.ts";
 import { assertLabels, type Labels, type LabelsType, labelsTypeOf, readLabels } from "./labels.ts";
 import { type Layout, layoutOfShape } from "./layout.ts";
-import { bestVariant, compile, compileAsync, instantiate } from "./load.ts";
-import { Heap } from "./memory.ts";
+import type { Heap } from "./memory.ts";
 import { type LossOptions, ownWeights, readOptions, type Settings, type ShapeOptions } from "./options.ts";
 import { type BatchSpec, planBatch, type SharedBatch } from "./plan.ts";
 import { assertAttached, copyLogits, type GradientArrays, type Logits, type LogitsType, measure } from "./views.ts";
-
-/** How an instance is made. */
-export interface XentOptions {
-  /** "auto" (default): fused multiply-add where the engine has it. "simd128": the same bits on every machine. */
-  variant?: "auto" | Variant;
-  /** Ceiling of the memory in bytes. Default 4 GiB, which is also the most. */
-  maxBytes?: number;
-  /** Whether the memory can be shared with workers. Default false. */
-  shared?: boolean;
-}
 
 /** An instance's memory as data, for one worker: send it there, and call {@link attach} with it. */
 export interface SharedXent {
@@ -34,8 +23,6 @@ export interface SharedXent {
 export class Xent implements Disposable {
   /** The build of the kernel that runs. */
   readonly variant: Variant;
-  /** Threads that a run uses. */
-  readonly threads: number = 1;
   readonly memory: WebAssembly.Memory;
   readonly #engine: Engine;
   readonly #module: WebAssembly.Module;
@@ -44,29 +31,17 @@ export class Xent implements Disposable {
   #disposed = false;
 
   /** Made by `createXent`, `createXentSync` and `attach`. */
-  constructor(
-    module: WebAssembly.Module,
-    variant: Variant,
-    memory: WebAssembly.Memory,
-    workspace: number,
-    heap?: Heap,
-  ) {
+  constructor(module: WebAssembly.Module, variant: Variant, engine: Engine, heap: Heap | undefined) {
     this.variant = variant;
-    this.memory = memory;
+    this.memory = engine.memory;
     this.#module = module;
+    this.#engine = engine;
     this.#heap = heap;
-    let row = { address: 0, bytes: 0 };
-    const reserve = (bytes: number): number => {
-      if (row.bytes < bytes) {
-        const address = this.#owned("run").allocate(bytes);
-        heap?.free(row.address);
-        row = { address, bytes };
-      }
-      return row.address;
-    };
-    const kernel = instantiate(module, memory);
-    const job = new JobRecord(memory, workspace);
-    this.#engine = { memory, kernel, job, jobAddress: workspace, scratch: workspace + JOB_ROOM, reserve };
+  }
+
+  /** Threads that a run uses, the calling one among them where it may wait. Fewer than asked for when workers have ended. */
+  get threads(): number {
+    return this.#engine.pool?.threads ?? 1;
   }
 
   /**
@@ -76,7 +51,7 @@ export class Xent implements Disposable {
    */
   createBatch<L extends LogitsType = "float32", K extends LabelsType = "int32">(spec: BatchSpec<L, K>): Batch<L, K> {
     this.#assertAlive();
-    const heap = this.#owned("createBatch");
+    const heap = owned(this.#heap, "createBatch");
     const { bytes, at } = planBatch(spec);
     return this.#batch(heap, at(heap.allocateZeroed(bytes)));
   }
@@ -118,7 +93,7 @@ export class Xent implements Disposable {
     options?: LossOptions & ShapeOptions,
   ): LossResult<GradientOf<L>> {
     this.#assertAlive();
-    this.#owned("sparseSoftmaxCrossEntropyWithLogits");
+    owned(this.#heap, "sparseSoftmaxCrossEntropyWithLogits");
     assertLabels(labels);
     assertAttached("labels", labels);
     const call = readCall(logits, ownWeights(options, this.memory), labels);
@@ -144,7 +119,7 @@ export class Xent implements Disposable {
     options?: LossOptions & ShapeOptions,
   ): LossResult<GradientOf<L>> {
     this.#assertAlive();
-    this.#owned("softmaxCrossEntropyWithLogits");
+    owned(this.#heap, "softmaxCrossEntropyWithLogits");
     const call = readCall(logits, ownWeights(options, this.memory), undefined);
     const { elements } = call.layout;
     if (typedArrayKind(targets) !== "Float32Array") throw wrongType("targets", "a Float32Array", targets);
@@ -166,7 +141,7 @@ export class Xent implements Disposable {
     const source = reference(logits, this.memory);
     const { gradient } = settings;
     // Not `using`: that needs a Symbol.dispose, which not every engine has.
-    const heap = this.#owned("one call");
+    const heap = owned(this.#heap, "one call");
     const { bytes, at } = planBatch<LogitsType, LabelsType>({ shape, axis, ...spec, logits: type, gradient });
     const batch = this.#batch(heap, at(heap.allocate(bytes)));
     try {
@@ -190,7 +165,7 @@ export class Xent implements Disposable {
    */
   share(): SharedXent {
     this.#assertAlive();
-    const heap = this.#owned("share");
+    const heap = owned(this.#heap, "share");
     if (this.memory.buffer instanceof ArrayBuffer) {
       throw new TypeError("share() expected a shared memory: create the instance with shared: true");
     }
@@ -202,9 +177,14 @@ export class Xent implements Disposable {
     };
   }
 
-  /** Ends the use of this instance and of its batches. The second call does nothing. */
+  /**
+   * Ends the use of this instance and of its batches, and its workers. A `runAsync` that is under way is given up, and its
+   * promise rejected. The second call does nothing.
+   */
   dispose(): void {
+    if (this.#disposed) return;
     this.#disposed = true;
+    this.#engine.pool?.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -213,61 +193,8 @@ export class Xent implements Disposable {
 
   #assertAlive(): void {
     if (this.#disposed) throw new TypeError("this Xent was disposed");
+    this.#engine.pool?.assertAlive();
   }
-
-  #owned(method: string): Heap {
-    if (this.#heap === undefined) {
-      throw new TypeError(
-        `${method}() allocates, which only the owner of a memory does: call it there, and share the result`,
-      );
-    }
-    return this.#heap;
-  }
-}
-
-const JOB_ROOM: number = Math.ceil(JOB_BYTES / 64) * 64;
-const WORKSPACE_BYTES: number = JOB_ROOM + SCRATCH_BYTES;
-
-/** An instance; the kernel is compiled on the calling thread (a few milliseconds, the first time). */
-export function createXentSync(options?: XentOptions): Xent {
-  const { variant, maxBytes, shared } = readXentOptions(options);
-  return own(compile(variant, shared), variant, maxBytes, shared);
-}
-
-/** As {@link createXentSync}; the kernel is compiled without blocking. */
-export async function createXent(options?: XentOptions): Promise<Xent> {
-  const { variant, maxBytes, shared } = readXentOptions(options);
-  return own(await compileAsync(variant, shared), variant, maxBytes, shared);
-}
-
-/** In a worker: an instance over a memory whose owner called `share()`. It runs batches that were shared with it. */
-export function attach(shared: SharedXent): Xent {
-  if (!(shared?.memory instanceof WebAssembly.Memory && shared.module instanceof WebAssembly.Module)) {
-    throw wrongType("shared", "what xent.share() returns", shared);
-  }
-  return new Xent(shared.module, shared.variant, shared.memory, shared.workspace);
-}
-
-function own(module: WebAssembly.Module, variant: Variant, maxBytes: number, shared: boolean): Xent {
-  const heap = new Heap(maxBytes, shared);
-  return new Xent(module, variant, heap.memory, heap.allocate(WORKSPACE_BYTES), heap);
-}
-
-const XENT_OPTIONS = ["variant", "maxBytes", "shared"];
-
-function readXentOptions(options: XentOptions = {}): { variant: Variant; maxBytes: number; shared: boolean } {
-  if (typeof options !== "object" || options === null) throw wrongType("options", "an object", options);
-  for (const name of Object.keys(options)) {
-    if (!XENT_OPTIONS.includes(name)) throw new TypeError(`"options" has no option ${show(name)}`);
-  }
-  const { variant: asked = "auto", maxBytes = 2 ** 32, shared = false } = options;
-  const variant = choice("variant", asked, ["auto", "simd128", "relaxed"]);
-  if (variant === "relaxed" && !hasRelaxedSimd()) {
-    throw new RangeError('"variant" expected "auto" or "simd128": this engine has no relaxed SIMD');
-  }
-  integer("maxBytes", maxBytes, HEAP_START + PAGE, 2 ** 32);
-  if (typeof shared !== "boolean") throw wrongType("shared", "true or false", shared);
-  return { variant: variant === "auto" ? bestVariant() : variant, maxBytes, shared };
 }
 
 /** The gradient of float64 logits is float64, all others' is float32. */

@@ -1,0 +1,121 @@
+import { HEAP_START, PAGE } from "./abi.ts";
+import { makeEngine, WORKSPACE_BYTES } from "./engine.ts";
+import { choice, integer, show, wrongType } from "./errors.ts";
+import { availableParallelism, hasRelaxedSimd, sharesMemory, type Variant } from "./features.ts";
+import { bestVariant, compile, compileAsync, variantOf } from "./load.ts";
+import { Heap } from "./memory.ts";
+import { Pool } from "./pool.ts";
+import type { PoolWorker } from "./spawn.ts";
+import { type SharedXent, Xent } from "./xent.ts";
+
+/** How an instance is made. */
+export interface XentOptions {
+  /**
+   * Threads, the calling one among them; "auto": as many as run at once here. Default 1. Where threads cannot share memory (a
+   * page without cross-origin isolation) there is one, and `threads` of the instance says so.
+   */
+  threads?: number | "auto";
+  /** "auto" (default): fused multiply-add where the engine has it. "simd128": the same bits on every machine. */
+  variant?: "auto" | Variant;
+  /** Ceiling of the memory in bytes. Default 4 GiB, which is also the most. */
+  maxBytes?: number;
+  /** Whether the memory can be shared with workers of your own. Default: whether there is more than one thread. */
+  shared?: boolean;
+  /**
+   * Makes a worker that imports `xent/worker`, for each thread but the first. Default: one from a source in this package, which
+   * a Content-Security-Policy may forbid.
+   */
+  createWorker?: () => PoolWorker;
+  /**
+   * The kernel, compiled from one of this version's .wasm files, where nothing may be compiled at run time. A shared memory
+   * takes those whose names end in -shared. Default: compiled from what this package contains.
+   */
+  module?: WebAssembly.Module;
+}
+
+/** An instance of one thread; the kernel is compiled on it (a few milliseconds, the first time). */
+export function createXentSync(options?: XentOptions): Xent {
+  const { threads, variant, maxBytes, shared, module } = readXentOptions(options);
+  if (threads !== 1)
+    throw new RangeError('"threads" expected 1: createXentSync can not wait for workers, createXent can');
+  const heap = new Heap(maxBytes, shared);
+  const compiled = module ?? compile(variant, shared);
+  const engine = makeEngine(compiled, heap.memory, heap.allocate(WORKSPACE_BYTES), heap);
+  return new Xent(compiled, variant, engine, heap);
+}
+
+/**
+ * An instance, with a pool of workers where `threads` says so. They sleep when there is nothing to do, keep no process alive,
+ * and end with `dispose`.
+ *
+ * Rejects with Error where a worker does not start.
+ */
+export async function createXent(options?: XentOptions): Promise<Xent> {
+  const { threads, variant, maxBytes, shared, module, createWorker } = readXentOptions(options);
+  const heap = new Heap(maxBytes, shared);
+  const compiled = module ?? (await compileAsync(variant, shared));
+  const engine = makeEngine(compiled, heap.memory, heap.allocate(WORKSPACE_BYTES), heap);
+  if (threads === 1) return new Xent(compiled, variant, engine, heap);
+  const { memory, kernel, scratch } = engine;
+  const allocate = (bytes: number): number => heap.allocateZeroed(bytes);
+  const pool = await Pool.start({ memory, module: compiled, kernel, scratch, allocate, threads, createWorker });
+  return new Xent(compiled, variant, { ...engine, pool }, heap);
+}
+
+/** In a worker: an instance over a memory whose owner called `share()`. It runs batches that were shared with it. */
+export function attach(shared: SharedXent): Xent {
+  if (!(shared?.memory instanceof WebAssembly.Memory && shared.module instanceof WebAssembly.Module)) {
+    throw wrongType("shared", "what xent.share() returns", shared);
+  }
+  const engine = makeEngine(shared.module, shared.memory, shared.workspace, undefined);
+  return new Xent(shared.module, shared.variant, engine, undefined);
+}
+
+const OPTIONS = ["threads", "variant", "maxBytes", "shared", "createWorker", "module"];
+const MOST_THREADS = 256;
+
+interface Settings {
+  readonly threads: number;
+  readonly variant: Variant;
+  readonly maxBytes: number;
+  readonly shared: boolean;
+  readonly createWorker: (() => PoolWorker) | undefined;
+  readonly module: WebAssembly.Module | undefined;
+}
+
+function readXentOptions(options: XentOptions = {}): Settings {
+  if (typeof options !== "object" || options === null) throw wrongType("options", "an object", options);
+  for (const name of Object.keys(options)) {
+    if (!OPTIONS.includes(name)) throw new TypeError(`"options" has no option ${show(name)}`);
+  }
+  const { maxBytes = 2 ** 32, createWorker, module } = options;
+  integer("maxBytes", maxBytes, HEAP_START + PAGE, 2 ** 32);
+  if (createWorker !== undefined && typeof createWorker !== "function") {
+    throw wrongType("createWorker", "a function that makes a worker", createWorker);
+  }
+  const threads = readThreads(options.threads);
+  const { shared = threads > 1 } = options;
+  if (typeof shared !== "boolean") throw wrongType("shared", "true or false", shared);
+  if (threads > 1 && !shared) throw new RangeError(`"shared" expected true: ${threads} threads share their memory`);
+  return { threads, variant: readVariant(options.variant, module), maxBytes, shared, createWorker, module };
+}
+
+function readThreads(threads: unknown = 1): number {
+  const wanted = threads === "auto" ? Math.min(availableParallelism(), MOST_THREADS) : threads;
+  if (typeof wanted === "string") throw wrongType("threads", 'an integer or "auto"', threads);
+  const count = integer("threads", wanted, 1, MOST_THREADS);
+  return sharesMemory() ? count : 1;
+}
+
+function readVariant(asked: unknown = "auto", module: WebAssembly.Module | undefined): Variant {
+  const variant = choice("variant", asked, ["auto", "simd128", "relaxed"]);
+  if (module !== undefined) {
+    const found = variantOf(module);
+    if (variant === "auto" || variant === found) return found;
+    throw new RangeError(`"variant" expected ${show(found)}, which "module" is, got ${show(variant)}`);
+  }
+  if (variant === "relaxed" && !hasRelaxedSimd()) {
+    throw new RangeError('"variant" expected "auto" or "simd128": this engine has no relaxed SIMD');
+  }
+  return variant === "auto" ? bestVariant() : variant;
+}

@@ -1,0 +1,73 @@
+// The job record: crates/kernel/src/job.rs has the original; a test compares the two.
+
+/** The fields of the job record, in order. */
+export const JOB_FIELDS = {
+  logits: "u32",
+  labels: "u32",
+  targets: "u32",
+  gradient: "u32",
+  loss: "u32",
+  log_sum_exp: "u32",
+  predictions: "u32",
+  class_weights: "u32",
+  sample_weights: "u32",
+  buffer: "u32",
+  classes: "u32",
+  logits_type: "u32",
+  row_stride: "u32",
+  class_stride: "u32",
+  inner: "u32",
+  ignore: "u32",
+  ignore_index: "i32",
+  reserved: "u32",
+  scale: "f64",
+  label_smoothing: "f64",
+  z_loss: "f64",
+  softcap: "f64",
+  temperature: "f64",
+  sum: "f64",
+  correct: "f64",
+} as const;
+
+/** Values of `logits_type`. */
+export const LOGITS_TYPES = { float32: 0, float64: 1, float16: 2, bfloat16: 3 } as const;
+
+type Field = keyof typeof JOB_FIELDS;
+
+const FIELDS = Object.keys(JOB_FIELDS) as Field[];
+// The fields of 8 bytes come last, so that all are aligned: the record is a Int32Array and, behind it, a Float64Array.
+const WORDS: readonly Field[] = FIELDS.filter((field) => JOB_FIELDS[field] !== "f64");
+const DOUBLES: readonly Field[] = FIELDS.filter((field) => JOB_FIELDS[field] === "f64");
+
+/** The job record at an address of a memory. */
+export class JobRecord {
+  readonly #memory: WebAssembly.Memory;
+  readonly #address: number;
+  #words = new Int32Array();
+  #doubles = new Float64Array();
+
+  constructor(memory: WebAssembly.Memory, address: number) {
+    this.#memory = memory;
+    this.#address = address;
+  }
+
+  /** Writes every field. */
+  write(job: Record<Field, number>): void {
+    this.#refresh();
+    for (let i = 0; i < WORDS.length; i++) this.#words[i] = job[WORDS[i] as Field];
+    for (let i = 0; i < DOUBLES.length; i++) this.#doubles[i] = job[DOUBLES[i] as Field];
+  }
+
+  /** Reads a result of {@link Kernel.reduce}. */
+  read(field: "sum" | "correct"): number {
+    this.#refresh();
+    return this.#doubles[DOUBLES.indexOf(field)] as number;
+  }
+
+  #refresh(): void {
+    const { buffer } = this.#memory;
+    if (this.#words.buffer === buffer) return;
+    this.#words = new Int32Array(buffer, this.#address, WORDS.length);
+    this.#doubles = new Float64Array(buffer, this.#address + 4 * WORDS.length, DOUBLES.length);
+  }
+}

@@ -1,0 +1,286 @@
+import { JOB_BYTES, type Kernel, SCRATCH_BYTES } from "./abi.ts";
+import { WorkerError, wrongType } from "./errors.ts";
+import { type Extent, type Schedule, schedule } from "./schedule.ts";
+import { keepAlive, listen, mayWait, type PoolWorker, spawn } from "./spawn.ts";
+import { fail, failure, inside, spin, type Task, type Thread, WORD, wordsOf, work, writeTask } from "./work.ts";
+import type { Start } from "./worker.ts";
+
+/** What a pool is made of. */
+export interface PoolSpec {
+  readonly memory: WebAssembly.Memory;
+  readonly module: WebAssembly.Module;
+  readonly kernel: Kernel;
+  /** The calling thread's. */
+  readonly scratch: number;
+  /** Address of memory that is zero, for good. */
+  readonly allocate: (bytes: number) => number;
+  readonly threads: number;
+  readonly createWorker: (() => PoolWorker) | undefined;
+}
+
+interface Member {
+  readonly index: number;
+  readonly worker: PoolWorker;
+  readonly ready: Promise<void>;
+}
+
+/** A job that nobody waits for in place. */
+interface Pending {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+  readonly watch: ReturnType<typeof setInterval>;
+}
+
+/** A worker that has not answered by then has not started. */
+const START_MS = 30_000;
+/** A worker that is gone may not say so. What tells is that for so many waits nothing has been done. */
+const WAIT_MS = 100;
+const PATIENCE = 50;
+/** 100 ns: many times what a class of the plain loss takes. */
+const WAITS_OF_A_CLASS = 1e-7 / (WAIT_MS / 1000);
+
+/**
+ * Workers over one shared memory. They sleep until there is a job, take its items as long as there are any, and sleep again. A
+ * gate lets them in: once it is closed, and those inside have left, nobody touches the job any more.
+ */
+export class Pool {
+  /** Indices of threads are below this. */
+  readonly slots: number;
+  readonly #words: Int32Array;
+  /** The calling thread; undefined where it may not wait for others. */
+  readonly #own: Thread | undefined;
+  #members: Member[] = [];
+  #pending: Pending | undefined;
+  #lost: WorkerError | undefined;
+  #closed = false;
+  /** Items done when somebody last looked, how many waits ago that was, and how many it may be. */
+  #progress = { done: 0, waits: 0, patience: PATIENCE };
+
+  private constructor(slots: number, words: Int32Array, own: Thread | undefined) {
+    this.slots = slots;
+    this.#words = words;
+    this.#own = own;
+  }
+
+  /** Starts all workers. Throws Error where one of them does not start; none is left then. */
+  static async start(spec: PoolSpec): Promise<Pool> {
+    const { memory, module, kernel, scratch, threads, createWorker = spawn } = spec;
+    const slots = threads + 1;
+    const count = wordsOf(slots);
+    const address = spec.allocate(4 * count);
+    const places = Array.from({ length: threads }, () => ({
+      job: spec.allocate(JOB_BYTES),
+      scratch: spec.allocate(SCRATCH_BYTES),
+    }));
+    const end = memory.buffer.byteLength;
+    const words = new Int32Array(memory.buffer, address, count);
+    const own: Thread = {
+      kernel,
+      index: 0,
+      words,
+      memory: new Int32Array(memory.buffer, 0, end / 4),
+      job: 0,
+      scratch,
+      wait: (word, value) => {
+        if (spin(words, word, value)) return;
+        if (Atomics.wait(words, word, value, WAIT_MS) === "timed-out") pool.#assertProgress();
+      },
+    };
+    const pool = new Pool(slots, words, mayWait(words) ? own : undefined);
+    const workers: PoolWorker[] = [];
+    try {
+      for (const [i, place] of places.slice(pool.#own ? 1 : 0).entries()) {
+        const worker = createWorker();
+        if (typeof worker?.postMessage !== "function")
+          throw wrongType("createWorker", "a function that makes a worker", worker);
+        workers.push(worker);
+        pool.#members.push(
+          pool.#member(worker, { memory, module, words: address, count, index: i + 1, end, ...place }),
+        );
+      }
+      await Promise.all(pool.#members.map(({ ready }) => ready));
+    } catch (error) {
+      for (const worker of workers) worker.terminate();
+      throw error;
+    }
+    return pool;
+  }
+
+  #member(worker: PoolWorker, start: Start): Member {
+    let started = false;
+    const ready = new Promise<void>((resolve, reject) => {
+      const failed = (why: string): void => {
+        clearTimeout(timer);
+        reject(notStarted(why));
+      };
+      const begun = (): void => {
+        started = true;
+        clearTimeout(timer);
+        keepAlive(worker, false);
+        resolve();
+      };
+      const timer = setTimeout(failed, START_MS, `no answer in ${START_MS / 1000} s`);
+      listen(
+        worker,
+        () => (started ? this.#settle() : begun()),
+        (why) => (started ? this.#remove(start.index, why) : failed(why)),
+      );
+      worker.postMessage(start);
+    });
+    // Whether anybody waits for it or not: another worker may have failed before.
+    ready.catch(() => {});
+    return { index: start.index, worker, ready };
+  }
+
+  /** Threads that a run uses. */
+  get threads(): number {
+    return this.#members.length + (this.#own ? 1 : 0);
+  }
+
+  /** How to deal out a job now, if that is worth while: for {@link run}, where this thread `waits`, or for {@link runAsync}. */
+  schedule(extent: Extent, waits: boolean): Schedule | undefined {
+    if (!waits) return schedule(extent, this.#members.length, 1);
+    return this.#own && !this.#pending ? schedule(extent, this.threads, 2) : undefined;
+  }
+
+  /** Throws WorkerError where a worker was lost that may still be writing. */
+  assertAlive(): void {
+    if (this.#lost) throw this.#lost;
+  }
+
+  /** Computes a job with this thread and the workers, and waits for them. Throws WorkerError where one of them fails. */
+  run(task: Task): void {
+    const own = this.#own;
+    if (own === undefined) throw new Error("unreachable: there is no schedule for a thread that may not wait");
+    const words = this.#words;
+    this.#open(task, task.schedule.threads - 1, false);
+    let mine: unknown;
+    try {
+      work(own);
+    } catch (error) {
+      fail(words, 0, error);
+      mine = error;
+    }
+    Atomics.store(words, WORD.open, 0);
+    if (!this.#lost) {
+      for (const { index } of this.#members) {
+        while (Atomics.load(words, inside(index)) === 1) own.wait(inside(index), 1);
+      }
+    }
+    if (mine !== undefined) throw mine;
+    if (words[WORD.failed] !== 0) throw this.#failure();
+  }
+
+  /** As {@link run}, by the workers alone, without waiting. One at a time. */
+  runAsync(task: Task): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#pending = { resolve, reject, watch: setInterval(() => this.#watch(), WAIT_MS) };
+      for (const { worker } of this.#members) keepAlive(worker, true);
+      this.#open(task, task.schedule.threads, true);
+    });
+  }
+
+  /** Ends the workers. A job under way is given up: its promise is rejected when nobody is at work on it any more. */
+  dispose(): void {
+    this.#closed = true;
+    if (this.#pending) {
+      fail(this.#words, 0, "disposed");
+      this.#settle();
+    } else {
+      this.#terminate();
+    }
+  }
+
+  #open(task: Task, workers: number, tell: boolean): void {
+    const words = this.#words;
+    writeTask(words, task, tell);
+    this.#progress = { done: 0, waits: 0, patience: PATIENCE + task.schedule.longest * WAITS_OF_A_CLASS };
+    Atomics.store(words, WORD.open, 1);
+    Atomics.add(words, WORD.epoch, 1);
+    Atomics.notify(words, WORD.epoch, workers);
+  }
+
+  /** Ends an asynchronous job if it is over, and everybody has left it. */
+  #settle(): void {
+    const pending = this.#pending;
+    const words = this.#words;
+    const failed = Atomics.load(words, WORD.failed) !== 0;
+    if (!pending || !(failed || Atomics.load(words, WORD.done) === words[WORD.items])) return;
+    Atomics.store(words, WORD.open, 0);
+    if (this.#members.some(({ index }) => Atomics.load(words, inside(index)) === 1)) {
+      setTimeout(() => this.#settle(), 1);
+      return;
+    }
+    this.#finish(pending);
+    if (this.#closed) {
+      this.#terminate();
+      pending.reject(new TypeError("this Xent was disposed in the middle of a job"));
+    } else if (failed) pending.reject(this.#failure());
+    else pending.resolve();
+  }
+
+  #finish({ watch }: Pending): void {
+    this.#pending = undefined;
+    clearInterval(watch);
+    for (const { worker } of this.#members) keepAlive(worker, false);
+  }
+
+  #watch(): void {
+    try {
+      this.#assertProgress();
+    } catch (error) {
+      const pending = this.#pending;
+      if (!pending) return;
+      this.#finish(pending);
+      pending.reject(error as Error);
+    }
+  }
+
+  #assertProgress(): void {
+    const done = Atomics.load(this.#words, WORD.done);
+    const progress = this.#progress;
+    if (done !== progress.done) {
+      progress.done = done;
+      progress.waits = 0;
+    } else if (++progress.waits > progress.patience) {
+      fail(this.#words, 0, "lost");
+      this.#lost = new WorkerError(
+        `a worker of the pool has not answered in the middle of a job for ${(progress.waits * WAIT_MS) / 1000} s: its results are undefined. Since it may still write, this instance can not go on: dispose it, and create another`,
+        false,
+      );
+      this.#terminate();
+      throw this.#lost;
+    }
+  }
+
+  /** A worker is no more. */
+  #remove(index: number, why: string): void {
+    const words = this.#words;
+    const gone = this.#members.find((member) => member.index === index);
+    if (!gone) return;
+    gone.worker.terminate();
+    this.#members = this.#members.filter((member) => member !== gone);
+    const wasInside = Atomics.exchange(words, inside(index), 0) === 1;
+    if (this.#pending && (wasInside || this.#members.length === 0)) fail(words, index, why);
+    this.#settle();
+  }
+
+  #failure(): WorkerError {
+    const threads = `${this.threads} thread${this.threads === 1 ? "" : "s"}`;
+    return new WorkerError(
+      `a worker of the pool failed in the middle of a job, whose results are undefined: ${failure(this.#words)}. This instance can go on, with ${threads}`,
+      true,
+    );
+  }
+
+  #terminate(): void {
+    for (const { worker } of this.#members) worker.terminate();
+    this.#members = [];
+  }
+}
+
+function notStarted(why: string): Error {
+  return new Error(
+    `a worker of the pool did not start: ${why}. Where a Content-Security-Policy forbids workers from blob:, give createWorker`,
+  );
+}

@@ -1,0 +1,201 @@
+// What each thread does with a job: it takes the next item, computes it, and comes again until there is none left. The calling
+// thread and the workers of the pool run this same code over the same words of memory.
+
+import { JOB_BUFFER, JOB_BYTES, type Kernel } from "./abi.ts";
+import { bytesOfRecord, MOST_SPLIT_ROWS, type Schedule } from "./schedule.ts";
+
+/** The words that all threads share. A job's are written while the gate is closed and nobody is inside. */
+export const WORD = {
+  /** Raised for every job: idle workers wait for that. */
+  epoch: 0,
+  /** 1: workers may come in. */
+  open: 1,
+  /** The next item. */
+  next: 2,
+  /** Items that are done. */
+  done: 3,
+  /** 1 + index of the thread that has failed. */
+  failed: 4,
+  /** 1: a worker that does the last item tells the caller, who is not waiting here. */
+  tell: 5,
+  items: 6,
+  job: 7,
+  begin: 8,
+  /** Rows of a chunk, and chunks. */
+  chunk: 9,
+  chunks: 10,
+  /** The first of the rows in segments, and how many segments one has. */
+  splitRow: 11,
+  segments: 12,
+  /** Items that sum a segment; those behind them scale one. */
+  sums: 13,
+  /** Address of the records of the rows in segments. */
+  records: 14,
+  /** Address and size of a buffer for each thread; 0: the job needs none. */
+  buffers: 15,
+  bufferBytes: 16,
+} as const;
+
+const MESSAGE = 32;
+const MESSAGE_LENGTH = 128;
+/** A thread's words have a cache line to themselves. */
+const LINE = 16;
+const LINES = MESSAGE + MESSAGE_LENGTH;
+/** Words that so many threads need. */
+export function wordsOf(threads: number): number {
+  return LINES + (LINE + 2 * MOST_SPLIT_ROWS) * threads;
+}
+
+/** The word that is 1 while this thread is inside. */
+export function inside(thread: number): number {
+  return LINES + LINE * thread;
+}
+
+/** The words of a row in segments: how many of them are not summed yet; and 1 when it is finished, 2 if as a whole. */
+function pending(words: Int32Array, row: number): number {
+  return words.length - 1 - 2 * row;
+}
+
+/** A job, and how it is dealt out. */
+export interface Task {
+  readonly schedule: Schedule;
+  /** Whether segments are scaled, too. */
+  readonly gradient: boolean;
+  /** Addresses. */
+  readonly job: number;
+  readonly records: number;
+  readonly buffers: number;
+  readonly bufferBytes: number;
+}
+
+/** Writes a job, while the gate is closed and nobody is inside. */
+export function writeTask(words: Int32Array, task: Task, tell: boolean): void {
+  const { begin, chunk, chunks, splitRow, end, segments } = task.schedule;
+  const sums = (end - splitRow) * segments;
+  const values: Record<keyof typeof WORD, number | undefined> = {
+    epoch: undefined,
+    open: undefined,
+    next: 0,
+    done: 0,
+    failed: 0,
+    tell: tell ? 1 : 0,
+    items: chunks + sums * (task.gradient ? 2 : 1),
+    job: task.job,
+    begin,
+    chunk,
+    chunks,
+    splitRow,
+    segments,
+    sums,
+    records: task.records,
+    buffers: task.buffers,
+    bufferBytes: task.bufferBytes,
+  };
+  for (const name of Object.keys(WORD) as (keyof typeof WORD)[])
+    words[WORD[name]] = values[name] ?? words[WORD[name]] ?? 0;
+  for (let row = 0; row < end - splitRow; row++) {
+    words[pending(words, row)] = segments;
+    words[pending(words, row) - 1] = 0;
+  }
+}
+
+/** One thread's own. */
+export interface Thread {
+  readonly kernel: Kernel;
+  readonly index: number;
+  readonly words: Int32Array;
+  /** The memory from its start to behind the words and all job records. */
+  readonly memory: Int32Array;
+  /** Addresses of a job record for this thread's version of a job, and of its scratch memory. */
+  readonly job: number;
+  readonly scratch: number;
+  /** Waits for a while for this word to change from this value. Throws where it is no use. */
+  wait(word: number, value: number): void;
+}
+
+/** Longer than it takes to wake a thread: whoever expects others soon spends this rather than sleep. */
+const SPIN_MS = 0.05;
+
+/** Looks at a word for a little while. Whether it has changed from this value. */
+export function spin(words: Int32Array, word: number, value: number): boolean {
+  const end = performance.now() + SPIN_MS;
+  do {
+    for (let i = 0; i < 100; i++) if (Atomics.load(words, word) !== value) return true;
+  } while (performance.now() < end);
+  return false;
+}
+
+/** Computes items until there is none left. Whether the last one of all was among them. */
+export function work(thread: Thread): boolean {
+  const { words } = thread;
+  const items = words[WORD.items] as number;
+  const job = ownJob(thread);
+  let last = false;
+  for (;;) {
+    const item = Atomics.add(words, WORD.next, 1);
+    if (item >= items) return last;
+    compute(thread, job, item);
+    last = Atomics.add(words, WORD.done, 1) === items - 1;
+  }
+}
+
+/** Ends a job early: nobody finds an item any more. */
+export function fail(words: Int32Array, thread: number, error: unknown): void {
+  const message = String(error).slice(0, MESSAGE_LENGTH - 1);
+  if (Atomics.compareExchange(words, WORD.failed, 0, thread + 1) === 0) {
+    for (let i = 0; i < message.length; i++) words[MESSAGE + i] = message.charCodeAt(i);
+    words[MESSAGE + message.length] = 0;
+  }
+  Atomics.store(words, WORD.next, 2 ** 30);
+}
+
+/** What {@link fail} was told. */
+export function failure(words: Int32Array): string {
+  const message = words.subarray(MESSAGE, MESSAGE + MESSAGE_LENGTH);
+  return String.fromCharCode(...message.subarray(0, message.indexOf(0)));
+}
+
+/** The job, where it needs a buffer one with this thread's. */
+function ownJob({ words, memory, index, job }: Thread): number {
+  const shared = words[WORD.job] as number;
+  const bytes = words[WORD.bufferBytes] as number;
+  if (index === 0 || bytes === 0) return shared;
+  memory.copyWithin(job / 4, shared / 4, (shared + JOB_BYTES) / 4);
+  memory[job / 4 + JOB_BUFFER] = ((words[WORD.buffers] as number) >>> 0) + index * bytes;
+  return job;
+}
+
+function compute(thread: Thread, job: number, item: number): void {
+  const { kernel, words, scratch } = thread;
+  const at = (word: number): number => words[word] as number;
+  const chunks = at(WORD.chunks);
+  if (item < chunks) {
+    const first = at(WORD.begin) + item * at(WORD.chunk);
+    kernel.run(job, scratch, first, Math.min(first + at(WORD.chunk), at(WORD.splitRow)));
+    return;
+  }
+  const segments = at(WORD.segments);
+  const sums = item - chunks < at(WORD.sums);
+  const part = item - chunks - (sums ? 0 : at(WORD.sums));
+  const index = Math.floor(part / segments);
+  const row = at(WORD.splitRow) + index;
+  const segment = part % segments;
+  const record = at(WORD.records) + index * bytesOfRecord(segments);
+  const missing = pending(words, index);
+  const ready = missing - 1;
+  if (sums) {
+    kernel.sum_segment(job, record, row, segment);
+    if (Atomics.sub(words, missing, 1) !== 1) return;
+    const found = kernel.finish_row(job, record, row) === 1;
+    if (!found) kernel.run(job, scratch, row, row + 1);
+    Atomics.store(words, ready, found ? 1 : 2);
+    Atomics.notify(words, ready);
+  } else {
+    // Its segments were taken before this one: somebody is at work on what is missing.
+    while (Atomics.load(words, ready) === 0) {
+      if (Atomics.load(words, WORD.failed) !== 0) return;
+      thread.wait(ready, 0);
+    }
+    if (Atomics.load(words, ready) === 1) kernel.scale_segment(job, record, row, segment);
+  }
+}
