@@ -39,12 +39,15 @@ describe.each(ALL)("%s", (variant) => {
     ]);
   });
 
-  test.runIf(module)("exports run and reduce, and what wasm-bindgen adds", () => {
+  test.runIf(module)("exports the steps of a job, and what wasm-bindgen adds", () => {
     const exports = WebAssembly.Module.exports(module as WebAssembly.Module).map(({ name, kind }) => `${kind} ${name}`);
     expect(exports.sort()).toEqual([
       "function __wbindgen_start",
+      "function finish_row",
       "function reduce",
       "function run",
+      "function scale_segment",
+      "function sum_segment",
       "global __abort_handler",
       "global __instance_terminated",
       "table __wbindgen_externrefs",
@@ -80,6 +83,18 @@ describe.each(ALL)("%s", (variant) => {
   });
 
   test("is below 48 KB", () => expect(bytes.length).toBeLessThan(48 * 1024));
+
+  test("is there for a shared memory, too, and says in both what it is", () => {
+    const shared = read(`packages/xent/dist/xent-${variant}-shared.wasm`);
+    expect(textOf(shared)).toBe(text.replace(/(\(memory \S+ 1 65536)\)/, "$1 shared)"));
+    for (const file of [bytes, shared]) {
+      // A custom section is 0, its size, and its name with its length before it.
+      const content = `\u0004xent${variant}`;
+      expect(file.subarray(-content.length - 2).toString("latin1")).toBe(
+        `\0${String.fromCharCode(content.length)}${content}`,
+      );
+    }
+  });
 
   test("is what is embedded", () => {
     const pieces = [
@@ -151,7 +166,7 @@ describe("the variants", () => {
   });
 });
 
-describe("packages/xent/src/abi.ts and crates/kernel agree on", () => {
+describe("packages/xent and crates/kernel agree on", () => {
   const abi = read("packages/xent/src/abi.ts").toString();
   const field = /^ {2,4}(?:pub )?(\w+): "?(\w+)"?,$/gm;
 
@@ -162,7 +177,7 @@ describe("packages/xent/src/abi.ts and crates/kernel agree on", () => {
   }
 
   test("the fields of a job, and that none needs padding", () => {
-    const record = fields(abi, "export const JOB_FIELDS = {");
+    const record = fields(read("packages/xent/src/job.ts").toString(), "export const JOB_FIELDS = {");
     expect(record.length).toBeGreaterThan(10);
     expect(record).toEqual(fields(read("crates/kernel/src/job.rs").toString(), "pub struct Job {"));
     let offset = 0;
@@ -172,11 +187,19 @@ describe("packages/xent/src/abi.ts and crates/kernel agree on", () => {
       offset += size;
     }
     expect(offset % 8).toBe(0);
+    expect(abi).toContain(`export const JOB_BYTES = ${offset};`);
+    expect(abi).toContain(`export const JOB_BUFFER = ${record.indexOf("buffer: u32")};`);
   });
 
-  test("the size of the scratch memory", () => {
-    const [, bytes] = /SCRATCH_BYTES: usize = (\d+);/.exec(read("crates/kernel/src/scratch.rs").toString()) ?? [];
-    expect(bytes).toBeDefined();
-    expect(abi).toContain(`export const SCRATCH_BYTES = ${bytes};`);
+  test.each([
+    ["SCRATCH_BYTES", "scratch"],
+    ["HEADER_BYTES", "split"],
+    ["SEGMENT_BYTES", "split"],
+    ["SEGMENT", "row"],
+  ])("%s", (name, file) => {
+    const [, value] =
+      new RegExp(`pub const ${name}: usize = (\\d+);`).exec(read(`crates/kernel/src/${file}.rs`).toString()) ?? [];
+    expect(value).toBeDefined();
+    expect(abi).toContain(`export const ${name} = ${value};`);
   });
 });
