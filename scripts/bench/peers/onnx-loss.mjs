@@ -2,7 +2,7 @@
 // entry at the label JavaScript then takes 1. Of eleven graphs that were tried (SoftmaxCrossEntropyLoss alone, with
 // OneHot, with ScatterElements; Softmax; ReduceLogSumExp; single operators) it is the fastest that is right for
 // unlikely labels too, on both.
-import { constant, model, node, value } from "../onnx.mjs";
+import { constant, model, node, value } from "../../onnx.mjs";
 
 const nodes = [
   node("LogSoftmax", ["logits"], ["log_prob"], { axis: 1 }),

@@ -37,12 +37,14 @@ export function constant(name, type, dims, array) {
   return { name, data_type: TYPES[type], dims, raw_data: new Uint8Array(array.buffer) };
 }
 
+/** An input or output; a size that is undefined is the caller's to choose. */
 export function value(name, type, shape) {
   const dim = shape.map((dim_value) => ({ dim_value }));
   return { name, type: { tensor_type: { elem_type: TYPES[type], shape: { dim } } } };
 }
 
+/** @param {{ inputs: object[], outputs: object[], nodes: object[], constants?: object[] }} parts */
 export function model({ inputs, outputs, nodes, constants = [] }) {
-  const graph = { name: "loss", node: nodes, initializer: constants, input: inputs, output: outputs };
+  const graph = { name: "graph", node: nodes, initializer: constants, input: inputs, output: outputs };
   return Model.encode({ ir_version: 8, opset_import: [{ domain: "", version: 18 }], graph }).finish();
 }
