@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
  * @template T
  * @param {string} file
  * @param {(bytes: Buffer) => T} parse
- * @param {AbortSignal} signal
+ * @param {AbortSignal} [signal]
  * @returns {Promise<T>}
  */
 export async function readParsed(file, parse, signal) {

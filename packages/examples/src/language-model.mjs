@@ -22,7 +22,7 @@ export const EXPECTED_FILE = `${FILES}.expected.json`;
 /**
  * Next-token logits of a real language model, the tokens that came next, and the results to expect.
  *
- * @param {AbortSignal} signal
+ * @param {AbortSignal} [signal]
  * @returns {Promise<Tokens>}
  */
 export async function loadTokens(signal) {
