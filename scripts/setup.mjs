@@ -43,7 +43,7 @@ const steps = [
 ];
 
 function npmPackages(name, folder, flags) {
-  const stamp = join(tools, `${folder === "." ? "npm" : "runtimes"}.stamp`);
+  const stamp = join(tools, `${folder === "." ? "npm" : folder.replaceAll("/", "-")}.stamp`);
   const lock = () =>
     createHash("sha256")
       .update(readFileSync(join(root, folder, "package-lock.json")))
