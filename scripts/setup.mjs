@@ -1,5 +1,5 @@
 // Makes a machine ready to build and test xent. Takes what is there, else the quick standard way, else builds the
-// missing part from a registry's sources. Does nothing the second time.
+// missing part from a registry's sources. Does nothing the second time. --tests: also what only the tests need.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -22,6 +22,9 @@ const steps = [
   // Prebuilt, and only for this kind of machine; elsewhere the suites run on the Node.js that starts them.
   ...(process.platform === "linux" && process.arch === "x64"
     ? [npmPackages("a newer Node.js for the tests", runtimes, ["--no-bin-links"])]
+    : []),
+  ...(process.argv.includes("--tests")
+    ? [npmPackages("what the recipes are used with, for the tests: 180 MB to download", "test/recipes", [])]
     : []),
   {
     name: "Rust",

@@ -1,0 +1,17 @@
+import { InferenceSession, Tensor } from "onnxruntime-web";
+import { createXent } from "xent";
+
+const classes = 32; // the vocabulary of your model
+const tokens = BigInt64Array.of(3n, 1n, 4n, 1n, 5n, 9n, 2n, 6n); // your text
+const rows = tokens.length;
+
+const session = await InferenceSession.create("causal-lm/onnx/model.onnx");
+const xent = await createXent();
+const batch = xent.createBatch({ rows, classes, labels: "int64", shift: 1 });
+batch.labels.set(tokens);
+
+const { logits } = await session.run({ input_ids: new Tensor("int64", tokens, [1, rows]) });
+batch.logits.set(logits.data);
+
+const { mean, loss } = batch.run();
+console.log(mean, ...loss);

@@ -1,0 +1,64 @@
+// The smallest causal language model, as files that ONNX Runtime and transformers.js read: a token's embedding times a
+// head. Its numbers are eighths, so that every logit is exact in f32.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { constant, model, node, value } from "../../scripts/onnx.mjs";
+
+const PADDING = "<pad>";
+const VOCABULARY = [PADDING, ..."abcdefghijklmnopqrstuvwxyz ,.'-"];
+const CLASSES = VOCABULARY.length;
+const WIDTH = 16;
+
+const embedding = eighths(CLASSES * WIDTH, 7);
+const head = eighths(WIDTH * CLASSES, 5);
+
+function eighths(length: number, step: number): number[] {
+  return Array.from({ length }, (_, i) => (((i * step) % 33) - 16) / 8);
+}
+
+/** The tokens of a text: a letter each. */
+export function tokensOf(text: string): number[] {
+  return Array.from(text, (letter) => VOCABULARY.indexOf(letter));
+}
+
+/** The model's logits of what comes after a token. */
+export function logitsAfter(token: number): number[] {
+  return Array.from({ length: CLASSES }, (_, y) =>
+    embedding
+      .slice(token * WIDTH, (token + 1) * WIDTH)
+      .reduce((sum, hidden, i) => sum + hidden * (head[i * CLASSES + y] as number), 0),
+  );
+}
+
+/** Writes the model as the hub has them: a configuration, a tokenizer, and `onnx/model.onnx`. */
+export function writeCausalLm(folder: string): void {
+  const anySize = [undefined, undefined]; // [texts, sequence]
+  const onnx = model({
+    inputs: [value("input_ids", "int64", anySize)],
+    outputs: [value("logits", "float32", [...anySize, CLASSES])],
+    nodes: [
+      node("Gather", ["embedding", "input_ids"], ["hidden"], { axis: 0 }),
+      node("MatMul", ["hidden", "head"], ["logits"]),
+    ],
+    constants: [
+      constant("embedding", "float32", [CLASSES, WIDTH], Float32Array.from(embedding)),
+      constant("head", "float32", [WIDTH, CLASSES], Float32Array.from(head)),
+    ],
+  });
+  mkdirSync(join(folder, "onnx"), { recursive: true });
+  writeFileSync(join(folder, "onnx/model.onnx"), onnx);
+
+  const json = (name: string, content: object) => writeFileSync(join(folder, name), JSON.stringify(content));
+  const vocab = Object.fromEntries(VOCABULARY.map((letter, token) => [letter, token]));
+  json("config.json", { model_type: "gpt2", vocab_size: CLASSES, n_embd: WIDTH, n_head: 1, n_layer: 1 });
+  json("generation_config.json", {});
+  json("tokenizer.json", {
+    added_tokens: [{ id: 0, content: PADDING, special: true }],
+    model: { type: "BPE", vocab, merges: [] },
+    normalizer: null,
+    pre_tokenizer: null,
+    post_processor: null,
+    decoder: null,
+  });
+  json("tokenizer_config.json", { tokenizer_class: "PreTrainedTokenizer", pad_token: PADDING });
+}
