@@ -245,6 +245,7 @@ describe.each(variants)("%s", (variant) => {
     test("the parts that have run make up the batch's results", () => {
       using whole = exampleBatch(xent, { rows: 20, classes: 10 });
       using batch = exampleBatch(xent, { rows: 20, classes: 10 });
+      expect([...batch.loss]).toEqual(new Array(20).fill(0));
       const parts = [
         [7, 20],
         [0, 3],
@@ -252,6 +253,7 @@ describe.each(variants)("%s", (variant) => {
       ].map((rows) => batch.run({ rows: rows as [number, number] }));
       const [last, first, middle] = parts.map(({ loss }) => [...loss]) as [number[], number[], number[]];
       expect([...first, ...middle, ...last]).toEqual([...whole.run().loss]);
+      expect(batch.loss).toEqual(whole.loss);
     });
   });
 

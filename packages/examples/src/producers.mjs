@@ -20,4 +20,4 @@ const results = Array.from({ length: PRODUCERS }, async (_, i) => {
 const parts = await Promise.all(results);
 
 const total = (name) => parts.reduce((sum, part) => sum + part[name], 0);
-console.log(total("sum") / total("normalizer"), ...parts.flatMap(({ loss }) => [...loss]));
+console.log(total("sum") / total("normalizer"), ...batch.loss);

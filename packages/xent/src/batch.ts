@@ -86,6 +86,11 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     return this.#current().gradient;
   }
 
+  /** [rows]. The losses that runs have written, whoever ran which rows; 0 where nobody has. */
+  get loss(): Float32Array {
+    return this.#current().loss;
+  }
+
   /**
    * Computes the losses of all rows, or of those in `rows: [begin, end]`. What is summed, averaged and returned is then
    * about these rows only. Blocks until done; uses the threads of the instance where the calling thread may wait for them

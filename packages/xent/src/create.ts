@@ -1,7 +1,7 @@
 import { HEAP_START, PAGE } from "./abi.ts";
 import { makeEngine, WORKSPACE_BYTES } from "./engine.ts";
 import { choice, integer, show, wrongType } from "./errors.ts";
-import { availableParallelism, hasRelaxedSimd, sharesMemory, type Variant } from "./features.ts";
+import { availableParallelism, hasRelaxedSimd, hasThreads, type Variant } from "./features.ts";
 import { bestVariant, compile, compileAsync, variantOf } from "./load.ts";
 import { Heap } from "./memory.ts";
 import { Pool } from "./pool.ts";
@@ -11,7 +11,7 @@ import { type SharedXent, Xent } from "./xent.ts";
 /** How an instance is made. */
 export interface XentOptions {
   /**
-   * Threads, the calling one among them; "auto": as many as run at once here. Default 1. Where threads cannot share memory (a
+   * Threads, the calling one among them; "auto": as many as run at once here. Default 1. Where threads can not share a memory (a
    * page without cross-origin isolation) there is one, and `threads` of the instance says so.
    */
   threads?: number | "auto";
@@ -104,7 +104,7 @@ function readThreads(threads: unknown = 1): number {
   const wanted = threads === "auto" ? Math.min(availableParallelism(), MOST_THREADS) : threads;
   if (typeof wanted === "string") throw wrongType("threads", 'an integer or "auto"', threads);
   const count = integer("threads", wanted, 1, MOST_THREADS);
-  return sharesMemory() ? count : 1;
+  return hasThreads() ? count : 1;
 }
 
 function readVariant(asked: unknown = "auto", module: WebAssembly.Module | undefined): Variant {

@@ -30,9 +30,10 @@ export function nodeModule<K extends keyof NodeModules>(name: K): NodeModules[K]
   return process?.getBuiltinModule?.(name);
 }
 
-/** Whether threads may share memory here: a page needs cross-origin isolation for that. */
-export function sharesMemory(): boolean {
-  return typeof SharedArrayBuffer === "function";
+/** Whether there can be threads that share a memory: a page needs cross-origin isolation for that. */
+export function hasThreads(): boolean {
+  const workers = nodeModule("node:worker_threads") ?? (globalThis as { Worker?: unknown }).Worker;
+  return typeof SharedArrayBuffer === "function" && workers !== undefined;
 }
 
 /** How many threads run at once here. */
