@@ -31,8 +31,8 @@
 //!
 //! From the outside in: [`job`] (the record in memory, the only place where addresses become references), [`rows`] (which
 //! routine computes which rows), then [`narrow`] (many rows of few classes) or [`terms`]: [`row`] (one row of many classes,
-//! the heart) and [`general`] (the row that leaves its window); all of them on [`scratch`] (memory), [`exp`], [`log1p`] and the
-//! [`vector`] trait.
+//! the heart; [`pass`] is its loop) and [`general`] (the row that leaves its window); [`split`] is a row that several threads
+//! compute. All of them stand on [`scratch`] (memory), [`exp`], [`log1p`], [`largest`] and the [`vector`] trait.
 //!
 //! With options (weights, smoothing, soft targets, z-loss), other types and other layouts, [`job`] calls [`weighted`]: one
 //! formula around [`row`]; [`staged`] reads logits of any type and stride and transforms them, [`wide`] is the same formula

@@ -6,7 +6,7 @@ export const PAGE = 65536;
 /** The module's own constants lie in the first page; all memory behind it is ours. */
 export const HEAP_START: number = PAGE;
 
-/** Bytes of one thread's scratch memory: `SCRATCH_BYTES` in crates/kernel/src/narrow.rs. */
+/** Bytes of one thread's scratch memory: `SCRATCH_BYTES` in crates/kernel/src/scratch.rs. */
 export const SCRATCH_BYTES = 15456;
 
 /** Bytes of the job record (see job.ts), and the word of it that is the address of its buffer. */
