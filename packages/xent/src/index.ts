@@ -4,10 +4,11 @@
  *     loss = -log(softmax(x)[y]) = log(sum_j exp(x_j - m)) - (x_y - m),   m = max_j x_j
  *     d loss / d x_j = softmax(x)_j - [j = y]
  *
- * with at most 3 ulp of f32 in the loss and 5 in the gradient: crates/kernel/src/lib.rs has the whole contract.
+ * within 2 ulp of f32 in the loss and 3 in the gradient: crates/kernel/src/lib.rs has the whole contract.
  *
- * Imports go one way: index -> one-call -> create -> xent, pool -> batch, engine, work -> plan, options -> labels, layout, views, memory, load,
- * schedule -> features, abi, errors. `worker` is what the workers of the pool run.
+ * Imports go one way: index -> one-call -> create -> xent -> batch -> engine -> pool -> work, spawn -> schedule, and besides
+ * batch -> options, plan -> labels, layout, views; engine -> load, memory, job; all of them -> features, abi, errors. `worker` is what
+ * the workers of the pool run.
  *
  * @module
  */
