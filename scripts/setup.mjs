@@ -1,5 +1,5 @@
 // Makes a machine ready to build and test xent. Takes what is there, else the quick standard way, else builds the
-// missing part from a registry's sources. Does nothing the second time. --tests: also what only the tests need.
+// missing part from a registry's sources. Does nothing the second time. --tests, --bench: also what only these need.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { debianRustc, output, root, target, tools, versions, wasmCompiler } from "./toolchain.mjs";
 
-const runtimes = "test/runtimes";
+const [tests, bench] = ["--tests", "--bench"].map((flag) => process.argv.includes(flag));
 
 // Both tools only rewrite a few KB of wasm: compile time matters, their own speed does not.
 const quickBuild = {
@@ -19,11 +19,9 @@ const quickBuild = {
 
 const steps = [
   npmPackages("npm packages", ".", []),
-  // Prebuilt, and only for this kind of machine; elsewhere the suites run on the Node.js that starts them.
-  ...(process.platform === "linux" && process.arch === "x64"
-    ? [npmPackages("a newer Node.js for the tests", runtimes, ["--no-bin-links"])]
-    : []),
-  ...(process.argv.includes("--tests")
+  // Binaries as they are published. Those that there are not for this kind of machine are left out.
+  ...(tests || bench ? [npmPackages("Node.js 20 to 26, Deno and Bun", "test/runtimes", ["--no-bin-links"])] : []),
+  ...(tests
     ? [npmPackages("what the recipes are used with, for the tests: 180 MB to download", "test/recipes", [])]
     : []),
   {
