@@ -5,9 +5,12 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { findChromium, installChromium } from "./browser.mjs";
 import { debianRustc, output, root, target, tools, versions, wasmCompiler } from "./toolchain.mjs";
 
 const [tests, bench] = ["--tests", "--bench"].map((flag) => process.argv.includes(flag));
+/** Says that it was tried in vain; without it, the next set-up tries again. */
+const noChromium = join(tools, "no-chromium.stamp");
 
 // Both tools only rewrite a few KB of wasm: compile time matters, their own speed does not.
 const quickBuild = {
@@ -22,7 +25,7 @@ const steps = [
   // Binaries as they are published. Those that there are not for this kind of machine are left out.
   ...(tests || bench ? [npmPackages("Node.js 20 to 26, Deno and Bun", "test/runtimes", ["--no-bin-links"])] : []),
   ...(tests
-    ? [npmPackages("what the recipes are used with, for the tests: 180 MB to download", "test/recipes", [])]
+    ? [npmPackages("what the recipes are used with, for the tests: 180 MB to download", "test/recipes", []), chromium()]
     : []),
   {
     name: "Rust",
@@ -57,6 +60,19 @@ function npmPackages(name, folder, flags) {
     run() {
       run("npm", ["ci", "--no-audit", "--no-fund", "--ignore-scripts", ...flags], { cwd: join(root, folder) });
       writeFileSync(stamp, lock());
+    },
+  };
+}
+
+function chromium() {
+  return {
+    name: "Chromium for the tests",
+    expect: "60 s",
+    done: () => findChromium() !== undefined || existsSync(noChromium),
+    run() {
+      if (installChromium()) return;
+      console.log("    there is none to be had, so its tests are skipped: put one on PATH, or its path into CHROMIUM");
+      writeFileSync(noChromium, "");
     },
   };
 }

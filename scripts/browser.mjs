@@ -1,0 +1,40 @@
+// Chromium for the tests: where it is, and how it gets onto a machine that has none.
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { output, root, tools } from "./toolchain.mjs";
+
+const playwright = join(root, "test/runtimes/node_modules/playwright-core");
+// Read by playwright-core when it is loaded: what it downloads stays in this folder.
+process.env.PLAYWRIGHT_BROWSERS_PATH ??= join(tools, "browsers");
+
+const names = ["chromium", "chromium-browser", "google-chrome"];
+
+/** Path of a Chromium: what $CHROMIUM says, else one on PATH, else the one that playwright-core has downloaded. */
+export function findChromium() {
+  const { CHROMIUM } = process.env;
+  if (CHROMIUM) return CHROMIUM;
+  // On some systems a script of this name only says how to get it.
+  const onPath = names.find((name) => output(name, ["--version"]) !== undefined);
+  if (onPath) return output("sh", ["-c", `command -v ${onPath}`]);
+  if (!existsSync(playwright)) return undefined;
+  const downloaded = createRequire(import.meta.url)(playwright).chromium.executablePath();
+  return existsSync(downloaded) ? downloaded : undefined;
+}
+
+/** Installs one: playwright's where it can be downloaded, else Debian's. Whether it worked. */
+export function installChromium() {
+  const download = [join(playwright, "cli.js"), "install", "--no-shell", "chromium"];
+  // A few attempts that give up after a silence of so many milliseconds.
+  const env = { ...process.env, PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT: "5000" };
+  if (works(process.execPath, download, { env, timeout: 600_000 })) return true;
+  if (process.getuid?.() !== 0 || output("apt-get", ["--version"]) === undefined) return false;
+  console.log("    playwright cannot download it here; installing Debian's");
+  const apt = (...args) => works("apt-get", ["-y", "-qq", ...args], {});
+  return apt("update") && apt("install", "--no-install-recommends", "chromium");
+}
+
+function works(command, args, options) {
+  return spawnSync(command, args, { stdio: "ignore", ...options }).status === 0;
+}
