@@ -1,42 +1,18 @@
 // The package as its users get it: packed, installed into an empty project, run and compiled there.
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runInNewContext } from "node:vm";
 import { buildSync } from "esbuild";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
+import { output, packedProject } from "./support/packed.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const project = mkdtempSync(join(tmpdir(), "xent-package-"));
+const { folder: project, files, write, remove } = packedProject();
 const installed = join(project, "node_modules/xent");
-let files: string[] = [];
-let manifest: Record<string, unknown> = {};
+const manifest: Record<string, unknown> = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
 
-/** What a command prints. */
-function output(command: string, args: string[], cwd = project): string {
-  const { error, status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: "utf8" });
-  if (error) throw error;
-  expect(status, `${command} ${args.join(" ")}:\n${stdout}${stderr}`).toBe(0);
-  return stdout;
-}
-
-function write(name: string, content: string): void {
-  writeFileSync(join(project, name), content);
-}
-
-beforeAll(() => {
-  const [packed] = JSON.parse(
-    output("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", project], join(root, "packages/xent")),
-  ) as [{ filename: string; files: { path: string }[] }];
-  files = packed.files.map(({ path }) => path);
-  write("package.json", JSON.stringify({ name: "project", private: true, type: "module" }));
-  output("npm", ["install", "--offline", "--ignore-scripts", "--no-audit", "--no-fund", packed.filename]);
-  manifest = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
-});
-
-afterAll(() => rmSync(project, { recursive: true, force: true }));
+afterAll(remove);
 
 describe("the tarball", () => {
   test("has what runs, its types, and the modules, and nothing that is left over", () => {
@@ -84,7 +60,7 @@ describe("an installed package", () => {
        });
        console.log(JSON.stringify({ keys: Object.keys(plain), plain: [...plain.loss], loss: [...loss], gradient: [...gradient], batches }));`,
     );
-    const { keys, plain, loss, gradient, batches } = JSON.parse(output(process.execPath, ["run.mjs"]));
+    const { keys, plain, loss, gradient, batches } = JSON.parse(output(process.execPath, ["run.mjs"], project));
     expect(keys).not.toContain("gradient");
     expect(plain).toEqual(loss);
     expect(loss.map((x: number) => x.toFixed(6))).toEqual(["1.386294", "1.386294"]);
@@ -103,7 +79,7 @@ describe("an installed package", () => {
          console.log(readFileSync(path).subarray(0, 4).toString("hex"));
        }`,
     );
-    expect(output(process.execPath, ["modules.mjs"])).toBe("0061736d\n0061736d\n");
+    expect(output(process.execPath, ["modules.mjs"], project)).toBe("0061736d\n0061736d\n");
   });
 
   test("does nothing when it is imported, and takes no more than WebAssembly when it runs", () => {
@@ -188,14 +164,7 @@ describe("a TypeScript consumer", () => {
   ])("compiles with moduleResolution %s, module %s, and %j", (resolution, module, more) => {
     write("consumer.ts", consumer);
     const strict = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--noUncheckedIndexedAccess"];
-    output(join(root, "node_modules/.bin/tsc"), [
-      ...strict,
-      "--module",
-      module,
-      "--moduleResolution",
-      resolution,
-      ...more,
-      "consumer.ts",
-    ]);
+    const args = [...strict, "--module", module, "--moduleResolution", resolution, ...more, "consumer.ts"];
+    output(join(root, "node_modules/.bin/tsc"), args, project);
   });
 });
