@@ -18,9 +18,10 @@ const steps = [
   [bin("tsc"), ["-p", "test"]],
   [process.execPath, vitest],
 ];
-// The recipes run once: they start the engines that they are about.
-const exceptRecipes = [...vitest, "--exclude=test/recipes.test.ts", "--passWithNoTests"];
-if (existsSync(newer) && !process.version.startsWith("v24.")) steps.push([newer, exceptRecipes]);
+// These run once: they start the engines that they are about.
+const once = ["recipes", "runtimes"].map((suite) => `--exclude=test/${suite}.test.ts`);
+if (existsSync(newer) && !process.version.startsWith("v24."))
+  steps.push([newer, [...vitest, ...once, "--passWithNoTests"]]);
 
 for (const [command, args] of steps) {
   console.log(`\ntest: ${[command, ...args].join(" ").replaceAll(root, "")}`);

@@ -1,0 +1,45 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import type { Variant } from "xent";
+
+/** A runtime that starts with a command, as the set-up has installed it. */
+export interface Engine {
+  readonly name: string;
+  readonly installed: boolean;
+  readonly command: string;
+  readonly args: readonly string[];
+  /** What reading files takes. */
+  readonly mayRead: readonly string[];
+  readonly variant: Variant;
+  /** Kinds of workers that its users may start. */
+  readonly workers: readonly string[];
+  readonly snippet: string;
+}
+
+const { platform, arch } = process;
+const libc = platform === "linux" ? "-glibc" : "";
+
+function engine(name: string, path: string, more: Partial<Engine>): Engine {
+  const command = fileURLToPath(new URL(`node_modules/${path}`, import.meta.url));
+  const installed = existsSync(command);
+  return {
+    ...{ name, installed, command, args: [], mayRead: [], variant: "relaxed", workers: ["node", "web"], snippet: "" },
+    ...more,
+  };
+}
+
+const node = { workers: ["node"], snippet: "node.mjs" };
+
+export const engines: readonly Engine[] = [
+  // The one without relaxed SIMD.
+  engine("Node.js 20", "node-20/bin/node", { ...node, variant: "simd128" }),
+  engine("Node.js 22", "node-22/bin/node", node),
+  engine("Node.js 24", "node-24/bin/node", node),
+  engine("Node.js 26", "node-26/bin/node", node),
+  engine("Deno", `@deno/${platform}-${arch}${libc}/deno`, {
+    args: ["run", "--no-prompt"],
+    mayRead: ["--allow-read=."],
+    snippet: "deno.mjs",
+  }),
+  engine("Bun", `@oven/bun-${platform}-${arch === "arm64" ? "aarch64" : arch}/bin/bun`, { snippet: "bun.mjs" }),
+];

@@ -1,0 +1,1 @@
+import "/node_modules/xent/dist/worker.js";
