@@ -2,7 +2,19 @@ import { JOB_BYTES, type Kernel, SCRATCH_BYTES } from "./abi.ts";
 import { WorkerError, wrongType } from "./errors.ts";
 import { type Extent, type Schedule, schedule } from "./schedule.ts";
 import { keepAlive, listen, mayWait, type PoolWorker, spawn } from "./spawn.ts";
-import { fail, failure, inside, spin, type Task, type Thread, WORD, wordsOf, work, writeTask } from "./work.ts";
+import {
+  fail,
+  failure,
+  inside,
+  SPIN_INSIDE_MS,
+  spin,
+  type Task,
+  type Thread,
+  WORD,
+  wordsOf,
+  work,
+  writeTask,
+} from "./work.ts";
 import type { Start } from "./worker.ts";
 
 /** What a pool is made of. */
@@ -82,7 +94,7 @@ export class Pool {
       job: 0,
       scratch,
       wait: (word, value) => {
-        if (spin(words, word, value)) return;
+        if (spin(words, word, value, SPIN_INSIDE_MS)) return;
         if (Atomics.wait(words, word, value, WAIT_MS) === "timed-out") pool.#assertProgress();
       },
     };

@@ -16,24 +16,25 @@ export const WORD = {
   done: 3,
   /** 1 + index of the thread that has failed. */
   failed: 4,
+  /** From here on a job's, which stay as they are while it lasts: in another cache line. */
+  items: 16,
   /** 1: a worker that does the last item tells the caller, who is not waiting here. */
-  tell: 5,
-  items: 6,
-  job: 7,
-  begin: 8,
+  tell: 17,
+  job: 18,
+  begin: 19,
   /** Rows of a chunk, and chunks. */
-  chunk: 9,
-  chunks: 10,
+  chunk: 20,
+  chunks: 21,
   /** The first of the rows in segments, and how many segments one has. */
-  splitRow: 11,
-  segments: 12,
+  splitRow: 22,
+  segments: 23,
   /** Items that sum a segment; those behind them scale one. */
-  sums: 13,
+  sums: 24,
   /** Address of the records of the rows in segments. */
-  records: 14,
+  records: 25,
   /** Address and size of a buffer for each thread; 0: the job needs none. */
-  buffers: 15,
-  bufferBytes: 16,
+  buffers: 26,
+  bufferBytes: 27,
 } as const;
 
 const MESSAGE = 32;
@@ -72,27 +73,21 @@ export interface Task {
 export function writeTask(words: Int32Array, task: Task, tell: boolean): void {
   const { begin, chunk, chunks, splitRow, end, segments } = task.schedule;
   const sums = (end - splitRow) * segments;
-  const values: Record<keyof typeof WORD, number | undefined> = {
-    epoch: undefined,
-    open: undefined,
-    next: 0,
-    done: 0,
-    failed: 0,
-    tell: tell ? 1 : 0,
-    items: chunks + sums * (task.gradient ? 2 : 1),
-    job: task.job,
-    begin,
-    chunk,
-    chunks,
-    splitRow,
-    segments,
-    sums,
-    records: task.records,
-    buffers: task.buffers,
-    bufferBytes: task.bufferBytes,
-  };
-  for (const name of Object.keys(WORD) as (keyof typeof WORD)[])
-    words[WORD[name]] = values[name] ?? words[WORD[name]] ?? 0;
+  words[WORD.next] = 0;
+  words[WORD.done] = 0;
+  words[WORD.failed] = 0;
+  words[WORD.items] = chunks + sums * (task.gradient ? 2 : 1);
+  words[WORD.tell] = tell ? 1 : 0;
+  words[WORD.job] = task.job;
+  words[WORD.begin] = begin;
+  words[WORD.chunk] = chunk;
+  words[WORD.chunks] = chunks;
+  words[WORD.splitRow] = splitRow;
+  words[WORD.segments] = segments;
+  words[WORD.sums] = sums;
+  words[WORD.records] = task.records;
+  words[WORD.buffers] = task.buffers;
+  words[WORD.bufferBytes] = task.bufferBytes;
   for (let row = 0; row < end - splitRow; row++) {
     words[pending(words, row)] = segments;
     words[pending(words, row) - 1] = 0;
@@ -113,12 +108,14 @@ export interface Thread {
   wait(word: number, value: number): void;
 }
 
-/** Longer than it takes to wake a thread: whoever expects others soon spends this rather than sleep. */
-const SPIN_MS = 0.05;
+/** Others will have done their items soon. */
+export const SPIN_INSIDE_MS = 0.05;
+/** After a job there often is another one. */
+export const SPIN_OUTSIDE_MS = 0.5;
 
-/** Looks at a word for a little while. Whether it has changed from this value. */
-export function spin(words: Int32Array, word: number, value: number): boolean {
-  const end = performance.now() + SPIN_MS;
+/** Looks at a word for a while: to sleep and to be woken takes 15 us or more. Whether it has changed from this value. */
+export function spin(words: Int32Array, word: number, value: number, milliseconds: number): boolean {
+  const end = performance.now() + milliseconds;
   do {
     for (let i = 0; i < 100; i++) if (Atomics.load(words, word) !== value) return true;
   } while (performance.now() < end);

@@ -1,7 +1,7 @@
 // A worker of the pool: what `createXent` starts, and what a worker of your own becomes that imports `xent/worker`.
 
 import { importsOf, type Kernel } from "./abi.ts";
-import { fail, inside, spin, type Thread, WORD, work } from "./work.ts";
+import { fail, inside, SPIN_INSIDE_MS, SPIN_OUTSIDE_MS, spin, type Thread, WORD, work } from "./work.ts";
 
 /** What the pool tells a worker to begin with. */
 export interface Start {
@@ -48,13 +48,13 @@ function serve({ memory, module, index, words: address, count, job, scratch, end
     job,
     scratch,
     wait: (word, value) => {
-      if (!spin(words, word, value)) Atomics.wait(words, word, value, 100);
+      if (!spin(words, word, value, SPIN_INSIDE_MS)) Atomics.wait(words, word, value, 100);
     },
   };
   let seen = Atomics.load(words, WORD.epoch);
   port.postMessage("ready");
   for (;;) {
-    if (!spin(words, WORD.epoch, seen)) Atomics.wait(words, WORD.epoch, seen);
+    if (!spin(words, WORD.epoch, seen, SPIN_OUTSIDE_MS)) Atomics.wait(words, WORD.epoch, seen);
     seen = Atomics.load(words, WORD.epoch);
     // First in, then look: a caller that has closed the gate either sees this thread inside, or this thread sees the gate.
     Atomics.store(words, inside(index), 1);
