@@ -25,7 +25,11 @@ const steps = [
   // Binaries as they are published. Those that there are not for this kind of machine are left out.
   ...(tests || bench ? [npmPackages("Node.js 20 to 26, Deno and Bun", "test/runtimes", ["--no-bin-links"])] : []),
   ...(tests
-    ? [npmPackages("what the recipes are used with, for the tests: 180 MB to download", "test/recipes", []), chromium()]
+    ? [
+        npmPackages("what the recipes are used with, for the tests: 180 MB to download", "test/recipes", []),
+        npmPackages("bundlers and package linters, for the tests", "test/packaging", []),
+        chromium(),
+      ]
     : []),
   {
     name: "Rust",
