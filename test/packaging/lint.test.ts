@@ -1,0 +1,46 @@
+// The tarball before the linters of packages, and the sources before JSR's.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, test, vi } from "vitest";
+import { engines } from "../runtimes/engines.ts";
+import { output, packedProject } from "../support/packed.ts";
+
+const core = fileURLToPath(new URL("../../packages/xent", import.meta.url));
+const tools = fileURLToPath(new URL("node_modules/.bin", import.meta.url));
+const manifest = JSON.parse(readFileSync(join(core, "package.json"), "utf8")) as {
+  version: string;
+  exports: Record<string, string | Record<string, string>>;
+};
+const project = packedProject();
+const tarball = join(project.folder, `xent-${manifest.version}.tgz`);
+afterAll(project.remove);
+
+describe("the tarball", () => {
+  test("passes publint, suggestions included", () => {
+    output(join(tools, "publint"), ["--strict", tarball], core);
+  });
+
+  // Which is not asked about data: what an import of wasm gives is another thing in every bundler.
+  test("passes attw, as the ES module that it is", () => {
+    const data = Object.keys(manifest.exports).filter((name) => name.endsWith(".wasm"));
+    output(join(tools, "attw"), [tarball, "--profile", "esm-only", "--exclude-entrypoints", ...data], core);
+  });
+});
+
+describe("the sources", () => {
+  test("are for JSR what the tarball is for npm: the same version, and the same code", () => {
+    const code = Object.entries(manifest.exports).flatMap(([name, target]) =>
+      typeof target === "object" ? [[name, target["default"]?.replace(/^\.\/dist\/(.*)\.js$/, "./src/$1.ts")]] : [],
+    );
+    const jsr = JSON.parse(readFileSync(join(core, "jsr.json"), "utf8"));
+    expect(jsr.version).toBe(manifest.version);
+    expect(jsr.exports).toEqual(Object.fromEntries(code));
+  });
+
+  const deno = engines.find(({ name, installed }) => installed && name === "Deno");
+  test.runIf(deno)("are what JSR takes, types and all", () => {
+    vi.stubEnv("DENO_DIR", join(project.folder, ".deno"));
+    output(deno?.command as string, ["publish", "--dry-run", "--allow-dirty"], core);
+  });
+});
