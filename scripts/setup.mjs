@@ -1,5 +1,5 @@
 // Makes a machine ready to build and test xent. Takes what is there, else the quick standard way, else builds the
-// missing part from a registry's sources. Does nothing the second time. --tests, --bench: also what only these need.
+// missing part from a registry's sources. Does nothing the second time. --tests, --bench, --release: also what these need.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { findChromium, installChromium } from "./browser.mjs";
 import { debianRustc, output, root, target, tools, versions, wasmCompiler } from "./toolchain.mjs";
 
-const [tests, bench] = ["--tests", "--bench"].map((flag) => process.argv.includes(flag));
+const [tests, bench, release] = ["--tests", "--bench", "--release"].map((flag) => process.argv.includes(flag));
 /** Says that it was tried in vain; without it, the next set-up tries again. */
 const noChromium = join(tools, "no-chromium.stamp");
 
@@ -23,13 +23,12 @@ const quickBuild = {
 const steps = [
   npmPackages("npm packages", ".", []),
   // Binaries as they are published. Those that there are not for this kind of machine are left out.
-  ...(tests || bench ? [npmPackages("Node.js 20 to 26, Deno and Bun", "test/runtimes", ["--no-bin-links"])] : []),
+  ...(tests || bench || release
+    ? [npmPackages("Node.js 20 to 26, Deno and Bun", "test/runtimes", ["--no-bin-links"])]
+    : []),
+  ...(tests || release ? [npmPackages("bundlers and package linters", "test/packaging", [])] : []),
   ...(tests
-    ? [
-        npmPackages("what the recipes are used with, for the tests: 180 MB to download", "test/recipes", []),
-        npmPackages("bundlers and package linters, for the tests", "test/packaging", []),
-        chromium(),
-      ]
+    ? [npmPackages("what the recipes are used with, for the tests: 180 MB to download", "test/recipes", []), chromium()]
     : []),
   {
     name: "Rust",
