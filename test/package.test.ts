@@ -35,12 +35,16 @@ describe("the tarball", () => {
     expect(manifest["scripts"]).toBeUndefined();
   });
 
-  test("has every file that it exports", () => {
-    const paths = (value: unknown): string[] =>
-      typeof value === "string" ? [value] : Object.values(value as object).flatMap(paths);
-    const exported = paths(manifest["exports"]);
+  test("has every file that it exports: code, with its types first, and data", () => {
+    const exported = Object.entries(manifest["exports"] as Record<string, string | Record<string, string>>);
     expect(exported.length).toBeGreaterThan(3);
-    expect(exported.filter((path) => !existsSync(join(installed, path)))).toEqual([]);
+    for (const [name, target] of exported) {
+      const data = typeof target === "string";
+      if (data) expect(target, name).toMatch(/\.(wasm|json)$/);
+      else expect(Object.keys(target), name).toEqual(["types", "default"]);
+      const paths = data ? [target] : Object.values(target);
+      expect(paths.filter((path) => !existsSync(join(installed, path)))).toEqual([]);
+    }
   });
 });
 
