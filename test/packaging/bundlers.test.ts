@@ -1,0 +1,111 @@
+// Applications as their authors build them: xent from the tarball, a bundler as it comes, run in Chromium and under Node.
+import { copyFileSync, cpSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { createServer } from "vite";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { type Browser, hasChromium, launchChromium } from "../runtimes/chromium.ts";
+import { engines } from "../runtimes/engines.ts";
+import { output, packedProject } from "../support/packed.ts";
+import { isolation, serve } from "../support/serve.ts";
+import { forNode, forPages } from "./bundlers.ts";
+
+/** What the application says of one form of call. */
+interface Outcome {
+  form: string;
+  variant: string;
+  sum: number;
+  bits: string;
+}
+
+const app = fileURLToPath(new URL("app", import.meta.url));
+const project = packedProject();
+// The same sources with two main scripts.
+const full = join(project.folder, "full");
+const oneCall = join(project.folder, "one-call");
+for (const folder of [full, oneCall]) cpSync(app, folder, { recursive: true });
+copyFileSync(join(app, "one-call.js"), join(oneCall, "main.js"));
+afterAll(project.remove);
+
+// One that takes the relaxed variant, as Chromium does. Where there is none, nothing is known of that variant's bits.
+const newer = engines.find(({ name, installed }) => installed && name === "Node.js 24");
+const underNode = (file: string): Outcome[] =>
+  JSON.parse(output(newer?.command ?? process.execPath, [file], project.folder));
+const unbundled = underNode("full/single.js");
+
+describe.each(Object.entries(forNode))("an application that %s bundles for Node", (name, bundle) => {
+  test("computes the bits of a single thread without a bundler", async () => {
+    const out = join(full, "out", `${name}-node`);
+    expect(await bundle(full, out)).toEqual([]);
+    expect(underNode(join(out, "main.cjs"))).toEqual(unbundled);
+  });
+});
+
+describe.each(Object.entries(forPages))("a page that %s bundles", (name, bundle) => {
+  const out = join(full, "out", name);
+  const oneCallOut = join(oneCall, "out", name);
+  let warnings: string[];
+
+  beforeAll(async () => {
+    warnings = [...(await bundle(full, out)), ...(await bundle(oneCall, oneCallOut))];
+    if (!existsSync(join(out, "index.html"))) copyFileSync(join(app, "index.html"), join(out, "index.html"));
+  }, 60_000);
+
+  test("gives no warning", () => expect(warnings).toEqual([]));
+
+  test("has a pool where it uses createXent, and none where it uses the one-call form only", () => {
+    const pool = /\bAtomics\.wait\b|\bnew Worker\b/;
+    expect(scripts(out)).toMatch(pool);
+    expect(scripts(oneCallOut)).not.toMatch(pool);
+  });
+
+  test.skipIf(!hasChromium)("computes the bits of a single thread without a bundler", async () => {
+    const server = await serve(out);
+    onTestFinished(server.close);
+    expect(await onPage(server.url)).toMatchObject(expectedOnPage());
+  });
+});
+
+describe.skipIf(!hasChromium)("a page that vite serves while it is written", () => {
+  test("computes the bits of a single thread without a bundler", async () => {
+    const server = await createServer({
+      root: full,
+      configFile: false,
+      logLevel: "error",
+      server: { headers: isolation },
+    });
+    onTestFinished(() => server.close());
+    await server.listen();
+    expect(await onPage(server.resolvedUrls?.local[0] as string)).toMatchObject(expectedOnPage());
+  });
+});
+
+/** All scripts of a bundle. */
+function scripts(folder: string): string {
+  const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".js"));
+  return files.map((file) => readFileSync(join(folder, file), "utf8")).join("\n");
+}
+
+function expectedOnPage(): Partial<Outcome>[] {
+  const known = (form: string, variant: string) => ({
+    ...unbundled.find((outcome) => outcome.variant === variant),
+    form,
+    variant,
+  });
+  return [known("runAsync", "simd128"), known("runAsync", "relaxed"), known("one call", "relaxed")];
+}
+
+let browser: Promise<Browser> | undefined;
+afterAll(async () => (await browser)?.close());
+
+async function onPage(url: string): Promise<Outcome[]> {
+  browser ??= launchChromium();
+  const page = await (await browser).newPage();
+  const printed = new Promise<string>((resolve, reject) => {
+    page.on("pageerror", reject);
+    page.on("console", (message) => message.type() === "log" && resolve(message.text()));
+  });
+  const [text] = await Promise.all([printed, page.goto(url)]);
+  await page.close();
+  return JSON.parse(text);
+}
