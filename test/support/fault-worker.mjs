@@ -19,7 +19,7 @@ const faults = {
 };
 
 Atomics.add = (words, word, value) => {
-  // The word of the next item, as in packages/xent/src/work.ts.
+  // The word of the next item, as in packages/xent/src/pool/work.ts.
   if (word === 2 && Atomics.exchange(workerData.armed, 0, 0) === 1) faults[workerData.fault]();
   return add(words, word, value);
 };

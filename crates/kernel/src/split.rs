@@ -6,7 +6,7 @@
 //! scale   every segment, after that                      -> gradient
 //! ```
 //!
-//! Who waits for whom is the callers' business (packages/xent/src/work.ts). The results have the bits of [`crate::row`], which
+//! Who waits for whom is the callers' business (packages/xent/src/pool/work.ts). The results have the bits of [`crate::row`], which
 //! adds up the same segments in the same order.
 
 use crate::exp::{Hint, in_range};

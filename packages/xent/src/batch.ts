@@ -14,10 +14,10 @@ import {
 } from "./labels.ts";
 import { type LossOptions, ownWeights, readOptions, type Settings } from "./options.ts";
 import { bytesOfRow, kindOf, type SharedBatch } from "./plan.ts";
-import type { Schedule } from "./schedule.ts";
+import type { Schedule } from "./pool/schedule.ts";
+import type { Task } from "./pool/work.ts";
 import { inSlices } from "./slices.ts";
 import { GRADIENTS, type GradientArrays, LOGITS, type LogitsArrays, type LogitsType } from "./views.ts";
-import type { Task } from "./work.ts";
 
 /** Losses of a batch of rows. Arrays have one entry a row, unless said otherwise. */
 export interface LossResult<G = Float32Array> {

@@ -4,8 +4,8 @@ import { choice, integer, show, wrongType } from "./errors.ts";
 import { availableParallelism, hasRelaxedSimd, hasThreads, type Variant } from "./features.ts";
 import { bestVariant, compile, compileAsync, variantOf } from "./load.ts";
 import { Heap } from "./memory.ts";
-import { Pool } from "./pool.ts";
-import type { PoolWorker } from "./spawn.ts";
+import { Pool } from "./pool/pool.ts";
+import type { PoolWorker } from "./pool/spawn.ts";
 import { type SharedXent, Xent } from "./xent.ts";
 
 /** How an instance is made. */

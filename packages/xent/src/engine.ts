@@ -2,7 +2,7 @@ import { JOB_BYTES, type Kernel, SCRATCH_BYTES } from "./abi.ts";
 import { JobRecord } from "./job.ts";
 import { instantiate } from "./load.ts";
 import type { Heap } from "./memory.ts";
-import type { Pool } from "./pool.ts";
+import type { Pool } from "./pool/pool.ts";
 
 /** A kernel over a memory, with what a thread and its jobs need there. */
 export interface Engine {

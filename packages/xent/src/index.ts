@@ -6,9 +6,8 @@
  *
  * within 2 ulp of f32 in the loss and 3 in the gradient: crates/kernel/src/lib.rs has the whole contract.
  *
- * Imports go one way: index -> one-call -> create -> xent -> batch -> engine -> pool -> work, spawn -> schedule, and besides
- * batch -> options, plan -> labels, layout, views; engine -> load, memory, job; all of them -> features, abi, errors. `worker` is what
- * the workers of the pool run.
+ * Imports go one way: index -> one-call -> create -> xent -> batch -> engine -> pool, and besides batch -> options, plan -> labels,
+ * layout, views; engine -> load, memory, job; pool/pool -> work, spawn -> schedule; all of them -> features, abi, errors.
  *
  * @module
  */
@@ -22,6 +21,6 @@ export type { Labels, LabelsArrays, LabelsType } from "./labels.ts";
 export { softmaxCrossEntropyWithLogits, sparseSoftmaxCrossEntropyWithLogits } from "./one-call.ts";
 export type { LossOptions, Reduction, ShapeOptions } from "./options.ts";
 export type { BatchSpec, SharedBatch } from "./plan.ts";
-export type { PoolWorker } from "./spawn.ts";
+export type { PoolWorker } from "./pool/spawn.ts";
 export type { GradientArrays, Logits, LogitsArrays, LogitsType } from "./views.ts";
 export type { GradientOf, SharedXent, Xent } from "./xent.ts";

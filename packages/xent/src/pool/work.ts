@@ -1,7 +1,7 @@
 // What each thread does with a job: it takes the next item, computes it, and comes again until there is none left. The calling
 // thread and the workers of the pool run this same code over the same words of memory.
 
-import { JOB_BUFFER, JOB_BYTES, type Kernel } from "./abi.ts";
+import { JOB_BUFFER, JOB_BYTES, type Kernel } from "../abi.ts";
 import { bytesOfRecord, MOST_SPLIT_ROWS, type Schedule } from "./schedule.ts";
 
 /** The words that all threads share. A job's are written while the gate is closed and nobody is inside. */

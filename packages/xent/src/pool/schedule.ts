@@ -1,4 +1,4 @@
-import { HEADER_BYTES, SEGMENT, SEGMENT_BYTES } from "./abi.ts";
+import { HEADER_BYTES, SEGMENT, SEGMENT_BYTES } from "../abi.ts";
 
 /** How the rows of a job are dealt out, in items that any thread may take: chunks of rows, then segments of the last rows. */
 export interface Schedule {

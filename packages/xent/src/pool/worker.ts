@@ -1,6 +1,6 @@
 // A worker of the pool: what `createXent` starts, and what a worker of your own becomes that imports `xent/worker`.
 
-import { importsOf, type Kernel } from "./abi.ts";
+import { importsOf, type Kernel } from "../abi.ts";
 import { fail, inside, SPIN_INSIDE_MS, SPIN_OUTSIDE_MS, spin, type Thread, WORD, work } from "./work.ts";
 
 /** What the pool tells a worker to begin with. */

@@ -1,5 +1,5 @@
-import { JOB_BYTES, type Kernel, SCRATCH_BYTES } from "./abi.ts";
-import { WorkerError, wrongType } from "./errors.ts";
+import { JOB_BYTES, type Kernel, SCRATCH_BYTES } from "../abi.ts";
+import { WorkerError, wrongType } from "../errors.ts";
 import { type Extent, type Schedule, schedule } from "./schedule.ts";
 import { keepAlive, listen, mayWait, type PoolWorker, spawn } from "./spawn.ts";
 import {
