@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Variant } from "xent";
 import { type Browser, hasChromium, launchChromium } from "./runtimes/chromium.ts";
 import { type Engine, engines } from "./runtimes/engines.ts";
-import { packedProject } from "./support/packed.ts";
+import { type PackedProject, packedProject } from "./support/packed.ts";
 import { isolation, serve } from "./support/serve.ts";
 import { ulp } from "./support/ulp.ts";
 
@@ -25,18 +25,19 @@ interface Seen {
 }
 
 const here = fileURLToPath(new URL("runtimes/", import.meta.url));
-const project = packedProject();
+let project: PackedProject;
 const seenIn = new Map<string, Seen>();
 
 beforeAll(() => {
+  project = packedProject();
   for (const file of ["main.mjs", "suite.mjs", "web-worker.mjs"])
     copyFileSync(join(here, file), join(project.folder, file));
   copyFileSync(join(here, "../support/row-worker.mjs"), join(project.folder, "row-worker.mjs"));
   cpSync(join(here, "page"), project.folder, { recursive: true });
   cpSync(join(here, "snippets"), project.folder, { recursive: true });
-});
+}, 60_000);
 
-afterAll(project.remove);
+afterAll(() => project.remove());
 
 /** Rows of the suite to 17 places, from arithmetic with 60. */
 const exactLoss = [
