@@ -6,11 +6,11 @@
  *
  * within 2 ulp of f32 in the loss and 3 in the gradient: crates/kernel/src/lib.rs has the whole contract.
  *
- * Imports go one way: index -> one-call -> create -> xent -> batch -> engine -> pool, and besides batch -> options, plan -> labels,
- * layout, views; engine -> load, memory, job; pool/pool -> work, spawn -> schedule; all of them -> features, abi, errors.
- *
  * @module
  */
+
+// Imports go one way: index -> one-call -> create -> xent -> batch -> engine -> pool, and besides batch -> options, plan -> labels,
+// layout, views; engine -> load, memory, job; pool/pool -> work, spawn -> schedule; all of them -> features, abi, errors.
 
 export type { Batch, LossResult, RunOptions } from "./batch.ts";
 export type { XentOptions } from "./create.ts";

@@ -1,0 +1,7 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { reference } from "../../scripts/reference.mjs";
+
+test("docs/api.md is what the comments in the sources say: npm run reference", async () => {
+  expect(await reference()).toBe(readFileSync(new URL("../../docs/api.md", import.meta.url), "utf8"));
+});
