@@ -135,7 +135,7 @@ describe("a TypeScript consumer", () => {
   const consumer = `
     import {
       attach, type Batch, createXent, createXentSync, type Labels, type Logits, type LossOptions, type LossResult, type SharedXent,
-      sparseSoftmaxCrossEntropyWithLogits,
+      sparseSoftmaxCrossEntropyWithLogits, WorkerError,
     } from "xent";
     const options: LossOptions = { gradient: true, reduction: "mean", ignoreIndex: -100, predictions: true };
     const logits: Logits = [[2, -5, 0.5, -0.1]];
@@ -150,6 +150,15 @@ describe("a TypeScript consumer", () => {
       const { loss } = attach(shared).attachBatch(batch.share()).run({ rows: [0, 1] });
       batch.dispose();
       createXentSync().dispose();
+      const createWorker = () => new Worker("worker.js", { type: "module" });
+      const pool = await createXent({ threads: "auto", createWorker });
+      const threads: number = pool.threads;
+      try {
+        const { mean }: LossResult = await pool.createBatch({ rows: threads, classes: 4 }).runAsync({ rows: [0, 1] });
+        return mean;
+      } catch (error) {
+        if (error instanceof WorkerError && error.canContinue) pool.dispose();
+      }
       return loss[0] ?? 0;
     }
     // @ts-expect-error: no such option
