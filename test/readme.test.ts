@@ -15,6 +15,9 @@ const blocks = readme
   .flatMap((section) => [...section.matchAll(/^```(\w+)\n(.*?)^```$/gms)])
   .map(([, language, code]) => ({ language: language as string, code: code as string }));
 const programs = blocks.filter(({ language }) => language === "js").map(({ code }) => code);
+const packaged = readFileSync(new URL("../packages/xent/README.md", import.meta.url), "utf8").matchAll(
+  /^```js\n(.*?)^```$/gms,
+);
 
 /** What the reader is to have. */
 const READERS = `
@@ -52,12 +55,15 @@ test("the first program prints what is written behind its values", () => {
   }
 });
 
-test.each(programs.slice(1))("this program runs: %#", (program) => {
-  expect(program).toContain('from "xent"');
-  // The mean of 128 rows whose 32,000 logits are equal: (1 / 32000 - 1) / 128 at the label, 1 / 32000 / 128 elsewhere.
-  if (program.includes("backward(")) expect(outputOf(program)).toBe("-0.007812256 0.000000244141\n");
-  else outputOf(program);
-});
+test.each([...programs.slice(1), ...Array.from(packaged, ([, code]) => code as string)])(
+  "this program runs: %#",
+  (program) => {
+    expect(program).toContain('from "xent"');
+    // The mean of 128 rows whose 32,000 logits are equal: (1 / 32000 - 1) / 128 at the label, 1 / 32000 / 128 elsewhere.
+    if (program.includes("backward(")) expect(outputOf(program)).toBe("-0.007812256 0.000000244141\n");
+    else outputOf(program);
+  },
+);
 
 test("every function that a signature names is exported", () => {
   const named = blocks
