@@ -2,9 +2,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { engines } from "../runtimes/engines.ts";
-import { output, packedProject } from "../support/packed.ts";
+import { output, type PackedProject, packedProject } from "../support/packed.ts";
 
 const core = fileURLToPath(new URL("../../packages/xent", import.meta.url));
 const tools = fileURLToPath(new URL("node_modules/.bin", import.meta.url));
@@ -12,9 +12,15 @@ const manifest = JSON.parse(readFileSync(join(core, "package.json"), "utf8")) as
   version: string;
   exports: Record<string, string | Record<string, string>>;
 };
-const project = packedProject();
-const tarball = join(project.folder, `xent-${manifest.version}.tgz`);
-afterAll(project.remove);
+let project: PackedProject;
+let tarball: string;
+
+beforeAll(() => {
+  project = packedProject();
+  tarball = join(project.folder, `xent-${manifest.version}.tgz`);
+}, 60_000);
+
+afterAll(() => project.remove());
 
 describe("the tarball", () => {
   test("passes publint, suggestions included", () => {
