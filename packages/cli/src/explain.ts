@@ -1,0 +1,110 @@
+import { readFileSync } from "node:fs";
+import { createXentSync, type Variant } from "xent";
+import { badUsage } from "./failure.ts";
+import type { LossFlags } from "./loss-options.ts";
+import { digitsOf, parseFloat32, ulpOf } from "./numbers.ts";
+import { lossInFloat32, type RowOptions, type Steps, stepsOf } from "./steps.ts";
+
+export interface ExplainFlags extends LossFlags {
+  readonly label: number;
+  readonly classWeights?: string;
+}
+
+/** A loss, and how far it is from the exact one. */
+export interface Measured {
+  readonly value: number;
+  readonly digits: number;
+  readonly ulp: number;
+}
+
+/** A row with one option left out. */
+export interface Change {
+  readonly option: keyof RowOptions;
+  readonly value: number | readonly number[];
+  readonly lossWithout: number;
+  readonly gradientWithout: readonly number[];
+}
+
+/** All that is to be said about a row. */
+export interface Explanation {
+  readonly logits: readonly number[];
+  readonly label: number;
+  readonly options: RowOptions;
+  readonly variant: Variant;
+  /** In f64. */
+  readonly steps: Steps;
+  readonly kernel: Measured;
+  /** log(sum_j exp(x_j - m)) - (x_y - m), in f32 */
+  readonly stable: Measured;
+  /** -log(softmax(x)[y]), in f32 */
+  readonly naive: Measured;
+  /** The kernel's. */
+  readonly gradient: readonly number[];
+  readonly changes: readonly Change[];
+}
+
+const OPTIONS = ["softcap", "temperature", "classWeights", "labelSmoothing", "zLoss", "ignoreIndex"] as const;
+
+/** Throws a usage error for what is not a number, and for a label that is no class. */
+export function explain(words: readonly string[], flags: ExplainFlags): Explanation {
+  const logits = readLogits(words);
+  const { label, ignoreIndex, variant } = flags;
+  if (label !== ignoreIndex && !(label >= 0 && label < logits.length)) {
+    throw badUsage(`the label ${label} is outside of the range [0, ${logits.length}) of ${logits.length} logits`);
+  }
+  const classWeights = flags.classWeights === undefined ? undefined : numbersIn([flags.classWeights]);
+  if (classWeights !== undefined && classWeights.length !== logits.length) {
+    throw badUsage(`--class-weights: expected one for each of ${logits.length} logits, got ${classWeights.length}`);
+  }
+  const all = { ...flags, classWeights };
+  const given = OPTIONS.filter((name) => all[name] !== undefined);
+  const options: RowOptions = Object.fromEntries(given.map((name) => [name, all[name]]));
+
+  const xent = createXentSync({ variant });
+  const kernel = (chosen: RowOptions): { loss: number; gradient: number[] } => {
+    const result = xent.sparseSoftmaxCrossEntropyWithLogits([logits], [label], { ...chosen, gradient: true });
+    return { loss: result.loss[0] as number, gradient: Array.from(result.gradient ?? []) };
+  };
+  const steps = stepsOf(logits, label, options);
+  const measured = (value: number): Measured => {
+    return { value, digits: digitsOf(value, steps.loss), ulp: ulpOf(value, steps.loss) };
+  };
+  const { loss, gradient } = kernel(options);
+  const changes = given.flatMap((option): Change[] => {
+    const { [option]: value, ...others } = options;
+    // A label that is no class has no loss unless it is ignored.
+    if (value === undefined || (option === "ignoreIndex" && !(label in logits))) return [];
+    const without = kernel(others);
+    return [{ option, value, lossWithout: without.loss, gradientWithout: without.gradient }];
+  });
+  return {
+    logits,
+    label,
+    options,
+    variant: xent.variant,
+    steps,
+    kernel: measured(loss),
+    stable: measured(lossInFloat32(logits, label, options, true)),
+    naive: measured(lossInFloat32(logits, label, options, false)),
+    gradient,
+    changes,
+  };
+}
+
+function readLogits(words: readonly string[]): number[] {
+  const option = words.find((word) => word.startsWith("--"));
+  if (option !== undefined) throw badUsage(`unknown option ${option}`);
+  const isPiped = words.length === 0 || words.join() === "-";
+  if (isPiped && process.stdin.isTTY) throw badUsage("expected logits: xent explain 2 -5 0.5 -0.1 --label 0");
+  const logits = numbersIn(isPiped ? [readFileSync(process.stdin.fd, "utf8")] : words);
+  if (logits.length === 0) throw badUsage("expected logits, got none");
+  return logits;
+}
+
+/** Numbers with commas or white space between them. */
+function numbersIn(texts: readonly string[]): number[] {
+  return texts
+    .flatMap((text) => text.split(/[\s,]+/))
+    .filter((word) => word !== "")
+    .map(parseFloat32);
+}

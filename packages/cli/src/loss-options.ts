@@ -1,0 +1,49 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Variant } from "xent";
+
+/** What both commands let the user say about the loss. */
+export interface LossFlags {
+  readonly labelSmoothing?: number;
+  readonly zLoss?: number;
+  readonly softcap?: number;
+  readonly temperature?: number;
+  readonly ignoreIndex?: number;
+  readonly variant: Variant | "auto";
+  readonly json?: true;
+}
+
+export function addLossOptions(command: Command): Command {
+  const positive = number("a number > 0", (x) => x > 0 && x < Infinity);
+  return command
+    .option(
+      "--smoothing, --label-smoothing <e>",
+      "e of the target goes to all classes",
+      number("a number in [0, 1)", (e) => e >= 0 && e < 1),
+    )
+    .option(
+      "--z-loss <z>",
+      "add z (log-sum-exp)^2",
+      number("a number >= 0", (z) => z >= 0 && z < Infinity),
+    )
+    .option("--softcap <c>", "x <- c tanh(x / c) first", positive)
+    .option("--temperature <t>", "x <- x / t, after the cap", positive)
+    .option("--ignore-index <i>", "rows with this label do not count", integer(Number.MIN_SAFE_INTEGER))
+    .addOption(
+      new Option("--variant <name>", "build of the kernel").choices(["auto", "simd128", "relaxed"]).default("auto"),
+    )
+    .option("--json", "print everything as JSON");
+}
+
+/** A parser of integers from `minimum` on. */
+export function integer(minimum: number): (text: string) => number {
+  const most = minimum < 0 ? "an integer" : `an integer >= ${minimum}`;
+  return number(most, (value) => Number.isSafeInteger(value) && value >= minimum);
+}
+
+function number(expected: string, accepts: (value: number) => boolean): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === "" || !accepts(value)) throw new InvalidArgumentError(`Expected ${expected}.`);
+    return value;
+  };
+}

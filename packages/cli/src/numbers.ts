@@ -1,0 +1,41 @@
+import { badUsage } from "./failure.ts";
+
+const LARGEST = 2 ** 128 - 2 ** 104;
+
+/** A number that f32 can hold, as people write it: also "inf" and "-inf", never NaN. */
+export function parseFloat32(text: string): number {
+  const infinite = /^([+-]?)inf(?:inity)?$/i.exec(text);
+  const value = infinite ? Number(`${infinite[1]}Infinity`) : Number(text);
+  if (Number.isNaN(value)) throw badUsage(`${text} is not a number`);
+  if (Number.isFinite(value) && Math.abs(value) > LARGEST) throw badUsage(`${text} is more than f32 can hold`);
+  return Math.fround(value);
+}
+
+/** Distance from the exact value in units of its last place in f32, or of 2^-149 where it is subnormal. */
+export function ulpOf(got: number, exact: number): number {
+  if (Object.is(got, exact) || got === exact) return 0;
+  if (!Number.isFinite(got) || !Number.isFinite(exact)) return Infinity;
+  return Math.abs(got - exact) / 2 ** (Math.max(-126, Math.floor(Math.log2(Math.abs(exact)))) - 23);
+}
+
+/** How many decimal digits are right. */
+export function digitsOf(got: number, exact: number): number {
+  if (Object.is(got, exact) || got === exact) return Infinity;
+  if (!Number.isFinite(got) || !Number.isFinite(exact) || exact === 0) return 0;
+  return Math.max(0, -Math.log10(Math.abs(got / exact - 1)));
+}
+
+/** `figures` significant figures, without zeros at the end. */
+export function show(value: number, figures = 6): string {
+  const rounded = Number(value.toPrecision(figures));
+  return Math.abs(rounded) < 1e-4 && rounded !== 0 ? rounded.toExponential() : String(rounded);
+}
+
+/** A result as JSON, which has no numbers but finite ones. */
+export function toJson(value: object): string {
+  const plain = (_: string, entry: unknown): unknown => {
+    if (typeof entry === "number" && !Number.isFinite(entry)) return String(entry);
+    return ArrayBuffer.isView(entry) ? Array.from(entry as Float32Array) : entry;
+  };
+  return `${JSON.stringify(value, plain, 2)}\n`;
+}
