@@ -1,0 +1,62 @@
+import { open } from "node:fs/promises";
+import type { ArrayFile } from "./array-file.ts";
+import { type Bytes, FileBytes } from "./bytes.ts";
+import { BYTES, type DType } from "./dtypes.ts";
+import { badData, badUsage } from "./failure.ts";
+import { readNpy } from "./npy.ts";
+import { openNpz } from "./npz.ts";
+import { openSafetensors } from "./safetensors.ts";
+
+/** What a file does not say by itself. */
+export interface Expected {
+  /** The array to take of many, where the user names none. */
+  readonly usual: "logits" | "labels" | "weights";
+  /** Of files that are nothing but numbers: type, and columns if there are any. */
+  readonly raw: { readonly dtype: DType; readonly columns?: number | undefined };
+}
+
+/** Opens an array by the ending of its file: `path`, or `path:name` where a file has many. */
+export async function openArray(spec: string, expected: Expected): Promise<ArrayFile> {
+  const [, path = spec, wanted] = /^(.*\.(?:npz|safetensors)):(.+)$/.exec(spec) ?? [];
+  const array = await openByEnding(path, wanted, expected);
+  try {
+    const { name, dtype, shape, bytes } = array;
+    const size = shape.reduce((product, length) => product * length, BYTES[dtype]);
+    if (bytes.left !== size) {
+      const what = bytes.left < size ? "truncated" : "too long";
+      throw badData(`${name}: ${what}: [${shape.join(", ")}] ${dtype} take ${size} bytes, it has ${bytes.left}`);
+    }
+    return array;
+  } catch (error) {
+    await array.bytes.close();
+    throw error;
+  }
+}
+
+async function openByEnding(path: string, wanted: string | undefined, { usual, raw }: Expected): Promise<ArrayFile> {
+  if (path.endsWith(".npz")) return openNpz(path, wanted, usual);
+  if (path.endsWith(".safetensors")) return openSafetensors(path, wanted, usual);
+  const isNpy = path.endsWith(".npy");
+  if (!isNpy && !/\.(bin|raw|f32|i32)$/.test(path)) {
+    throw badUsage(`${path}: what is in it? expected .npy, .npz, .safetensors, .bin or .raw`);
+  }
+  const file = await open(path);
+  try {
+    const { size } = await file.stat();
+    const bytes = new FileBytes(file, 0, size);
+    return isNpy ? await readNpy(path, bytes) : openRaw(path, bytes, raw);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+function openRaw(name: string, bytes: Bytes, { dtype, columns }: Expected["raw"]): ArrayFile {
+  const rowBytes = BYTES[dtype] * (columns ?? 1);
+  const rows = bytes.left / rowBytes;
+  if (!Number.isInteger(rows)) {
+    const row = columns === undefined ? dtype : `rows of ${columns} ${dtype}`;
+    throw badData(`${name}: truncated: ${bytes.left} bytes are no whole number of ${row} (${rowBytes} bytes each)`);
+  }
+  return { name, dtype, shape: columns === undefined ? [rows] : [rows, columns], bytes };
+}

@@ -1,0 +1,26 @@
+import type { LogitsType } from "xent";
+
+/** Types of the numbers in a file, by NumPy's names, and how many bytes one takes. */
+export const BYTES = {
+  float16: 2,
+  bfloat16: 2,
+  float32: 4,
+  float64: 8,
+  int8: 1,
+  uint8: 1,
+  int16: 2,
+  uint16: 2,
+  int32: 4,
+  uint32: 4,
+  int64: 8,
+  uint64: 8,
+} as const;
+
+export type DType = keyof typeof BYTES;
+
+/** The types of logits. */
+export const FLOATS: readonly LogitsType[] = ["float16", "bfloat16", "float32", "float64"];
+
+export function isFloat(dtype: DType): dtype is LogitsType {
+  return FLOATS.some((float) => float === dtype);
+}

@@ -1,0 +1,71 @@
+import { openArray } from "./arrays.ts";
+import type { Bytes } from "./bytes.ts";
+import { BYTES, type DType, isFloat } from "./dtypes.ts";
+import { badData } from "./failure.ts";
+import { wordsOf } from "./text.ts";
+
+/** A file of integers, read from front to back. */
+export interface LabelFile {
+  readonly name: string;
+  readonly dtype: DType | "text";
+  /** How many there are; undefined where only reading to the end can tell. */
+  readonly count: number | undefined;
+  /** Some thousands of them at a time, as numbers: exact below 2^53. */
+  readonly values: AsyncGenerator<ArrayLike<number>>;
+  close(): Promise<void>;
+}
+
+export async function openLabels(spec: string): Promise<LabelFile> {
+  if (spec.endsWith(".txt")) {
+    const values = integersOf(spec);
+    return { name: spec, dtype: "text", count: undefined, values, close: async () => void (await values.return([])) };
+  }
+  const { name, dtype, shape, bytes } = await openArray(spec, { usual: "labels", raw: { dtype: "int32" } });
+  const close = (): Promise<void> => bytes.close();
+  if (isFloat(dtype)) {
+    await close();
+    throw badData(`${name}: expected integers, found ${dtype}`);
+  }
+  const count = shape.reduce((product, length) => product * length, 1);
+  return { name, dtype, count, values: numbersOf(bytes, dtype), close };
+}
+
+async function* integersOf(path: string): AsyncGenerator<number[]> {
+  let row = 0;
+  for await (const words of wordsOf(path)) {
+    const wrong = words.findIndex((word) => !/^[+-]?\d+$/.test(word));
+    if (wrong >= 0) throw badData(`${path}: row ${row + wrong} has "${words[wrong]}", which is not an integer`);
+    yield words.map(Number);
+    row += words.length;
+  }
+}
+
+const CHUNK_BYTES = 2 ** 18;
+
+const ARRAYS = {
+  int8: Int8Array,
+  uint8: Uint8Array,
+  int16: Int16Array,
+  uint16: Uint16Array,
+  int32: Int32Array,
+  uint32: Uint32Array,
+};
+
+async function* numbersOf(
+  bytes: Bytes,
+  dtype: Exclude<DType, `${string}float${string}`>,
+): AsyncGenerator<ArrayLike<number>> {
+  const chunk = new Uint8Array(CHUNK_BYTES);
+  while (bytes.left > 0) {
+    const length = Math.floor((await bytes.read(chunk)) / BYTES[dtype]);
+    if (length === 0) return;
+    if (dtype === "int64" || dtype === "uint64") {
+      // By halves: a BigInt for each would take longer than all the rest.
+      const words = new (dtype === "int64" ? Int32Array : Uint32Array)(chunk.buffer, 0, 2 * length);
+      yield Float64Array.from(
+        { length },
+        (_, i) => (words[2 * i + 1] as number) * 2 ** 32 + ((words[2 * i] as number) >>> 0),
+      );
+    } else yield new ARRAYS[dtype](chunk.buffer, 0, length);
+  }
+}

@@ -1,0 +1,96 @@
+import { badData } from "./failure.ts";
+import type { LabelFile } from "./label-file.ts";
+
+/** What a batch's labels have where there is none: the row is ignored. */
+export const IGNORED = -1;
+
+/** How the labels of a file belong to rows, and what they may be. */
+export interface LabelRules {
+  readonly rows: number;
+  readonly classes: number;
+  /** The file of logits, for messages. */
+  readonly logits: string;
+  readonly ignoreIndex: number | undefined;
+  /** Row i has label i + shift of its sequence; the last `shift` rows of each sequence are ignored. */
+  readonly shift: number;
+  readonly sequence: number;
+  readonly classWeights: Float32Array | undefined;
+}
+
+/** Labels of one row after the other, out of a file. */
+export class Labels {
+  /** Rows that are not ignored, so far. */
+  counted = 0;
+  /** Their number or, with class weights, the weight of their labels. */
+  normalizer = 0;
+  readonly #file: LabelFile;
+  readonly #rules: LabelRules;
+  #row = 0;
+  #chunk: ArrayLike<number> = [];
+  /** Index into the chunk of the next label. */
+  #next: number;
+
+  constructor(file: LabelFile, rules: LabelRules) {
+    this.#file = file;
+    this.#rules = rules;
+    if (file.count !== undefined && file.count !== rules.rows) throw this.#doNotFit(`${file.count}`);
+    this.#next = Math.min(rules.shift, rules.rows);
+  }
+
+  /** The labels of the next rows, as classes or {@link IGNORED}. */
+  async read(into: Int32Array): Promise<void> {
+    const { rows, shift } = this.#rules;
+    for (let at = 0; at < into.length; ) {
+      // The last rows of all have no label of their own to read.
+      const withLabel = Math.min(into.length - at, rows - shift - this.#row);
+      if (withLabel <= 0) {
+        this.#row += into.length - at;
+        into.fill(IGNORED, at);
+        return;
+      }
+      if (!(await this.#hasNext())) throw this.#doNotFit(`${this.#row + Math.min(shift, rows)}`);
+      const length = Math.min(withLabel, this.#chunk.length - this.#next);
+      this.#convert(into.subarray(at, at + length));
+      at += length;
+    }
+  }
+
+  /** Throws where there are more labels than rows. */
+  async end(): Promise<void> {
+    if (await this.#hasNext()) throw this.#doNotFit(`more than ${this.#rules.rows}`);
+  }
+
+  #convert(into: Int32Array): void {
+    const { classes, ignoreIndex, shift, sequence, classWeights } = this.#rules;
+    for (let i = 0; i < into.length; i++) {
+      const row = this.#row++;
+      const label = this.#chunk[this.#next++] as number;
+      if ((row % sequence) + shift >= sequence || label === ignoreIndex) into[i] = IGNORED;
+      else if (label >= 0 && label < classes) {
+        into[i] = label;
+        this.counted++;
+        this.normalizer += classWeights ? (classWeights[label] as number) : 1;
+      } else {
+        const at = shift === 0 ? `row ${row} has label` : `row ${row} has, shifted by ${shift}, label`;
+        const value = Number.isSafeInteger(label) ? label : BigInt(label);
+        throw badData(`${this.#file.name}: ${at} ${value}, which is outside of the range [0, ${classes})`);
+      }
+    }
+  }
+
+  /** Brings the chunk with the next label, which may be some chunks ahead. */
+  async #hasNext(): Promise<boolean> {
+    while (this.#next >= this.#chunk.length) {
+      this.#next -= this.#chunk.length;
+      const { done, value } = await this.#file.values.next();
+      this.#chunk = done ? [] : value;
+      if (done) return false;
+    }
+    return true;
+  }
+
+  #doNotFit(count: string): Error {
+    const { rows, logits } = this.#rules;
+    return badData(`${this.#file.name}: ${count} labels do not fit the ${rows} rows of ${logits}`);
+  }
+}
