@@ -1,0 +1,64 @@
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { badUsage } from "./failure.ts";
+import { IGNORED } from "./labels.ts";
+import { npyHeader } from "./npy.ts";
+
+/** Results of some rows, one after the other. */
+export interface Rows {
+  readonly first: number;
+  readonly labels: Int32Array;
+  readonly loss: Float32Array;
+  readonly predictions: Int32Array;
+}
+
+/** A file with a loss for each row: it appears under its name when it is whole, or not at all. */
+export class PerRow {
+  readonly #path: string;
+  readonly #partial: string;
+  readonly #file: FileHandle;
+
+  private constructor(path: string, partial: string, file: FileHandle) {
+    this.#path = path;
+    this.#partial = partial;
+    this.#file = file;
+  }
+
+  static async open(path: string, rows: number): Promise<PerRow> {
+    if (!/\.(npy|csv)$/.test(path)) throw badUsage(`--per-row: ${path}: expected a name that ends in .npy or .csv`);
+    const partial = `${path}.${process.pid}.partial`;
+    const perRow = new PerRow(path, partial, await open(partial, "wx"));
+    await perRow.#file.writeFile(perRow.#isNpy ? npyHeader(rows) : "row,label,loss,prediction\n");
+    return perRow;
+  }
+
+  get #isNpy(): boolean {
+    return this.#path.endsWith(".npy");
+  }
+
+  async write({ first, labels, loss, predictions }: Rows): Promise<void> {
+    if (this.#isNpy) {
+      await this.#file.writeFile(Uint8Array.from(new Uint8Array(loss.buffer, loss.byteOffset, loss.byteLength)));
+      return;
+    }
+    // Some thousands at a time: the lines take more memory than the numbers.
+    for (let begin = 0; begin < loss.length; begin += 2 ** 14) {
+      const lines = Array.from(loss.subarray(begin, begin + 2 ** 14), (value, i) => {
+        const row = begin + i;
+        const result = labels[row] === IGNORED ? "," : `${labels[row]},${value}`;
+        return `${first + row},${result},${predictions[row]}\n`;
+      });
+      await this.#file.writeFile(lines.join(""));
+    }
+  }
+
+  async finish(): Promise<void> {
+    await this.#file.close();
+    await rename(this.#partial, this.#path);
+  }
+
+  /** Leaves nothing behind. */
+  async discard(): Promise<void> {
+    await this.#file.close();
+    await rm(this.#partial, { force: true });
+  }
+}
