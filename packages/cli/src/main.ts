@@ -1,0 +1,96 @@
+#!/usr/bin/env node
+import { createRequire } from "node:module";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { FLOATS } from "./dtypes.ts";
+import { type EvaluateFlags, evaluate } from "./evaluate.ts";
+import { evaluationText } from "./evaluation-text.ts";
+import { type ExplainFlags, explain } from "./explain.ts";
+import { explanationText } from "./explain-text.ts";
+import { Failure } from "./failure.ts";
+import { addLossOptions, integer } from "./loss-options.ts";
+import { toJson } from "./numbers.ts";
+
+const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
+const program = new Command("xent")
+  .description("Sparse softmax cross-entropy: what it is for one row, and what it is for files of logits.")
+  .version(version)
+  .exitOverride();
+
+const explaining = program
+  .command("explain")
+  .description("Print the loss of one row, step by step. Logits are arguments, a list with commas, or standard input.")
+  .argument("[logits...]", "numbers, also inf and -inf")
+  // Some logits look like options: explain() says which of them are none.
+  .allowUnknownOption()
+  .requiredOption("--label <y>", "the class that is right", integer(Number.MIN_SAFE_INTEGER))
+  .option("--class-weights <list>", "one weight a class, with commas between them");
+addLossOptions(explaining).action((logits: string[], flags: ExplainFlags) => {
+  const explanation = explain(logits, flags);
+  process.stdout.write(flags.json ? toJson(explanation) : explanationText(explanation));
+});
+
+const evaluating = program
+  .command("evaluate")
+  .description(
+    "Print mean loss, perplexity and accuracy of files of logits and labels, which may be larger than memory.",
+  )
+  .requiredOption("--logits <file>", ".npy, .npz or .safetensors (file:name), or .bin, .raw, .f32 with --classes")
+  .requiredOption("--labels <file>", "the same with integers, .bin, .raw or .i32 (int32), or .txt")
+  .option("--classes <C>", "classes of a file without a shape", integer(1))
+  .addOption(new Option("--dtype <type>", "numbers of a file without types (default: float32)").choices(FLOATS))
+  .option("--class-weights <file>", "one weight a class, .txt or as the logits")
+  .option("--shift <n>", "row i has label i + n of its sequence", integer(0), 0)
+  .option("--sequence <rows>", "rows of a sequence (default: the last axis but one)", integer(1))
+  .option("--batch-rows <n>", "rows in memory at a time, twice (default: 16 MiB)", integer(1))
+  .option("--threads <n>", 'threads, or "auto"', threads, "auto")
+  .option("--per-row <file>", "also write the loss of each row: .npy or .csv")
+  .option("--strict", "a row without a finite loss is an error");
+addLossOptions(evaluating).action(async (flags: EvaluateFlags) => {
+  const interrupt = new AbortController();
+  process.once("SIGINT", () => interrupt.abort(130));
+  process.once("SIGTERM", () => interrupt.abort(143));
+  try {
+    const evaluation = await evaluate(flags, interrupt.signal);
+    process.stdout.write(flags.json ? toJson(evaluation) : evaluationText(evaluation));
+    const { rows, first } = evaluation.notFinite;
+    if (first) {
+      process.stderr.write(
+        `xent: ${evaluation.logits.name}: ${rows} rows have no finite loss; the first is row ${first.row}: ${first.reason}\n`,
+      );
+    }
+  } catch (error) {
+    if (!interrupt.signal.aborted) throw error;
+    process.stderr.write("xent: interrupted\n");
+    process.exitCode = interrupt.signal.reason;
+  }
+});
+
+function threads(text: string): number | "auto" {
+  if (text === "auto") return text;
+  const count = Number(text);
+  if (!(Number.isInteger(count) && count >= 1 && count <= 256)) {
+    throw new InvalidArgumentError('Expected an integer from 1 to 256, or "auto".');
+  }
+  return count;
+}
+
+/** 1: files are not as they should be. 2: the command line is not. */
+function exitCodeOf(error: unknown): 0 | 1 | 2 {
+  // It has printed its message.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  // Files that cannot be opened have a code, memory that is not enough is a RangeError; the rest is a mistake in here.
+  const isExpected =
+    error instanceof Failure || error instanceof RangeError || (error instanceof Error && "code" in error);
+  process.stderr.write(`xent: ${error instanceof Error && (isExpected ? error.message : error.stack)}\n`);
+  return error instanceof Failure && error.exitCode === 2 ? 2 : 1;
+}
+
+// A reader like head that has seen enough.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = exitCodeOf(error);
+}
