@@ -1,0 +1,53 @@
+// Files as NumPy and safetensors write them.
+
+/** A type by both names. */
+const NAMES: Record<string, [descr: string, safetensors: string]> = {
+  float16: ["<f2", "F16"],
+  bfloat16: ["<V2", "BF16"],
+  float32: ["<f4", "F32"],
+  float64: ["<f8", "F64"],
+  int8: ["|i1", "I8"],
+  uint8: ["|u1", "U8"],
+  int16: ["<i2", "I16"],
+  uint16: ["<u2", "U16"],
+  int32: ["<i4", "I32"],
+  uint32: ["<u4", "U32"],
+  int64: ["<i8", "I64"],
+  uint64: ["<u8", "U64"],
+};
+
+export function bytesOf(data: ArrayBufferView): Buffer {
+  return Buffer.from(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+}
+
+/** `type` is a name of NAMES, or what the header is to say. */
+export function npy(type: string, shape: readonly number[], data: ArrayBufferView, fortran = false): Buffer {
+  return Buffer.concat([npyHeader(type, shape, fortran), bytesOf(data)]);
+}
+
+export function npyHeader(type: string, shape: readonly number[], fortran = false): Buffer {
+  const sizes = shape.length === 1 ? `${shape[0]},` : shape.join(", ");
+  const order = fortran ? "True" : "False";
+  const dict = `{'descr': '${NAMES[type]?.[0] ?? type}', 'fortran_order': ${order}, 'shape': (${sizes}), }`;
+  const header = Buffer.from(`${dict.padEnd(117)}\n`, "latin1");
+  return Buffer.concat([Buffer.from([0x93, ...Buffer.from("NUMPY"), 1, 0, header.length, 0]), header]);
+}
+
+export interface Tensor {
+  readonly type: string;
+  readonly shape: readonly number[];
+  readonly data: ArrayBufferView;
+}
+
+export function safetensors(tensors: Record<string, Tensor>): Buffer {
+  let end = 0;
+  const entries = Object.entries(tensors).map(([name, { type, shape, data }]) => {
+    const begin = end;
+    end += data.byteLength;
+    return [name, { dtype: NAMES[type]?.[1] ?? type, shape, data_offsets: [begin, end] }] as const;
+  });
+  const header = Buffer.from(JSON.stringify({ __metadata__: { format: "pt" }, ...Object.fromEntries(entries) }));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  return Buffer.concat([length, header, ...Object.values(tensors).map(({ data }) => bytesOf(data))]);
+}

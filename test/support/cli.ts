@@ -1,0 +1,37 @@
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+/** The command, as it is built. */
+export const binary: string = fileURLToPath(new URL("../../packages/cli/dist/main.js", import.meta.url));
+
+export interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Surroundings {
+  readonly cwd?: string;
+  readonly input?: string;
+  readonly columns?: number;
+}
+
+/** Runs `xent` with these arguments to its end. */
+export function xentCommand(args: readonly string[], { cwd, input = "", columns = 80 }: Surroundings = {}): Ended {
+  const env = { ...process.env, COLUMNS: `${columns}` };
+  const { error, status, stdout, stderr } = spawnSync(process.execPath, [binary, ...args], {
+    cwd,
+    input,
+    env,
+    encoding: "utf8",
+  });
+  if (error) throw error;
+  return { status, stdout, stderr };
+}
+
+/** What `xent ... --json` prints; it has to succeed. */
+export function xentJson<T>(args: readonly string[], surroundings?: Surroundings): T {
+  const { status, stdout, stderr } = xentCommand([...args, "--json"], surroundings);
+  if (status !== 0) throw new Error(`xent ${args.join(" ")} ended with ${status}: ${stderr}`);
+  return JSON.parse(stdout);
+}
