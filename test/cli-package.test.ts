@@ -1,0 +1,73 @@
+// The command as its users get it: packed, installed into an empty project, and doing what the READMEs show.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { xentCommand } from "./support/cli.ts";
+import { output } from "./support/packed.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const data = join(root, "packages/examples/data");
+
+/** Folders of the packages that one needs, which npm has hoisted. */
+function dependenciesOf(folder: string): string[] {
+  const { dependencies = {} } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  return Object.keys(dependencies).flatMap((name) => {
+    const found = join(root, "node_modules", name);
+    return [found, ...dependenciesOf(found)];
+  });
+}
+
+describe("an installed package", () => {
+  const project = mkdtempSync(join(tmpdir(), "xent-cli-"));
+  const cli = join(root, "packages/cli");
+  let files: string[] = [];
+
+  beforeAll(() => {
+    // All of them as tarballs: no registry and no cache of npm's is asked.
+    const folders = [...new Set([cli, ...dependenciesOf(cli)])];
+    const pack = ["pack", "--json", "--ignore-scripts", "--pack-destination", project, ...folders];
+    const packed = JSON.parse(output("npm", pack, root)) as { filename: string; files: { path: string }[] }[];
+    files = packed[0]?.files.map(({ path }) => path) ?? [];
+    writeFileSync(join(project, "package.json"), JSON.stringify({ name: "project", private: true }));
+    const tarballs = packed.map(({ filename }) => `./${filename}`);
+    output("npm", ["install", "--offline", "--ignore-scripts", "--no-audit", "--no-fund", ...tarballs], project);
+  }, 120_000);
+  afterAll(() => rmSync(project, { recursive: true, force: true }));
+
+  test("contains what runs, and nothing that is left over", () => {
+    const known = /^(package\.json|README\.md|LICENSE-\w+|dist\/[\w-]+\.js)$/;
+    expect(files.filter((path) => !known.test(path))).toEqual([]);
+    expect(files).toContain("dist/main.js");
+  });
+
+  test("is run by npx", () => {
+    const { version } = JSON.parse(readFileSync(join(cli, "package.json"), "utf8"));
+    const xent = (...args: string[]): string => output("npm", ["exec", "--offline", "--", "xent", ...args], project);
+    expect(xent("--version")).toBe(`${version}\n`);
+    expect(xent("explain", "2", "-5", "0.5", "-0.1", "--label", "0")).toContain("0.2975");
+    writeFileSync(join(project, "logits.f32"), Buffer.alloc(4 * 4 * 3));
+    writeFileSync(join(project, "labels.txt"), "0 1 2");
+    const evaluate = ["evaluate", "--logits", "logits.f32", "--classes", "4", "--labels", "labels.txt", "--json"];
+    expect(JSON.parse(xent(...evaluate)).mean).toBe(Math.fround(Math.log(4)));
+  });
+});
+
+describe.each(["README.md", "packages/cli/README.md"])("%s", (readme) => {
+  const text = readFileSync(join(root, readme), "utf8");
+  const shown = Array.from(text.matchAll(/^```console\n\$ xent (.*)\n([^`]*)^```$/gm), ([, command, printed]) => {
+    return [command as string, printed as string] as const;
+  });
+  /** What a run does not say again: its time, and how many cores there are. */
+  const lasting = (printed: string): string => printed.replace(/^time .*$/m, "").replace(/threads: \d+$/m, "");
+
+  test("has an example of both commands", () => {
+    expect(shown.map(([command]) => command.split(" ")[0])).toEqual(["explain", "evaluate"]);
+  });
+
+  test.each(shown)("shows what this prints: xent %s", (command, printed) => {
+    const { stdout } = xentCommand([...command.split(" "), "--variant", "simd128"], { cwd: data });
+    expect(lasting(stdout)).toBe(lasting(printed));
+  });
+});
