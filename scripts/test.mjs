@@ -16,6 +16,7 @@ const steps = [
   ["cargo", nextest ? ["nextest", "run", "--release"] : ["test", "--release", "--quiet"]],
   [bin("biome"), ["ci", "--error-on-warnings"]],
   [bin("tsc"), ["-p", "test"]],
+  [bin("tsc"), ["-p", "packages/playground"]],
   [process.execPath, vitest],
 ];
 // These run once: they start the engines that they are about.

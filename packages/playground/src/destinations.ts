@@ -1,0 +1,33 @@
+import { INITIAL, OFFSET, SCALE, type State } from "./state.ts";
+import type { Texts } from "./texts/index.ts";
+
+export type Destination = keyof Texts["compare"]["example"];
+type Place = Pick<State, "logits" | "label" | "offset" | "scale">;
+
+/** Where the naive form, or f32 as such, comes to an end: with the reader's logits if the sliders can bring them there. */
+export function placeOf(destination: Destination, state: State): Place {
+  const place = reach(destination, state);
+  const reached =
+    place.offset >= OFFSET.min && place.offset <= OFFSET.max && place.scale > SCALE.min && place.scale <= SCALE.max;
+  return reached ? place : reach(destination, INITIAL);
+}
+
+function reach(destination: Destination, { logits, label }: Pick<State, "logits" | "label">): Place {
+  const max = Math.max(...logits);
+  const min = Math.min(...logits);
+  const top = logits.indexOf(max);
+  const second = Math.max(...logits.filter((_, j) => j !== top));
+  const scale = (gap: number): number => Math.ceil(gap * 4) / 4;
+  switch (destination) {
+    case "ordinary":
+      return { logits, label, offset: 0, scale: 1 };
+    case "large": // exp(89) is too large
+      return { logits, label, offset: Math.ceil(89 - max), scale: 1 };
+    case "low": // exp(-104) is 0
+      return { logits, label, offset: Math.floor(-105 - max), scale: 1 };
+    case "confident": // exp(-20) is nothing beside 1
+      return { logits, label: top, offset: 0, scale: scale(20 / (max - second)) };
+    case "unlikely":
+      return { logits, label: logits.indexOf(min), offset: 0, scale: scale(105 / (max - min)) };
+  }
+}

@@ -1,0 +1,76 @@
+import type { JSX } from "preact";
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { Prose } from "./parts/prose.tsx";
+import { Compare } from "./sections/compare.tsx";
+import { Formulas } from "./sections/formulas.tsx";
+import { Numbers } from "./sections/numbers.tsx";
+import { Options } from "./sections/options.tsx";
+import { Origin } from "./sections/origin.tsx";
+import { StepByStep } from "./sections/step-by-step.tsx";
+import { Switches } from "./sections/switches.tsx";
+import { fromHash, type State, toHash } from "./state.ts";
+import { stepsOf } from "./steps.ts";
+import { preferredLanguage, type Texts, texts } from "./texts/index.ts";
+
+/** What each section is given. */
+export interface SectionProps {
+  state: State;
+  change: (part: Partial<State>) => void;
+  text: Texts;
+}
+
+export function Page(): JSX.Element {
+  const [state, change] = useAddress();
+  const text = texts[state.language];
+  const steps = useMemo(() => stepsOf(state.logits, state.label), [state.logits, state.label]);
+  useEffect(() => {
+    document.documentElement.lang = state.language;
+    document.title = text.title;
+  }, [state.language, text]);
+  const section = { state, change, text };
+  return (
+    <>
+      <button type="button" class="skip" onClick={skip}>
+        {text.skip}
+      </button>
+      <header>
+        <Switches {...section} />
+        <h1>{text.title}</h1>
+        <p class="lead">
+          <Prose>{text.lead}</Prose>
+        </p>
+        <Formulas text={text} />
+      </header>
+      <main>
+        <Numbers {...section} steps={steps} />
+        <StepByStep {...section} steps={steps} />
+        <Compare {...section} />
+        <Options {...section} plain={steps.kernel} />
+        <Origin text={text} />
+      </main>
+      <footer>{text.footer}</footer>
+    </>
+  );
+}
+
+/** The state, which the address has too: an example can be sent to somebody, and a changed address is followed. */
+function useAddress(): [State, SectionProps["change"]] {
+  const preferred = useMemo(preferredLanguage, []);
+  const [state, setState] = useState(() => fromHash(location.hash, preferred));
+  useEffect(() => {
+    const follow = (): void => setState(fromHash(location.hash, preferred));
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
+  }, [preferred]);
+  const change = (part: Partial<State>): void => {
+    const next = { ...state, ...part };
+    setState(next);
+    history.replaceState(null, "", `#${toHash(next, preferred)}`);
+  };
+  return [state, change];
+}
+
+/** A button, since a link would go into the address, which has the state. */
+function skip(): void {
+  document.querySelector<HTMLElement>("#numbers textarea")?.focus();
+}

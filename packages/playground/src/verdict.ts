@@ -1,0 +1,28 @@
+import { type Computed, errorOf, type Losses } from "./f32.ts";
+import type { Texts } from "./texts/index.ts";
+
+export type Verdict = keyof Texts["compare"]["verdict"];
+
+/** The difference that is usually quoted. */
+export const USUAL = 2e-6;
+/** Two to five units in the last place. */
+const LAST_PLACES = 3e-7;
+
+const SMALLEST = 2 ** -149;
+
+/** What has happened to a loss. `largest` is the largest of the logits that it is made of. */
+export function verdictOn(losses: Losses, of: Computed, largest: number): Verdict {
+  const loss = losses[of];
+  const { difference, relative } = errorOf(losses, of);
+  if (Number.isNaN(loss)) return Math.exp(largest) > 3.4e38 ? "overflow" : "vanished";
+  if (loss === Infinity) return "infinite";
+  if (loss === 0 && losses.exact > 0 && losses.exact <= SMALLEST / 2) return "tiny";
+  if (relative < LAST_PLACES || difference <= 3 * SMALLEST) return "exact";
+  if (loss === 0) return of === "naive" ? "zero" : "stableZero";
+  if (difference > USUAL) return "far";
+  return relative > 0.01 ? "digits" : "fine";
+}
+
+export function isBad(verdict: Verdict): boolean {
+  return !["exact", "fine", "tiny"].includes(verdict);
+}
