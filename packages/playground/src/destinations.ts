@@ -1,15 +1,33 @@
-import { INITIAL, OFFSET, SCALE, type State } from "./state.ts";
+import { lossesOf, moved } from "./f32.ts";
+import { INITIAL, OFFSET, type Range, SCALE, type State } from "./state.ts";
 import type { Texts } from "./texts/index.ts";
+import { type Verdict, verdictOn } from "./verdict.ts";
 
 export type Destination = keyof Texts["compare"]["example"];
 type Place = Pick<State, "logits" | "label" | "offset" | "scale">;
 
+/** What the naive form is to come to there. */
+const NAIVE: Record<Destination, readonly Verdict[]> = {
+  ordinary: ["exact", "fine"],
+  large: ["overflow", "overflowOfOthers"],
+  low: ["vanished"],
+  confident: ["zero"],
+  unlikely: ["infinite"],
+};
+
 /** Where the naive form, or f32 as such, comes to an end: with the reader's logits if the sliders can bring them there. */
 export function placeOf(destination: Destination, state: State): Place {
   const place = reach(destination, state);
-  const reached =
-    place.offset >= OFFSET.min && place.offset <= OFFSET.max && place.scale > SCALE.min && place.scale <= SCALE.max;
-  return reached ? place : reach(destination, INITIAL);
+  return isReached(destination, place) ? place : reach(destination, INITIAL);
+}
+
+function isReached(destination: Destination, { logits, label, offset, scale }: Place): boolean {
+  const within = ({ min, max }: Range, value: number): boolean => value >= min && value <= max;
+  if (!within(OFFSET, offset) || !within(SCALE, scale)) return false;
+  const x = moved(logits, scale, offset);
+  return lossesOf([x], label).every((losses) =>
+    NAIVE[destination].includes(verdictOn(losses, "naive", Math.max(...x))),
+  );
 }
 
 function reach(destination: Destination, { logits, label }: Pick<State, "logits" | "label">): Place {

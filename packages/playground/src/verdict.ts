@@ -14,8 +14,9 @@ const SMALLEST = 2 ** -149;
 export function verdictOn(losses: Losses, of: Computed, largest: number): Verdict {
   const loss = losses[of];
   const { difference, relative } = errorOf(losses, of);
-  if (Number.isNaN(loss)) return Math.exp(largest) > 3.4e38 ? "overflow" : "vanished";
-  if (loss === Infinity) return "infinite";
+  const overflows = Math.exp(largest) > 3.4e38;
+  if (Number.isNaN(loss)) return overflows ? "overflow" : "vanished";
+  if (loss === Infinity) return overflows ? "overflowOfOthers" : "infinite";
   if (loss === 0 && losses.exact > 0 && losses.exact <= SMALLEST / 2) return "tiny";
   if (relative < LAST_PLACES || difference <= 3 * SMALLEST) return "exact";
   if (loss === 0) return of === "naive" ? "zero" : "stableZero";

@@ -66,15 +66,16 @@ export function Numbers({ state, change, text, steps }: SectionProps & { steps: 
   );
 }
 
-/** What is typed stays as it is until the field is left. */
+/** What is typed stays as it is until the logits are changed in another way. */
 function TextOfLogits(props: {
   logits: readonly number[];
-  onLogits: (logits: number[]) => void;
+  onLogits: (logits: readonly number[]) => void;
   t: Texts["numbers"];
 }): JSX.Element {
   const { logits, onLogits, t } = props;
-  const [draft, setDraft] = useState<string>();
-  const invalid = draft !== undefined && parseLogits(draft) === undefined;
+  const [draft, setDraft] = useState({ text: "", logits: undefined as readonly number[] | undefined, invalid: false });
+  const isCurrent = draft.logits === logits;
+  const invalid = isCurrent && draft.invalid;
   return (
     <div class="text">
       <label for="logits">{t.text}</label>
@@ -84,14 +85,11 @@ function TextOfLogits(props: {
         spellcheck={false}
         aria-invalid={invalid}
         aria-describedby="logits-hint"
-        value={draft ?? formatLogits(logits)}
-        onInput={({ currentTarget }) => {
-          setDraft(currentTarget.value);
-          const parsed = parseLogits(currentTarget.value);
+        value={isCurrent ? draft.text : formatLogits(logits)}
+        onInput={({ currentTarget: { value } }) => {
+          const parsed = parseLogits(value);
+          setDraft({ text: value, logits: parsed ?? logits, invalid: parsed === undefined });
           if (parsed) onLogits(parsed);
-        }}
-        onBlur={() => {
-          if (!invalid) setDraft(undefined);
         }}
       />
       <p id="logits-hint" class={invalid ? "note invalid" : "note"} aria-live="polite">

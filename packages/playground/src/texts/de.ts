@@ -82,6 +82,8 @@ export const de: Texts = {
     },
     verdict: {
       overflow: "Eine Exponentialfunktion liegt über 3.4e38, der größten f32-Zahl: ∞ / ∞ ist keine Zahl.",
+      overflowOfOthers:
+        "Eine Exponentialfunktion liegt über 3.4e38, der größten f32-Zahl. Geteilt durch ∞ ist die Wahrscheinlichkeit des Labels 0; -log(0) ist unendlich.",
       infinite:
         "Die Wahrscheinlichkeit des Labels ist 0 geworden, denn die kleinste f32-Zahl ist 1.4e-45; -log(0) ist unendlich.",
       vanished: "Alle Exponentiale sind 0 geworden: 0 / 0 ist keine Zahl.",

@@ -81,6 +81,8 @@ export const en = {
     },
     verdict: {
       overflow: "An exponential is above 3.4e38, the largest f32: ∞ / ∞ is not a number.",
+      overflowOfOthers:
+        "An exponential is above 3.4e38, the largest f32. Divided by ∞, the label's probability is 0; -log(0) is infinite.",
       infinite: "The probability of the label has become 0, the smallest f32 being 1.4e-45; -log(0) is infinite.",
       vanished: "Every exponential has become 0: 0 / 0 is not a number.",
       zero: "Probability rounded to 1: nothing is left of the loss.",
