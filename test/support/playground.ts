@@ -1,0 +1,107 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { expect } from "vitest";
+import { page as file } from "../../packages/playground/build.mjs";
+import type { Browser } from "../runtimes/chromium.ts";
+
+export type Page = Awaited<ReturnType<Browser["newPage"]>>;
+
+export interface Visit {
+  /** Its address from the # on. */
+  hash?: string;
+  url?: string;
+  dark?: boolean;
+  width?: number;
+  locale?: string;
+}
+
+export interface Opened {
+  page: Page;
+  /** Errors, warnings and failed requests, as the console has them. */
+  complaints: string[];
+  /** Addresses that the page has asked for. */
+  requests: string[];
+}
+
+/** The page, opened from disk unless told otherwise, with its first numbers there. */
+export async function open(browser: Browser, visit: Visit = {}): Promise<Opened> {
+  const { hash = "", url = pathToFileURL(file).href, dark = false, width = 1280, locale = "en" } = visit;
+  const page = await browser.newPage({
+    viewport: { width, height: 900 },
+    colorScheme: dark ? "dark" : "light",
+    locale,
+    // So that nothing is looked at half way.
+    reducedMotion: "reduce",
+  });
+  const complaints: string[] = [];
+  const requests: string[] = [];
+  page.on("console", (message) => complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("request", (request) => {
+    if (!request.url().startsWith("data:")) requests.push(request.url());
+  });
+  await page.goto(`${url}#${hash}`);
+  await page.waitForSelector("[data-name=loss]");
+  return { page, complaints, requests };
+}
+
+/** Goes to another state by its address, as a link within the page would. */
+export function follow(page: Page, hash: string): Promise<void> {
+  return page.evaluate(
+    (hash) =>
+      new Promise<void>((resolve) => {
+        // Twice: the first frame may come before the new numbers.
+        const whenDrawn = (): unknown => requestAnimationFrame(() => requestAnimationFrame(() => resolve()));
+        addEventListener("hashchange", whenDrawn, { once: true });
+        location.hash = hash;
+      }),
+    hash,
+  );
+}
+
+/** All numbers of the page by name; what is seen of each is its value as far as it is shown. */
+export async function numbersOf(page: Page): Promise<Map<string, number>> {
+  const shown = await page.$$eval("data", (all) =>
+    all.map((data) => ({
+      name: (data as HTMLElement).dataset["name"] ?? "",
+      value: (data as HTMLDataElement).value,
+      digits: data.firstChild?.textContent ?? "",
+      power: data.querySelector("sup")?.textContent,
+    })),
+  );
+  for (const { name, value, digits, power } of shown) expectSeen(name, Number(value), digits, power ?? "0");
+  expect(new Set(shown.map(({ name }) => name)).size).toBe(shown.length);
+  return new Map(shown.map(({ name, value }) => [name, Number(value)]));
+}
+
+function expectSeen(name: string, value: number, digits: string, power: string): void {
+  const plain = (text: string): string => text.replace("−", "-").replace("∞", "Infinity");
+  const seen = Number(plain(digits)) * 10 ** Number(plain(power));
+  if (!Number.isFinite(value)) {
+    expect(seen, name).toBe(value);
+    return;
+  }
+  const decimals = digits.split(".")[1]?.length ?? 0;
+  // Digits that are left out at the end are zeros.
+  const unit = 10 ** (Number(plain(power)) - (power === "0" && decimals > 0 ? 6 : decimals));
+  expect(Math.abs(seen - value), `${name}: ${digits} for ${value}`).toBeLessThanOrEqual(
+    Math.max(unit, 1e-6 * Math.abs(value)) / 1.99,
+  );
+}
+
+const axe = readFileSync(
+  fileURLToPath(new URL("../runtimes/node_modules/axe-core/axe.min.js", import.meta.url)),
+  "utf8",
+);
+
+/** What axe-core finds wrong with the page for people who see, hear or move differently. */
+export async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(axe);
+  return page.evaluate(async () => {
+    const { axe } = globalThis as unknown as {
+      axe: { run: () => Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }> };
+    };
+    const { violations } = await axe.run();
+    return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}: ${node.failureSummary}`));
+  });
+}
