@@ -8,7 +8,8 @@ export const USUAL = 2e-6;
 /** Two to five units in the last place. */
 const LAST_PLACES = 3e-7;
 
-const SMALLEST = 2 ** -149;
+/** The smallest `f32` above 0. */
+export const SMALLEST: number = 2 ** -149;
 
 /** What has happened to a loss. `largest` is the largest of the logits that it is made of. */
 export function verdictOn(losses: Losses, of: Computed, largest: number): Verdict {

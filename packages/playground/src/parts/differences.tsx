@@ -49,7 +49,10 @@ export function Differences(props: {
           {notFinite.split(" ")[0]}, NaN
         </text>
         <rect class="lane" x={LEFT} y={HEIGHT - BOTTOM + 3} width={WIDTH - LEFT - RIGHT} height={2 * LANE - 6} />
-        {[0, -2, -4, -6, -8, -10].map((power) => (
+        <text x={LEFT - 8} y={HEIGHT - BOTTOM + LANE + 6} text-anchor="end">
+          {"<"} 1e−10
+        </text>
+        {[0, -2, -4, -6, -8].map((power) => (
           <g key={power}>
             <path class="grid" d={`M${LEFT} ${y(10 ** power)}H${WIDTH - RIGHT}`} />
             <text x={LEFT - 8} y={y(10 ** power) + 4} text-anchor="end">
@@ -72,7 +75,7 @@ export function Differences(props: {
         {[0, 0.25, 0.5, 0.75, 1].map((part) => {
           const at = range.min + part * (range.max - range.min);
           return (
-            <text key={part} x={x(at)} y={HEIGHT - 14} text-anchor="middle">
+            <text key={part} x={x(at)} y={HEIGHT - 15} text-anchor="middle">
               {String(at).replace("-", "−")}
             </text>
           );

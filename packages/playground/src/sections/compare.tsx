@@ -8,7 +8,7 @@ import { show, Value } from "../parts/number.tsx";
 import { Prose } from "../parts/prose.tsx";
 import { Slider } from "../parts/slider.tsx";
 import { formatLogits, OFFSET, type Range, SCALE } from "../state.ts";
-import { isBad, verdictOn } from "../verdict.ts";
+import { isBad, SMALLEST, verdictOn } from "../verdict.ts";
 import { Examples } from "./numbers.tsx";
 
 export function Compare({ state, change, text }: SectionProps): JSX.Element {
@@ -158,12 +158,12 @@ function points(range: Range, error: keyof Errors, label: number, logits: (at: n
     { length: Math.round((range.max - range.min) / range.step) + 1 },
     (_, i) => range.min + i * range.step,
   );
-  return lossesOf(places.map(logits), label).map((losses, i) => ({
-    at: places[i] ?? Number.NaN,
-    error: {
-      naive: errorOf(losses, "naive")[error],
-      stable: errorOf(losses, "stable")[error],
-      xent: errorOf(losses, "xent")[error],
-    },
-  }));
+  return lossesOf(places.map(logits), label).map((losses, i) => {
+    const of = (computed: Computed): number => {
+      const errors = errorOf(losses, computed);
+      // A loss that f32 has hardly a number for is no error.
+      return errors.difference <= 3 * SMALLEST ? 0 : errors[error];
+    };
+    return { at: places[i] ?? Number.NaN, error: { naive: of("naive"), stable: of("stable"), xent: of("xent") } };
+  });
 }
