@@ -20,7 +20,9 @@ const steps = [
   [process.execPath, vitest],
 ];
 // These run once: they start the engines that they are about.
-const once = ["playground.test.ts", "recipes.test.ts", "runtimes.test.ts", "packaging/**"].map((suites) => `--exclude=test/${suites}`);
+const once = ["playground.test.ts", "recipes.test.ts", "runtimes.test.ts", "packaging/**"].map(
+  (suites) => `--exclude=test/${suites}`,
+);
 if (existsSync(newer) && !process.version.startsWith("v24."))
   steps.push([newer, [...vitest, ...once, "--passWithNoTests"]]);
 
