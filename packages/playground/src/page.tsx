@@ -6,18 +6,12 @@ import { Formulas } from "./sections/formulas.tsx";
 import { Numbers } from "./sections/numbers.tsx";
 import { Options } from "./sections/options.tsx";
 import { Origin } from "./sections/origin.tsx";
+import type { SectionProps } from "./sections/props.ts";
 import { StepByStep } from "./sections/step-by-step.tsx";
 import { Switches } from "./sections/switches.tsx";
 import { fromHash, type State, toHash } from "./state.ts";
 import { stepsOf } from "./steps.ts";
-import { preferredLanguage, type Texts, texts } from "./texts/index.ts";
-
-/** What each section is given. */
-export interface SectionProps {
-  state: State;
-  change: (part: Partial<State>) => void;
-  text: Texts;
-}
+import { preferredLanguage, texts } from "./texts/index.ts";
 
 export function Page(): JSX.Element {
   const [state, change] = useAddress();

@@ -2,7 +2,6 @@ import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import { placeOf } from "../destinations.ts";
 import { COMPUTED, type Computed, type Errors, errorOf, type Losses, lossesOf, moved } from "../f32.ts";
-import type { SectionProps } from "../page.tsx";
 import { Differences, type Point } from "../parts/differences.tsx";
 import { show, Value } from "../parts/number.tsx";
 import { Prose } from "../parts/prose.tsx";
@@ -10,6 +9,7 @@ import { Slider } from "../parts/slider.tsx";
 import { formatLogits, OFFSET, type Range, SCALE } from "../state.ts";
 import { isBad, SMALLEST, verdictOn } from "../verdict.ts";
 import { Examples } from "./numbers.tsx";
+import type { SectionProps } from "./props.ts";
 
 export function Compare({ state, change, text }: SectionProps): JSX.Element {
   const t = text.compare;

@@ -1,12 +1,12 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import type { SectionProps } from "../page.tsx";
 import { Curve } from "../parts/curve.tsx";
 import { show, Value } from "../parts/number.tsx";
 import { useLogitRange } from "../parts/slider.tsx";
 import { formatLogits, INITIAL, MAX_CLASSES, MIN_CLASSES, parseLogits, type State } from "../state.ts";
 import type { Steps } from "../steps.ts";
 import type { Texts } from "../texts/index.ts";
+import type { SectionProps } from "./props.ts";
 
 const EXAMPLES: Record<keyof Texts["numbers"]["example"], Pick<State, "logits" | "label">> = {
   readme: INITIAL,

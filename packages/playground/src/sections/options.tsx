@@ -1,11 +1,11 @@
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
-import type { SectionProps } from "../page.tsx";
 import { Bars } from "../parts/bars.tsx";
 import { Value } from "../parts/number.tsx";
 import { Slider } from "../parts/slider.tsx";
 import { OPTIONS, type OptionName } from "../state.ts";
 import { type KernelRow, kernelOptions, kernelRow } from "../steps.ts";
+import type { SectionProps } from "./props.ts";
 
 export function Options({ state, change, text, plain }: SectionProps & { plain: KernelRow }): JSX.Element {
   const t = text.options;

@@ -1,9 +1,9 @@
 import type { ComponentChildren, JSX } from "preact";
-import type { SectionProps } from "../page.tsx";
 import { Bars } from "../parts/bars.tsx";
 import { Letter, stepFormulas } from "../parts/formula.tsx";
 import { Value } from "../parts/number.tsx";
 import type { Steps } from "../steps.ts";
+import type { SectionProps } from "./props.ts";
 
 export function StepByStep({ state, text, steps }: SectionProps & { steps: Steps }): JSX.Element {
   const t = text.steps;

@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import type { SectionProps } from "../page.tsx";
 import type { Language } from "../texts/index.ts";
+import type { SectionProps } from "./props.ts";
 
 const THEMES = ["auto", "light", "dark"] as const;
 type Theme = (typeof THEMES)[number];

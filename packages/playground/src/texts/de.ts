@@ -1,4 +1,4 @@
-import type { Texts } from "./index.ts";
+import type { Texts } from "./en.ts";
 
 export const de: Texts = {
   title: "Was die Sparse Softmax Cross-Entropy berechnet",

@@ -179,3 +179,5 @@ export const en = {
   },
   footer: "This page is one file. It computes everything itself, and asks nobody for anything.",
 };
+
+export type Texts = typeof en;

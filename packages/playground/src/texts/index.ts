@@ -1,7 +1,7 @@
 import { de } from "./de.ts";
 import { en } from "./en.ts";
 
-export type Texts = typeof en;
+export type { Texts } from "./en.ts";
 
 export const texts = { en, de };
 
