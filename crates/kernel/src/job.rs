@@ -8,6 +8,7 @@ use crate::label::Label;
 use crate::row::SEGMENT;
 use crate::rows::{Gradient, Rows};
 use crate::scratch::Scratch;
+use crate::shard::{Merged, Partial, Shard};
 use crate::split::{Header, Split};
 use crate::staged::{Source, Transform};
 use crate::vector::{LANES, Pair, Twice, Vector, Wide};
@@ -55,6 +56,8 @@ pub struct Job {
     /// `f32[3 * classes]` that nobody else uses meanwhile; may be none for `f64`, and for `f32` in one piece without softcap,
     /// temperature, smoothing and soft targets
     pub buffer: usize,
+    /// Of [`crate::shard`], one a row, where the classes are a part of more; or none. Such a job has no other results.
+    pub records: usize,
     /// Classes of a row, at least 1.
     pub classes: u32,
     /// See [`logits_type`].
@@ -69,6 +72,12 @@ pub struct Job {
     pub ignore: u32,
     /// See `ignore`.
     pub ignore_index: i32,
+    /// Where the classes are a part of more: the first of them.
+    pub class_offset: u32,
+    /// All classes, of which the labels are; `classes` where there are no others.
+    pub classes_total: u32,
+    /// 1: [`Job::records`] are [`Merged`], and gradients are made of them. 0: they are [`Partial`], and written.
+    pub merged: u32,
     /// Keeps what follows aligned.
     pub reserved: u32,
     /// Factor of the gradient.
@@ -129,8 +138,8 @@ impl Job {
     /// Whether nothing but logits, labels and the reduction makes the loss: `f32` in one piece.
     #[inline(always)]
     fn is_plain(&self) -> bool {
-        let weights = self.targets | self.class_weights | self.sample_weights;
-        weights == 0
+        let more = self.targets | self.class_weights | self.sample_weights | self.records;
+        more == 0
             && self.class_stride == 1
             && self.inner == 1
             && self.logits_type == logits_type::F32
@@ -202,11 +211,12 @@ impl Job {
     /// As [`Job::run`], for this row.
     #[inline(always)]
     unsafe fn row<V: Vector>(&self, row: usize, scratch: &Scratch) {
+        if self.records != 0 {
+            // SAFETY: the caller's obligation.
+            return unsafe { self.shard::<V>(row) };
+        }
         let classes = self.classes as usize;
-        let (inner, stride) = (self.inner as usize, self.class_stride as usize);
-        let outer = row.checked_div(inner).unwrap_or(0);
-        let first = outer.wrapping_mul(self.row_stride as usize) + (row - outer * inner);
-        let span = (classes - 1) * stride + 1;
+        let (first, span, stride) = self.place(row);
         let transform = Transform { softcap: self.softcap, temperature: self.temperature };
         // SAFETY: the caller vouches for every region and every row.
         unsafe {
@@ -225,13 +235,7 @@ impl Job {
             };
             let scale = self.scale / self.temperature;
             let weights = Weights { rest: 0.0, own: 0.0, sample, z_loss: self.z_loss, scale };
-            let mut logits = Source { f32: &[], f64: &[], f16: &[], bf16: &[], stride };
-            match self.logits_type {
-                logits_type::F64 => logits.f64 = cells(self.logits, first, span),
-                logits_type::F16 => logits.f16 = cells(self.logits, first, span),
-                logits_type::BF16 => logits.bf16 = cells(self.logits, first, span),
-                _ => logits.f32 = cells(self.logits, first, span),
-            }
+            let logits = self.source(row);
             let is_f64 = self.logits_type == logits_type::F64;
             let found: Found = if is_f64 || targets.everywhere() && classes <= wide::MAX_CLASSES {
                 let gradient = match self.gradient {
@@ -253,6 +257,75 @@ impl Job {
                 one(self.predictions, row).set(found.prediction);
             }
         }
+    }
+
+    /// One row of a shard.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for this row.
+    #[inline(never)]
+    unsafe fn shard<V: Vector>(&self, row: usize) {
+        let classes = self.classes as usize;
+        let (first, span, stride) = self.place(row);
+        // SAFETY: the caller vouches for every region and every row.
+        unsafe {
+            let label = Label::of(one::<i32>(self.labels, row).get(), self.classes_total, self.ignored());
+            let shard = Shard {
+                classes,
+                logits: self.source(row),
+                transform: Transform { softcap: self.softcap, temperature: self.temperature },
+                label: match label {
+                    Label::Class(class) => class.wrapping_sub(self.class_offset as usize),
+                    _ => usize::MAX,
+                },
+                class_weights: (self.class_weights != 0).then(|| cells(self.class_weights, 0, classes)),
+                smooth: self.label_smoothing > 0.0,
+                buffer: if self.buffer == 0 { &[] } else { cells(self.buffer, 0, classes) },
+            };
+            let single = shard.single::<V>();
+            if self.merged == 0 {
+                let partial = &*core::ptr::with_exposed_provenance::<Partial>(self.records).wrapping_add(row);
+                return shard.sum::<V>(single, partial);
+            }
+            let gradient = if self.logits_type == logits_type::F64 {
+                Sink::F64(cells(self.gradient, first, span), stride)
+            } else {
+                Sink::F32(cells(self.gradient, first, span), stride)
+            };
+            let merged = &*core::ptr::with_exposed_provenance::<Merged>(self.records).wrapping_add(row);
+            shard.scale::<V>(single, merged, gradient, self.gradient == self.logits);
+        }
+    }
+
+    /// Where the logits of a row begin, how many elements they span, and how far each is from the next.
+    #[inline(always)]
+    fn place(&self, row: usize) -> (usize, usize, usize) {
+        let (inner, stride) = (self.inner as usize, self.class_stride as usize);
+        let outer = row.checked_div(inner).unwrap_or(0);
+        let first = outer.wrapping_mul(self.row_stride as usize) + (row - outer * inner);
+        (first, (self.classes as usize - 1) * stride + 1, stride)
+    }
+
+    /// The logits of a row.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for this row.
+    #[inline(always)]
+    unsafe fn source<'a>(&self, row: usize) -> Source<'a> {
+        let (first, span, stride) = self.place(row);
+        let mut logits = Source { f32: &[], f64: &[], f16: &[], bf16: &[], stride };
+        // SAFETY: the caller's obligation.
+        unsafe {
+            match self.logits_type {
+                logits_type::F64 => logits.f64 = cells(self.logits, first, span),
+                logits_type::F16 => logits.f16 = cells(self.logits, first, span),
+                logits_type::BF16 => logits.bf16 = cells(self.logits, first, span),
+                _ => logits.f32 = cells(self.logits, first, span),
+            }
+        }
+        logits
     }
 
     #[inline(always)]

@@ -55,6 +55,7 @@ pub mod pass;
 pub mod row;
 pub mod rows;
 pub mod scratch;
+pub mod shard;
 pub mod split;
 pub mod staged;
 pub mod terms;

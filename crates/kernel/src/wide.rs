@@ -22,8 +22,9 @@ pub enum Sink<'a> {
 }
 
 impl Sink<'_> {
+    /// Writes the entry of a class.
     #[inline(always)]
-    fn set(&self, class: usize, value: f64) {
+    pub fn set(&self, class: usize, value: f64) {
         match *self {
             Self::F32(g, stride) => g.get(class * stride).map_or((), |g| g.set(value as f32)),
             Self::F64(g, stride) => g.get(class * stride).map_or((), |g| g.set(value)),

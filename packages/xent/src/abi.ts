@@ -10,7 +10,7 @@ export const HEAP_START: number = PAGE;
 export const SCRATCH_BYTES = 15456;
 
 /** Bytes of the job record (see job.ts), and the word of it that is the address of its buffer. */
-export const JOB_BYTES = 128;
+export const JOB_BYTES = 144;
 export const JOB_BUFFER = 9;
 
 /** Classes of a segment: what one thread computes at a time of a row that several share. `SEGMENT` in crates/kernel/src/row.rs. */
@@ -19,6 +19,9 @@ export const SEGMENT = 8192;
 /** Bytes of the record of a row in segments, and of each of its segments: crates/kernel/src/split.rs. */
 export const HEADER_BYTES = 16;
 export const SEGMENT_BYTES = 16;
+
+/** Bytes of what a shard knows of a row, and of what its gradient takes: crates/kernel/src/shard.rs. */
+export const RECORD_BYTES = 80;
 
 /** The kernel's exports. Addresses are `u32`. */
 export interface Kernel {

@@ -1,4 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
+
+import { RECORD_BYTES } from "./abi.ts";
 import type { Engine, Lane } from "./engine.ts";
 import { integer, wrongType } from "./errors.ts";
 import { LOGITS_TYPES } from "./job.ts";
@@ -12,10 +14,21 @@ import {
   type LabelsType,
   readLabels,
 } from "./labels.ts";
-import { type LossOptions, ownWeights, readOptions, type Settings } from "./options.ts";
-import { bytesOfRow, kindOf, type SharedBatch } from "./plan.ts";
+import { type LossOptions, ownWeights, type Reduction, readOptions, type Settings } from "./options.ts";
+import { bytesOfRow, kindOf, kindOfShard, type SharedBatch } from "./plan.ts";
 import type { Schedule } from "./pool/schedule.ts";
 import type { Task } from "./pool/work.ts";
+import type { Partials } from "./shards/partials.ts";
+import {
+  assertMerged,
+  type PartialsOptions,
+  readPartials,
+  readShard,
+  SHARD_OPTIONS,
+  type Shard,
+  type ShardRows,
+  writeMerged,
+} from "./shards/shard.ts";
 import { inSlices } from "./slices.ts";
 import { GRADIENTS, type GradientArrays, LOGITS, type LogitsArrays, type LogitsType } from "./views.ts";
 
@@ -29,6 +42,8 @@ export interface LossResult<G = Float32Array> {
   mean: number;
   /** The number of rows that are not ignored; with class weights, the sum of their labels' weights. */
   normalizer: number;
+  /** The number of rows that are not ignored. */
+  count: number;
   /** Gradient of the reduced loss, in the layout of the logits, if asked for. */
   gradient?: G;
   /** Logarithm of the sum of the exponentials of a row's logits, after softcap and temperature. */
@@ -53,6 +68,8 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
   #disposed = false;
   /** In the middle of {@link runAsync}. */
   #running = false;
+  /** Of the last {@link partials}. */
+  #shard: PartialsOptions | undefined;
   #views: Views<L, K> | undefined;
 
   /** Made by `createBatch` and `attachBatch`. */
@@ -100,12 +117,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
    * {@link runAsync} of this batch; WorkerError where a worker of the pool fails.
    */
   run(options?: RunOptions): LossResult<GradientArrays[L]> {
-    this.#assertIdle();
-    const { kernel, scratch, pool, now } = this.#engine;
-    const job = this.#prepare(options, now, true);
-    if (job.task) pool?.run(job.task);
-    else kernel.run(now.address, scratch, job.begin, job.end);
-    return this.#finish(job);
+    return this.#finish(this.#now(options));
   }
 
   /**
@@ -116,6 +128,66 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
    * Rejects with the errors of {@link run}, and with TypeError where batch or instance are disposed in the meantime.
    */
   async runAsync(options?: RunOptions): Promise<LossResult<GradientArrays[L]>> {
+    return this.#later(options, undefined, (job) => this.#finish(job));
+  }
+
+  /**
+   * What this batch knows of its rows if its classes are a shard of more: classes `classOffset` and on of `classesTotal`. Labels
+   * are classes of all, `classWeights` are those of the batch's. After {@link mergePartials} of all shards,
+   * {@link lossFromPartials} gives the losses and {@link gradientFromPartials} this shard's gradient. The result is a copy.
+   *
+   * Options and errors are those of {@link run}; a batch with soft targets is a TypeError.
+   */
+  partials(options: PartialsOptions): Partials {
+    const shard = readShard(options, this.classes);
+    const partials = this.#partials(this.#now(options, shard));
+    this.#shard = { ...options };
+    return partials;
+  }
+
+  /** As {@link partials}, without blocking: see {@link runAsync}. */
+  async partialsAsync(options: PartialsOptions): Promise<Partials> {
+    const own = typeof options === "object" && options !== null ? { ...options } : options;
+    const shard = readShard(own, this.classes);
+    const partials = await this.#later(own, shard, (job) => this.#partials(job));
+    this.#shard = own;
+    return partials;
+  }
+
+  /**
+   * The gradient of this shard, given what all shards together know of the rows, with the options of the last {@link partials}.
+   * Returns {@link gradient}, or the part of it with these rows.
+   *
+   * Throws TypeError where there was no such call, or where there is no memory for a gradient; RangeError where classes are
+   * missing, or where the rows, labels or options are not those of that call.
+   */
+  gradientFromPartials(merged: Partials, options?: { reduction?: Reduction }): GradientArrays[L] {
+    const [own, shard] = this.#ofMerged(merged, options);
+    return this.#gradient(this.#now(own, shard));
+  }
+
+  /** As {@link gradientFromPartials}, without blocking: see {@link runAsync}. */
+  async gradientFromPartialsAsync(merged: Partials, options?: { reduction?: Reduction }): Promise<GradientArrays[L]> {
+    const [own, shard] = this.#ofMerged(merged, options);
+    return this.#later(own, shard, (job) => this.#gradient(job));
+  }
+
+  #ofMerged(merged: Partials, options: { reduction?: Reduction } = {}): [PartialsOptions, Shard] {
+    if (this.#shard === undefined) throw new TypeError("gradientFromPartials() expected a call of partials() before");
+    const own = { ...this.#shard, ...options, gradient: true };
+    return [own, { ...readShard(own, this.classes), merged }];
+  }
+
+  #now(options: RunOptions | undefined, shard?: Shard): Prepared {
+    this.#assertIdle();
+    const { kernel, scratch, pool, now } = this.#engine;
+    const job = this.#prepare(options, now, true, shard);
+    if (job.task) pool?.run(job.task);
+    else kernel.run(now.address, scratch, job.begin, job.end);
+    return job;
+  }
+
+  async #later<T>(options: RunOptions | undefined, shard: Shard | undefined, finish: (job: Prepared) => T): Promise<T> {
     this.#assertIdle();
     this.#running = true;
     const { kernel, scratch, pool, later, inTurn } = this.#engine;
@@ -123,7 +195,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     try {
       return await inTurn(async () => {
         this.#assertAlive();
-        const job = this.#prepare(own, later, false);
+        const job = this.#prepare(own, later, false, shard);
         if (job.task) await pool?.runAsync(job.task);
         else {
           await inSlices(job.begin, job.end, this.classes, (begin, end) => {
@@ -132,7 +204,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
           });
         }
         this.#assertAlive();
-        return this.#finish(job);
+        return finish(job);
       });
     } finally {
       this.#running = false;
@@ -141,11 +213,11 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
   }
 
   /** Checks everything, then writes the job. */
-  #prepare(options: RunOptions | undefined, lane: Lane, waits: boolean): Prepared {
+  #prepare(options: RunOptions | undefined, lane: Lane, waits: boolean, shard: Shard | undefined): Prepared {
     const { rows, classes } = this;
     const { layout, logits, regions } = this.#plan;
     const { memory, pool } = this.#engine;
-    const settings = readOptions(ownWeights(options, memory), rows, classes, ["rows"]);
+    const settings = readOptions(ownWeights(options, memory), rows, classes, ["rows", ...(shard ? SHARD_OPTIONS : [])]);
     const [begin, end] = this.#range(options?.rows);
     if (settings.gradient && regions.gradient === 0) {
       throw new TypeError(
@@ -155,19 +227,26 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     if (regions.targets !== 0 && settings.ignoreIndex !== undefined) {
       throw new TypeError('"ignoreIndex" expected a batch with labels: this one has soft targets');
     }
-    const kind = kindOf(this.#plan, settings);
+    if (shard && regions.targets !== 0)
+      throw new TypeError("partials() expected a batch with labels, not soft targets");
+    const kind = shard ? kindOfShard(this.#plan, settings) : kindOf(this.#plan, settings);
     const extent = { begin, end, classes, cost: kind === "plain" ? 1 : 4, splits: kind === "plain" };
     const schedule = pool?.schedule(extent, waits);
-    const work = this.#workingMemory(lane, settings, kind === "staged", schedule);
+    const work = this.#workingMemory(lane, settings, kind === "staged", schedule, shard !== undefined);
     const views = this.#current();
-    const [normalizer, labels, ignoreIndex] = this.#readLabels(views, settings, begin, end);
+    const { count, normalizer, address, ignoreIndex } = this.#readLabels(views, settings, begin, end, shard);
+    const kernelLabels = shard && new Int32Array(memory.buffer, address, rows);
+    const shardRows = kernelLabels && {
+      ...{ buffer: memory.buffer, records: work.shard, labels: kernelLabels, ignoreIndex, begin, end },
+    };
+    if (shard?.merged && shardRows) assertMerged(shard.merged, shardRows, shard, settings);
 
     // From here on nothing throws.
     if (settings.classWeights) new Float32Array(memory.buffer, work.classWeights, classes).set(settings.classWeights);
     if (settings.sampleWeights) new Float32Array(memory.buffer, work.sampleWeights, rows).set(settings.sampleWeights);
     lane.job.write({
       logits: regions.logits,
-      labels,
+      labels: address,
       targets: regions.targets,
       gradient: settings.gradient ? regions.gradient : 0,
       loss: regions.loss,
@@ -176,6 +255,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
       class_weights: settings.classWeights ? work.classWeights : 0,
       sample_weights: settings.sampleWeights ? work.sampleWeights : 0,
       buffer: work.rows,
+      records: work.shard,
       classes,
       logits_type: LOGITS_TYPES[logits],
       row_stride: layout.rowStride,
@@ -183,6 +263,9 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
       inner: layout.inner,
       ignore: ignoreIndex === undefined ? 0 : 1,
       ignore_index: ignoreIndex ?? 0,
+      class_offset: shard?.classOffset ?? 0,
+      classes_total: shard?.classesTotal ?? classes,
+      merged: shard?.merged ? 1 : 0,
       reserved: 0,
       scale: settings.reduction === "mean" ? (normalizer === 0 ? 0 : 1 / normalizer) : 1,
       label_smoothing: settings.labelSmoothing,
@@ -192,15 +275,16 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
       sum: 0,
       correct: 0,
     });
+    if (shard?.merged && shardRows) writeMerged(shard.merged, shardRows, settings);
     const { gradient } = settings;
     const { records, rows: buffers, rowBytes: bufferBytes } = work;
     const task = schedule && { schedule, gradient, job: lane.address, records, buffers, bufferBytes };
-    return { lane, settings, begin, end, normalizer, task };
+    return { lane, settings, begin, end, count, normalizer, task, shard, shardRows };
   }
 
   /**
    * This batch as data, for `attachBatch` in a worker that has attached the same memory. It reserves the worker's working
-   * memory (16 bytes a class, 4 a row), so call it once a worker.
+   * memory (16 bytes a class, 84 a row), so call it once a worker.
    */
   share(): SharedBatch<L, K> {
     this.#assertAlive();
@@ -208,7 +292,8 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
       throw new TypeError("share() expected a shared memory: create the instance with shared: true");
     }
     const { rows, classes } = this;
-    return { ...this.#plan, buffer: this.#owner.allocate(bytesOfRow(classes) + 4 * classes + 4 * rows) };
+    const bytes = RECORD_BYTES * rows + bytesOfRow(classes) + 4 * classes + 4 * rows;
+    return { ...this.#plan, buffer: this.#owner.allocate(bytes) };
   }
 
   /** Gives the memory back. The second call does nothing. */
@@ -252,18 +337,27 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
   }
 
   /** Addresses in a lane's memory of what the kernel needs beside the batch: 0 for a row of each thread if none is needed. */
-  #workingMemory(lane: Lane, settings: Settings, staged: boolean, schedule: Schedule | undefined): WorkingMemory {
+  #workingMemory(
+    lane: Lane,
+    settings: Settings,
+    staged: boolean,
+    schedule: Schedule | undefined,
+    sharded: boolean,
+  ): WorkingMemory {
     const { rows, classes } = this;
     const { buffer } = this.#plan;
     const rowBytes = staged ? bytesOfRow(classes) : 0;
     const rowsBytes = rowBytes * (schedule ? (this.#engine.pool?.slots ?? 1) : 1);
     const byClass = settings.classWeights ? 4 * classes : 0;
     const bySample = settings.sampleWeights ? 4 * rows : 0;
+    const shardBytes = sharded ? RECORD_BYTES * rows : 0;
     const recordBytes = schedule?.recordBytes ?? 0;
-    const bytes = recordBytes + rowsBytes + byClass + bySample;
-    const records = bytes === 0 || buffer !== 0 ? buffer : lane.reserve(bytes);
+    const bytes = shardBytes + recordBytes + rowsBytes + byClass + bySample;
+    const shard = bytes === 0 || buffer !== 0 ? buffer : lane.reserve(bytes);
+    const records = shard + shardBytes;
     const first = records + recordBytes;
     return {
+      shard: sharded ? shard : 0,
       records,
       rows: staged ? first : 0,
       rowBytes,
@@ -272,31 +366,36 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     };
   }
 
-  /** The normalizer; address and ignore index of the labels as the kernel takes them. */
+  /** How many there are; and address and ignore index of the labels as the kernel takes them. */
   #readLabels(
     views: Views<L, K>,
     settings: Settings,
     begin: number,
     end: number,
-  ): [number, number, number | undefined] {
+    shard: Shard | undefined,
+  ): KernelLabels {
     const { regions, shift, sequence } = this.#plan;
     const { ignoreIndex, classWeights } = settings;
     const { labels } = views;
-    if (labels === undefined) return [end - begin, 0, undefined];
+    const rows = end - begin;
+    if (labels === undefined) return { count: rows, normalizer: rows, address: 0, ignoreIndex: undefined };
     const strict = settings.invalidLabels === "throw";
-    const rules: LabelRules = { classes: this.classes, ignoreIndex, strict, shift, sequence, classWeights };
-    const normalizer = readLabels(labels, rules, begin, end);
+    // The labels' weights are on many machines: merging finds the normalizer.
+    const of = shard
+      ? { classes: shard.classesTotal, classWeights: undefined }
+      : { classes: this.classes, classWeights };
+    const rules: LabelRules = { ...of, ignoreIndex, strict, shift, sequence };
+    const [count, normalizer] = readLabels(labels, rules, begin, end);
     if (isDirect(labels, rules)) {
       // An index that no 32-bit label can have ignores nothing.
       const possible = ignoreIndex !== undefined && ignoreIndex === (ignoreIndex | 0);
-      return [normalizer, regions.labels, possible ? ignoreIndex : undefined];
+      return { count, normalizer, address: regions.labels, ignoreIndex: possible ? ignoreIndex : undefined };
     }
     copyLabels(labels, rules, begin, end, views.kernelLabels);
-    return [normalizer, regions.kernelLabels, IGNORED];
+    return { count, normalizer, address: regions.kernelLabels, ignoreIndex: IGNORED };
   }
 
-  #finish({ lane, settings, begin, end, normalizer }: Prepared): LossResult<GradientArrays[L]> {
-    const { layout } = this.#plan;
+  #finish({ lane, settings, begin, end, count, normalizer }: Prepared): LossResult<GradientArrays[L]> {
     this.#engine.kernel.reduce(lane.address, begin, end);
     // The memory may have grown since.
     const views = this.#current();
@@ -308,21 +407,29 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
       sum,
       mean: normalizer === 0 ? 0 : sum / normalizer,
       normalizer,
+      count,
       logSumExp: part(views.logSumExp),
     };
-    if (settings.gradient && views.gradient) {
-      // Rows that lie side by side have no part of the array to themselves.
-      const { rowStride, inner } = layout;
-      const whole = all || inner > 1;
-      result.gradient = whole
-        ? views.gradient
-        : (views.gradient.subarray(begin * rowStride, end * rowStride) as GradientArrays[L]);
-    }
+    if (settings.gradient && views.gradient) result.gradient = this.#gradient({ begin, end });
     if (settings.predictions) {
       result.predictions = part(views.predictions);
       if (views.labels) result.correct = lane.job.read("correct");
     }
     return result;
+  }
+
+  #partials({ shard, shardRows, settings }: Prepared): Partials {
+    const { buffer } = this.#engine.memory;
+    return readPartials({ ...(shardRows as ShardRows), buffer }, shard as Shard, this.classes, settings);
+  }
+
+  /** The part of the gradient with these rows. */
+  #gradient({ begin, end }: Pick<Prepared, "begin" | "end">): GradientArrays[L] {
+    const gradient = this.#current().gradient as GradientArrays[L];
+    const { rowStride, inner } = this.#plan.layout;
+    // Rows that lie side by side have no part of the array to themselves.
+    const whole = inner > 1 || (begin === 0 && end === this.rows);
+    return whole ? gradient : (gradient.subarray(begin * rowStride, end * rowStride) as GradientArrays[L]);
   }
 }
 
@@ -344,12 +451,25 @@ interface Prepared {
   readonly settings: Settings;
   readonly begin: number;
   readonly end: number;
+  readonly count: number;
   readonly normalizer: number;
   /** For the pool, if it is worth that. */
   readonly task: Task | undefined;
+  /** Of a job that is about a shard. */
+  readonly shard: Shard | undefined;
+  readonly shardRows: ShardRows | undefined;
+}
+
+interface KernelLabels {
+  readonly count: number;
+  readonly normalizer: number;
+  readonly address: number;
+  readonly ignoreIndex: number | undefined;
 }
 
 interface WorkingMemory {
+  /** A record of each row of a shard. */
+  readonly shard: number;
   /** Of rows in segments. */
   readonly records: number;
   /** A row for each thread, and how large one is. */

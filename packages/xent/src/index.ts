@@ -22,5 +22,10 @@ export { softmaxCrossEntropyWithLogits, sparseSoftmaxCrossEntropyWithLogits } fr
 export type { LossOptions, Reduction, ShapeOptions } from "./options.ts";
 export type { BatchSpec, SharedBatch } from "./plan.ts";
 export type { PoolWorker } from "./pool/spawn.ts";
+export { decodePartials, decodeTotals, encodePartials, encodeTotals } from "./shards/file.ts";
+export { lossFromPartials, type PartialsResult } from "./shards/loss.ts";
+export { mergePartials, type Partials, type PartialsSettings } from "./shards/partials.ts";
+export type { PartialsOptions, ShardOptions } from "./shards/shard.ts";
+export { type RowsResult, Totals } from "./shards/totals.ts";
 export type { GradientArrays, Logits, LogitsArrays, LogitsType } from "./views.ts";
 export type { GradientOf, SharedXent, Xent } from "./xent.ts";

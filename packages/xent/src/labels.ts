@@ -80,20 +80,28 @@ export function isDirect(labels: Labels, rules: LabelRules): boolean {
 }
 
 /**
- * Checks the labels of the rows from `begin` to `end`. Returns the normalizer: the number, or with class weights the
- * weight, of the rows that are not ignored. Throws TypeError for what is not an integer, RangeError for one outside of
+ * Checks the labels of the rows from `begin` to `end`. Returns how many are not ignored, and their weight: the same without
+ * class weights. Throws TypeError for what is not an integer, RangeError for one outside of
  * [0, classes).
  */
-export function readLabels(labels: Labels, rules: LabelRules, begin: number, end: number): number {
+export function readLabels(
+  labels: Labels,
+  rules: LabelRules,
+  begin: number,
+  end: number,
+): [count: number, normalizer: number] {
   if (labels instanceof Int32Array && rules.shift === 0 && rules.strict && !rules.classWeights) {
-    return countLabels(labels, rules.classes, rules.ignoreIndex, begin, end);
+    const count = countLabels(labels, rules.classes, rules.ignoreIndex, begin, end);
+    return [count, count];
   }
-  let normalizer = 0;
+  let [count, normalizer] = [0, 0];
   for (let row = begin; row < end; row++) {
     const label = labelOf(labels, rules, row);
-    if (label !== IGNORED) normalizer += label >= 0 ? (rules.classWeights?.[label] ?? 1) : 1;
+    if (label === IGNORED) continue;
+    count++;
+    normalizer += label >= 0 ? (rules.classWeights?.[label] ?? 1) : 1;
   }
-  return normalizer;
+  return [count, normalizer];
 }
 
 /** Writes what {@link readLabels} has let pass, as the kernel takes it. */

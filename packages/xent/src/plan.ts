@@ -73,6 +73,14 @@ export function kindOf({ layout, logits, regions }: SharedBatch, settings: Setti
   return classWeights || sampleWeights || zLoss > 0 || layout.inner > 1 ? "weighted" : "plain";
 }
 
+/** The same of a row of a shard, which is never dealt out by classes: crates/kernel/src/shard.rs. */
+export function kindOfShard({ layout, logits }: SharedBatch, settings: Settings): "weighted" | "staged" {
+  const { softcap, temperature } = settings;
+  const narrow = logits === "float16" || logits === "bfloat16";
+  const transformed = softcap !== undefined || temperature !== 1;
+  return narrow && !transformed && layout.classStride === 1 ? "staged" : "weighted";
+}
+
 /** Bytes of a staged row: as f32 in two parts, and its exponentials. */
 export function bytesOfRow(classes: number): number {
   return 12 * classes;

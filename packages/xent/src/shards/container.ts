@@ -1,0 +1,103 @@
+// Numbers in a file: what it is, its version and length, arrays in little endian, and a checksum.
+//
+//     8 bytes  what it is, in ASCII
+//     u32      version
+//     u32      bytes of the file
+//     ...      arrays, one after the other
+//     u32      CRC-32 (zlib's) of all that comes before
+
+import { typedArrayKind, wrongType } from "../errors.ts";
+
+const VERSION = 1;
+const HEADER = 16;
+const CHECKSUM = 4;
+
+/** The arrays of a file. */
+export type Numbers = Float64Array | Float32Array | Int32Array | Uint32Array;
+
+/** Puts arrays into a file. */
+export function pack(magic: string, arrays: readonly Numbers[]): Uint8Array<ArrayBuffer> {
+  const length = arrays.reduce((sum, array) => sum + array.byteLength, HEADER + CHECKSUM);
+  const bytes = new Uint8Array(length);
+  const view = new DataView(bytes.buffer);
+  bytes.set(new TextEncoder().encode(magic));
+  view.setUint32(8, VERSION, true);
+  view.setUint32(12, length, true);
+  let at = HEADER;
+  for (const array of arrays) {
+    bytes.set(littleEndian(array), at);
+    at += array.byteLength;
+  }
+  view.setUint32(at, crc32(bytes.subarray(0, at)), true);
+  return bytes;
+}
+
+/** Takes arrays out of a file. */
+export class Unpacked {
+  readonly #name: string;
+  readonly #bytes: Uint8Array;
+  #at = HEADER;
+
+  /** Throws RangeError where the bytes are another file, of another version, not all of it, or damaged. */
+  constructor(bytes: Uint8Array, magic: string) {
+    if (typedArrayKind(bytes) !== "Uint8Array") throw wrongType("bytes", "a Uint8Array", bytes);
+    this.#name = magic;
+    this.#bytes = bytes;
+    const { length } = bytes;
+    const found = new TextDecoder("latin1").decode(bytes.subarray(0, 8));
+    if (found !== magic) throw this.error(`a file that begins with ${JSON.stringify(found)}`);
+    if (length < HEADER + CHECKSUM) throw this.error(`${length} bytes, which is too few`);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, length);
+    const version = view.getUint32(8, true);
+    if (version !== VERSION) throw this.error(`version ${version}; this release of xent reads version ${VERSION}`);
+    const expected = view.getUint32(12, true);
+    if (length < expected) throw this.error(`a truncated file: ${length} of ${expected} bytes`);
+    if (length > expected) throw this.error(`${length - expected} bytes more than the ${expected} of the file`);
+    if (crc32(bytes.subarray(0, -CHECKSUM)) !== view.getUint32(length - CHECKSUM, true)) {
+      throw this.error("a damaged file: its checksum is another");
+    }
+  }
+
+  /** The next array. */
+  take<T extends Numbers>(type: { new (length: number): T; readonly BYTES_PER_ELEMENT: number }, length: number): T {
+    const end = this.#at + length * type.BYTES_PER_ELEMENT;
+    if (!(length >= 0 && end <= this.#bytes.length - CHECKSUM)) throw this.error("sizes that contradict one another");
+    const array = new type(length);
+    const bytes = new Uint8Array(array.buffer);
+    bytes.set(this.#bytes.subarray(this.#at, end));
+    bytes.set(littleEndian(array));
+    this.#at = end;
+    return array;
+  }
+
+  /** Throws RangeError where something is left. */
+  end(): void {
+    if (this.#at !== this.#bytes.length - CHECKSUM) throw this.error("sizes that contradict one another");
+  }
+
+  /** What is wrong with it. */
+  error(got: string): RangeError {
+    return new RangeError(`"bytes" expected ${this.#name}, got ${got}`);
+  }
+}
+
+/** The bytes of numbers, or back: a copy, in little endian. */
+function littleEndian(array: Numbers): Uint8Array {
+  const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength).slice();
+  if (new Uint8Array(Uint16Array.of(1).buffer)[0] === 1) return bytes;
+  for (let at = 0; at < bytes.length; at += array.BYTES_PER_ELEMENT) {
+    bytes.subarray(at, at + array.BYTES_PER_ELEMENT).reverse();
+  }
+  return bytes;
+}
+
+function crc32(bytes: Uint8Array): number {
+  const table = Uint32Array.from({ length: 256 }, (_, byte) => {
+    let value = byte;
+    for (let bit = 0; bit < 8; bit++) value = (value >>> 1) ^ (value & 1 ? 0xedb88320 : 0);
+    return value;
+  });
+  let crc = -1;
+  for (const byte of bytes) crc = (crc >>> 8) ^ (table[(crc ^ byte) & 255] as number);
+  return ~crc >>> 0;
+}

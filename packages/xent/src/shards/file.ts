@@ -1,0 +1,91 @@
+// Partials and totals as bytes, for other machines and languages: docs/scale.md describes both files.
+
+import { wrongType } from "../errors.ts";
+import { type Numbers, pack, Unpacked } from "./container.ts";
+import { assertPartials, COLUMNS, type Partials, SETTINGS } from "./partials.ts";
+import { Totals } from "./totals.ts";
+
+const PARTIALS = "XENTPART";
+const TOTALS = "XENTTOTL";
+
+type Name = keyof typeof COLUMNS;
+
+const NAMES = Object.keys(COLUMNS) as Name[];
+const TYPES = { Float64Array, Float32Array, Int32Array };
+
+/**
+ * Partials as bytes: 40 a row, 8 more where they were merged, and with class weights, 4 with sample weights, 32 with label
+ * smoothing.
+ */
+export function encodePartials(partials: Partials): Uint8Array<ArrayBuffer> {
+  assertPartials(partials);
+  const { rows, classesTotal, classes, settings } = partials;
+  // Columns that say nothing are left out.
+  const saysNothing = (name: Name): boolean =>
+    OPTIONAL.includes(name) && partials[name].every((value, row) => Object.is(value, usual(partials, name, row)));
+  const names = NAMES.filter((name) => !saysNothing(name));
+  const columns = names.reduce((bits, name) => bits + 2 ** NAMES.indexOf(name), 0);
+  return pack(PARTIALS, [
+    Uint32Array.of(rows, classesTotal, columns, classes.length, ...classes.flat()),
+    Float64Array.from(SETTINGS, (name) => settings[name]),
+    ...names.map((name) => partials[name]),
+  ]);
+}
+
+/** What {@link encodePartials} has made. Throws RangeError where these bytes are something else, or damaged. */
+export function decodePartials(bytes: Uint8Array): Partials {
+  const file = new Unpacked(bytes, PARTIALS);
+  const [rows = 0, classesTotal = 0, columns = 0, ranges = 0] = file.take(Uint32Array, 4);
+  const ends = [...file.take(Uint32Array, 2 * ranges)];
+  const classes = Array.from({ length: ranges }, (_, i) => [ends[2 * i], ends[2 * i + 1]] as [number, number]);
+  if (ends.some((end, i) => i > 0 && end <= (ends[i - 1] as number)) || (ends.at(-1) ?? Infinity) > classesTotal) {
+    throw file.error(`the classes ${JSON.stringify(classes)} of ${classesTotal}`);
+  }
+  const values = file.take(Float64Array, SETTINGS.length);
+  const settings = Object.fromEntries(SETTINGS.map((name, i) => [name, values[i]])) as unknown as Partials["settings"];
+  const known = { rows, classesTotal, classes, settings };
+  const arrays: Partial<Record<Name, Numbers>> = {};
+  const missing: Name[] = [];
+  for (const [i, name] of NAMES.entries()) {
+    const isThere = Math.floor(columns / 2 ** i) % 2 === 1;
+    if (isThere) arrays[name] = file.take<Numbers>(TYPES[COLUMNS[name]], rows);
+    else if (OPTIONAL.includes(name)) missing.push(name);
+    else throw file.error(`no column ${name}`);
+  }
+  file.end();
+  for (const name of missing) {
+    const length = SMOOTHED.includes(name) && !(settings.labelSmoothing > 0) ? 0 : rows;
+    const array = new TYPES[COLUMNS[name]](length);
+    arrays[name] = array.map((_, row) => usual({ ...known, ...arrays } as Partials, name, row));
+  }
+  return { ...known, ...(arrays as Pick<Partials, Name>) };
+}
+
+/** Totals as bytes, some 100 of them: the same ones for the same totals. */
+export function encodeTotals(totals: Totals): Uint8Array<ArrayBuffer> {
+  if (!(totals instanceof Totals)) throw wrongType("totals", "Totals", totals);
+  const { count, correct } = totals;
+  const { sum, normalizer } = totals.terms;
+  return pack(TOTALS, [Float64Array.of(count, correct, sum.length, normalizer.length, ...sum, ...normalizer)]);
+}
+
+/** What {@link encodeTotals} has made. Throws RangeError where these bytes are something else, or damaged. */
+export function decodeTotals(bytes: Uint8Array): Totals {
+  const file = new Unpacked(bytes, TOTALS);
+  const [count = 0, correct = 0, sums = 0, normalizers = 0] = file.take(Float64Array, 4);
+  const terms = { sum: file.take(Float64Array, sums), normalizer: file.take(Float64Array, normalizers) };
+  file.end();
+  return Totals.of(terms, count, correct);
+}
+
+const SMOOTHED: readonly Name[] = ["weight", "weightLow", "weighted", "weightedLow"];
+const OPTIONAL: readonly Name[] = ["sumLow", "labelLogit", "labelWeight", "sampleWeights", ...SMOOTHED];
+
+/** What a column has where it says nothing. */
+function usual({ classes, labels }: Partials, name: Name, row: number): number {
+  if (name === "sampleWeights") return 1;
+  if (name === "labelLogit") return NaN;
+  if (name !== "labelWeight") return 0;
+  const label = labels[row] as number;
+  return classes.some(([begin, end]) => begin <= label && label < end) ? 1 : NaN;
+}

@@ -1,0 +1,140 @@
+import { ExactSum, twoProduct } from "./exact.ts";
+import { assertPartials, type Partials } from "./partials.ts";
+import { above } from "./scale.ts";
+
+/** Losses of rows all of whose classes were seen. Arrays have one entry a row. */
+export interface PartialsResult {
+  /** The loss of each row, never reduced. */
+  loss: Float32Array;
+  /** Sum of the losses: the exact one, rounded to f64. */
+  sum: number;
+  /** `sum / normalizer`, and 0 where that is 0. */
+  mean: number;
+  /** The number of rows that are not ignored; with class weights, the sum of their labels' weights. */
+  normalizer: number;
+  /** The number of rows that are not ignored. */
+  count: number;
+  /** Logarithm of the sum of the exponentials of a row's logits, after softcap and temperature. */
+  logSumExp: Float32Array;
+  /** First class with the largest logit, -1 where {@link logSumExp} is NaN. */
+  predictions: Int32Array;
+  /** How many rows, not ignored, are predicted right. */
+  correct: number;
+}
+
+/**
+ * The losses that follow from what all shards together know: those of a run over all classes, within the same bounds.
+ *
+ * Throws RangeError where classes are missing.
+ */
+export function lossFromPartials(merged: Partials): PartialsResult {
+  assertComplete(merged);
+  const { rows, labels, labelWeight } = merged;
+  const loss = new Float32Array(rows);
+  const logSumExp = new Float32Array(rows);
+  const predictions = new Int32Array(rows);
+  const [sum, normalizer] = [new ExactSum(), new ExactSum()];
+  let [correct, count] = [0, 0];
+  for (let row = 0; row < rows; row++) {
+    const found = findRow(merged, row);
+    const label = labels[row] as number;
+    loss[row] = found.loss;
+    logSumExp[row] = found.logSumExp;
+    predictions[row] = Number.isNaN(found.logSumExp) ? -1 : (merged.predictions[row] as number);
+    sum.add(loss[row] as number);
+    if (label === IGNORED) continue;
+    count++;
+    normalizer.add(label < 0 ? 1 : (labelWeight[row] as number));
+    if (predictions[row] === label) correct++;
+  }
+  const [total, weight] = [sum.value, normalizer.value];
+  const mean = weight === 0 ? 0 : total / weight;
+  return { loss, sum: total, mean, normalizer: weight, count, logSumExp, predictions, correct };
+}
+
+/** What the kernel takes of a whole row to make the gradient of a shard: `Merged` in crates/kernel/src/shard.rs, in its order. */
+export function gradientRecord(merged: Partials, row: number, scale: number): readonly number[] {
+  const { labelSmoothing, temperature } = merged.settings;
+  const found = findRow(merged, row);
+  if (merged.labels[row] === IGNORED) return [0];
+  if (Number.isNaN(found.logSumExp)) return [NaN];
+  const factor = (scale * (merged.sampleWeights[row] as number)) / temperature;
+  return [
+    1,
+    merged.maximum[row] as number,
+    factor * found.probability,
+    factor * found.own,
+    (factor * labelSmoothing) / merged.classesTotal,
+  ];
+}
+
+/** The sum of the weights of the rows that are not ignored. */
+export function normalizerOf({ rows, labels, labelWeight }: Partials): number {
+  const sum = new ExactSum();
+  for (let row = 0; row < rows; row++) {
+    const label = labels[row] as number;
+    if (label !== IGNORED) sum.add(label < 0 ? 1 : (labelWeight[row] as number));
+  }
+  return sum.value;
+}
+
+/** Throws RangeError unless these are all classes. */
+export function assertComplete(merged: Partials): void {
+  assertPartials(merged);
+  const { classes, classesTotal } = merged;
+  const [begin, end] = classes[0] ?? [0, 0];
+  if (begin === 0 && end === classesTotal) return;
+  const missing = begin > 0 ? [0, begin] : [end, classes[1]?.[0] ?? classesTotal];
+  throw new RangeError(`"merged" expected all ${classesTotal} classes, but [${missing.join(", ")}) are in no shard`);
+}
+
+const IGNORED = -1;
+
+/** From this distance between maximum and label on, the label's term is not divided by: it may be too small. */
+const FAR = 600;
+
+const BROKEN = { loss: NaN, logSumExp: NaN, probability: NaN, own: NaN };
+
+/** The formula of crates/kernel/src/weighted.rs, in f64. */
+function findRow(merged: Partials, row: number) {
+  const at = (column: Float64Array | Float32Array): number => column[row] as number;
+  const { labelSmoothing, zLoss } = merged.settings;
+  const [label, maximum] = [merged.labels[row] as number, at(merged.maximum)];
+  if (!Number.isFinite(maximum) || label < IGNORED) return label === IGNORED ? { ...BROKEN, loss: 0 } : BROKEN;
+  // From here on relative to the maximum.
+  const others = (at(merged.sum) + at(merged.sumLow)) * Math.exp(-above(maximum, { maximum, power: at(merged.power) }));
+  if (label === IGNORED) return { ...BROKEN, loss: 0, logSumExp: maximum + Math.log1p(others - 1) };
+  const logit = at(merged.labelLogit);
+  const distance = maximum - logit;
+  const own = Math.exp(-distance);
+  const sum = others + own;
+  const nll = distance < FAR ? Math.log1p(others / own) : distance + Math.log1p(others - 1);
+  const logSumExp = distance < 1 ? logit + nll : maximum + Math.log1p(others - 1 + own);
+
+  const spread = labelSmoothing / merged.classesTotal;
+  const ownTarget = at(merged.labelWeight) * (1 - labelSmoothing + spread);
+  const value = logit === -Infinity ? maximum : logit;
+  const [rest, tilt] = labelSmoothing > 0 ? [spread * at(merged.weight), spread * tiltOf(merged, row, value)] : [0, 0];
+  const far = nll === Infinity ? logSumExp - value : nll;
+  const fromLabel = ownTarget === 0 ? 0 : ownTarget * nll;
+  const fromRest = rest === 0 ? tilt : rest * far + tilt;
+  const sample = at(merged.sampleWeights);
+  const fromZ = zLoss === 0 ? 0 : zLoss * logSumExp * logSumExp;
+  const z = zLoss === 0 ? 0 : 2 * zLoss * logSumExp;
+  return {
+    loss: sample === 0 && !Number.isNaN(nll) ? 0 : sample * (fromLabel + fromRest + fromZ),
+    logSumExp,
+    /** From e^(x - maximum) to p_j times what multiplies it. */
+    probability: (ownTarget + rest + z) / sum,
+    /** Gradient at the label. */
+    own: (rest + z) * (own / sum) - ownTarget * (others / sum),
+  };
+}
+
+/** Sum of w (value - x) over all classes but the label: the difference of two sums that may be large. */
+function tiltOf({ weight, weightLow, weighted, weightedLow }: Partials, row: number, value: number): number {
+  const sum = new ExactSum();
+  for (const column of [weight, weightLow]) for (const part of twoProduct(column[row] as number, value)) sum.add(part);
+  for (const column of [weighted, weightedLow]) sum.add(-(column[row] as number));
+  return sum.value;
+}

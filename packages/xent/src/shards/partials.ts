@@ -1,0 +1,204 @@
+import { show, typedArrayKind, wrongType } from "../errors.ts";
+import { ExactSum } from "./exact.ts";
+import { factorOf } from "./scale.ts";
+
+/** The options of a run that all shards of a row have in common. */
+export interface PartialsSettings {
+  readonly labelSmoothing: number;
+  readonly zLoss: number;
+  /** 0: no cap. */
+  readonly softcap: number;
+  readonly temperature: number;
+}
+
+/**
+ * What is known of rows of which some of the classes were seen: those of a shard, or of several after {@link mergePartials}.
+ * Plain data: it can be sent to another thread as it is, and by `encodePartials` to another machine. Arrays have one entry a row.
+ */
+export interface Partials {
+  readonly rows: number;
+  /** All classes of a row. */
+  readonly classesTotal: number;
+  /** The classes that were seen: [begin, end), in order, with others between them. */
+  readonly classes: readonly (readonly [begin: number, end: number])[];
+  readonly settings: PartialsSettings;
+  /** The row's class; -1 where it is ignored, -2 where it is none (`invalidLabels: "nan"`). */
+  readonly labels: Int32Array;
+  /** The largest logit, after softcap and temperature; -Infinity where all are that, NaN where one is NaN or Infinity. */
+  readonly maximum: Float64Array;
+  /** The unit of {@link sum} is 2^power; where that is NaN, e^maximum. */
+  readonly power: Float64Array;
+  /** Sum of the exponentials of all logits but the label's. */
+  readonly sum: Float64Array;
+  /** What the sum rounds away, after merging. */
+  readonly sumLow: Float64Array;
+  /** The label's logit; NaN where it was not seen. */
+  readonly labelLogit: Float64Array;
+  /** The first class with the largest logit; -1 where there is none. */
+  readonly predictions: Int32Array;
+  /** The class weight of the label; NaN where it was not seen. All 1 without class weights. */
+  readonly labelWeight: Float64Array;
+  /** Factors of the losses. All 1 without sample weights. */
+  readonly sampleWeights: Float32Array;
+  /** With label smoothing, else empty: over all classes but the label the sum of their weights, and of weight times logit. */
+  readonly weight: Float64Array;
+  readonly weightLow: Float64Array;
+  readonly weighted: Float64Array;
+  readonly weightedLow: Float64Array;
+}
+
+/** The arrays of {@link Partials}, and their types. */
+export const COLUMNS = {
+  labels: "Int32Array",
+  maximum: "Float64Array",
+  power: "Float64Array",
+  sum: "Float64Array",
+  sumLow: "Float64Array",
+  labelLogit: "Float64Array",
+  predictions: "Int32Array",
+  labelWeight: "Float64Array",
+  sampleWeights: "Float32Array",
+  weight: "Float64Array",
+  weightLow: "Float64Array",
+  weighted: "Float64Array",
+  weightedLow: "Float64Array",
+} as const;
+
+/** The settings of {@link Partials}, in the order of the file. */
+export const SETTINGS = ["labelSmoothing", "zLoss", "softcap", "temperature"] as const;
+
+/**
+ * What several shards of the classes know of the same rows, in any order and any grouping. Sums are exact until they are
+ * rounded to 106 bits, so neither shows in the result, unless the sums of two shards are more than 2^40 apart; and then no
+ * loss shows it.
+ *
+ * Throws TypeError for what is no {@link Partials}; RangeError where they are not of the same rows, labels, classes and
+ * options, or where a class is in two of them.
+ */
+export function mergePartials(...partials: readonly (Partials | readonly Partials[])[]): Partials {
+  const all = partials.flat() as readonly Partials[];
+  const [first] = all;
+  if (first === undefined) throw new TypeError('"partials" expected at least one');
+  for (const other of all) {
+    assertPartials(other);
+    assertAlike(first, other);
+  }
+  const classes = unionOf(all);
+  const merged = emptyPartials(first, classes);
+  merged.labels.set(first.labels);
+  merged.sampleWeights.set(first.sampleWeights);
+  for (let row = 0; row < first.rows; row++) mergeRow(all, row, merged);
+  return merged;
+}
+
+/** Partials of the same rows, with nothing in them yet. */
+export function emptyPartials(
+  like: Pick<Partials, "rows" | "classesTotal" | "settings">,
+  classes: Partials["classes"],
+): Partials {
+  const { rows, classesTotal, settings } = like;
+  const column = <T>(type: new (length: number) => T): T => new type(rows);
+  const smoothing = settings.labelSmoothing > 0 ? rows : 0;
+  return {
+    ...{ rows, classesTotal, classes, settings },
+    labels: column(Int32Array),
+    maximum: column(Float64Array),
+    power: column(Float64Array),
+    sum: column(Float64Array),
+    sumLow: column(Float64Array),
+    labelLogit: column(Float64Array),
+    predictions: column(Int32Array),
+    labelWeight: column(Float64Array),
+    sampleWeights: column(Float32Array),
+    weight: new Float64Array(smoothing),
+    weightLow: new Float64Array(smoothing),
+    weighted: new Float64Array(smoothing),
+    weightedLow: new Float64Array(smoothing),
+  };
+}
+
+function mergeRow(all: readonly Partials[], row: number, out: Partials): void {
+  let [maximum, power, prediction] = [-Infinity, 0, -1];
+  let [labelLogit, labelWeight] = [NaN, NaN];
+  for (const part of all) {
+    const most = part.maximum[row] as number;
+    const best = part.predictions[row] as number;
+    // Of equals, the first class, and the larger power: whichever shard comes first.
+    if (most > maximum || prediction < 0) [power, prediction] = [part.power[row] as number, best];
+    else if (most === maximum) {
+      power = Math.max(power, part.power[row] as number);
+      if (best >= 0) prediction = Math.min(prediction, best);
+    }
+    maximum = Math.max(maximum, most);
+    const weight = part.labelWeight[row] as number;
+    if (!Number.isNaN(weight)) [labelLogit, labelWeight] = [part.labelLogit[row] as number, weight];
+  }
+  const sum = new ExactSum();
+  for (const part of all) {
+    const from = { maximum: part.maximum[row] as number, power: part.power[row] as number };
+    const [high, low] = [part.sum[row] as number, part.sumLow[row] as number];
+    if (high === 0) continue;
+    const factor = factorOf(from, { maximum, power });
+    sum.add(high * factor);
+    sum.add(low * factor);
+  }
+  out.maximum[row] = maximum;
+  out.power[row] = power;
+  out.predictions[row] = prediction;
+  out.labelLogit[row] = labelLogit;
+  out.labelWeight[row] = labelWeight;
+  [out.sum[row] = 0, out.sumLow[row] = 0] = sum.terms;
+  if (out.weight.length > 0) {
+    [out.weight[row] = 0, out.weightLow[row] = 0] = sumOf(all, row, "weight", "weightLow");
+    [out.weighted[row] = 0, out.weightedLow[row] = 0] = sumOf(all, row, "weighted", "weightedLow");
+  }
+}
+
+type Part = "weight" | "weightLow" | "weighted" | "weightedLow";
+
+function sumOf(all: readonly Partials[], row: number, ...columns: readonly Part[]): number[] {
+  const sum = new ExactSum();
+  for (const part of all) for (const column of columns) sum.add(part[column][row] as number);
+  return sum.terms;
+}
+
+/** Throws TypeError unless all parts are there. */
+export function assertPartials(partials: unknown): asserts partials is Partials {
+  const value = partials as Partials;
+  const isWhole =
+    typeof partials === "object" &&
+    partials !== null &&
+    Array.isArray(value.classes) &&
+    typeof value.settings === "object" &&
+    Object.entries(COLUMNS).every(([name, type]) => typedArrayKind(value[name as keyof typeof COLUMNS]) === type);
+  if (!isWhole) throw wrongType("partials", "what partials(), mergePartials() or decodePartials() gives", partials);
+}
+
+function assertAlike(first: Partials, other: Partials): void {
+  const differs = (what: string, a: unknown, b: unknown): RangeError =>
+    new RangeError(`"partials" expected shards of the same ${what}, got ${show(a)} and ${show(b)}`);
+  if (other.rows !== first.rows) throw differs("rows", first.rows, other.rows);
+  if (other.classesTotal !== first.classesTotal) throw differs("classesTotal", first.classesTotal, other.classesTotal);
+  for (const name of SETTINGS) {
+    const [a, b] = [first.settings[name], other.settings[name]];
+    if (a !== b) throw differs(name, a, b);
+  }
+  for (const name of ["labels", "sampleWeights"] as const) {
+    const row = first[name].findIndex((value, i) => !Object.is(value, other[name][i]));
+    if (row >= 0) throw differs(`${name}, row ${row}`, first[name][row], other[name][row]);
+  }
+}
+
+/** All classes, in order. */
+function unionOf(all: readonly Partials[]): [number, number][] {
+  const union: [number, number][] = [];
+  for (const [begin, end] of all.flatMap((part) => part.classes).sort(([a], [b]) => a - b)) {
+    const last = union.at(-1);
+    if (last && begin < last[1]) {
+      throw new RangeError(`"partials" expected shards without a class in common, got two with class ${begin}`);
+    }
+    if (last?.[1] === begin) last[1] = end;
+    else union.push([begin, end]);
+  }
+  return union;
+}

@@ -1,0 +1,96 @@
+import { integer, show, wrongType } from "../errors.ts";
+import { ExactSum } from "./exact.ts";
+
+/** What a run, or {@link lossFromPartials}, says of some rows. */
+export interface RowsResult {
+  readonly loss: Float32Array;
+  readonly normalizer: number;
+  readonly count: number;
+  readonly correct?: number;
+}
+
+/**
+ * Sums over any number of rows, on any number of machines. They are exact: neither the order in which results arrive nor how they
+ * were grouped shows in a bit of them.
+ */
+export class Totals {
+  readonly #sum = new ExactSum();
+  readonly #normalizer = new ExactSum();
+  #count = 0;
+  #correct = 0;
+
+  /** Adds the rows of a result. Rows whose predictions were not asked for count as wrong. */
+  add(result: RowsResult): this {
+    if (typeof result !== "object" || result === null || !(result.loss instanceof Float32Array)) {
+      throw wrongType("result", "what run() or lossFromPartials() gives", result);
+    }
+    return this.addRows(result.loss, result.normalizer, result.count, result.correct ?? 0);
+  }
+
+  /** Adds losses of rows, `count` of which are not ignored, and weigh `normalizer` together. */
+  addRows(losses: Iterable<number>, normalizer: number, count: number, correct: number): this {
+    if (typeof normalizer !== "number") throw wrongType("normalizer", "a number", normalizer);
+    integer("count", count, 0, Number.MAX_SAFE_INTEGER - this.#count);
+    integer("correct", correct, 0, count);
+    for (const loss of losses) this.#sum.add(loss);
+    this.#normalizer.add(normalizer);
+    this.#count += count;
+    this.#correct += correct;
+    return this;
+  }
+
+  /** Adds the rows of other totals. */
+  merge(other: Totals): this {
+    if (!(other instanceof Totals)) throw wrongType("other", "Totals", other);
+    // Read first: they may be the same.
+    const { terms } = other;
+    for (const term of terms.sum) this.#sum.add(term);
+    for (const term of terms.normalizer) this.#normalizer.add(term);
+    this.#count += other.#count;
+    this.#correct += other.#correct;
+    return this;
+  }
+
+  /** The sum of the losses, rounded to f64. */
+  get sum(): number {
+    return this.#sum.value;
+  }
+
+  /** The sum of the normalizers, rounded to f64. */
+  get normalizer(): number {
+    return this.#normalizer.value;
+  }
+
+  /** Rows that are not ignored. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Rows, not ignored, that are predicted right. */
+  get correct(): number {
+    return this.#correct;
+  }
+
+  /** `sum / normalizer`, and 0 where that is 0. */
+  get mean(): number {
+    const { normalizer } = this;
+    return normalizer === 0 ? 0 : this.sum / normalizer;
+  }
+
+  /** Numbers whose sums are {@link sum} and {@link normalizer} before rounding: the same ones for the same totals. */
+  get terms(): { sum: number[]; normalizer: number[] } {
+    return { sum: this.#sum.terms, normalizer: this.#normalizer.terms };
+  }
+
+  /** From {@link terms}. */
+  static of(terms: { sum: Iterable<number>; normalizer: Iterable<number> }, count: number, correct: number): Totals {
+    const totals = new Totals().addRows(terms.sum, 0, count, correct);
+    for (const term of terms.normalizer) totals.#normalizer.add(term);
+    return totals;
+  }
+
+  /** For people. */
+  toString(): string {
+    return `${show(this)} of ${this.count} rows, mean ${this.mean}`;
+  }
+}

@@ -1,0 +1,85 @@
+import { expect } from "vitest";
+import type { LossResult } from "xent";
+import type { GoldenCase } from "./golden.ts";
+import { bfloat16Bits, float16Bits } from "./half.ts";
+import { ulp } from "./ulp.ts";
+
+/** What is known of the result of a case. */
+export type Expected = Pick<
+  GoldenCase,
+  "loss" | "logSumExp" | "gradient" | "gradientSamples" | "gradientChecks" | "predictions" | "reduced" | "dtype"
+> & {
+  classes: number;
+  options: Record<string, unknown>;
+  lossOverflowsFloat32?: boolean;
+};
+
+/** The parts of a result that are compared. */
+export type Result = Pick<
+  LossResult<Float32Array | Float64Array>,
+  "loss" | "logSumExp" | "gradient" | "predictions" | "sum" | "mean" | "normalizer"
+>;
+
+/** Largest errors allowed, in ulp of float32: of a loss, of an entry of the gradient. */
+function bounds({ options }: Expected): [number, number] {
+  const plain = Object.keys(options).every((name) => ["reduction", "ignoreIndex", "axis"].includes(name));
+  if (!plain) return [8, 32];
+  return [2, 3];
+}
+
+/** Asserts the contract. */
+export function expectResult(result: Result, expected: Expected): void {
+  const [lossBound, gradientBound] = bounds(expected);
+  expect(result.loss.length).toBe(expected.loss.length);
+  for (const [row, exact] of expected.loss.entries()) {
+    const got = result.loss[row] as number;
+    expect(ulp(got, exact), `loss of row ${row}: ${got}, exact ${exact}`).toBeLessThanOrEqual(lossBound);
+  }
+  for (const [row, exact] of (expected.logSumExp ?? []).entries()) {
+    const got = result.logSumExp[row] as number;
+    const representable = Math.abs(exact) < 2 ** 128;
+    const error = representable ? Math.abs(got - exact) / Math.max(1, Math.abs(exact)) : ulp(got, exact);
+    expect(error, `log-sum-exp of row ${row}: ${got}, exact ${exact}`).toBeLessThan(2.5e-7);
+  }
+  const gradient = result.gradient as Float32Array | Float64Array;
+  // Targets take from p what p is: of a difference that vanishes, only the last place of its parts can be asked.
+  const vanishing = expected.options["targets"] ? 3 * 2 ** -24 : 0;
+  for (const [at, exact] of expected.gradient?.entries() ?? expected.gradientSamples ?? []) {
+    const got = gradient[at] as number;
+    if (Math.abs(got - exact) <= vanishing) continue;
+    expect(ulp(got, exact), `gradient at ${at}: ${got}, exact ${exact}`).toBeLessThanOrEqual(gradientBound);
+    if (expected.dtype === "float64" && exact !== 0 && Number.isFinite(exact)) {
+      expect(Math.abs(got / exact - 1), `float64 gradient at ${at}`).toBeLessThan(1e-14);
+    }
+  }
+  if (expected.gradientChecks) {
+    const { sumAbs, sumSquares, weighted } = expected.gradientChecks;
+    const sums = [0, 0, 0] as [number, number, number];
+    for (const [i, g] of gradient.entries()) {
+      sums[0] += Math.abs(g);
+      sums[1] += g * g;
+      sums[2] += g * ((i % 13) - 6);
+    }
+    expect(Math.abs(sums[0] - sumAbs)).toBeLessThanOrEqual(2e-7 * sumAbs);
+    expect(Math.abs(sums[1] - sumSquares)).toBeLessThanOrEqual(4e-7 * sumSquares);
+    expect(Math.abs(sums[2] - weighted)).toBeLessThanOrEqual(1e-6 * sumAbs);
+  }
+  for (const [row, exact] of (expected.predictions ?? []).entries()) {
+    const undefinedRow = Number.isNaN(expected.logSumExp?.[row]);
+    if (exact !== null || undefinedRow) expect(result.predictions?.[row], `prediction of row ${row}`).toBe(exact ?? -1);
+  }
+  for (const [name, exact] of Object.entries(expected.reduced)) {
+    const got = result[name as "sum" | "mean" | "normalizer"];
+    if (expected.lossOverflowsFloat32 && name !== "normalizer") expect(got, name).toBe(Infinity);
+    else if (Number.isFinite(exact))
+      expect(Math.abs(got - exact), name).toBeLessThanOrEqual(3e-6 * Math.max(1e-30, Math.abs(exact)));
+    else expect(got, name).toBe(exact);
+  }
+}
+
+/** The logits of a case, in its type. */
+export function typedLogits({ dtype, logits }: GoldenCase): Float32Array | Float64Array | Uint16Array {
+  if (dtype === "float32") return Float32Array.from(logits);
+  if (dtype === "float64") return Float64Array.from(logits);
+  return Uint16Array.from(logits, dtype === "float16" ? float16Bits : bfloat16Bits);
+}

@@ -1,0 +1,81 @@
+import {
+  type Batch,
+  type LogitsType,
+  type LossOptions,
+  lossFromPartials,
+  mergePartials,
+  type Partials,
+  type Xent,
+} from "xent";
+import type { Result } from "./expected.ts";
+
+/** Rows of logits in any layout. */
+export interface Whole {
+  readonly dtype: LogitsType;
+  readonly shape: readonly number[];
+  readonly axis: number;
+  readonly logits: Float32Array | Float64Array | Uint16Array;
+  readonly labels: Int32Array;
+}
+
+/** A part of the classes, in a batch of its own. */
+export interface Part {
+  readonly batch: Batch<LogitsType>;
+  readonly partials: Partials;
+  /** Copies what is in the layout of the batch to its places in that of the whole. */
+  readonly copyTo: (whole: Float32Array | Float64Array, from: Float32Array | Float64Array) => void;
+}
+
+/** The first and the last class of each of `count` shards, as even as they get. */
+export function evenCuts(classes: number, count: number): number[] {
+  return Array.from({ length: count + 1 }, (_, i) => Math.floor((i * classes) / count));
+}
+
+/** Deals the classes out, from each cut to the next. */
+export function makeParts(
+  xent: Xent,
+  { dtype, shape, axis, logits, labels }: Whole,
+  cuts: readonly number[],
+  { classWeights, ...options }: LossOptions,
+  gradient: boolean | "in-place",
+): Part[] {
+  const at = axis < 0 ? axis + shape.length : axis;
+  const classesTotal = shape[at] as number;
+  const inner = shape.slice(at + 1).reduce((a, b) => a * b, 1);
+  const outer = shape.slice(0, at).reduce((a, b) => a * b, 1);
+  return cuts.slice(1).map((end, i) => {
+    const begin = cuts[i] as number;
+    const batch: Batch<LogitsType> = xent.createBatch({
+      shape: shape.with(at, end - begin),
+      axis,
+      logits: dtype,
+      gradient,
+    });
+    // For each index of the axes before that of the classes, what a shard has of it is in one piece.
+    const size = (end - begin) * inner;
+    const place = (o: number): number => (o * classesTotal + begin) * inner;
+    for (let o = 0; o < outer; o++) {
+      (batch.logits as Float32Array).set(logits.subarray(place(o), place(o) + size) as Float32Array, o * size);
+    }
+    batch.labels.set(labels);
+    const weights = classWeights && { classWeights: classWeights.slice(begin, end) };
+    const partials = batch.partials({ ...options, ...weights, classOffset: begin, classesTotal });
+    const copyTo: Part["copyTo"] = (whole, from) => {
+      for (let o = 0; o < outer; o++) whole.set(from.subarray(o * size, (o + 1) * size), place(o));
+    };
+    return { batch, partials, copyTo };
+  });
+}
+
+/** The result of a run, by way of shards. */
+export function runInShards(xent: Xent, whole: Whole, cuts: readonly number[], options: LossOptions): Result {
+  const gradient: Float32Array | Float64Array =
+    whole.dtype === "float64" ? new Float64Array(whole.logits.length) : new Float32Array(whole.logits.length);
+  const parts = makeParts(xent, whole, cuts, options, true);
+  const merged = mergePartials(parts.map(({ partials }) => partials));
+  for (const { batch, copyTo } of parts) {
+    copyTo(gradient, batch.gradientFromPartials(merged));
+    batch.dispose();
+  }
+  return { ...lossFromPartials(merged), gradient };
+}
