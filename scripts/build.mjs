@@ -1,5 +1,5 @@
 // Builds everything that git does not keep: the wasm of both variants, the modules that embed it, and
-// the dist of packages/xent and packages/cli.
+// the dist of packages/xent, packages/queue and packages/cli.
 // Does nothing where no source is newer than the last build.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -11,6 +11,7 @@ import { root, tools, wasmEnvironment } from "./toolchain.mjs";
 const sources = {
   wasm: ["crates", "Cargo.toml", "Cargo.lock", "scripts/build.mjs"],
   package: ["packages/xent/src", "packages/xent/package.json", "tsconfig.json", "packages/xent/tsconfig.json"],
+  queue: ["packages/queue/src", "packages/queue/package.json", "packages/queue/tsconfig.json"],
   cli: ["packages/cli/src", "packages/cli/package.json", "packages/cli/tsconfig.json"],
 };
 const core = join(root, "packages/xent");
@@ -161,6 +162,11 @@ function buildPackage() {
   run(join(root, "node_modules/.bin/tsc"), ["-p", "packages/xent"]);
 }
 
+function buildQueue() {
+  rmSync(join(root, "packages/queue/dist"), { recursive: true, force: true });
+  run(join(root, "node_modules/.bin/tsc"), ["-p", "packages/queue"]);
+}
+
 function buildCli() {
   rmSync(join(root, "packages/cli/dist"), { recursive: true, force: true });
   run(join(root, "node_modules/.bin/tsc"), ["-p", "packages/cli"]);
@@ -215,7 +221,8 @@ try {
   const xent = [...sources.wasm, ...sources.package];
   step("wasm", sources.wasm, "xent/dist/xent-simd128.wasm", buildWasm);
   step("package", xent, "xent/dist/index.js", buildPackage);
-  step("cli", [...xent, ...sources.cli], "cli/dist/main.js", buildCli);
+  step("queue", sources.queue, "queue/dist/index.js", buildQueue);
+  step("cli", [...xent, ...sources.queue, ...sources.cli], "cli/dist/main.js", buildCli);
 } catch (error) {
   console.error(`build stopped: ${error.message}`);
   process.exit(1);

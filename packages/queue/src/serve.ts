@@ -1,0 +1,67 @@
+import { DelayedError, UnrecoverableError, Worker } from "bullmq";
+import { assertReachable, connectionOf } from "./connection.ts";
+
+/** How a worker serves a queue. */
+export interface ServeOptions<T, R> {
+  /** redis://host:port */
+  readonly url: string;
+  /** The queue's. */
+  readonly name: string;
+  /**
+   * Computes a task; what it returns is kept as JSON. It must let the event loop run, or the task is taken for abandoned, and
+   * should throw soon after the signal aborts.
+   */
+  readonly compute: (data: T, task: { readonly id: string; progress(progress: object): void }) => Promise<R>;
+  /** Whether to try again is of no use after this error. */
+  readonly isFinal?: (error: unknown) => boolean;
+  /** Ends the worker: the task under way is given back, for another worker to take. */
+  readonly signal: AbortSignal;
+  readonly onTask?: (id: string, error: Error | undefined) => void;
+}
+
+/** After so long without a sign of life a worker is taken for dead, and its task given to another one. */
+const LOCK_MS = 10_000;
+/** Deaths of workers in the middle of one task, until it is taken for the cause of them. */
+const MOST_DEATHS = 5;
+
+/**
+ * Computes tasks, one at a time, until the signal aborts. A Redis that goes away is waited for; it has to be there at the start:
+ * else this rejects with `QueueError`.
+ */
+export async function serve<T, R>(options: ServeOptions<T, R>): Promise<void> {
+  const { url, name, compute, isFinal = () => false, signal, onTask } = options;
+  await assertReachable(url);
+  if (signal.aborted) return;
+  const worker = new Worker<T, R>(
+    name,
+    async (job, token) => {
+      const id = job.id as string;
+      // Progress that Redis misses is not worth a failure.
+      const progress = (value: object): void => void job.updateProgress(value).catch(() => {});
+      try {
+        const result = await compute(job.data, { id, progress });
+        onTask?.(id, undefined);
+        return result;
+      } catch (error) {
+        if (signal.aborted) {
+          // Given back, and no attempt.
+          await job.moveToDelayed(Date.now(), token);
+          throw new DelayedError();
+        }
+        onTask?.(id, error as Error);
+        const message = error instanceof Error ? error.message : String(error);
+        throw isFinal(error) ? new UnrecoverableError(message) : error;
+      }
+    },
+    {
+      connection: connectionOf(url),
+      lockDuration: LOCK_MS,
+      stalledInterval: LOCK_MS / 2,
+      maxStalledCount: MOST_DEATHS,
+    },
+  );
+  worker.on("error", () => {});
+  await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+  // Without Redis the task cannot be given back: its lock runs out there, and another worker takes it.
+  await Promise.race([worker.close(), new Promise((resolve) => setTimeout(resolve, 3000).unref())]);
+}
