@@ -1,5 +1,5 @@
 // xent evaluate, as it is built: whole files, in batches, with options.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
   closeSync,
@@ -105,6 +105,25 @@ describe("batches", () => {
   test("are the same with all threads", () => {
     expect(results("--batch-rows", "8", "--threads", "auto")).toEqual(results());
     expect(results("--threads", "3")).toEqual(results());
+  });
+
+  test.each([
+    ["1", 0],
+    ["2", 2],
+    ["3", 3],
+  ])("with --threads %s are computed by as many, beside the one that reads", (threads, workers) => {
+    const counting = `
+      import threads from "node:worker_threads";
+      let workers = 0;
+      threads.Worker = class extends threads.Worker { constructor(...args) { super(...args); workers++; } };
+      process.on("exit", () => console.error(workers));`;
+    const preload = `data:text/javascript,${encodeURIComponent(counting)}`;
+    const args = ["--import", preload, binary, "evaluate", ...FILES, "--threads", threads, "--json"];
+    const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: folder, encoding: "utf8" });
+    expect({ workers: Number(stderr), threads: JSON.parse(stdout).threads }).toEqual({
+      workers,
+      threads: Number(threads),
+    });
   });
 });
 

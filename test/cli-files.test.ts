@@ -324,7 +324,7 @@ describe("a file that is not what it should be", () => {
     [[...GOOD, "--thread", "2"], "error: unknown option '--thread'\n(Did you mean --threads?)"],
     [
       [...GOOD, "--threads", "0"],
-      `error: option '--threads <n>' argument '0' is invalid. Expected an integer from 1 to 256, or "auto".`,
+      `error: option '--threads <n>' argument '0' is invalid. Expected an integer from 1 to 255, or "auto".`,
     ],
     [[...GOOD, "--per-row", "out.txt"], "xent: --per-row: out.txt: expected a name that ends in .npy or .csv"],
     [

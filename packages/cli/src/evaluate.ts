@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { createXent, type LogitsType, type LossOptions } from "xent";
 import { badData } from "./failure.ts";
 import { openLabels } from "./label-file.ts";
@@ -46,6 +47,9 @@ export interface Evaluation {
   readonly seconds: number;
 }
 
+/** That compute: one less than a pool may have. */
+export const MOST_THREADS = 255;
+
 /** Opened in this order, given back in the other. */
 type Closers = (() => unknown)[];
 
@@ -74,8 +78,10 @@ async function evaluateWith(flags: EvaluateFlags, signal: AbortSignal, closers: 
   const rules = { rows, classes, logits: array.name, ignoreIndex, shift, sequence, classWeights };
   const labels = new Labels(file, rules);
 
-  // Shared, whatever the number of threads: files are read into it while it may grow.
-  const xent = await createXent({ threads, variant, shared: true });
+  const computing = threads === "auto" ? Math.min(availableParallelism(), MOST_THREADS) : threads;
+  // runAsync leaves the calling thread, which reads and writes files, out of the computation: one more, where there are several.
+  // Shared, whatever their number: files are read into the memory while it may grow.
+  const xent = await createXent({ threads: computing === 1 ? 1 : computing + 1, variant, shared: true });
   closers.push(() => xent.dispose());
   signal.addEventListener("abort", () => xent.dispose());
   const perRow = flags.perRow === undefined ? undefined : await PerRow.open(flags.perRow, rows);
@@ -105,7 +111,7 @@ async function evaluateWith(flags: EvaluateFlags, signal: AbortSignal, closers: 
       accuracy: correct / counted,
       notFinite,
       variant: xent.variant,
-      threads: xent.threads,
+      threads: computing,
       bytes: size,
       seconds: (performance.now() - start) / 1000,
     };

@@ -2,7 +2,7 @@
 import { createRequire } from "node:module";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { FLOATS } from "./dtypes.ts";
-import { type EvaluateFlags, evaluate } from "./evaluate.ts";
+import { type EvaluateFlags, evaluate, MOST_THREADS } from "./evaluate.ts";
 import { evaluationText } from "./evaluation-text.ts";
 import { type ExplainFlags, explain } from "./explain.ts";
 import { explanationText } from "./explain-text.ts";
@@ -42,7 +42,7 @@ const evaluating = program
   .option("--shift <n>", "row i has label i + n of its sequence", integer(0), 0)
   .option("--sequence <rows>", "rows of a sequence (default: the last axis but one)", integer(1))
   .option("--batch-rows <n>", "rows in memory at a time, twice (default: 16 MiB)", integer(1))
-  .option("--threads <n>", 'threads, or "auto"', threads, "auto")
+  .option("--threads <n>", 'threads that compute, or "auto"', threads, "auto")
   .option("--per-row <file>", "also write the loss of each row: .npy or .csv")
   .option("--strict", "a row without a finite loss is an error");
 addLossOptions(evaluating).action(async (flags: EvaluateFlags) => {
@@ -68,8 +68,8 @@ addLossOptions(evaluating).action(async (flags: EvaluateFlags) => {
 function threads(text: string): number | "auto" {
   if (text === "auto") return text;
   const count = Number(text);
-  if (!(Number.isInteger(count) && count >= 1 && count <= 256)) {
-    throw new InvalidArgumentError('Expected an integer from 1 to 256, or "auto".');
+  if (!(Number.isInteger(count) && count >= 1 && count <= MOST_THREADS)) {
+    throw new InvalidArgumentError(`Expected an integer from 1 to ${MOST_THREADS}, or "auto".`);
   }
   return count;
 }
