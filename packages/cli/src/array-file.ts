@@ -21,7 +21,8 @@ export function choose<T>(
   const name = wanted ?? (arrays.size === 1 ? [...arrays.keys()].join() : usual);
   const found = arrays.get(name);
   if (found === undefined) {
-    const names = [...arrays.keys()].slice(0, 20).join(", ") || "nothing";
+    if (arrays.size === 0) throw badData(`${path}: has no arrays`);
+    const names = [...arrays.keys()].slice(0, 20).join(", ");
     throw badData(`${path}: has no array "${name}": choose one of ${names} as ${path}:name`);
   }
   return [name, found];

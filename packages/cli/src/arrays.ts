@@ -1,6 +1,5 @@
-import { open } from "node:fs/promises";
 import type { ArrayFile } from "./array-file.ts";
-import { type Bytes, FileBytes } from "./bytes.ts";
+import { type Bytes, FileBytes, openFile } from "./bytes.ts";
 import { BYTES, type DType } from "./dtypes.ts";
 import { badData, badUsage } from "./failure.ts";
 import { readNpy } from "./npy.ts";
@@ -40,9 +39,8 @@ async function openByEnding(path: string, wanted: string | undefined, { usual, r
   if (!isNpy && !/\.(bin|raw|f32|i32)$/.test(path)) {
     throw badUsage(`${path}: what is in it? expected .npy, .npz, .safetensors, .bin or .raw`);
   }
-  const file = await open(path);
+  const { file, size } = await openFile(path);
   try {
-    const { size } = await file.stat();
     const bytes = new FileBytes(file, 0, size);
     return isNpy ? await readNpy(path, bytes) : openRaw(path, bytes, raw);
   } catch (error) {

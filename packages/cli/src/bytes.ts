@@ -1,6 +1,6 @@
-import type { FileHandle } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import type { Readable } from "node:stream";
-import { badData } from "./failure.ts";
+import { badData, badFile } from "./failure.ts";
 
 /** Bytes that are read from front to back, straight into where they are needed. */
 export interface Bytes {
@@ -9,6 +9,17 @@ export interface Bytes {
   /** Fills `into`, unless there are fewer left. Returns how many came. */
   read(into: Uint8Array): Promise<number>;
   close(): Promise<void>;
+}
+
+/** Opens a file to read. */
+export async function openFile(path: string): Promise<{ file: FileHandle; size: number }> {
+  const file = await open(path).catch((cause: Error) => {
+    throw badFile(path, cause);
+  });
+  const stats = await file.stat();
+  if (!stats.isDirectory()) return { file, size: stats.size };
+  await file.close();
+  throw badData(`${path}: is a directory`);
 }
 
 /** A part of a file. */

@@ -84,7 +84,8 @@ async function evaluateWith(flags: EvaluateFlags, signal: AbortSignal, closers: 
   const xent = await createXent({ threads: computing === 1 ? 1 : computing + 1, variant, shared: true });
   closers.push(() => xent.dispose());
   signal.addEventListener("abort", () => xent.dispose());
-  const perRow = flags.perRow === undefined ? undefined : await PerRow.open(flags.perRow, rows);
+  const inputs = [flags.logits, flags.labels, flags.classWeights ?? ""];
+  const perRow = flags.perRow === undefined ? undefined : await PerRow.open(flags.perRow, rows, inputs);
   const progress = progressBar(rows, size);
   const options = lossOptions(flags, classWeights);
   try {
@@ -93,6 +94,8 @@ async function evaluateWith(flags: EvaluateFlags, signal: AbortSignal, closers: 
     const { sum, correct, notFinite } = await evaluateRows(stream);
     const { counted, normalizer } = labels;
     if (counted === 0) throw badData(`${file.name}: all ${rows} rows are ignored: there is nothing to average`);
+    if (normalizer === 0)
+      throw badData(`${flags.classWeights}: the weights of all labels add up to 0: there is no mean`);
     await perRow?.finish();
     const mean = sum / normalizer;
     return {

@@ -10,15 +10,23 @@ export interface LabelFile {
   readonly dtype: DType | "text";
   /** How many there are; undefined where only reading to the end can tell. */
   readonly count: number | undefined;
-  /** Some thousands of them at a time, as numbers: exact below 2^53. */
-  readonly values: AsyncGenerator<ArrayLike<number>>;
+  /** Some thousands of them at a time. */
+  readonly chunks: AsyncGenerator<LabelChunk>;
   close(): Promise<void>;
+}
+
+export interface LabelChunk {
+  /** Exact below 2^53. */
+  readonly numbers: ArrayLike<number>;
+  /** One of them as it is in the file, for messages. */
+  readonly textOf: (i: number) => string;
 }
 
 export async function openLabels(spec: string): Promise<LabelFile> {
   if (spec.endsWith(".txt")) {
-    const values = integersOf(spec);
-    return { name: spec, dtype: "text", count: undefined, values, close: async () => void (await values.return([])) };
+    const chunks = integersOf(spec);
+    const close = async (): Promise<void> => void (await chunks.return(undefined));
+    return { name: spec, dtype: "text", count: undefined, chunks, close };
   }
   const { name, dtype, shape, bytes } = await openArray(spec, { usual: "labels", raw: { dtype: "int32" } });
   const close = (): Promise<void> => bytes.close();
@@ -27,18 +35,23 @@ export async function openLabels(spec: string): Promise<LabelFile> {
     throw badData(`${name}: expected integers, found ${dtype}`);
   }
   const count = shape.reduce((product, length) => product * length, 1);
-  return { name, dtype, count, values: numbersOf(bytes, dtype), close };
+  return { name, dtype, count, chunks: numbersOf(bytes, dtype), close };
 }
 
-async function* integersOf(path: string): AsyncGenerator<number[]> {
+async function* integersOf(path: string): AsyncGenerator<LabelChunk, void> {
   let row = 0;
   for await (const words of wordsOf(path)) {
     const wrong = words.findIndex((word) => !/^[+-]?\d+$/.test(word));
-    if (wrong >= 0) throw badData(`${path}: row ${row + wrong} has "${words[wrong]}", which is not an integer`);
-    yield words.map(Number);
+    if (wrong >= 0)
+      throw badData(`${path}: row ${row + wrong} has ${quote(words[wrong] as string)}, which is not an integer`);
+    yield { numbers: words.map(Number), textOf: (i) => shorten(words[i] as string) };
     row += words.length;
   }
 }
+
+/** Words of what is no text may be of any length, and of any characters. */
+const shorten = (word: string): string => (word.length > 30 ? `${word.slice(0, 29)}…` : word);
+const quote = (word: string): string => JSON.stringify(shorten(word));
 
 const CHUNK_BYTES = 2 ** 18;
 
@@ -54,7 +67,7 @@ const ARRAYS = {
 async function* numbersOf(
   bytes: Bytes,
   dtype: Exclude<DType, `${string}float${string}`>,
-): AsyncGenerator<ArrayLike<number>> {
+): AsyncGenerator<LabelChunk, void> {
   const chunk = new Uint8Array(CHUNK_BYTES);
   while (bytes.left > 0) {
     const length = Math.floor((await bytes.read(chunk)) / BYTES[dtype]);
@@ -62,10 +75,12 @@ async function* numbersOf(
     if (dtype === "int64" || dtype === "uint64") {
       // By halves: a BigInt for each would take longer than all the rest.
       const words = new (dtype === "int64" ? Int32Array : Uint32Array)(chunk.buffer, 0, 2 * length);
-      yield Float64Array.from(
-        { length },
-        (_, i) => (words[2 * i + 1] as number) * 2 ** 32 + ((words[2 * i] as number) >>> 0),
-      );
-    } else yield new ARRAYS[dtype](chunk.buffer, 0, length);
+      const numberOf = (i: number): number => (words[2 * i + 1] as number) * 2 ** 32 + ((words[2 * i] as number) >>> 0);
+      const integers = new (dtype === "int64" ? BigInt64Array : BigUint64Array)(chunk.buffer, 0, length);
+      yield { numbers: Float64Array.from({ length }, (_, i) => numberOf(i)), textOf: (i) => `${integers[i]}` };
+    } else {
+      const numbers = new ARRAYS[dtype](chunk.buffer, 0, length);
+      yield { numbers, textOf: (i) => `${numbers[i]}` };
+    }
   }
 }

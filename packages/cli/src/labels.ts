@@ -1,5 +1,5 @@
 import { badData } from "./failure.ts";
-import type { LabelFile } from "./label-file.ts";
+import type { LabelChunk, LabelFile } from "./label-file.ts";
 
 /** What a batch's labels have where there is none: the row is ignored. */
 export const IGNORED = -1;
@@ -26,7 +26,7 @@ export class Labels {
   readonly #file: LabelFile;
   readonly #rules: LabelRules;
   #row = 0;
-  #chunk: ArrayLike<number> = [];
+  #chunk: LabelChunk = { numbers: [], textOf: String };
   /** Index into the chunk of the next label. */
   #next: number;
 
@@ -49,7 +49,7 @@ export class Labels {
         return;
       }
       if (!(await this.#hasNext())) throw this.#doNotFit(`${this.#row + Math.min(shift, rows)}`);
-      const length = Math.min(withLabel, this.#chunk.length - this.#next);
+      const length = Math.min(withLabel, this.#chunk.numbers.length - this.#next);
       this.#convert(into.subarray(at, at + length));
       at += length;
     }
@@ -62,35 +62,37 @@ export class Labels {
 
   #convert(into: Int32Array): void {
     const { classes, ignoreIndex, shift, sequence, classWeights } = this.#rules;
+    const { numbers, textOf } = this.#chunk;
     for (let i = 0; i < into.length; i++) {
       const row = this.#row++;
-      const label = this.#chunk[this.#next++] as number;
+      const at = this.#next++;
+      const label = numbers[at] as number;
       if ((row % sequence) + shift >= sequence || label === ignoreIndex) into[i] = IGNORED;
       else if (label >= 0 && label < classes) {
         into[i] = label;
         this.counted++;
         this.normalizer += classWeights ? (classWeights[label] as number) : 1;
       } else {
-        const at = shift === 0 ? `row ${row} has label` : `row ${row} has, shifted by ${shift}, label`;
-        const value = Number.isSafeInteger(label) ? label : BigInt(label);
-        throw badData(`${this.#file.name}: ${at} ${value}, which is outside of the range [0, ${classes})`);
+        const which = shift === 0 ? `row ${row} has label` : `row ${row} has, shifted by ${shift}, label`;
+        throw badData(`${this.#file.name}: ${which} ${textOf(at)}, which is outside of the range [0, ${classes})`);
       }
     }
   }
 
   /** Brings the chunk with the next label, which may be some chunks ahead. */
   async #hasNext(): Promise<boolean> {
-    while (this.#next >= this.#chunk.length) {
-      this.#next -= this.#chunk.length;
-      const { done, value } = await this.#file.values.next();
-      this.#chunk = done ? [] : value;
+    while (this.#next >= this.#chunk.numbers.length) {
+      const { done, value } = await this.#file.chunks.next();
       if (done) return false;
+      this.#next -= this.#chunk.numbers.length;
+      this.#chunk = value;
     }
     return true;
   }
 
   #doNotFit(count: string): Error {
     const { rows, logits } = this.#rules;
-    return badData(`${this.#file.name}: ${count} labels do not fit the ${rows} rows of ${logits}`);
+    const labels = count === "1" ? "1 label does" : `${count} labels do`;
+    return badData(`${this.#file.name}: ${labels} not fit the ${rows === 1 ? "one row" : `${rows} rows`} of ${logits}`);
   }
 }

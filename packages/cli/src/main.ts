@@ -55,7 +55,7 @@ addLossOptions(evaluating).action(async (flags: EvaluateFlags) => {
     const { rows, first } = evaluation.notFinite;
     if (first) {
       process.stderr.write(
-        `xent: ${evaluation.logits.name}: ${rows} rows have no finite loss; the first is row ${first.row}: ${first.reason}\n`,
+        `xent: ${evaluation.logits.name}: ${rows === 1 ? "1 row has" : `${rows} rows have`} no finite loss; the first is row ${first.row}: ${first.reason}\n`,
       );
     }
   } catch (error) {
@@ -87,7 +87,9 @@ function exitCodeOf(error: unknown): 0 | 1 | 2 {
 
 // A reader like head that has seen enough.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
+  if (error.code === "EPIPE") return;
+  process.stderr.write(`xent: standard output: ${error.message}\n`);
+  process.exitCode = 1;
 });
 try {
   await program.parseAsync();

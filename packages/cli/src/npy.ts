@@ -13,6 +13,8 @@ export async function readNpy(name: string, bytes: Bytes): Promise<ArrayFile> {
   const magic = await take(bytes, 8, name);
   if (magic.toString("latin1", 0, 6) !== "\x93NUMPY")
     throw badData(`${name}: no .npy: it does not begin with \\x93NUMPY`);
+  if (!(magic[6] === 1 || magic[6] === 2 || magic[6] === 3))
+    throw badData(`${name}: version ${magic[6]} of .npy, which is not known`);
   const length =
     magic[6] === 1 ? (await take(bytes, 2, name)).readUInt16LE() : (await take(bytes, 4, name)).readUInt32LE();
   if (length > MOST_HEADER_BYTES) throw badData(`${name}: no .npy: a header of ${length} bytes`);
@@ -20,7 +22,7 @@ export async function readNpy(name: string, bytes: Bytes): Promise<ArrayFile> {
 
   const descr = /'descr': *'([^']*)'/.exec(header)?.[1];
   const order = /'fortran_order': *(True|False)/.exec(header)?.[1];
-  const sizes = /'shape': *\(([\d, ]*)\)/.exec(header)?.[1];
+  const sizes = /'shape': *\(((?:\d+, *)*\d*)\)/.exec(header)?.[1];
   if (descr === undefined || order === undefined || sizes === undefined) {
     throw badData(`${name}: expected an array of plain numbers, found ${header.trim().slice(0, 60)}`);
   }

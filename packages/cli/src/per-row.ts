@@ -1,5 +1,5 @@
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
-import { badUsage } from "./failure.ts";
+import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
+import { badData, badFile, badUsage } from "./failure.ts";
 import { IGNORED } from "./labels.ts";
 import { npyHeader } from "./npy.ts";
 
@@ -23,11 +23,20 @@ export class PerRow {
     this.#file = file;
   }
 
-  static async open(path: string, rows: number): Promise<PerRow> {
+  /** `inputs`: files that are read, and must stay. */
+  static async open(path: string, rows: number, inputs: readonly string[]): Promise<PerRow> {
     if (!/\.(npy|csv)$/.test(path)) throw badUsage(`--per-row: ${path}: expected a name that ends in .npy or .csv`);
+    const [there, ...read] = await Promise.all([path, ...inputs].map((file) => stat(file).catch(() => undefined)));
+    if (there?.isDirectory()) throw badData(`${path}: is a directory`);
+    if (there && read.some((input) => input?.ino === there.ino && input.dev === there.dev)) {
+      throw badUsage(`--per-row: ${path}: would take the place of a file that is read`);
+    }
     const partial = `${path}.${process.pid}.partial`;
-    const perRow = new PerRow(path, partial, await open(partial, "wx"));
-    await perRow.#file.writeFile(perRow.#isNpy ? npyHeader(rows) : "row,label,loss,prediction\n");
+    const file = await open(partial, "wx").catch((cause: Error) => {
+      throw badFile(path, cause);
+    });
+    const perRow = new PerRow(path, partial, file);
+    await perRow.#write(perRow.#isNpy ? npyHeader(rows) : "row,label,loss,prediction\n");
     return perRow;
   }
 
@@ -37,7 +46,7 @@ export class PerRow {
 
   async write({ first, labels, loss, predictions }: Rows): Promise<void> {
     if (this.#isNpy) {
-      await this.#file.writeFile(Uint8Array.from(new Uint8Array(loss.buffer, loss.byteOffset, loss.byteLength)));
+      await this.#write(Uint8Array.from(new Uint8Array(loss.buffer, loss.byteOffset, loss.byteLength)));
       return;
     }
     // Some thousands at a time: the lines take more memory than the numbers.
@@ -47,8 +56,14 @@ export class PerRow {
         const result = labels[row] === IGNORED ? "," : `${labels[row]},${value}`;
         return `${first + row},${result},${predictions[row]}\n`;
       });
-      await this.#file.writeFile(lines.join(""));
+      await this.#write(lines.join(""));
     }
+  }
+
+  async #write(content: string | Uint8Array): Promise<void> {
+    await this.#file.writeFile(content).catch((cause: Error) => {
+      throw badFile(this.#path, cause);
+    });
   }
 
   async finish(): Promise<void> {

@@ -52,7 +52,7 @@ export async function evaluateRows(stream: Stream): Promise<Totals> {
   );
   // The memory is shared, so these views stay valid when it grows.
   const slots = Array.from({ length: batchRows < rows ? 2 : 1 }, (): Slot => {
-    const batch = xent.createBatch({ rows: batchRows, classes, logits: dtype });
+    const batch = batchOf(xent, { rows: batchRows, classes, logits: dtype }, array.name);
     const { buffer, byteOffset, byteLength } = batch.logits;
     return { batch, bytes: new Uint8Array(buffer, byteOffset, byteLength), first: 0, rows: 0 };
   });
@@ -101,6 +101,20 @@ export async function evaluateRows(stream: Stream): Promise<Totals> {
     await next?.catch(() => {});
   }
   return totals;
+}
+
+function batchOf(
+  xent: Xent,
+  spec: { readonly rows: number; readonly classes: number; readonly logits: LogitsType },
+  name: string,
+): Batch<LogitsType> {
+  try {
+    return xent.createBatch(spec);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    const rows = spec.rows === 1 ? "one row" : `${spec.rows} rows`;
+    throw badData(`${name}: ${rows} of ${spec.classes} ${spec.logits} do not fit into memory: ${cause.message}`);
+  }
 }
 
 function add(totals: Totals, { first, labels, loss }: Rows, batch: Batch<LogitsType>, dtype: LogitsType): void {
