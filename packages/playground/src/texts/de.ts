@@ -54,7 +54,7 @@ export const de: Texts = {
 
   compare: {
     heading: "Naiv und stabil",
-    text: "Im Lehrbuch heißt der Loss `-log(softmax(x)[y])`. In exakter Arithmetik ist das dasselbe. In `f32`, den Zahlen, aus denen neuronale Netze bestehen, ist es bei gewöhnlichen Zeilen auf weniger als 2e-6 dasselbe. Und irgendwann nicht mehr. Bewegen Sie die Logits dorthin:",
+    text: "Im Lehrbuch heißt der Loss `-log(softmax(x)[y])`. In exakter Arithmetik ist das dasselbe. In `f32`, den Zahlen, aus denen neuronale Netze bestehen, ist es bei gewöhnlichen Zeilen auf weniger als 2e-6 dasselbe: Logits in [-8, 8], bis zu 100 Klassen. Und irgendwann nicht mehr. Bewegen Sie die Logits dorthin:",
     scale: "Maßstab: jedes Logit mal",
     offset: "Versatz: danach jedes Logit plus",
     examples: "Zu diesen Fällen",
@@ -148,7 +148,7 @@ export const de: Texts = {
     heading: "Wo das Original steht",
     text: "In TensorFlow geht `tf.nn.sparse_softmax_cross_entropy_with_logits` durch vier Stellen:",
     places: [
-      "Die Python-Funktion. Sie vergleicht die Formen, macht aus jeder Stelle des Batches eine Zeile, wandelt `float16` in `float32` und ruft die Op auf.",
+      "Die Python-Funktion. Sie vergleicht die Formen, macht aus jeder Stelle des Batches eine Zeile, wandelt `float16` in `float32` und ruft die Op auf. Nur wo `enable_op_determinism` aufgerufen wurde, nehmen neuere Versionen stattdessen `log_softmax_v2` und greifen mit `gather` den Eintrag des Labels heraus: derselbe Loss, ohne die drei anderen Stellen.",
       "Die Op, `SparseSoftmaxXentWithLogitsOp`. Auf der CPU weist `CheckInvalidLabelIndex` Labels zurück, die keine Klasse sind; auf der GPU werden ihre Zeilen NaN. Dann ruft sie `SparseXentFunctor` auf.",
       "Die Rechnung, in `SparseXentEigenImpl`. Zwei Felder dienen für alles: `scratch` mit einer Zahl je Zeile und `backprop` mit einer Zahl je Logit.",
       "Der Gradient, `_SparseSoftmaxCrossEntropyWithLogitsGrad`. Zu rechnen ist nichts mehr: Sie multipliziert die zweite Ausgabe der Op, `backprop`, mit dem Gradienten, der für jede Zeile hereinkommt.",

@@ -53,7 +53,7 @@ export const en = {
 
   compare: {
     heading: "Naive and stable",
-    text: "In a textbook, the loss is `-log(softmax(x)[y])`. In exact arithmetic that is the same. In `f32`, the numbers that neural networks are made of, it is the same to less than 2e-6 for ordinary rows. Then, at some point, it is not. Move the logits there:",
+    text: "In a textbook, the loss is `-log(softmax(x)[y])`. In exact arithmetic that is the same. In `f32`, the numbers that neural networks are made of, it is the same to less than 2e-6 for ordinary rows: logits in [-8, 8], up to 100 classes. Then, at some point, it is not. Move the logits there:",
     scale: "Scale: each logit, times",
     offset: "Offset: then to each logit, plus",
     examples: "Take me there",
@@ -146,7 +146,7 @@ export const en = {
     heading: "Where the original is",
     text: "In TensorFlow, `tf.nn.sparse_softmax_cross_entropy_with_logits` passes through four places:",
     places: [
-      "The Python function. It compares the shapes, makes one row of each place in the batch, casts `float16` to `float32`, and calls the op.",
+      "The Python function. It compares the shapes, makes one row of each place in the batch, casts `float16` to `float32`, and calls the op. Only where `enable_op_determinism` has been called, newer versions take `log_softmax_v2` and `gather` the label's entry instead: the same loss, without the other three.",
       "The op, `SparseSoftmaxXentWithLogitsOp`. On a CPU, `CheckInvalidLabelIndex` refuses labels that are no class; on a GPU their rows become NaN. Then it calls `SparseXentFunctor`.",
       "The computation, in `SparseXentEigenImpl`. Two arrays serve for everything: `scratch`, with a number a row, and `backprop`, with a number a logit.",
       "The gradient, `_SparseSoftmaxCrossEntropyWithLogitsGrad`. There is nothing left to compute: it multiplies the op's second output, `backprop`, by the gradient that comes in for each row.",
