@@ -97,6 +97,13 @@ describe("what explain is given", () => {
     expect(explained(["-", "--label", "0"], "-1 2 -3.1 4")).toEqual(logits);
   });
 
+  test.each(["0", "1"])("make everything NaN where one is inf, whatever the label: %s", (label) => {
+    const { steps, kernel } = xentJson<{ steps: Record<string, unknown>; kernel: { value: unknown; digits: unknown } }>(
+      ["explain", "inf", "1", "--label", label],
+    );
+    expect([steps["sum"], steps["log"], steps["loss"], kernel.value]).toEqual(Array(4).fill("NaN"));
+  });
+
   test("may be infinite, and JSON has it as a string", () => {
     expect(explained(["0", "-inf", "1e0", "--label", "0"])).toEqual([0, "-Infinity", 1]);
   });

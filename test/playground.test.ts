@@ -307,6 +307,17 @@ describe.skipIf(!hasChromium)("the playground", () => {
       );
       expect(wide).toEqual([]);
       expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+      // The name of a computation stays beside its colour.
+      const names = await page.$$eval(".losses tbody th", (all) =>
+        all.map((th) => {
+          const range = document.createRange();
+          range.setStart(th, 0);
+          range.setEndBefore(th.querySelector("small") as Element);
+          const { height } = range.getBoundingClientRect();
+          return height < 2 * Number.parseFloat(getComputedStyle(th).fontSize);
+        }),
+      );
+      expect(names).toEqual([true, true, true, true]);
     }
   });
 

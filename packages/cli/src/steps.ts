@@ -33,9 +33,9 @@ export function stepsOf(logits: readonly number[], label: number, options: RowOp
   const exp = shifted.map(Math.exp);
   const sum = exp.reduce((total, e) => total + e, 0);
   const softmax = exp.map((e) => e / sum);
-  // The largest term is 1: left out of the sum, it does not swallow the others.
+  // The largest term is 1: left out of the sum, it does not swallow the others. Of an infinite logit it is NaN, and so is all.
   const top = transformed.indexOf(max);
-  const log = Math.log1p(sumWithout(exp, top));
+  const log = Number.isNaN(sum) ? sum : Math.log1p(sumWithout(exp, top));
   const logSumExp = max + log;
 
   const targets = targetsOf(logits.length, label, options);
