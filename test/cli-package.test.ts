@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { blocksRunBy } from "./support/blocks.ts";
 import { xentCommand } from "./support/cli.ts";
 import { output } from "./support/packed.ts";
 
@@ -54,19 +55,21 @@ describe("an installed package", () => {
   });
 });
 
-describe.each(["README.md", "packages/cli/README.md"])("%s", (readme) => {
-  const text = readFileSync(join(root, readme), "utf8");
-  const shown = Array.from(text.matchAll(/^```console\n\$ xent (.*)\n([^`]*)^```$/gm), ([, command, printed]) => {
-    return [command as string, printed as string] as const;
-  });
+describe("the READMEs", () => {
+  const shown = blocksRunBy("console").flatMap(({ file, line, code }) =>
+    Array.from(code.matchAll(/^\$ xent (.*)\n((?:(?!\$ ).*\n)*)/gm), ([, command = "", printed = ""]) => {
+      return { file, line, command, printed };
+    }),
+  );
   /** What a run does not say again: its time, and how many cores there are. */
   const lasting = (printed: string): string => printed.replace(/^time .*$/m, "").replace(/threads: \d+$/m, "");
 
-  test("has an example of both commands", () => {
-    expect(shown.map(([command]) => command.split(" ")[0])).toEqual(["explain", "evaluate"]);
+  test.each(["README.md", "packages/cli/README.md"])("have an example of both commands: %s", (readme) => {
+    const commands = shown.filter(({ file }) => file === readme).map(({ command }) => command.split(" ")[0]);
+    expect(commands).toEqual(["explain", "evaluate"]);
   });
 
-  test.each(shown)("shows what this prints: xent %s", (command, printed) => {
+  test.each(shown)("show what this prints: xent $command ($file:$line)", ({ command, printed }) => {
     const { stdout } = xentCommand([...command.split(" "), "--variant", "simd128"], { cwd: data });
     expect(lasting(stdout)).toBe(lasting(printed));
   });

@@ -1,23 +1,19 @@
-// What the README shows is what happens. (Its recipes: recipes.test.ts. Its programs for each runtime: runtimes.test.ts.)
+// What the READMEs and the docs show is what happens. Which suite runs which of their blocks: support/blocks.ts.
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import * as xent from "xent";
+import { blocks, blocksRunBy, runnerOf } from "./support/blocks.ts";
+import { readGolden } from "./support/golden.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
 
-/** Code blocks of the sections that are not other suites' business. */
-const blocks = readme
-  .split(/^## /m)
-  .filter((section) => !/^(Runtimes|Recipes)\n/.test(section))
-  .flatMap((section) => [...section.matchAll(/^```(\w+)\n(.*?)^```$/gms)])
-  .map(([, language, code]) => ({ language: language as string, code: code as string }));
-const programs = blocks.filter(({ language }) => language === "js").map(({ code }) => code);
-const packaged = readFileSync(new URL("../packages/xent/README.md", import.meta.url), "utf8").matchAll(
-  /^```js\n(.*?)^```$/gms,
-);
+/** A package.json. */
+function packageIn(folder: string): { name: string; scripts: Record<string, string> } {
+  return JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8"));
+}
 
 /** What the reader is to have. */
 const READERS = `
@@ -27,15 +23,23 @@ const READERS = `
 
 /** The output of a program whose statements \`value; // what it is\` print the value. */
 function outputOf(program: string): string {
-  const printing = program.replace(/^(\w+); \/\/ .*$/gm, "console.log($1);");
+  const printing = program.replace(/^([\w.[\]]+); \/\/ .*$/gm, "console.log($1);");
   const args = ["--input-type=module", "--eval", `${READERS}${printing}`];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: "utf8" });
   expect(status, stderr).toBe(0);
   return stdout;
 }
 
+test("some suite runs every code block", () => {
+  expect(blocks.length).toBeGreaterThan(30);
+  const left = blocks.filter((block) => runnerOf(block) === undefined);
+  expect(left.map(({ file, line, language }) => `${file}:${line} (${language})`)).toEqual([]);
+});
+
+const [first, ...programs] = blocksRunBy("programs");
+
 test("the first program prints what is written behind its values", () => {
-  const program = programs[0] as string;
+  const program = first?.code as string;
   const shown = [...program.matchAll(/^\w+; \/\/ (.*)$/gm)].map(([, value]) => value as string);
   expect(shown).toHaveLength(2);
   const [loss, gradient] = outputOf(program).split(/(?<=\])\n/) as [string, string];
@@ -55,21 +59,60 @@ test("the first program prints what is written behind its values", () => {
   }
 });
 
-test.each([...programs.slice(1), ...Array.from(packaged, ([, code]) => code as string)])(
-  "this program runs: %#",
-  (program) => {
-    expect(program).toContain('from "xent"');
-    // The mean of 128 rows whose 32,000 logits are equal: (1 / 32000 - 1) / 128 at the label, 1 / 32000 / 128 elsewhere.
-    if (program.includes("backward(")) expect(outputOf(program)).toBe("-0.007812256 0.000000244141\n");
-    else outputOf(program);
-  },
-);
+test.each(programs)("this program runs, and has the values written behind them: $file:$line", ({ code }) => {
+  const output = outputOf(code);
+  // The mean of 128 rows whose 32,000 logits are equal: (1 / 32000 - 1) / 128 at the label, 1 / 32000 / 128 elsewhere.
+  if (code.includes("backward(")) expect(output).toBe("-0.007812256 0.000000244141\n");
+  const written = Array.from(code.matchAll(/^[\w.[\]]+; \/\/ (-?\d+\.\d+)…$/gm), ([, digits]) => digits as string);
+  const printed = output.split("\n").filter((line) => /^-?\d+\.\d+$/.test(line));
+  expect(written.map((digits, i) => printed[i]?.startsWith(digits))).toEqual(written.map(() => true));
+});
 
 test("every function that a signature names is exported", () => {
-  const named = blocks
-    .filter(({ language }) => language === "ts")
+  const named = blocksRunBy("signatures")
     .flatMap(({ code }) => [...code.matchAll(/(?:^|\s{2,})(\w+)\(/gm)])
     .map(([, name]) => name as string);
   expect(named.length).toBeGreaterThanOrEqual(4);
   for (const name of named) expect(xent).toHaveProperty(name);
+});
+
+describe("a command that is shown exists:", () => {
+  const { scripts } = packageIn("");
+  const packages = readdirSync(join(root, "packages")).map((folder) => packageIn(`packages/${folder}`).name);
+  const commands = blocksRunBy("commands").flatMap(({ file, code }) =>
+    code
+      .split("\n")
+      .map((line) => line.replace(/ +#.*$/, ""))
+      .filter((line) => line !== "")
+      .map((line) => [file, line] as const),
+  );
+
+  test.each(commands)("%s: %s", (_, command) => {
+    const [program, ...args] = command.split(" ");
+    if (program === "npm" && args[0] === "install") expect(packages).toContain(args.at(-1));
+    else if (program === "npm") expect(Object.keys(scripts)).toContain(args[0] === "run" ? args[1] : args[0]);
+    else {
+      const [, crate, suite] = /^cargo test --release -p xent-(\w+) --test (\w+) -- --ignored$/.exec(command) ?? [];
+      expect(existsSync(join(root, `crates/${crate}/tests/${suite}.rs`))).toBe(true);
+    }
+  });
+});
+
+test("every place that the map of the house begins a line with exists", () => {
+  const places = blocksRunBy("map").flatMap(({ code }) => code.match(/^\S+/gm) ?? []);
+  expect(places.length).toBeGreaterThan(8);
+  expect(places.filter((place) => !existsSync(join(root, place)))).toEqual([]);
+});
+
+test("the generator of the golden values makes the rows that they are about", async () => {
+  const generators = blocksRunBy("generator");
+  expect(generators).toHaveLength(1);
+  const module = `${generators[0]?.code}\nexport { generate, checksum };`;
+  const { generate, checksum } = await import(`data:text/javascript,${encodeURIComponent(module)}`);
+  const { cases } = readGolden("generated");
+  expect(cases.length).toBeGreaterThan(1);
+  for (const { generator, options, logitsChecksum, labelsChecksum } of cases) {
+    const { logits, labels } = generate(generator, (options as xent.LossOptions).ignoreIndex);
+    expect([checksum(logits), checksum(labels)]).toEqual([logitsChecksum, labelsChecksum]);
+  }
 });

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sparseSoftmaxCrossEntropyWithLogits } from "xent";
 import { loadTokens } from "../packages/examples/src/language-model.mjs";
+import { blocksRunBy } from "./support/blocks.ts";
 import { logitsAfter, tokensOf, writeCausalLm } from "./support/causal-lm.ts";
 import { exactRow } from "./support/oracle.ts";
 import { ulp } from "./support/ulp.ts";
@@ -168,6 +169,6 @@ describe("the README", () => {
     const files = readdirSync(join(root, "test/recipes")).filter((file) => file.endsWith(".mjs"));
     expect(files.length).toBeGreaterThan(5);
     expect(shown.map(({ file }) => file)).toEqual(expect.arrayContaining(files.map((file) => `test/recipes/${file}`)));
-    expect(section.split("```js").length - 1).toBe(shown.length);
+    expect(blocksRunBy("recipes").map(({ code }) => code)).toEqual(shown.map(({ code }) => code));
   });
 });

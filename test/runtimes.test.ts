@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Variant } from "xent";
 import { type Browser, hasChromium, launchChromium } from "./runtimes/chromium.ts";
 import { type Engine, engines } from "./runtimes/engines.ts";
+import { blocksRunBy } from "./support/blocks.ts";
 import { type PackedProject, packedProject } from "./support/packed.ts";
 import { isolation, serve } from "./support/serve.ts";
 import { ulp } from "./support/ulp.ts";
@@ -257,8 +258,13 @@ describe("all runtimes", () => {
   });
 });
 
-test.each(readdirSync(join(here, "snippets")))("the README has %s as it is", (file) => {
-  const readme = readFileSync(join(here, "../../README.md"), "utf8");
-  const programs = [...readme.matchAll(/^```\w+\n(.*?)^```$/gms)].map(([, program]) => program);
-  expect(programs.includes(readFileSync(join(here, "snippets", file), "utf8"))).toBe(true);
+test("the README has the programs as they are, and no others", () => {
+  const snippets = readdirSync(join(here, "snippets")).map((file) =>
+    readFileSync(join(here, "snippets", file), "utf8"),
+  );
+  expect(
+    blocksRunBy("runtimes")
+      .map(({ code }) => code)
+      .sort(),
+  ).toEqual(snippets.sort());
 });
