@@ -1,37 +1,31 @@
-import { availableParallelism } from "node:os";
-import { createXent, type LogitsType, type LossOptions } from "xent";
-import { badData } from "./failure.ts";
-import { openLabels } from "./label-file.ts";
-import { IGNORED, Labels } from "./labels.ts";
-import { openLogits } from "./logits.ts";
-import type { LossFlags } from "./loss-options.ts";
+import { type LogitsType, Totals } from "xent";
+import { badData, badUsage } from "./failure.ts";
+import {
+  closing,
+  computingThreads,
+  evaluateFile,
+  type FileFlags,
+  type FilePair,
+  type FileResult,
+  instance,
+  pairs,
+} from "./files.ts";
 import type { NotFinite } from "./not-finite.ts";
-import { PerRow } from "./per-row.ts";
 import { progressBar } from "./progress.ts";
-import { evaluateRows } from "./stream.ts";
-import { readWeights } from "./weights.ts";
+import { writeTotals } from "./totals-file.ts";
 
-export interface EvaluateFlags extends LossFlags {
-  readonly logits: string;
+export interface EvaluateFlags extends FileFlags {
+  readonly logits?: string;
   readonly labels: string;
-  readonly classes?: number;
-  readonly dtype?: LogitsType;
-  readonly classWeights?: string;
-  readonly shift: number;
-  readonly sequence?: number;
-  readonly batchRows?: number;
   readonly threads: number | "auto";
   readonly perRow?: string;
-  readonly strict?: true;
+  readonly totals?: string;
+  readonly queue?: string;
+  readonly queueName: string;
 }
 
-/** What is printed. */
-export interface Evaluation {
-  readonly logits: { readonly name: string; readonly dtype: LogitsType; readonly shape: readonly number[] };
-  readonly labels: { readonly name: string; readonly dtype: string };
-  readonly rows: number;
-  readonly classes: number;
-  readonly ignored: number;
+/** What follows from sums over rows. */
+export interface Summary {
   readonly counted: number;
   readonly sum: number;
   readonly normalizer: number;
@@ -40,96 +34,120 @@ export interface Evaluation {
   readonly bitsPerToken: number;
   readonly correct: number;
   readonly accuracy: number;
+}
+
+/** What is printed. */
+export interface Evaluation extends Summary {
+  readonly logits: { readonly name: string; readonly dtype: LogitsType; readonly shape: readonly number[] };
+  readonly labels: { readonly name: string; readonly dtype: string };
+  /** Files, where there are several. */
+  readonly shards?: number;
+  readonly rows: number;
+  readonly classes: number;
+  readonly ignored: number;
   readonly notFinite: NotFinite;
   readonly variant: string;
-  readonly threads: number;
+  /** Absent where other processes have computed. */
+  readonly threads?: number;
   readonly bytes: number;
   readonly seconds: number;
 }
 
-/** That compute: one less than a pool may have. */
-export const MOST_THREADS = 255;
-
-/** Opened in this order, given back in the other. */
-type Closers = (() => unknown)[];
-
-export async function evaluate(flags: EvaluateFlags, signal: AbortSignal): Promise<Evaluation> {
-  const closers: Closers = [];
-  try {
-    return await evaluateWith(flags, signal, closers);
-  } finally {
-    for (const close of closers.reverse()) await close();
-  }
-}
-
-async function evaluateWith(flags: EvaluateFlags, signal: AbortSignal, closers: Closers): Promise<Evaluation> {
-  const { ignoreIndex, shift, batchRows, threads, variant, strict = false } = flags;
+export async function evaluate(
+  files: readonly string[],
+  flags: EvaluateFlags,
+  signal: AbortSignal,
+): Promise<Evaluation> {
   const start = performance.now();
-  const logits = await openLogits(flags);
-  const { array, dtype, rows, classes } = logits;
-  const { left: size } = array.bytes;
-  closers.push(() => array.bytes.close());
-  const { sequence = logits.sequence } = flags;
-  if (rows % sequence !== 0)
-    throw badData(`${array.name}: ${rows} rows are no whole number of sequences of ${sequence}`);
-  const file = await openLabels(flags.labels);
-  closers.push(() => file.close());
-  const classWeights = flags.classWeights === undefined ? undefined : await readWeights(flags.classWeights, classes);
-  const rules = { rows, classes, logits: array.name, ignoreIndex, shift, sequence, classWeights };
-  const labels = new Labels(file, rules);
+  const all = pairs([...(flags.logits === undefined ? [] : [flags.logits]), ...files], flags.labels);
+  if (all.length > 1 && flags.perRow !== undefined) throw badUsage("--per-row: expected one file of logits");
+  const { results, variant } =
+    flags.queue === undefined ? await evaluateHere(all, flags, signal) : await onQueue(all, flags, flags.queue, signal);
+  const totals = new Totals();
+  for (const result of results) totals.merge(result.totals);
+  const rows = results.reduce((sum, result) => sum + result.rows, 0);
+  const labels = together(all.map((pair) => pair.labels));
+  if (totals.count === 0) throw badData(`${labels}: all ${rows} rows are ignored: there is nothing to average`);
+  if (totals.normalizer === 0)
+    throw badData(`${flags.classWeights}: the weights of all labels add up to 0: there is no mean`);
+  if (flags.totals !== undefined) await writeTotals(flags.totals, totals);
+  const [first] = results as [FileResult];
+  const one = results.length === 1;
+  return {
+    logits: one
+      ? first.logits
+      : { name: together(all.map((pair) => pair.logits)), dtype: first.logits.dtype, shape: [rows, first.classes] },
+    labels: { name: labels, dtype: first.labels.dtype },
+    ...(one ? {} : { shards: results.length }),
+    rows,
+    classes: first.classes,
+    ignored: rows - totals.count,
+    ...summarize(totals),
+    notFinite: notFiniteOf(results),
+    variant,
+    ...(flags.queue === undefined ? { threads: computingThreads(flags.threads) } : {}),
+    bytes: results.reduce((sum, result) => sum + result.bytes, 0),
+    seconds: (performance.now() - start) / 1000,
+  };
+}
 
-  const computing = threads === "auto" ? Math.min(availableParallelism(), MOST_THREADS) : threads;
-  // runAsync leaves the calling thread, which reads and writes files, out of the computation: one more, where there are several.
-  // Shared, whatever their number: files are read into the memory while it may grow.
-  const xent = await createXent({ threads: computing === 1 ? 1 : computing + 1, variant, shared: true });
-  closers.push(() => xent.dispose());
-  signal.addEventListener("abort", () => xent.dispose());
-  const inputs = [flags.logits, flags.labels, flags.classWeights ?? ""];
-  const perRow = flags.perRow === undefined ? undefined : await PerRow.open(flags.perRow, rows, inputs);
-  const progress = progressBar(rows, size);
-  const options = lossOptions(flags, classWeights);
-  try {
-    const onRows = progress.update;
-    const stream = { xent, logits, labels, options, batchRows, perRow, strict, signal, onRows };
-    const { sum, correct, notFinite } = await evaluateRows(stream);
-    const { counted, normalizer } = labels;
-    if (counted === 0) throw badData(`${file.name}: all ${rows} rows are ignored: there is nothing to average`);
-    if (normalizer === 0)
-      throw badData(`${flags.classWeights}: the weights of all labels add up to 0: there is no mean`);
-    await perRow?.finish();
-    const mean = sum / normalizer;
-    return {
-      logits: { name: array.name, dtype, shape: array.shape },
-      labels: { name: file.name, dtype: file.dtype },
-      rows,
-      classes,
-      ignored: rows - counted,
-      counted,
-      sum,
-      normalizer,
-      mean,
-      perplexity: Math.exp(mean),
-      bitsPerToken: mean / Math.LN2,
-      correct,
-      accuracy: correct / counted,
-      notFinite,
-      variant: xent.variant,
-      threads: computing,
-      bytes: size,
-      seconds: (performance.now() - start) / 1000,
-    };
-  } catch (error) {
-    await perRow?.discard();
-    throw error;
-  } finally {
-    progress.stop();
+/** What follows from sums over rows. */
+export function summarize({ sum, normalizer, mean, count, correct }: Totals): Summary {
+  const perplexity = Math.exp(mean);
+  const bitsPerToken = mean / Math.LN2;
+  return { counted: count, sum, normalizer, mean, perplexity, bitsPerToken, correct, accuracy: correct / count };
+}
+
+/** What shards must have in common is that of the first one. */
+export function assertAlike(first: FileResult, other: FileResult): void {
+  if (other.classes !== first.classes) {
+    throw badData(
+      `${other.logits.name}: expected ${first.classes} classes as in ${first.logits.name}, found ${other.classes}`,
+    );
   }
 }
 
-function lossOptions(
-  { labelSmoothing, zLoss, softcap, temperature }: EvaluateFlags,
-  classWeights: Float32Array | undefined,
-): LossOptions {
-  const given = Object.entries({ labelSmoothing, zLoss, softcap, temperature, classWeights });
-  return { ...Object.fromEntries(given.filter(([, value]) => value !== undefined)), ignoreIndex: IGNORED };
+function evaluateHere(
+  all: readonly FilePair[],
+  flags: EvaluateFlags,
+  signal: AbortSignal,
+): Promise<{ results: FileResult[]; variant: string }> {
+  return closing(async (closers) => {
+    const xent = await instance(flags.threads, flags.variant, signal, closers);
+    const results: FileResult[] = [];
+    for (const pair of all) {
+      let progress: ReturnType<typeof progressBar> | undefined;
+      const onRows = (done: number, rows: number, bytes: number): void => {
+        progress ??= progressBar(rows, bytes, all.length > 1 ? pair.logits : "");
+        progress.update(done);
+      };
+      try {
+        const result = await evaluateFile(pair, flags, { xent, signal, onRows });
+        assertAlike(results[0] ?? result, result);
+        results.push(result);
+      } finally {
+        progress?.stop();
+      }
+    }
+    return { results, variant: xent.variant };
+  });
+}
+
+/** Only who wants a queue loads what it needs. */
+async function onQueue(all: readonly FilePair[], flags: EvaluateFlags, url: string, signal: AbortSignal) {
+  if (flags.perRow !== undefined) throw badUsage("--per-row: not with --queue: the rows are on other machines");
+  const { evaluateOnQueue } = await import("./queue.ts");
+  return evaluateOnQueue(all, flags, url, signal);
+}
+
+function notFiniteOf(results: readonly FileResult[]): NotFinite {
+  const rows = results.reduce((sum, { notFinite }) => sum + notFinite.rows, 0);
+  const of = results.find(({ notFinite }) => notFinite.first);
+  if (!of?.notFinite.first) return { rows };
+  const { row, reason } = of.notFinite.first;
+  return { rows, first: { row, reason, ...(results.length > 1 ? { file: of.logits.name } : {}) } };
+}
+
+function together(names: readonly string[]): string {
+  return names.length === 1 ? (names[0] as string) : `${names[0]} and ${names.length - 1} more`;
 }

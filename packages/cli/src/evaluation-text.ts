@@ -1,26 +1,49 @@
-import type { Evaluation } from "./evaluate.ts";
+import type { Evaluation, Summary } from "./evaluate.ts";
+import type { Merged } from "./merge.ts";
 import { rateOf } from "./progress.ts";
 import { bold, dim } from "./terminal.ts";
 
 /** An evaluation to be read in a terminal. */
 export function evaluationText(evaluation: Evaluation): string {
-  const { logits, labels, rows, ignored, counted, mean, perplexity, bitsPerToken, correct, accuracy } = evaluation;
-  const { variant, threads, bytes, seconds, notFinite } = evaluation;
-  const line = (name: string, text: string): string => `${dim(name.padEnd(16))}${text}`;
+  const { logits, labels, shards, rows, ignored, counted, variant, threads, bytes, seconds, notFinite } = evaluation;
   const { first } = notFinite;
+  const where = first?.file === undefined ? "" : `${first.file}, `;
   return [
     line("logits", `${logits.name}, [${logits.shape.join(", ")}] ${logits.dtype}`),
     line("labels", `${labels.name}, ${labels.dtype}`),
+    ...(shards === undefined ? [] : [line("files", String(shards))]),
     line("rows", `${counted} counted, ${ignored} ignored, ${rows} in all`),
+    ...summaryLines(evaluation),
+    ...(first ? [line("not finite", `${notFinite.rows} rows, first ${where}row ${first.row}: ${first.reason}`)] : []),
+    line("kernel", threads === undefined ? `${variant}, on the queue` : `${variant}, threads: ${threads}`),
+    line("time", `${seconds.toFixed(2)} s, ${rateOf(bytes, seconds)}`),
+    "",
+  ].join("\n");
+}
+
+/** What has come of merging. */
+export function mergedText({ files, rows, classes, classesTotal, summary }: Merged): string {
+  const seen = classes?.map(([begin, end]) => `[${begin}, ${end})`).join(" and ");
+  return [
+    line("files", String(files)),
+    ...(rows === undefined ? [] : [line("rows", String(rows))]),
+    ...(seen === undefined ? [] : [line("classes", `${seen} of ${classesTotal}`)]),
+    ...(summary === undefined ? [] : [line("counted", `${summary.counted} rows`), ...summaryLines(summary)]),
+    "",
+  ].join("\n");
+}
+
+function summaryLines({ mean, perplexity, bitsPerToken, correct, accuracy }: Summary): string[] {
+  return [
     line("mean loss", bold(`${digits(mean)} nat`)),
     line("perplexity", bold(digits(perplexity))),
     line("bits per token", digits(bitsPerToken)),
     line("accuracy", `${(100 * accuracy).toFixed(2)} %, ${correct} right`),
-    ...(first ? [line("not finite", `${notFinite.rows} rows, first row ${first.row}: ${first.reason}`)] : []),
-    line("kernel", `${variant}, threads: ${threads}`),
-    line("time", `${seconds.toFixed(2)} s, ${rateOf(bytes, seconds)}`),
-    "",
-  ].join("\n");
+  ];
+}
+
+function line(name: string, text: string): string {
+  return `${dim(name.padEnd(16))}${text}`;
 }
 
 function digits(value: number): string {

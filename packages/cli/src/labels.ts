@@ -14,15 +14,10 @@ export interface LabelRules {
   /** Row i has label i + shift of its sequence; the last `shift` rows of each sequence are ignored. */
   readonly shift: number;
   readonly sequence: number;
-  readonly classWeights: Float32Array | undefined;
 }
 
 /** Labels of one row after the other, out of a file. */
 export class Labels {
-  /** Rows that are not ignored, so far. */
-  counted = 0;
-  /** Their number or, with class weights, the weight of their labels. */
-  normalizer = 0;
   readonly #file: LabelFile;
   readonly #rules: LabelRules;
   #row = 0;
@@ -61,18 +56,15 @@ export class Labels {
   }
 
   #convert(into: Int32Array): void {
-    const { classes, ignoreIndex, shift, sequence, classWeights } = this.#rules;
+    const { classes, ignoreIndex, shift, sequence } = this.#rules;
     const { numbers, textOf } = this.#chunk;
     for (let i = 0; i < into.length; i++) {
       const row = this.#row++;
       const at = this.#next++;
       const label = numbers[at] as number;
       if ((row % sequence) + shift >= sequence || label === ignoreIndex) into[i] = IGNORED;
-      else if (label >= 0 && label < classes) {
-        into[i] = label;
-        this.counted++;
-        this.normalizer += classWeights ? (classWeights[label] as number) : 1;
-      } else {
+      else if (label >= 0 && label < classes) into[i] = label;
+      else {
         const which = shift === 0 ? `row ${row} has label` : `row ${row} has, shifted by ${shift}, label`;
         throw badData(`${this.#file.name}: ${which} ${textOf(at)}, which is outside of the range [0, ${classes})`);
       }

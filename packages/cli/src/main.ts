@@ -2,15 +2,21 @@
 import { createRequire } from "node:module";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { FLOATS } from "./dtypes.ts";
-import { type EvaluateFlags, evaluate, MOST_THREADS } from "./evaluate.ts";
-import { evaluationText } from "./evaluation-text.ts";
+import { type EvaluateFlags, evaluate } from "./evaluate.ts";
+import { evaluationText, mergedText } from "./evaluation-text.ts";
 import { type ExplainFlags, explain } from "./explain.ts";
 import { explanationText } from "./explain-text.ts";
 import { Failure } from "./failure.ts";
+import { MOST_THREADS } from "./files.ts";
 import { addLossOptions, integer } from "./loss-options.ts";
+import { type MergeFlags, merge } from "./merge.ts";
 import { toJson } from "./numbers.ts";
+import { type PartialsFlags, partials } from "./partials.ts";
+import type { WorkFlags } from "./queue.ts";
 
 const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
+const LOGITS = ".npy, .npz or .safetensors (file:name), or .bin, .raw, .f32 with --classes";
+const LABELS = "the same with integers, .bin, .raw or .i32 (int32), or .txt";
 const program = new Command("xent")
   .description("Sparse softmax cross-entropy: what it is for one row, and what it is for files of logits.")
   .version(version)
@@ -29,41 +35,105 @@ addLossOptions(explaining).action((logits: string[], flags: ExplainFlags) => {
   process.stdout.write(flags.json ? toJson(explanation) : explanationText(explanation));
 });
 
-const evaluating = program
-  .command("evaluate")
-  .description(
-    "Print mean loss, perplexity and accuracy of files of logits and labels, which may be larger than memory.",
+const QUEUE_NAME = ["--queue-name <name>", "of the queue at this Redis", "xent"] as const;
+
+const evaluating = addLossOptions(
+  addFileOptions(
+    program
+      .command("evaluate")
+      .description(
+        "Print mean loss, perplexity and accuracy of files of logits and labels, which may be larger than memory.",
+      )
+      .argument("[files...]", "files of logits, where there are several: shards of the rows"),
   )
-  .requiredOption("--logits <file>", ".npy, .npz or .safetensors (file:name), or .bin, .raw, .f32 with --classes")
-  .requiredOption("--labels <file>", "the same with integers, .bin, .raw or .i32 (int32), or .txt")
-  .option("--classes <C>", "classes of a file without a shape", integer(1))
-  .addOption(new Option("--dtype <type>", "numbers of a file without types (default: float32)").choices(FLOATS))
-  .option("--class-weights <file>", "one weight a class, .txt or as the logits")
-  .option("--shift <n>", "row i has label i + n of its sequence", integer(0), 0)
-  .option("--sequence <rows>", "rows of a sequence (default: the last axis but one)", integer(1))
-  .option("--batch-rows <n>", "rows in memory at a time, twice (default: 16 MiB)", integer(1))
+    .option("--logits <file>", LOGITS)
+    .requiredOption("--labels <file>", `${LABELS}. For several files: {path}.txt, labels/{name}.npy, {file}:labels`)
+    .option("--class-weights <file>", "one weight a class, .txt or as the logits")
+    .option("--per-row <file>", "also write the loss of each row: .npy or .csv")
+    .option("--totals <file>", "also write the exact sums, for xent merge")
+    .option("--strict", "a row without a finite loss is an error")
+    .option("--queue <url>", "have the files evaluated by xent work, by way of a Redis: redis://host:port")
+    .option(...QUEUE_NAME),
+);
+evaluating.action(async (files: string[], flags: EvaluateFlags) => {
+  const evaluation = await interruptible((signal) => evaluate(files, flags, signal));
+  if (evaluation === undefined) return;
+  process.stdout.write(flags.json ? toJson(evaluation) : evaluationText(evaluation));
+  const { rows, first } = evaluation.notFinite;
+  if (first) {
+    const count = rows === 1 ? "1 row has" : `${rows} rows have`;
+    const where = first.file ?? evaluation.logits.name;
+    process.stderr.write(`xent: ${where}: ${count} no finite loss; the first is row ${first.row}: ${first.reason}\n`);
+  }
+});
+
+addLossOptions(
+  addFileOptions(program.command("partials").description("Write what a file with a shard of the classes says of rows."))
+    .requiredOption("--logits <file>", LOGITS)
+    .requiredOption("--labels <file>", `${LABELS}: classes of all`)
+    .requiredOption("--class-offset <n>", "the first class of the file", integer(0))
+    .requiredOption("--classes-total <C>", "all classes", integer(1))
+    .requiredOption("--output <file>", "where to")
+    .option("--class-weights <file>", "one weight for each of all classes, .txt or as the logits"),
+).action(async (flags: PartialsFlags) => {
+  await interruptible((signal) => partials(flags, signal));
+});
+
+program
+  .command("merge")
+  .description("Merge what xent partials or xent evaluate --totals have written, and print what follows.")
+  .argument("<files...>", "in any order")
+  .option("--output <file>", "also write what is merged")
+  .option("--per-row <file>", "also write the loss of each row: .npy or .csv; of partials")
+  .option("--json", "print everything as JSON")
+  .action(async (files: string[], flags: MergeFlags) => {
+    const merged = await merge(files, flags);
+    process.stdout.write(flags.json ? toJson(merged) : mergedText(merged));
+  });
+
+program
+  .command("work")
+  .description("Evaluate files for xent evaluate --queue, until it is interrupted.")
+  .requiredOption("--queue <url>", "redis://host:port")
+  .option(...QUEUE_NAME)
   .option("--threads <n>", 'threads that compute, or "auto"', threads, "auto")
-  .option("--per-row <file>", "also write the loss of each row: .npy or .csv")
-  .option("--strict", "a row without a finite loss is an error");
-addLossOptions(evaluating).action(async (flags: EvaluateFlags) => {
+  .option("--root <folder>", "where the files are (default: here)")
+  .action(async (flags: WorkFlags) => {
+    await interruptible(async (signal) => {
+      const { work } = await import("./queue.ts");
+      await work(flags, signal);
+    });
+  });
+
+function addFileOptions(command: Command): Command {
+  return command
+    .option("--classes <C>", "classes of a file without a shape", integer(1))
+    .addOption(new Option("--dtype <type>", "numbers of a file without types (default: float32)").choices(FLOATS))
+    .option("--shift <n>", "row i has label i + n of its sequence", integer(0), 0)
+    .option("--sequence <rows>", "rows of a sequence (default: the last axis but one)", integer(1))
+    .option("--batch-rows <n>", "rows in memory at a time, twice (default: 16 MiB)", integer(1))
+    .option("--threads <n>", 'threads that compute, or "auto"', threads, "auto");
+}
+
+/** Undefined where it was interrupted. */
+async function interruptible<T>(run: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
   const interrupt = new AbortController();
   process.once("SIGINT", () => interrupt.abort(130));
   process.once("SIGTERM", () => interrupt.abort(143));
-  try {
-    const evaluation = await evaluate(flags, interrupt.signal);
-    process.stdout.write(flags.json ? toJson(evaluation) : evaluationText(evaluation));
-    const { rows, first } = evaluation.notFinite;
-    if (first) {
-      process.stderr.write(
-        `xent: ${evaluation.logits.name}: ${rows === 1 ? "1 row has" : `${rows} rows have`} no finite loss; the first is row ${first.row}: ${first.reason}\n`,
-      );
-    }
-  } catch (error) {
-    if (!interrupt.signal.aborted) throw error;
+  const interrupted = (): void => {
     process.stderr.write("xent: interrupted\n");
     process.exitCode = interrupt.signal.reason;
+  };
+  try {
+    const result = await run(interrupt.signal);
+    if (interrupt.signal.aborted) interrupted();
+    return interrupt.signal.aborted ? undefined : result;
+  } catch (error) {
+    if (!interrupt.signal.aborted) throw error;
+    interrupted();
+    return undefined;
   }
-});
+}
 
 function threads(text: string): number | "auto" {
   if (text === "auto") return text;

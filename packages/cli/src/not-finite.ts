@@ -4,7 +4,7 @@ import type { LogitsArrays, LogitsType } from "xent";
 export interface NotFinite {
   rows: number;
   /** The first of them, and why: "NaN at class 5". */
-  first?: { readonly row: number; readonly reason: string };
+  first?: { readonly row: number; readonly reason: string; readonly file?: string };
 }
 
 /** Why a row of these logits has no finite loss. */

@@ -6,21 +6,11 @@ export interface Progress {
   stop(): void;
 }
 
-/** `size`: bytes of all rows. */
-export function progressBar(rows: number, size: number): Progress {
+/** `size`: bytes of all rows. `name`: what they are of, where there are several files. */
+export function progressBar(rows: number, size: number, name = ""): Progress {
   if (!process.stderr.isTTY) return { update: () => {}, stop: () => {} };
   const start = performance.now();
-  const bar = new SingleBar({
-    stream: process.stderr,
-    format: "{bar} {percentage}%  {value}/{total} rows  {rate}  {eta_formatted} left",
-    barCompleteChar: "█",
-    barIncompleteChar: "░",
-    barsize: 20,
-    hideCursor: true,
-    clearOnComplete: true,
-    linewrap: false,
-    gracefulExit: false, // Ctrl-C is not its business.
-  });
+  const bar = barOf(`{bar} {percentage}%  {value}/{total} rows  {rate}  {eta_formatted} left  ${name}`);
   bar.start(rows, 0, { rate: "" });
   return {
     update(done) {
@@ -29,6 +19,55 @@ export function progressBar(rows: number, size: number): Progress {
     },
     stop: () => bar.stop(),
   };
+}
+
+/** Tasks that others compute. */
+export interface ShardsBar {
+  done(id: string): void;
+  /** `progress.done`: which part of a task is done. */
+  update(id: string, progress: unknown): void;
+  stop(): void;
+}
+
+export function shardsBar(shards: number): ShardsBar {
+  if (!process.stderr.isTTY) return { done: () => {}, update: () => {}, stop: () => {} };
+  const bar = barOf("{bar} {percentage}%  {whole}/{total} files  {eta_formatted} left");
+  const parts = new Map<string, number>();
+  const show = (): void => {
+    const all = [...parts.values()];
+    const whole = all.filter((part) => part === 1).length;
+    bar.update(
+      all.reduce((sum, part) => sum + part, 0),
+      { whole },
+    );
+  };
+  bar.start(shards, 0, { whole: 0 });
+  return {
+    done(id) {
+      parts.set(id, 1);
+      show();
+    },
+    update(id, progress) {
+      const { done } = progress as { done?: unknown };
+      if (typeof done === "number" && parts.get(id) !== 1) parts.set(id, Math.min(done, 0.999));
+      show();
+    },
+    stop: () => bar.stop(),
+  };
+}
+
+function barOf(format: string): SingleBar {
+  return new SingleBar({
+    stream: process.stderr,
+    format,
+    barCompleteChar: "█",
+    barIncompleteChar: "░",
+    barsize: 20,
+    hideCursor: true,
+    clearOnComplete: true,
+    linewrap: false,
+    gracefulExit: false, // Ctrl-C is not its business.
+  });
 }
 
 /** Throughput as people read it. */

@@ -1,4 +1,12 @@
-import type { Batch, LogitsType, LossOptions, Xent } from "xent";
+import {
+  type Batch,
+  type LogitsType,
+  type LossOptions,
+  type Partials,
+  type PartialsOptions,
+  Totals,
+  type Xent,
+} from "xent";
 import { BYTES } from "./dtypes.ts";
 import { badData } from "./failure.ts";
 import { IGNORED, type Labels } from "./labels.ts";
@@ -6,26 +14,22 @@ import type { LogitsFile } from "./logits.ts";
 import { type NotFinite, reasonOf } from "./not-finite.ts";
 import type { PerRow, Rows } from "./per-row.ts";
 
-/** How files are gone through. */
+/** Files that are gone through in batches of rows. */
 export interface Stream {
   readonly xent: Xent;
   readonly logits: LogitsFile;
   readonly labels: Labels;
-  readonly options: LossOptions;
   readonly batchRows: number | undefined;
-  readonly perRow: PerRow | undefined;
-  /** Whether a row without a finite loss is an error. */
-  readonly strict: boolean;
   readonly signal: AbortSignal;
   readonly onRows: (done: number) => void;
 }
 
-/** Over all rows. */
-export interface Totals {
-  /** Of the losses: added in f64, one row after the other, so that it does not depend on the batches. */
-  sum: number;
-  correct: number;
-  notFinite: NotFinite;
+/** How losses are computed. */
+export interface Evaluating extends Stream {
+  readonly options: LossOptions;
+  readonly perRow: PerRow | undefined;
+  /** Whether a row without a finite loss is an error. */
+  readonly strict: boolean;
 }
 
 /** What a batch takes, if the user does not say: larger ones fall out of the processor's cache before they are computed. */
@@ -41,9 +45,58 @@ interface Slot {
   rows: number;
 }
 
-/** Computes all rows: while one batch is being computed, the next one is read. */
-export async function evaluateRows(stream: Stream): Promise<Totals> {
-  const { xent, logits, labels, options, perRow, strict, signal, onRows } = stream;
+/** The losses of all rows. */
+export async function evaluateRows(stream: Evaluating): Promise<{ totals: Totals; notFinite: NotFinite }> {
+  const { logits, options, perRow, strict } = stream;
+  const { array, dtype } = logits;
+  const found: { totals: Totals; notFinite: NotFinite } = { totals: new Totals(), notFinite: { rows: 0 } };
+  await eachBatch(stream, async (batch, first, count) => {
+    const result = await batch.runAsync({ ...options, predictions: true, rows: [0, count] });
+    const { loss, predictions = new Int32Array(), correct = 0 } = result;
+    const results: Rows = { first, labels: batch.labels.subarray(0, count), loss, predictions };
+    const weights = weightsOf(results.labels, options.classWeights);
+    found.totals.addRows(loss, weights, correct);
+    lookForNotFinite(found.notFinite, results, batch, dtype);
+    const { first: wrong } = found.notFinite;
+    if (strict && wrong) throw badData(`${array.name}: row ${wrong.row} has no finite loss: ${wrong.reason}`);
+    await perRow?.write(results);
+  });
+  return found;
+}
+
+/** What a shard of the classes knows of all rows. `shard`: options of it, too. */
+export async function partialsOfRows(stream: Stream, shard: PartialsOptions): Promise<Partials> {
+  const parts: Partials[] = [];
+  await eachBatch(stream, async (batch, _, count) => {
+    parts.push(await batch.partialsAsync({ ...shard, rows: [0, count] }));
+  });
+  return rowsTogether(parts);
+}
+
+/** Partials of rows that follow one another. */
+function rowsTogether(parts: readonly Partials[]): Partials {
+  const [first] = parts as [Partials];
+  const rows = parts.reduce((sum, part) => sum + part.rows, 0);
+  const columns = Object.entries(first).map(([name, column]) => {
+    if (!ArrayBuffer.isView(column)) return [name, column];
+    const all = parts.map((part) => part[name as "sum"]);
+    const together = new (column.constructor as typeof Float64Array)(all.reduce((sum, { length }) => sum + length, 0));
+    let at = 0;
+    for (const array of all) {
+      together.set(array, at);
+      at += array.length;
+    }
+    return [name, together];
+  });
+  return { ...(Object.fromEntries(columns) as Partials), rows };
+}
+
+/** Goes through all rows: while one batch is being computed, the next one is read. */
+async function eachBatch(
+  stream: Stream,
+  compute: (batch: Batch<LogitsType>, first: number, rows: number) => Promise<void>,
+): Promise<void> {
+  const { xent, logits, labels, signal, onRows } = stream;
   const { array, rows, classes, dtype } = logits;
   const rowBytes = classes * BYTES[dtype];
   const batchRows = Math.min(
@@ -71,7 +124,6 @@ export async function evaluateRows(stream: Stream): Promise<Totals> {
     return slot;
   };
 
-  const totals: Totals = { sum: 0, correct: 0, notFinite: { rows: 0 } };
   let next: Promise<Slot> | undefined = fill(slots[0] as Slot);
   try {
     for (let turn = 1; next !== undefined; turn++) {
@@ -80,27 +132,15 @@ export async function evaluateRows(stream: Stream): Promise<Totals> {
       next = first < rows ? fill(slots[turn % 2] as Slot) : undefined;
       // Its failure is for the next turn, and must not end the process before.
       next?.catch(() => {});
-      const { batch } = current;
-      const result = await batch.runAsync({ ...options, predictions: true, rows: [0, current.rows] });
-      totals.correct += result.correct ?? 0;
-      const results: Rows = {
-        first: current.first,
-        labels: batch.labels.subarray(0, current.rows),
-        loss: result.loss,
-        predictions: result.predictions ?? new Int32Array(),
-      };
-      add(totals, results, batch, dtype);
-      const { first: wrong } = totals.notFinite;
-      if (strict && wrong) throw badData(`${array.name}: row ${wrong.row} has no finite loss: ${wrong.reason}`);
-      await perRow?.write(results);
+      await compute(current.batch, current.first, current.rows);
       onRows(current.first + current.rows);
     }
     await labels.end();
   } finally {
     // Nothing may be written into a memory that is given back.
     await next?.catch(() => {});
+    if (!signal.aborted) for (const { batch } of slots) batch.dispose();
   }
-  return totals;
 }
 
 function batchOf(
@@ -117,13 +157,21 @@ function batchOf(
   }
 }
 
-function add(totals: Totals, { first, labels, loss }: Rows, batch: Batch<LogitsType>, dtype: LogitsType): void {
-  const { notFinite } = totals;
+/** Of the rows that are not ignored. */
+function weightsOf(labels: Int32Array, classWeights: LossOptions["classWeights"]): Float32Array {
+  const counted = labels.filter((label) => label !== IGNORED);
+  return Float32Array.from(counted, (label) => classWeights?.[label] ?? 1);
+}
+
+function lookForNotFinite(
+  notFinite: NotFinite,
+  { first, labels, loss }: Rows,
+  batch: Batch<LogitsType>,
+  dtype: LogitsType,
+): void {
   const { classes } = batch;
   for (let row = 0; row < loss.length; row++) {
-    const value = loss[row] as number;
-    totals.sum += value;
-    if (Number.isFinite(value) || labels[row] === IGNORED) continue;
+    if (Number.isFinite(loss[row]) || labels[row] === IGNORED) continue;
     notFinite.rows++;
     if (notFinite.first) continue;
     const logits = batch.logits.subarray(row * classes, (row + 1) * classes);

@@ -5,6 +5,6 @@
  * @module
  */
 
-export { type Collected, collect, type CollectOptions, type Task } from "./collect.ts";
+export { type Collected, type CollectOptions, collect, type Task } from "./collect.ts";
 export { QueueError } from "./connection.ts";
 export { type ServeOptions, serve } from "./serve.ts";

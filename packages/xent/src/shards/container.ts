@@ -2,14 +2,15 @@
 //
 //     8 bytes  what it is, in ASCII
 //     u32      version
-//     u32      bytes of the file
+//     u32      0
+//     u64      bytes of the file
 //     ...      arrays, one after the other
 //     u32      CRC-32 (zlib's) of all that comes before
 
 import { typedArrayKind, wrongType } from "../errors.ts";
 
 const VERSION = 1;
-const HEADER = 16;
+const HEADER = 24;
 const CHECKSUM = 4;
 
 /** The arrays of a file. */
@@ -22,7 +23,7 @@ export function pack(magic: string, arrays: readonly Numbers[]): Uint8Array<Arra
   const view = new DataView(bytes.buffer);
   bytes.set(new TextEncoder().encode(magic));
   view.setUint32(8, VERSION, true);
-  view.setUint32(12, length, true);
+  view.setBigUint64(16, BigInt(length), true);
   let at = HEADER;
   for (const array of arrays) {
     bytes.set(littleEndian(array), at);
@@ -50,7 +51,7 @@ export class Unpacked {
     const view = new DataView(bytes.buffer, bytes.byteOffset, length);
     const version = view.getUint32(8, true);
     if (version !== VERSION) throw this.error(`version ${version}; this release of xent reads version ${VERSION}`);
-    const expected = view.getUint32(12, true);
+    const expected = Number(view.getBigUint64(16, true));
     if (length < expected) throw this.error(`a truncated file: ${length} of ${expected} bytes`);
     if (length > expected) throw this.error(`${length - expected} bytes more than the ${expected} of the file`);
     if (crc32(bytes.subarray(0, -CHECKSUM)) !== view.getUint32(length - CHECKSUM, true)) {

@@ -14,8 +14,8 @@ const NAMES = Object.keys(COLUMNS) as Name[];
 const TYPES = { Float64Array, Float32Array, Int32Array };
 
 /**
- * Partials as bytes: 40 a row, 8 more where they were merged, and with class weights, 4 with sample weights, 32 with label
- * smoothing.
+ * Partials as bytes: 32 a row, 8 more where a label was seen, where they were merged, and with class weights; 4 more with sample
+ * weights, 32 with label smoothing.
  */
 export function encodePartials(partials: Partials): Uint8Array<ArrayBuffer> {
   assertPartials(partials);

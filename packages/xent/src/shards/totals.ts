@@ -1,4 +1,4 @@
-import { integer, show, wrongType } from "../errors.ts";
+import { integer, typedArrayKind, wrongType } from "../errors.ts";
 import { ExactSum } from "./exact.ts";
 
 /** What a run, or {@link lossFromPartials}, says of some rows. */
@@ -19,24 +19,30 @@ export class Totals {
   #count = 0;
   #correct = 0;
 
-  /** Adds the rows of a result. Rows whose predictions were not asked for count as wrong. */
+  /** Adds the rows of a result. Those whose predictions were not asked for count as wrong. */
   add(result: RowsResult): this {
-    if (typeof result !== "object" || result === null || !(result.loss instanceof Float32Array)) {
+    if (typeof result !== "object" || result === null || typedArrayKind(result.loss) !== "Float32Array") {
       throw wrongType("result", "what run() or lossFromPartials() gives", result);
     }
-    return this.addRows(result.loss, result.normalizer, result.count, result.correct ?? 0);
+    this.#addCounts(result.count, result.correct ?? 0);
+    for (const loss of result.loss) this.#sum.add(loss);
+    this.#normalizer.add(result.normalizer);
+    return this;
   }
 
-  /** Adds losses of rows, `count` of which are not ignored, and weigh `normalizer` together. */
-  addRows(losses: Iterable<number>, normalizer: number, count: number, correct: number): this {
-    if (typeof normalizer !== "number") throw wrongType("normalizer", "a number", normalizer);
+  /** Adds rows one by one: their losses, the weights of those that are not ignored, and how many of these are predicted right. */
+  addRows(losses: Float32Array, weights: Float32Array, correct: number): this {
+    this.#addCounts(weights.length, correct);
+    for (const loss of losses) this.#sum.add(loss);
+    for (const weight of weights) this.#normalizer.add(weight);
+    return this;
+  }
+
+  #addCounts(count: number, correct: number): void {
     integer("count", count, 0, Number.MAX_SAFE_INTEGER - this.#count);
     integer("correct", correct, 0, count);
-    for (const loss of losses) this.#sum.add(loss);
-    this.#normalizer.add(normalizer);
     this.#count += count;
     this.#correct += correct;
-    return this;
   }
 
   /** Adds the rows of other totals. */
@@ -84,13 +90,10 @@ export class Totals {
 
   /** From {@link terms}. */
   static of(terms: { sum: Iterable<number>; normalizer: Iterable<number> }, count: number, correct: number): Totals {
-    const totals = new Totals().addRows(terms.sum, 0, count, correct);
+    const totals = new Totals();
+    totals.#addCounts(count, correct);
+    for (const term of terms.sum) totals.#sum.add(term);
     for (const term of terms.normalizer) totals.#normalizer.add(term);
     return totals;
-  }
-
-  /** For people. */
-  toString(): string {
-    return `${show(this)} of ${this.count} rows, mean ${this.mean}`;
   }
 }

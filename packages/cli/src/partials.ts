@@ -1,0 +1,37 @@
+import { badUsage } from "./failure.ts";
+import { closing, type FileFlags, instance, lossOptions, openPair } from "./files.ts";
+import { progressBar } from "./progress.ts";
+import { partialsOfRows } from "./stream.ts";
+import { writePartials } from "./totals-file.ts";
+import { readWeights } from "./weights.ts";
+
+export interface PartialsFlags extends FileFlags {
+  readonly logits: string;
+  readonly labels: string;
+  readonly classOffset: number;
+  readonly classesTotal: number;
+  readonly output: string;
+  readonly threads: number | "auto";
+}
+
+/** Writes what a file with a part of the classes says of its rows. */
+export function partials(flags: PartialsFlags, signal: AbortSignal): Promise<void> {
+  const { classOffset, classesTotal, output, batchRows } = flags;
+  return closing(async (closers) => {
+    const { logits, labels } = await openPair(flags, flags, closers, classesTotal);
+    const { array, rows, classes } = logits;
+    if (classOffset + classes > classesTotal) {
+      throw badUsage(
+        `${array.name}: its ${classes} classes, from ${classOffset} on, do not fit into --classes-total ${classesTotal}`,
+      );
+    }
+    // One file of weights for all shards.
+    const all = flags.classWeights === undefined ? undefined : await readWeights(flags.classWeights, classesTotal);
+    const options = lossOptions(flags, all?.subarray(classOffset, classOffset + classes));
+    const xent = await instance(flags.threads, flags.variant, signal, closers);
+    const progress = progressBar(rows, array.bytes.left);
+    closers.push(() => progress.stop());
+    const stream = { xent, logits, labels, batchRows, signal, onRows: progress.update };
+    await writePartials(output, await partialsOfRows(stream, { ...options, classOffset, classesTotal }));
+  });
+}
