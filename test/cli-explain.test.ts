@@ -94,6 +94,8 @@ describe("what explain is given", () => {
     expect(explained(["--label", "0", "-1", "2", "-3.1", "4"])).toEqual(logits);
     expect(explained(["-1,2,-3.1,4", "--label", "0"])).toEqual(logits);
     expect(explained(["--label", "0"], "-1 2\n-3.1,\t4\n")).toEqual(logits);
+    expect(explained(["[-1, 2,", "-3.1, 4]", "--label", "0"])).toEqual(logits);
+    expect(explained(["--label", "0"], "[[-1  2 -3.1\n  4]]")).toEqual(logits);
     expect(explained(["-", "--label", "0"], "-1 2 -3.1 4")).toEqual(logits);
   });
 
@@ -133,6 +135,14 @@ describe("what explain is given", () => {
 });
 
 describe("what explain prints", () => {
+  test.each([
+    ["1e38 -1e38 3e38", true],
+    ["1e38 -1e38 2e38", false],
+  ])("says of %s whether its loss is more than f32 can hold", (logits, isMore) => {
+    const { stdout } = xentCommand(["explain", ...logits.split(" "), "--label", "1"]);
+    expect(stdout.includes("the exact loss is more than f32 can hold: Infinity is right\n")).toBe(isMore);
+  });
+
   const long = Array.from({ length: 3000 }, (_, j) => `${Math.sin(j) * 9}`).join(",");
 
   test.each([

@@ -1,5 +1,5 @@
 import type { Change, Explanation, Measured } from "./explain.ts";
-import { show } from "./numbers.ts";
+import { MOST_FLOAT32, show } from "./numbers.ts";
 import type { RowOptions } from "./steps.ts";
 import { type Column, table } from "./table.ts";
 import { bold, dim, fold, green, width } from "./terminal.ts";
@@ -111,6 +111,9 @@ function losses({ steps, kernel, stable, naive, variant }: Explanation, u: strin
   return [
     ...table(columns, width, (line, row) => (row < 0 ? dim(line) : row === 1 ? green(line) : line)),
     ...fold(`stable: log(sum_j exp(${u}_j - m)) - (${u}_y - m); naive: -log(softmax(${u})[y])`).map(dim),
+    ...(Number.isFinite(steps.loss) && Math.abs(steps.loss) >= MOST_FLOAT32
+      ? fold("the exact loss is more than f32 can hold: Infinity is right")
+      : []),
   ];
 }
 

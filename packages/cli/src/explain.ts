@@ -101,10 +101,10 @@ function readLogits(words: readonly string[]): number[] {
   return logits;
 }
 
-/** Numbers with commas or white space between them. */
+/** Numbers with commas, brackets or white space between them, as other languages print them. */
 function numbersIn(texts: readonly string[]): number[] {
   return texts
-    .flatMap((text) => text.split(/[\s,]+/))
+    .flatMap((text) => text.split(/[\s,[\]]+/))
     .filter((word) => word !== "")
     .map(parseFloat32);
 }

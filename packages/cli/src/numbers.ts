@@ -1,6 +1,8 @@
 import { badUsage } from "./failure.ts";
 
 const LARGEST = 2 ** 128 - 2 ** 104;
+/** What is rounded to infinity, from here on. */
+export const MOST_FLOAT32: number = 2 ** 128 - 2 ** 103;
 
 /** A number that f32 can hold, as people write it: also "inf" and "-inf", never NaN. */
 export function parseFloat32(text: string): number {
