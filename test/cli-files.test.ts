@@ -1,5 +1,5 @@
 // xent evaluate and its files: every format has the same result, and what is wrong with a file is said.
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   closeSync,
   existsSync,
@@ -422,12 +422,11 @@ describe("a file that is not what it should be", () => {
     ["none.txt", "no such file or directory", [...GOOD, "--class-weights", "none.txt"]],
     ["none/out.npy", "no such file or directory", [...GOOD, "--per-row", "none/out.npy"]],
     ["logits.npy/x.npy", "not a directory", [...GOOD, "--logits", "logits.npy/x.npy"]],
-    ...["folder.npy", "folder.safetensors", "folder.bin"].map((path): [string, string, string[]] => [
+    ...["folder.npy", "folder.npz", "folder.safetensors", "folder.bin"].map((path): [string, string, string[]] => [
       path,
       "is a directory",
       [...GOOD, "--classes", "5", "--logits", path],
     ]),
-    ["folder.npz", "illegal operation on a directory", [...GOOD, "--logits", "folder.npz"]],
     ["folder.txt", "is a directory", [...GOOD, "--labels", "folder.txt"]],
     ["folder.npy", "is a directory", [...GOOD, "--per-row", "folder.npy"]],
   ])("is named where it cannot be opened: %s: %s", (path, message, args) => {
@@ -445,6 +444,15 @@ describe("a file that is not what it should be", () => {
     const { status, stderr } = evaluate("--logits", "wide.npy", "--labels", "one.txt");
     expect(status).toBe(1);
     expect(stderr).toMatch(/^xent: wide\.npy: one row of 1073741824 float32 do not fit into memory: .*\n$/);
+  });
+
+  test.runIf(process.platform !== "win32")("is named where it is a pipe, which may never have anything", () => {
+    for (const pipe of ["pipe.npy", "pipe.npz", "pipe.txt"]) {
+      execFileSync("mkfifo", [join(folder, pipe)]);
+      const option = pipe === "pipe.txt" ? "--labels" : "--logits";
+      const { status, stderr } = evaluate(...GOOD, option, pipe);
+      expect({ status, stderr }).toEqual({ status: 1, stderr: `xent: ${pipe}: is no regular file\n` });
+    }
   });
 
   test("is not overwritten by the losses of its rows", () => {

@@ -1,4 +1,4 @@
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { badData, badFile } from "./failure.ts";
 
@@ -11,15 +11,22 @@ export interface Bytes {
   close(): Promise<void>;
 }
 
+/** Its size in bytes, if it is a file that can be read from any place. To open a pipe might take for ever. */
+export async function sizeOfFile(path: string): Promise<number> {
+  const stats = await stat(path).catch((cause: Error) => {
+    throw badFile(path, cause);
+  });
+  if (!stats.isFile()) throw badData(`${path}: is ${stats.isDirectory() ? "a directory" : "no regular file"}`);
+  return stats.size;
+}
+
 /** Opens a file to read. */
 export async function openFile(path: string): Promise<{ file: FileHandle; size: number }> {
+  const size = await sizeOfFile(path);
   const file = await open(path).catch((cause: Error) => {
     throw badFile(path, cause);
   });
-  const stats = await file.stat();
-  if (!stats.isDirectory()) return { file, size: stats.size };
-  await file.close();
-  throw badData(`${path}: is a directory`);
+  return { file, size };
 }
 
 /** A part of a file. */

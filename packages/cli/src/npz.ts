@@ -2,11 +2,12 @@
 import { crc32 } from "node:zlib";
 import { type Entry, openPromise, type ZipFile } from "yauzl";
 import { type ArrayFile, choose } from "./array-file.ts";
-import { type Bytes, FileBytes, openFile, StreamBytes } from "./bytes.ts";
+import { type Bytes, FileBytes, openFile, StreamBytes, sizeOfFile } from "./bytes.ts";
 import { badData, badFile, Failure } from "./failure.ts";
 import { readNpy } from "./npy.ts";
 
 export async function openNpz(path: string, wanted: string | undefined, usual: string): Promise<ArrayFile> {
+  await sizeOfFile(path);
   const zip = await openPromise(path, { lazyEntries: true, autoClose: false }).catch((cause: Error) => {
     throw badFile(path, cause);
   });
