@@ -1,11 +1,13 @@
 // The command as its users get it: packed, installed into an empty project, and doing what the READMEs show.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { zipSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { npy } from "./support/array-files.ts";
 import { blocksRunBy } from "./support/blocks.ts";
-import { xentCommand } from "./support/cli.ts";
+import { binary, xentCommand } from "./support/cli.ts";
 import { output } from "./support/packed.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -52,6 +54,39 @@ describe("an installed package", () => {
     writeFileSync(join(project, "labels.txt"), "0 1 2");
     const evaluate = ["evaluate", "--logits", "logits.f32", "--classes", "4", "--labels", "labels.txt", "--json"];
     expect(JSON.parse(xent(...evaluate)).mean).toBe(Math.fround(Math.log(4)));
+  });
+});
+
+const runtimes = join(root, "test/runtimes/node_modules");
+
+describe.each([
+  ["Deno", join(runtimes, "@deno/linux-x64-glibc/deno"), ["run", "--allow-all"]],
+  ["Bun", join(runtimes, "@oven/bun-linux-x64/bin/bun"), []],
+])("in %s", (_, engine, flags) => {
+  const inEngine = (...args: string[]): string => output(engine, [...flags, binary, ...args], data);
+
+  test.skipIf(!existsSync(engine))("it does the same: simd128 has the same bits", () => {
+    const logits = new Float32Array(12 * 1000).map((_, i) => (i % 7) + (i % 11));
+    const files = zipSync({
+      "logits.npy": npy("float32", [12, 1000], logits),
+      "labels.npy": npy(
+        "int64",
+        [12],
+        BigInt64Array.from({ length: 12 }, (_, row) => BigInt(40 * row)),
+      ),
+    });
+    const folder = mkdtempSync(join(tmpdir(), "xent-cli-"));
+    const file = join(folder, "both.npz");
+    writeFileSync(file, files);
+    for (const args of [
+      ["explain", "20", "0", "-1", "--label", "0"],
+      ["evaluate", "--logits", file, "--labels", file, "--batch-rows", "5"],
+    ]) {
+      const { seconds, ...there } = JSON.parse(inEngine(...args, "--variant", "simd128", "--json"));
+      const { seconds: _, ...here } = JSON.parse(xentCommand([...args, "--variant", "simd128", "--json"]).stdout);
+      expect(there).toEqual(here);
+    }
+    rmSync(folder, { recursive: true });
   });
 });
 
