@@ -31,22 +31,21 @@ export async function evaluateOnQueue(
   url: string,
   signal: AbortSignal,
 ): Promise<{ results: FileResult[]; variant: string }> {
-  const { collect } = await library();
+  const { collect, forget } = await library();
   const variant = await variantOf(flags.variant);
   const told = { ...whatWorkersNeed(flags), variant };
   const tasks = await Promise.all(all.map(async (pair) => taskOf({ pair, flags: told })));
   const progress = shardsBar(tasks.length);
   const [onResult, onProgress] = [progress.done, progress.update];
   try {
-    const { results, forget } = await expected(
-      collect<TaskData, TaskResult>({ url, name: flags.queueName, tasks, signal, onResult, onProgress }),
-    );
+    const queue = { url, name: flags.queueName, tasks };
+    const results = await expected(collect<TaskData, TaskResult>({ ...queue, signal, onResult, onProgress }));
     const found = tasks.map(({ id }) => {
       const result = results.get(id) as TaskResult;
       return { ...result, totals: decodeTotals(Buffer.from(result.totals, "base64")) };
     });
     for (const other of found) assertAlike(found[0] as FileResult, other);
-    await forget();
+    await expected(forget(queue));
     return { results: found, variant };
   } finally {
     progress.stop();

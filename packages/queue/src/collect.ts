@@ -1,5 +1,5 @@
 import { type Job, Queue, QueueEvents } from "bullmq";
-import { assertReachable, connectionOf, QueueError } from "./connection.ts";
+import { assertReachable, closeAll, connectionOf, QueueError } from "./connection.ts";
 
 /** Something to compute. */
 export interface Task<T> {
@@ -25,27 +25,19 @@ export interface CollectOptions<T> {
   readonly onProgress?: (id: string, progress: unknown) => void;
 }
 
-/** Results of tasks. */
-export interface Collected<R> {
-  /** One for each task, by its id. */
-  readonly results: ReadonlyMap<string, R>;
-  /** Takes them out of Redis: another run computes these tasks again. */
-  forget(): Promise<void>;
-}
-
 const AT_ONCE = 500;
 /** Redis is asked for what is missing this often, and for no more than so many tasks a second. */
 const SWEEP_MS = 500;
 const ASKED_PER_SECOND = 4000;
 
 /**
- * Puts tasks onto the queue and waits for their results. A run that was broken off is taken up by another one with the same
- * tasks: what is done is not done again. Tasks that Redis has lost in a restart are put onto the queue once more.
+ * Puts tasks onto the queue and waits for their results: one for each task, by its id. A run that was broken off is taken up by another one with the same
+ * tasks: what is done is not done again, until {@link forget}. Tasks that Redis has lost in a restart are put onto the queue once more.
  *
  * Rejects with {@link QueueError} where there is no Redis, or where a task fails each time; with the signal's reason where that
  * aborts. The tasks stay on the queue then.
  */
-export async function collect<T extends object, R>(options: CollectOptions<T>): Promise<Collected<R>> {
+export async function collect<T extends object, R>(options: CollectOptions<T>): Promise<ReadonlyMap<string, R>> {
   const { url, name, tasks, signal, onResult, onProgress } = options;
   await assertReachable(url);
   const connection = connectionOf(url);
@@ -101,18 +93,28 @@ export async function collect<T extends object, R>(options: CollectOptions<T>): 
       await unlessAborted(signal, pause(Math.max(SWEEP_MS, (1000 * missing.size) / ASKED_PER_SECOND)));
       await unlessAborted(signal, sweep(false));
     }
+    return results;
   } finally {
-    // Not waited for: without Redis they would not end.
-    void events.disconnect().catch(() => {});
-    if (missing.size > 0) void queue.disconnect().catch(() => {});
+    await closeAll([events, queue]);
   }
-  const forget = async (): Promise<void> => {
+}
+
+/** Takes tasks and their results out of Redis: another run computes them again. */
+export async function forget({
+  url,
+  name,
+  tasks,
+}: Pick<CollectOptions<object>, "url" | "name" | "tasks">): Promise<void> {
+  await assertReachable(url);
+  const queue = new Queue(name, { connection: connectionOf(url) });
+  queue.on("error", () => {});
+  try {
     for (let begin = 0; begin < tasks.length; begin += AT_ONCE) {
       await Promise.all(tasks.slice(begin, begin + AT_ONCE).map(({ id }) => queue.remove(id)));
     }
-    await queue.close();
-  };
-  return { results, forget };
+  } finally {
+    await closeAll([queue]);
+  }
 }
 
 function pause(milliseconds: number): Promise<void> {

@@ -34,3 +34,21 @@ export async function assertReachable(url: string): Promise<void> {
 function withoutPassword(url: string): string {
   return url.replace(/:[^:@/]*@/, ":***@");
 }
+
+/** What holds connections. */
+interface Connected {
+  close(): Promise<unknown>;
+  disconnect(): Promise<unknown>;
+}
+
+/** A Redis that is away is not waited for, and keeps no process alive. */
+export async function closeAll(connected: readonly Connected[]): Promise<void> {
+  const closed = Promise.allSettled(connected.map((one) => one.close()));
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<"late">((resolve) => {
+    timer = setTimeout(resolve, 3000, "late");
+  });
+  const how = await Promise.race([closed, late]);
+  clearTimeout(timer);
+  if (how === "late") for (const one of connected) void one.disconnect().catch(() => {});
+}

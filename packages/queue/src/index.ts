@@ -5,6 +5,6 @@
  * @module
  */
 
-export { type Collected, type CollectOptions, collect, type Task } from "./collect.ts";
+export { type CollectOptions, collect, forget, type Task } from "./collect.ts";
 export { QueueError } from "./connection.ts";
 export { type ServeOptions, serve } from "./serve.ts";

@@ -1,5 +1,5 @@
 import { DelayedError, UnrecoverableError, Worker } from "bullmq";
-import { assertReachable, connectionOf } from "./connection.ts";
+import { assertReachable, closeAll, connectionOf } from "./connection.ts";
 
 /** How a worker serves a queue. */
 export interface ServeOptions<T, R> {
@@ -63,5 +63,5 @@ export async function serve<T, R>(options: ServeOptions<T, R>): Promise<void> {
   worker.on("error", () => {});
   await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
   // Without Redis the task cannot be given back: its lock runs out there, and another worker takes it.
-  await Promise.race([worker.close(), new Promise((resolve) => setTimeout(resolve, 3000).unref())]);
+  await closeAll([worker]);
 }
