@@ -6,11 +6,10 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findChromium, installChromium } from "./browser.mjs";
+import { findRedis, installRedis } from "./redis.mjs";
 import { debianRustc, output, root, target, tools, versions, wasmCompiler } from "./toolchain.mjs";
 
 const [tests, bench, release] = ["--tests", "--bench", "--release"].map((flag) => process.argv.includes(flag));
-/** Says that it was tried in vain; without it, the next set-up tries again. */
-const noChromium = join(tools, "no-chromium.stamp");
 
 // Both tools only rewrite a few KB of wasm: compile time matters, their own speed does not.
 const quickBuild = {
@@ -20,6 +19,12 @@ const quickBuild = {
   CARGO_PROFILE_RELEASE_CODEGEN_UNITS: "64",
 };
 
+/** What some tests take, and are skipped without. */
+const optional = [
+  optionalTool("Chromium for the tests", "60 s", "CHROMIUM", findChromium, installChromium),
+  optionalTool("Redis for the tests", "10 s", undefined, findRedis, installRedis),
+];
+
 const steps = [
   npmPackages("npm packages", ".", []),
   // Binaries as they are published. Those that there are not for this kind of machine are left out.
@@ -28,7 +33,10 @@ const steps = [
     : []),
   ...(tests || release ? [npmPackages("bundlers and package linters", "test/packaging", [])] : []),
   ...(tests
-    ? [npmPackages("what the recipes are used with, for the tests: 180 MB to download", "test/recipes", []), chromium()]
+    ? [
+        npmPackages("what the recipes are used with, for the tests: 180 MB to download", "test/recipes", []),
+        ...optional,
+      ]
     : []),
   {
     name: "Rust",
@@ -67,15 +75,18 @@ function npmPackages(name, folder, flags) {
   };
 }
 
-function chromium() {
+function optionalTool(name, expect, variable, find, install) {
+  // Says that it was tried in vain; without it, the next set-up tries again.
+  const inVain = join(tools, `no-${name.split(" ")[0].toLowerCase()}.stamp`);
   return {
-    name: "Chromium for the tests",
-    expect: "60 s",
-    done: () => findChromium() !== undefined || existsSync(noChromium),
+    name,
+    expect,
+    done: () => find() !== undefined || existsSync(inVain),
     run() {
-      if (installChromium()) return;
-      console.log("    there is none to be had, so its tests are skipped: put one on PATH, or its path into CHROMIUM");
-      writeFileSync(noChromium, "");
+      if (install()) return;
+      const place = variable === undefined ? "put one on PATH" : `put one on PATH, or its path into ${variable}`;
+      console.log(`    there is none to be had, so its tests are skipped: ${place}`);
+      writeFileSync(inVain, "");
     },
   };
 }

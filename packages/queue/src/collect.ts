@@ -70,7 +70,8 @@ export async function collect<T extends object, R>(options: CollectOptions<T>): 
       const job = jobs[i];
       if (job === undefined) lost.push(task);
       else if (job.finishedOn === undefined) continue;
-      else if (job.failedReason === undefined || job.failedReason === "") take(task.id, job.returnvalue as R);
+      // One that has failed at first says so, though it is completed.
+      else if (await job.isCompleted()) take(task.id, job.returnvalue as R);
       else if (!again) throw new QueueError(job.failedReason);
       else {
         await job.remove();
