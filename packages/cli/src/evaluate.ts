@@ -1,6 +1,7 @@
 import { type LogitsType, Totals } from "xent";
 import { badData, badUsage } from "./failure.ts";
 import {
+  assertAverage,
   closing,
   computingThreads,
   evaluateFile,
@@ -67,9 +68,7 @@ export async function evaluate(
   for (const result of results) totals.merge(result.totals);
   const rows = results.reduce((sum, result) => sum + result.rows, 0);
   const labels = together(all.map((pair) => pair.labels));
-  if (totals.count === 0) throw badData(`${labels}: all ${rows} rows are ignored: there is nothing to average`);
-  if (totals.normalizer === 0)
-    throw badData(`${flags.classWeights}: the weights of all labels add up to 0: there is no mean`);
+  assertAverage(totals, labels, rows, flags);
   if (flags.totals !== undefined) await writeTotals(flags.totals, totals);
   const [first] = results as [FileResult];
   const one = results.length === 1;

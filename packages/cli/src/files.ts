@@ -124,7 +124,10 @@ export function evaluateFile(
       const tell = (done: number): void => onRows?.(done, rows, bytes);
       const stream = { xent, logits, labels, options, batchRows, perRow, strict, signal, onRows: tell };
       const { totals, notFinite } = await evaluateRows(stream);
-      await perRow?.finish();
+      if (perRow !== undefined) {
+        assertAverage(totals, pair.labels, rows, flags);
+        await perRow.finish();
+      }
       const names = { logits: { name: array.name, dtype: logits.dtype, shape: array.shape } };
       return { ...names, labels: { name: pair.labels, dtype }, rows, classes, totals, notFinite, bytes };
     } catch (error) {
@@ -132,6 +135,13 @@ export function evaluateFile(
       throw error;
     }
   });
+}
+
+/** Throws where there is no mean. */
+export function assertAverage(totals: Totals, labels: string, rows: number, { classWeights }: FileFlags): void {
+  if (totals.count === 0) throw badData(`${labels}: all ${rows} rows are ignored: there is nothing to average`);
+  if (totals.normalizer === 0)
+    throw badData(`${classWeights}: the weights of all labels add up to 0: there is no mean`);
 }
 
 /** The kernel's options, of what was said on the command line. */
