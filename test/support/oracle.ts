@@ -41,7 +41,8 @@ export function exactRow({ x, target, sampleWeight }: RowInput, options: LossOpt
     const p = Math.exp(v - (y[top] as number)) / (1 + rest);
     const weight = q[j] as number;
     const own = total - weight - total * others + 2 * z * logSumExp * p;
-    return sampleWeight * (slope[j] as number) * (j === reference ? own : alpha * p - weight);
+    // Each form loses what is small in it: this one the others' probabilities, that one its own.
+    return sampleWeight * (slope[j] as number) * (j === reference && p > 0.5 ? own : alpha * p - weight);
   });
   const parts = y.map((v, j) => {
     const p = Math.exp(v - (y[top] as number)) / (1 + rest);

@@ -1,0 +1,40 @@
+// How many cases the properties are tried with: ten thousand in all suites together, or as `npm run properties` is told.
+import fc from "fast-check";
+import { expect } from "vitest";
+
+const ALL = 10_000;
+const { XENT_CASES, XENT_SEED, XENT_PATH } = process.env;
+
+/** Tries a property with so many of the ten thousand cases. What fails says how to see it again. */
+export async function holds<T>(
+  property: fc.IPropertyWithHooks<T> | fc.IAsyncPropertyWithHooks<T>,
+  cases: number,
+): Promise<void> {
+  const name = expect.getState().currentTestName ?? "";
+  const numRuns = Math.ceil((cases * Number(XENT_CASES ?? ALL)) / ALL);
+  if (XENT_CASES) showProgress(property, name, numRuns);
+  const parameters: fc.Parameters<T> = { numRuns };
+  if (XENT_SEED) parameters.seed = Number(XENT_SEED);
+  if (XENT_PATH) parameters.path = XENT_PATH;
+  const details = await fc.check(property as fc.IAsyncProperty<T>, parameters);
+  if (!details.failed) return;
+  // The number of the case is enough: from there on it is made smaller in the same way again.
+  const [run] = (details.counterexamplePath ?? "0").split(":");
+  const pattern = name.replace(/[^\w ,]/g, ".").replaceAll("'", ".");
+  throw new Error(
+    `${fc.defaultReportMessage(details)}\n\nAgain: npm run properties -- --cases ${XENT_CASES ?? ALL} --seed ${details.seed} --path ${run} --test '${pattern}'`,
+    { cause: details.errorInstance },
+  );
+}
+
+function showProgress<T>(
+  property: fc.IPropertyWithHooks<T> | fc.IAsyncPropertyWithHooks<T>,
+  name: string,
+  numRuns: number,
+): void {
+  const step = Math.ceil(numRuns / 20);
+  let done = 0;
+  (property as fc.IPropertyWithHooks<T>).beforeEach(() => {
+    if (++done % step === 0) process.stderr.write(`properties: ${done} of ${numRuns}: ${name}\n`);
+  });
+}

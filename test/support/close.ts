@@ -1,0 +1,19 @@
+import type { ExactRow } from "./oracle.ts";
+import { ulp } from "./ulp.ts";
+
+/** Throws beyond what is promised with any options: 8 ulp in the loss; 32 in the gradient, or the last places of its parts. */
+export function assertClose(
+  loss: number,
+  gradient: readonly number[],
+  exact: ExactRow,
+  scale: number,
+  where: string,
+): void {
+  if (!(ulp(loss, exact.loss) <= 8)) throw new Error(`loss of ${where}: ${loss}, exact ${exact.loss}`);
+  for (const [j, got] of gradient.entries()) {
+    const wanted = scale * (exact.gradient[j] as number);
+    const vanishing = 2 ** -23 * scale * (exact.parts[j] as number);
+    if (Math.abs(got - wanted) <= vanishing || ulp(got, wanted) <= 32) continue;
+    throw new Error(`gradient of ${where}, class ${j}: ${got}, exact ${wanted}`);
+  }
+}

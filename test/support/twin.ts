@@ -1,0 +1,206 @@
+// A batch, and beside it in plain JavaScript what its arrays must hold after any calls.
+import { expect } from "vitest";
+import {
+  type Batch,
+  type BatchSpec,
+  createXentSync,
+  type LabelsType,
+  type LogitsType,
+  type LossResult,
+  type RunOptions,
+  type Xent,
+} from "xent";
+import { copyBytes, firstDifference } from "./bytes.ts";
+import { assertClose } from "./close.ts";
+import { bitsOf } from "./example.ts";
+import { mulberry32 } from "./golden.ts";
+import { bfloat16Bits, float16Bits } from "./half.ts";
+import { exactRow } from "./oracle.ts";
+
+export type AnyBatch = Batch<LogitsType, LabelsType>;
+export type AnySpec = BatchSpec<LogitsType, LabelsType>;
+type AnyResult = LossResult<Float32Array | Float64Array>;
+type Part = "logits" | "labels" | "targets" | "gradient" | "loss";
+type Numbers = Float32Array | Float64Array | Int32Array;
+
+/** What a run gives: an error as it is printed, or the bits of a result. */
+export type Outcome = string | { bits: Record<string, unknown>; result: AnyResult; after: Map<Part, Numbers> };
+
+/** The oracle takes its time. */
+const EXACT_ELEMENTS = 2000;
+
+export class Twin {
+  readonly spec: AnySpec;
+  readonly batch: AnyBatch;
+  readonly shared: boolean;
+  /** The same batch in a worker's instance. */
+  attached: AnyBatch | undefined;
+  readonly #content: Map<Part, Numbers>;
+  /** The numbers that the logits stand for. */
+  #x: number[] = [];
+  #old: ArrayLike<unknown>;
+
+  constructor(spec: AnySpec, xent: Xent) {
+    this.spec = spec;
+    this.batch = xent.createBatch(spec);
+    this.shared = !(xent.memory.buffer instanceof ArrayBuffer);
+    this.#content = new Map(
+      partsOf(this.batch).map(([name, view]) => {
+        const Zeros = view.constructor as new (length: number) => Numbers;
+        return [name, new Zeros(view.length)];
+      }),
+    );
+    this.#old = this.batch.logits;
+    this.#x = new Array<number>(this.#old.length).fill(0);
+  }
+
+  /** New logits and labels, of which some may be special. */
+  fill(seed: number, special: boolean): void {
+    const random = mulberry32(seed);
+    const { logits: type = "float32" } = this.spec;
+    const { rows, classes } = this.batch;
+    // Multiples of 1/8 in [-8, 8): every type has them.
+    this.#x = this.#x.map(() => (random() % 128) / 8 - 8);
+    if (special && rows > 0) for (const x of [-Infinity, Infinity, Number.NaN]) this.#x[random() % this.#x.length] = x;
+    const bits = type === "bfloat16" ? bfloat16Bits : type === "float16" ? float16Bits : (x: number) => x;
+    this.#write("logits", this.#x.map(bits));
+    const invalid = special && random() % 4 === 0 ? random() % (rows + 1) : -1;
+    this.#write(
+      "labels",
+      Array.from({ length: rows }, (_, row) => (row === invalid ? classes : random() % classes)),
+    );
+    this.#write(
+      "targets",
+      Array.from({ length: this.#x.length }, () => (random() % 8) / 8),
+    );
+  }
+
+  #write(name: Part, values: readonly number[]): void {
+    const copy = this.#content.get(name);
+    if (copy === undefined) return;
+    const big = copy instanceof BigInt64Array || copy instanceof BigUint64Array;
+    copy.set((big ? values.map(BigInt) : values) as number[]);
+    (this.batch[name] as Numbers).set(copy);
+    this.#content.set(name, copy);
+    if (name === "logits" && this.spec.gradient === "in-place") this.#content.set("gradient", copy);
+  }
+
+  /** What a fresh batch with the same content makes of it. */
+  expected(options: RunOptions | undefined): Outcome {
+    const fresh = reference.createBatch(this.spec);
+    try {
+      for (const name of ["logits", "labels", "targets"] as const) {
+        const copy = this.#content.get(name);
+        if (copy) (fresh[name] as Numbers).set(copy);
+      }
+      const result = fresh.run(options) as AnyResult;
+      const after = new Map(partsOf(fresh).map(([name, view]) => [name, view.slice()]));
+      this.#assertExact(result, after.get("gradient"), options ?? {});
+      return { bits: withoutGradient(result), result, after };
+    } catch (error) {
+      if (!/^(Type|Range)Error: ["Rt]/.test(String(error))) throw error;
+      return String(error);
+    } finally {
+      fresh.dispose();
+    }
+  }
+
+  /** Compares, and takes over what has been written. */
+  compare(outcome: Outcome, call: () => unknown, options: RunOptions | undefined): void {
+    if (typeof outcome === "string") {
+      expect(() => call()).toThrow(outcome.slice(outcome.indexOf(" ") + 1));
+      return;
+    }
+    this.settle(outcome, call() as AnyResult, options);
+  }
+
+  settle(outcome: Outcome, result: AnyResult, options: RunOptions | undefined): void {
+    if (typeof outcome === "string") throw new Error(`returned, and should have thrown ${outcome}`);
+    expect(withoutGradient(result)).toEqual(outcome.bits);
+    const [begin, end] = options?.rows ?? [0, this.batch.rows];
+    this.#content.get("loss")?.set(result.loss, begin);
+    if (!options?.gradient) return;
+    const own = this.#content.get("gradient") as Numbers;
+    const fresh = outcome.after.get("gradient") as Numbers;
+    for (let row = begin; row < end; row++) for (const at of this.#places(row)) own[at] = fresh[at] as number;
+    if (this.spec.gradient === "in-place") this.#x = Array.from(own);
+  }
+
+  /** Every byte of it, and of the views that were taken at first. */
+  check(xent: Xent): void {
+    for (const batch of [this.batch, this.attached]) {
+      for (const [name, view] of batch ? partsOf(batch) : []) {
+        const at = firstDifference(copyBytes(this.#content.get(name) as Numbers), copyBytes(view));
+        if (at !== undefined) throw new Error(`byte ${at} of ${name} of ${JSON.stringify(this.spec)}`);
+      }
+    }
+    const stale = !this.shared && (this.#old as Float32Array).buffer !== xent.memory.buffer;
+    expect(this.#old.length).toBe(stale ? 0 : this.batch.logits.length);
+    if (stale) this.#old = this.batch.logits;
+  }
+
+  /** Whatever it is asked for now, it was disposed; but for being disposed again. */
+  checkDisposed(): void {
+    this.batch.dispose();
+    const { batch } = this;
+    const uses = [
+      () => batch.run(),
+      () => batch.share(),
+      ...(["logits", "labels", "gradient", "loss"] as const).map((name) => () => batch[name]),
+    ];
+    for (const use of uses) expect(use).toThrow(new TypeError("this batch was disposed"));
+  }
+
+  /** Where the logits of a row are. */
+  #places(row: number): number[] {
+    const { rows, classes } = this.batch;
+    const { shape, stride = classes } = this.spec;
+    // The class axis is the second of three.
+    const inner = shape?.[2] ?? 1;
+    const first = shape ? Math.floor(row / inner) * classes * inner + (row % inner) : row * stride;
+    return row < rows ? Array.from({ length: classes }, (_, j) => first + j * inner) : [];
+  }
+
+  #assertExact(result: AnyResult, gradient: Numbers | undefined, options: RunOptions): void {
+    const { rows, classes } = this.batch;
+    const { shift = 0, sequence = rows } = this.spec;
+    const [begin, end] = options.rows ?? [0, rows];
+    if (rows * classes > EXACT_ELEMENTS) return;
+    const scale = options.reduction === "mean" ? (result.normalizer === 0 ? 0 : 1 / result.normalizer) : 1;
+    const labels = this.#content.get("labels");
+    const targets = this.#content.get("targets");
+    for (let row = begin; row < end; row++) {
+      const places = this.#places(row);
+      const x = places.map((at) => this.#x[at] as number);
+      if (!x.every(Number.isFinite)) continue;
+      const label = Number(labels?.[row + shift]);
+      if (labels && ((row % sequence) + shift >= sequence || label === options.ignoreIndex)) {
+        expect(result.loss[row - begin]).toBe(0);
+        continue;
+      }
+      if (labels && !(label < classes)) {
+        expect(result.loss[row - begin]).toBeNaN();
+        continue;
+      }
+      // The loss is then a difference of f64 terms as large as the label's own loss would be: smaller than that it has few digits.
+      if (options.labelSmoothing && options.classWeights?.[label] === 0) continue;
+      const target = targets ? places.map((at) => targets[at] as number) : label;
+      const exact = exactRow({ x, target, sampleWeight: options.sampleWeights?.[row] ?? 1 }, options);
+      const found = options.gradient ? places.map((at) => gradient?.[at] as number) : [];
+      assertClose(result.loss[row - begin] as number, found, exact, scale, `row ${row}`);
+    }
+  }
+}
+
+const reference = createXentSync();
+
+function partsOf(batch: AnyBatch): [Part, Numbers][] {
+  const { logits, targets, gradient, loss } = batch;
+  const parts = { logits, targets, gradient, loss, labels: targets ? undefined : batch.labels };
+  return Object.entries(parts).filter(([, view]) => view !== undefined) as [Part, Numbers][];
+}
+
+/** Of a batch whose rows lie side by side the gradient is that of all rows, whoever has run them. */
+function withoutGradient({ gradient: _, ...result }: AnyResult): Record<string, unknown> {
+  return bitsOf(result);
+}
