@@ -21,10 +21,11 @@ export async function holds<T>(
   // The number of the case is enough: from there on it is made smaller in the same way again.
   const [run] = (details.counterexamplePath ?? "0").split(":");
   const pattern = name.replace(/[^\w ,]/g, ".").replaceAll("'", ".");
-  throw new Error(
-    `${fc.defaultReportMessage(details)}\n\nAgain: npm run properties -- --cases ${XENT_CASES ?? ALL} --seed ${details.seed} --path ${run} --test '${pattern}'`,
-    { cause: details.errorInstance },
-  );
+  const again = `npm run properties -- --cases ${XENT_CASES ?? ALL} --seed ${details.seed} --path ${run} --test '${pattern}'`;
+  const message = `${fc.defaultReportMessage(details)}\n\nAgain: ${again}`;
+  // The other properties may still take hours.
+  if (XENT_CASES) process.stderr.write(`properties: ${name}: ${message}\n${details.errorInstance}\n`);
+  throw new Error(message, { cause: details.errorInstance });
 }
 
 function showProgress<T>(

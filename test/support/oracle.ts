@@ -3,6 +3,8 @@ import type { LossOptions } from "xent";
 /** What one row should be, by the formula of test/golden/README.md in f64. */
 export interface ExactRow {
   loss: number;
+  /** What the loss is a difference of, where the label has no weight or the log-sum-exp vanishes. */
+  lossParts: number;
   logSumExp: number;
   gradient: number[];
   /** What the gradient's entries are differences of: their last places are all that can be asked. */
@@ -51,5 +53,13 @@ export function exactRow({ x, target, sampleWeight }: RowInput, options: LossOpt
       (Math.abs(alpha) * p + (q[j] as number) + Math.abs(2 * z * logSumExp))
     );
   });
-  return { loss: sampleWeight * (weighted + z * logSumExp ** 2), logSumExp, gradient, parts };
+  const lossParts =
+    total * (nll[reference] as number) + 2 * z * Math.abs(logSumExp) * (Math.abs(y[top] as number) + Math.log1p(rest));
+  return {
+    lossParts: Math.abs(sampleWeight) * lossParts,
+    loss: sampleWeight * (weighted + z * logSumExp ** 2),
+    logSumExp,
+    gradient,
+    parts,
+  };
 }
