@@ -22,11 +22,11 @@ import type { Partials } from "./shards/partials.ts";
 import {
   assertMerged,
   type PartialsOptions,
+  RECORD,
   readPartials,
   readShard,
   SHARD_OPTIONS,
   type Shard,
-  type ShardRows,
   writeMerged,
 } from "./shards/shard.ts";
 import { inSlices } from "./slices.ts";
@@ -139,17 +139,16 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
    * Options and errors are those of {@link run}; a batch with soft targets is a TypeError.
    */
   partials(options: PartialsOptions): Partials {
-    const shard = readShard(options, this.classes);
-    const partials = this.#partials(this.#now(options, shard));
-    this.#shard = { ...options };
+    const own = ownWeights(options, this.#engine.memory);
+    const partials = this.#partials(this.#now(own, readShard(own, this.classes)));
+    this.#shard = own;
     return partials;
   }
 
   /** As {@link partials}, without blocking: see {@link runAsync}. */
   async partialsAsync(options: PartialsOptions): Promise<Partials> {
-    const own = typeof options === "object" && options !== null ? { ...options } : options;
-    const shard = readShard(own, this.classes);
-    const partials = await this.#later(own, shard, (job) => this.#partials(job));
+    const own = ownWeights(options, this.#engine.memory);
+    const partials = await this.#later(own, readShard(own, this.classes), (job) => this.#partials(job));
     this.#shard = own;
     return partials;
   }
@@ -191,8 +190,9 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     this.#assertIdle();
     this.#running = true;
     const { kernel, scratch, pool, later, inTurn } = this.#engine;
-    const own = typeof options === "object" && options !== null ? { ...options } : options;
     try {
+      // A getter may throw here.
+      const own = typeof options === "object" && options !== null ? { ...options } : options;
       return await inTurn(async () => {
         this.#assertAlive();
         const job = this.#prepare(own, later, false, shard);
@@ -217,8 +217,10 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     const { rows, classes } = this;
     const { layout, logits, regions } = this.#plan;
     const { memory, pool } = this.#engine;
-    const settings = readOptions(ownWeights(options, memory), rows, classes, ["rows", ...(shard ? SHARD_OPTIONS : [])]);
-    const [begin, end] = this.#range(options?.rows);
+    // Code of the caller's (a getter, a Proxy) runs in these three lines only, and nothing that it does is missed behind them.
+    const own = ownWeights(options, memory);
+    const [begin, end] = this.#range(own?.rows);
+    const settings = readOptions(own, rows, classes, ["rows", ...(shard ? SHARD_OPTIONS : [])]);
     if (settings.gradient && regions.gradient === 0) {
       throw new TypeError(
         '"gradient" expected a batch with memory for it: create it with gradient: true or "in-place"',
@@ -232,21 +234,20 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     const kind = shard ? kindOfShard(this.#plan, settings) : kindOf(this.#plan, settings);
     const extent = { begin, end, classes, cost: kind === "plain" ? 1 : 4, splits: kind === "plain" };
     const schedule = pool?.schedule(extent, waits);
+    const rules = this.#labelRules(settings, shard);
+    const [count, normalizer] = this.#checkLabels(rules, begin, end);
+    const shardLabels = shard && this.#classLabels(rules, begin, end);
+    if (shard?.merged && shardLabels) assertMerged(shard.merged, shardLabels, shard, settings);
+    // The last that may throw, since it may grow the memory.
     const work = this.#workingMemory(lane, settings, kind === "staged", schedule, shard !== undefined);
-    const views = this.#current();
-    const { count, normalizer, address, ignoreIndex } = this.#readLabels(views, settings, begin, end, shard);
-    const kernelLabels = shard && new Int32Array(memory.buffer, address, rows);
-    const shardRows = kernelLabels && {
-      ...{ buffer: memory.buffer, records: work.shard, labels: kernelLabels, ignoreIndex, begin, end },
-    };
-    if (shard?.merged && shardRows) assertMerged(shard.merged, shardRows, shard, settings);
-
-    // From here on nothing throws.
+    const [labels, ignoreIndex] = this.#kernelLabels(rules, begin, end);
+    if (shard?.merged)
+      writeMerged(shard.merged, new Float64Array(memory.buffer, work.shard, RECORD * rows), begin, settings);
     if (settings.classWeights) new Float32Array(memory.buffer, work.classWeights, classes).set(settings.classWeights);
     if (settings.sampleWeights) new Float32Array(memory.buffer, work.sampleWeights, rows).set(settings.sampleWeights);
     lane.job.write({
       logits: regions.logits,
-      labels: address,
+      labels,
       targets: regions.targets,
       gradient: settings.gradient ? regions.gradient : 0,
       loss: regions.loss,
@@ -275,11 +276,10 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
       sum: 0,
       correct: 0,
     });
-    if (shard?.merged && shardRows) writeMerged(shard.merged, shardRows, settings);
     const { gradient } = settings;
     const { records, rows: buffers, rowBytes: bufferBytes } = work;
     const task = schedule && { schedule, gradient, job: lane.address, records, buffers, bufferBytes };
-    return { lane, settings, begin, end, count, normalizer, task, shard, shardRows };
+    return { lane, settings, begin, end, count, normalizer, task, shard, shardLabels, records: work.shard };
   }
 
   /**
@@ -366,33 +366,41 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     };
   }
 
-  /** How many there are; and address and ignore index of the labels as the kernel takes them. */
-  #readLabels(
-    views: Views<L, K>,
-    settings: Settings,
-    begin: number,
-    end: number,
-    shard: Shard | undefined,
-  ): KernelLabels {
-    const { regions, shift, sequence } = this.#plan;
-    const { ignoreIndex, classWeights } = settings;
-    const { labels } = views;
-    const rows = end - begin;
-    if (labels === undefined) return { count: rows, normalizer: rows, address: 0, ignoreIndex: undefined };
-    const strict = settings.invalidLabels === "throw";
-    // The labels' weights are on many machines: merging finds the normalizer.
+  #labelRules({ ignoreIndex, classWeights, invalidLabels }: Settings, shard: Shard | undefined): LabelRules {
+    const { shift, sequence } = this.#plan;
+    // The weights of a shard's labels are with other shards: merging finds the normalizer.
     const of = shard
       ? { classes: shard.classesTotal, classWeights: undefined }
       : { classes: this.classes, classWeights };
-    const rules: LabelRules = { ...of, ignoreIndex, strict, shift, sequence };
-    const [count, normalizer] = readLabels(labels, rules, begin, end);
+    return { ...of, ignoreIndex, strict: invalidLabels === "throw", shift, sequence };
+  }
+
+  /** How many rows are not ignored, and the normalizer. */
+  #checkLabels(rules: LabelRules, begin: number, end: number): [count: number, normalizer: number] {
+    const { labels } = this.#current();
+    return labels === undefined ? [end - begin, end - begin] : readLabels(labels, rules, begin, end);
+  }
+
+  /** Checked labels as classes; IGNORED or INVALID. */
+  #classLabels(rules: LabelRules, begin: number, end: number): Int32Array {
+    const classes = new Int32Array(end);
+    copyLabels(this.labels, rules, begin, end, classes);
+    return classes.subarray(begin);
+  }
+
+  /** Address and ignore index of checked labels as the kernel takes them. */
+  #kernelLabels(rules: LabelRules, begin: number, end: number): [number, number | undefined] {
+    const { regions } = this.#plan;
+    const { labels, kernelLabels } = this.#current();
+    if (labels === undefined) return [0, undefined];
     if (isDirect(labels, rules)) {
+      const { ignoreIndex } = rules;
       // An index that no 32-bit label can have ignores nothing.
       const possible = ignoreIndex !== undefined && ignoreIndex === (ignoreIndex | 0);
-      return { count, normalizer, address: regions.labels, ignoreIndex: possible ? ignoreIndex : undefined };
+      return [regions.labels, possible ? ignoreIndex : undefined];
     }
-    copyLabels(labels, rules, begin, end, views.kernelLabels);
-    return { count, normalizer, address: regions.kernelLabels, ignoreIndex: IGNORED };
+    copyLabels(labels, rules, begin, end, kernelLabels);
+    return [regions.kernelLabels, IGNORED];
   }
 
   #finish({ lane, settings, begin, end, count, normalizer }: Prepared): LossResult<GradientArrays[L]> {
@@ -418,9 +426,16 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     return result;
   }
 
-  #partials({ shard, shardRows, settings }: Prepared): Partials {
-    const { buffer } = this.#engine.memory;
-    return readPartials({ ...(shardRows as ShardRows), buffer }, shard as Shard, this.classes, settings);
+  #partials({ shard, shardLabels, records, begin, settings }: Prepared): Partials {
+    const all = new Float64Array(this.#engine.memory.buffer, records, RECORD * this.rows);
+    const { classes } = this;
+    return readPartials(
+      all.subarray(RECORD * begin),
+      shardLabels as Int32Array,
+      begin,
+      { ...(shard as Shard), classes },
+      settings,
+    );
   }
 
   /** The part of the gradient with these rows. */
@@ -457,14 +472,9 @@ interface Prepared {
   readonly task: Task | undefined;
   /** Of a job that is about a shard. */
   readonly shard: Shard | undefined;
-  readonly shardRows: ShardRows | undefined;
-}
-
-interface KernelLabels {
-  readonly count: number;
-  readonly normalizer: number;
-  readonly address: number;
-  readonly ignoreIndex: number | undefined;
+  readonly shardLabels: Int32Array | undefined;
+  /** Address of its records, one for each row of the batch. */
+  readonly records: number;
 }
 
 interface WorkingMemory {

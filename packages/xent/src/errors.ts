@@ -22,8 +22,8 @@ export function wrongValue(title: string, expected: string, got: unknown): Range
 
 /** The kind of a typed array ("Float32Array"), undefined for all else. Also of another realm's, and of a subclass. */
 export function typedArrayKind(value: unknown): string | undefined {
-  if (!ArrayBuffer.isView(value)) return undefined;
-  return (value as { [Symbol.toStringTag]?: string })[Symbol.toStringTag];
+  // The getter of all typed arrays, asked about this value: no property of its own stands in between.
+  return Reflect.get(Uint8Array.prototype, Symbol.toStringTag, value);
 }
 
 /** An integer from `minimum` to `maximum`, or an error that names it. */

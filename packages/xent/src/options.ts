@@ -88,12 +88,17 @@ export function readOptions(
   const { gradient = false, predictions = false, reduction = "none", ignoreIndex, invalidLabels = "throw" } = options;
   const { labelSmoothing = 0, zLoss = 0, softcap, temperature = 1 } = options;
   if (ignoreIndex !== undefined) integer("ignoreIndex", ignoreIndex, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+  // Both are read before the length of one is checked: an array of the caller's making may change the other when it is read.
+  const classWeights = weights("classWeights", options.classWeights);
+  const sampleWeights = weights("sampleWeights", options.sampleWeights);
+  assertLength("classWeights", classWeights, classes, "classes");
+  assertLength("sampleWeights", sampleWeights, rows, "rows");
   return {
     gradient: boolean("gradient", gradient),
     reduction: choice("reduction", reduction, ["none", "sum", "mean"]),
     ignoreIndex,
-    classWeights: weights("classWeights", options.classWeights, classes, "classes"),
-    sampleWeights: weights("sampleWeights", options.sampleWeights, rows, "rows"),
+    classWeights,
+    sampleWeights,
     labelSmoothing: number("labelSmoothing", labelSmoothing, "a number in [0, 1)", (e) => e >= 0 && e < 1),
     zLoss: number("zLoss", zLoss, "a finite number >= 0", (z) => z >= 0 && z < Infinity),
     softcap: softcap === undefined ? undefined : number("softcap", softcap, "a finite number > 0", isPositive),
@@ -109,7 +114,8 @@ export function ownWeights<T extends LossOptions>(options: T | undefined, memory
   const own = { ...options };
   for (const name of ["classWeights", "sampleWeights"] as const) {
     const weights = own[name];
-    if (ArrayBuffer.isView(weights) && weights.buffer === memory.buffer) own[name] = weights.slice();
+    if (!ArrayBuffer.isView(weights) || typedArrayKind(weights) !== "Float32Array") continue;
+    if (weights.buffer === memory.buffer) own[name] = new Float32Array(weights);
   }
   return own;
 }
@@ -129,19 +135,17 @@ function number(title: string, value: unknown, expected: string, accepts: (value
   return value;
 }
 
-function weights(title: string, value: unknown, length: number, of: string): Float32Array | undefined {
+function weights(title: string, value: unknown): Float32Array | undefined {
   if (value === undefined) return undefined;
-  let array: Float32Array;
-  if (typedArrayKind(value) === "Float32Array") {
-    assertAttached(title, value);
-    array = value as Float32Array;
-  } else if (Array.isArray(value) && value.every((x) => typeof x === "number")) {
-    array = Float32Array.from(value);
-  } else {
-    throw wrongType(title, "a Float32Array, or an array of numbers", value);
-  }
+  if (typedArrayKind(value) === "Float32Array") return value as Float32Array;
+  if (Array.isArray(value) && value.every((x) => typeof x === "number")) return Float32Array.from(value);
+  throw wrongType(title, "a Float32Array, or an array of numbers", value);
+}
+
+function assertLength(title: string, array: Float32Array | undefined, length: number, of: string): void {
+  if (array === undefined) return;
+  assertAttached(title, array);
   if (array.length !== length) {
     throw new RangeError(`"${title}" expected one number for each of ${length} ${of}, got ${array.length}`);
   }
-  return array;
 }

@@ -101,9 +101,9 @@ export function planBatch<L extends LogitsType, K extends LabelsType>(
   for (const name of Object.keys(spec)) {
     if (!SPEC.includes(name)) throw new TypeError(`"spec" has no option ${show(name)}`);
   }
-  const { gradient = false, targets = false } = spec;
-  const logits = logitsType(spec.logits === undefined ? "float32" : spec.logits) as L;
-  const labels = labelsType(spec.labels === undefined ? "int32" : spec.labels) as K;
+  const { gradient = false, targets = false, logits: ofLogits = "float32", labels: ofLabels = "int32" } = spec;
+  const logits = logitsType(ofLogits) as L;
+  const labels = labelsType(ofLabels) as K;
   const layout = readLayout(spec);
   const size = LOGITS[logits].BYTES_PER_ELEMENT;
   assertRowFits(layout, size);

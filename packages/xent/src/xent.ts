@@ -134,7 +134,7 @@ export class Xent implements Disposable {
 
   #once<L extends Logits>(
     logits: L,
-    { type, shape, axis, lossOptions, settings }: Call,
+    { type, layout, lossOptions, settings }: Call,
     spec: { labels?: LabelsType; targets?: boolean },
     fill: (batch: Batch<LogitsType, LabelsType>) => void,
   ): LossResult<GradientOf<L>> {
@@ -142,7 +142,10 @@ export class Xent implements Disposable {
     const { gradient } = settings;
     // Not `using`: that needs a Symbol.dispose, which not every engine has.
     const heap = owned(this.#heap, "one call");
-    const { bytes, at } = planBatch<LogitsType, LabelsType>({ shape, axis, ...spec, logits: type, gradient });
+    // Not the caller's shape: it is read once.
+    const { rows, classes, inner } = layout;
+    const shape = [rows / inner, classes, inner];
+    const { bytes, at } = planBatch<LogitsType, LabelsType>({ shape, axis: 1, ...spec, logits: type, gradient });
     const batch = this.#batch(heap, at(heap.allocate(bytes)));
     try {
       copyLogits(source(), batch.logits);
@@ -203,8 +206,6 @@ export type GradientOf<L> = L extends Float64Array ? GradientArrays["float64"] :
 /** One call, checked. */
 interface Call {
   readonly type: LogitsType;
-  readonly shape: readonly number[];
-  readonly axis: number;
   readonly layout: Layout;
   readonly lossOptions: LossOptions;
   readonly settings: Settings;
@@ -223,7 +224,7 @@ function readCall(logits: Logits, options: (LossOptions & ShapeOptions) | undefi
     throw new RangeError(`"shape" of ${layout.elements} elements does not fit ${found.elements} logits`);
   }
   const settings = readOptions(lossOptions, layout.rows, layout.classes);
-  return { type: found.type, shape, axis, layout, lossOptions, settings };
+  return { type: found.type, layout, lossOptions, settings };
 }
 
 function shapeOfRows(elements: number, labels: Labels | undefined): readonly number[] {

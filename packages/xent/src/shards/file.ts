@@ -2,15 +2,13 @@
 
 import { wrongType } from "../errors.ts";
 import { type Numbers, pack, Unpacked } from "./container.ts";
-import { assertPartials, COLUMNS, type Partials, SETTINGS } from "./partials.ts";
+import { assertPartials, COLUMNS, type Column, type Partials, SETTINGS, SMOOTHED } from "./partials.ts";
 import { Totals } from "./totals.ts";
 
 const PARTIALS = "XENTPART";
 const TOTALS = "XENTTOTL";
 
-type Name = keyof typeof COLUMNS;
-
-const NAMES = Object.keys(COLUMNS) as Name[];
+const NAMES = Object.keys(COLUMNS) as Column[];
 const TYPES = { Float64Array, Float32Array, Int32Array };
 
 /**
@@ -21,7 +19,7 @@ export function encodePartials(partials: Partials): Uint8Array<ArrayBuffer> {
   assertPartials(partials);
   const { rows, classesTotal, classes, settings } = partials;
   // Columns that say nothing are left out.
-  const saysNothing = (name: Name): boolean =>
+  const saysNothing = (name: Column): boolean =>
     OPTIONAL.includes(name) && partials[name].every((value, row) => Object.is(value, usual(partials, name, row)));
   const names = NAMES.filter((name) => !saysNothing(name));
   const columns = names.reduce((bits, name) => bits + 2 ** NAMES.indexOf(name), 0);
@@ -44,8 +42,8 @@ export function decodePartials(bytes: Uint8Array): Partials {
   const values = file.take(Float64Array, SETTINGS.length);
   const settings = Object.fromEntries(SETTINGS.map((name, i) => [name, values[i]])) as unknown as Partials["settings"];
   const known = { rows, classesTotal, classes, settings };
-  const arrays: Partial<Record<Name, Numbers>> = {};
-  const missing: Name[] = [];
+  const arrays: Partial<Record<Column, Numbers>> = {};
+  const missing: Column[] = [];
   for (const [i, name] of NAMES.entries()) {
     const isThere = Math.floor(columns / 2 ** i) % 2 === 1;
     if (isThere) arrays[name] = file.take<Numbers>(TYPES[COLUMNS[name]], rows);
@@ -58,7 +56,7 @@ export function decodePartials(bytes: Uint8Array): Partials {
     const array = new TYPES[COLUMNS[name]](length);
     arrays[name] = array.map((_, row) => usual({ ...known, ...arrays } as Partials, name, row));
   }
-  return { ...known, ...(arrays as Pick<Partials, Name>) };
+  return { ...known, ...(arrays as Pick<Partials, Column>) };
 }
 
 /** Totals as bytes, some 100 of them: the same ones for the same totals. */
@@ -78,11 +76,10 @@ export function decodeTotals(bytes: Uint8Array): Totals {
   return Totals.of(terms, count, correct);
 }
 
-const SMOOTHED: readonly Name[] = ["weight", "weightLow", "weighted", "weightedLow"];
-const OPTIONAL: readonly Name[] = ["sumLow", "labelLogit", "labelWeight", "sampleWeights", ...SMOOTHED];
+const OPTIONAL: readonly Column[] = ["sumLow", "labelLogit", "labelWeight", "sampleWeights", ...SMOOTHED];
 
 /** What a column has where it says nothing. */
-function usual({ classes, labels }: Partials, name: Name, row: number): number {
+function usual({ classes, labels }: Partials, name: Column, row: number): number {
   if (name === "sampleWeights") return 1;
   if (name === "labelLogit") return NaN;
   if (name !== "labelWeight") return 0;

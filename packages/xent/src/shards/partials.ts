@@ -64,6 +64,11 @@ export const COLUMNS = {
   weightedLow: "Float64Array",
 } as const;
 
+export type Column = keyof typeof COLUMNS;
+
+/** Columns that are empty without label smoothing. */
+export const SMOOTHED: readonly Column[] = ["weight", "weightLow", "weighted", "weightedLow"];
+
 /** The settings of {@link Partials}, in the order of the file. */
 export const SETTINGS = ["labelSmoothing", "zLoss", "softcap", "temperature"] as const;
 
@@ -170,7 +175,11 @@ export function assertPartials(partials: unknown): asserts partials is Partials 
     partials !== null &&
     Array.isArray(value.classes) &&
     typeof value.settings === "object" &&
-    Object.entries(COLUMNS).every(([name, type]) => typedArrayKind(value[name as keyof typeof COLUMNS]) === type);
+    Object.entries(COLUMNS).every(([name, type]) => {
+      const column = value[name as Column];
+      const expected = SMOOTHED.includes(name as Column) && !(value.settings.labelSmoothing > 0) ? 0 : value.rows;
+      return typedArrayKind(column) === type && column.length === expected;
+    });
   if (!isWhole) throw wrongType("partials", "what partials(), mergePartials() or decodePartials() gives", partials);
 }
 

@@ -1,6 +1,5 @@
 import { RECORD_BYTES } from "../abi.ts";
 import { integer, show, wrongType } from "../errors.ts";
-import { IGNORED } from "../labels.ts";
 import type { LossOptions, Settings } from "../options.ts";
 import { assertComplete, gradientRecord, normalizerOf } from "./loss.ts";
 import { emptyPartials, type Partials, type PartialsSettings, SETTINGS } from "./partials.ts";
@@ -34,32 +33,27 @@ export function readShard(options: PartialsOptions | undefined, classes: number)
   return { classOffset, classesTotal, merged: undefined };
 }
 
-const RECORD = RECORD_BYTES / 8;
+/** Numbers of a record. */
+export const RECORD: number = RECORD_BYTES / 8;
 
-/** The rows of a job: labels as the kernel has them, and where the records of all rows begin. */
-export interface ShardRows {
-  readonly buffer: ArrayBufferLike;
-  readonly records: number;
-  readonly labels: Int32Array;
-  readonly ignoreIndex: number | undefined;
-  readonly begin: number;
-  readonly end: number;
-}
-
-/** Copies what the kernel has found out of its memory. */
-export function readPartials(at: ShardRows, shard: Shard, classes: number, settings: Settings): Partials {
-  const { classOffset, classesTotal } = shard;
-  const { begin, end } = at;
-  const like = { rows: end - begin, classesTotal, settings: settingsOf(settings) };
+/** Copies what the kernel has found out of its memory. `begin`: the first row, which is the first one of records and labels. */
+export function readPartials(
+  records: Float64Array,
+  labels: Int32Array,
+  begin: number,
+  { classOffset, classesTotal, classes }: ShardOptions & { readonly classes: number },
+  settings: Settings,
+): Partials {
+  const rows = labels.length;
+  const like = { rows, classesTotal, settings: settingsOf(settings) };
   const partials = emptyPartials(like, [[classOffset, classOffset + classes]]);
-  partials.labels.set(labelsOf(at, classesTotal));
+  partials.labels.set(labels);
   partials.sampleWeights.fill(1);
-  if (settings.sampleWeights) partials.sampleWeights.set(settings.sampleWeights.subarray(begin, end));
+  if (settings.sampleWeights) partials.sampleWeights.set(settings.sampleWeights.subarray(begin, begin + rows));
   const { maximum, sum, power, labelLogit, predictions, labelWeight, weight, weightLow, weighted, weightedLow } =
     partials;
   const columns = [maximum, sum, power, labelLogit, predictions, labelWeight, weight, weightLow, weighted, weightedLow];
-  const records = new Float64Array(at.buffer, at.records + begin * RECORD_BYTES, (end - begin) * RECORD);
-  for (let row = 0; row < end - begin; row++) {
+  for (let row = 0; row < rows; row++) {
     for (let i = 0; i < RECORD; i++) (columns[i] as Float64Array)[row] = records[row * RECORD + i] as number;
     const best = predictions[row] as number;
     if (best >= 0) predictions[row] = best + classOffset;
@@ -67,39 +61,28 @@ export function readPartials(at: ShardRows, shard: Shard, classes: number, setti
   return partials;
 }
 
-/** Throws RangeError unless these are the rows of the job, complete. */
-export function assertMerged(merged: Partials, at: ShardRows, { classesTotal }: Shard, settings: Settings): void {
+/** Throws RangeError unless these are the rows with these labels, complete. */
+export function assertMerged(merged: Partials, labels: Int32Array, { classesTotal }: Shard, settings: Settings): void {
   assertComplete(merged);
   const differs = (what: string, expected: unknown, got: unknown): RangeError =>
     new RangeError(`"merged" expected ${what} of the last partials(), ${show(expected)}, got ${show(got)}`);
-  const rows = at.end - at.begin;
-  if (merged.rows !== rows) throw differs("the rows", rows, merged.rows);
+  if (merged.rows !== labels.length) throw differs("the rows", labels.length, merged.rows);
   if (merged.classesTotal !== classesTotal) throw differs("the classesTotal", classesTotal, merged.classesTotal);
   const own = settingsOf(settings);
   for (const name of SETTINGS) {
     if (own[name] !== merged.settings[name]) throw differs(`the ${name}`, own[name], merged.settings[name]);
   }
-  const labels = labelsOf(at, classesTotal);
   const row = labels.findIndex((label, i) => label !== merged.labels[i]);
-  if (row >= 0) throw differs(`the label of row ${at.begin + row}`, labels[row], merged.labels[row]);
+  if (row >= 0) throw differs(`the label of row ${row}`, labels[row], merged.labels[row]);
 }
 
-/** Writes what the kernel takes to make the gradient. */
-export function writeMerged(merged: Partials, at: ShardRows, { reduction }: Settings): void {
+/** Writes what the kernel takes to make the gradient of the rows from `begin` on. */
+export function writeMerged(merged: Partials, records: Float64Array, begin: number, { reduction }: Settings): void {
   const normalizer = reduction === "mean" ? normalizerOf(merged) : 1;
   const scale = normalizer === 0 ? 0 : 1 / normalizer;
-  const records = new Float64Array(at.buffer, at.records + at.begin * RECORD_BYTES, merged.rows * RECORD);
-  for (let row = 0; row < merged.rows; row++) records.set(gradientRecord(merged, row, scale), row * RECORD);
+  for (let row = 0; row < merged.rows; row++) records.set(gradientRecord(merged, row, scale), (begin + row) * RECORD);
 }
 
 function settingsOf({ labelSmoothing, zLoss, softcap = 0, temperature }: Settings): PartialsSettings {
   return { labelSmoothing, zLoss, softcap, temperature };
-}
-
-/** As they are in {@link Partials}. */
-function labelsOf({ labels, ignoreIndex, begin, end }: ShardRows, classes: number): Int32Array {
-  return labels.slice(begin, end).map((label) => {
-    if (label === ignoreIndex) return IGNORED;
-    return label >= 0 && label < classes ? label : -2;
-  });
 }
