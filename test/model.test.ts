@@ -2,9 +2,10 @@
 // batch's bits and the formula in f64, and after each call every byte of every array.
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
-import { attach, createXent, createXentSync, type LossOptions, type RunOptions, type Xent } from "xent";
+import { attach, createXent, createXentSync, type Xent } from "xent";
 import { holds } from "./support/cases.ts";
 import { bitsOf } from "./support/example.ts";
+import { optionsFor, specs, type Wishes, wishes } from "./support/specs.ts";
 import { type AnySpec, Twin } from "./support/twin.ts";
 
 const PAGE = 65536;
@@ -20,25 +21,6 @@ interface Model {
   attached: Xent | undefined;
 }
 type Command = fc.AsyncCommand<Model, Xent>;
-
-interface Wishes {
-  /** First and last row, in hundredths of all. */
-  part: [number, number] | undefined;
-  weights: { classes: boolean; samples: boolean };
-  options: LossOptions;
-}
-
-function optionsFor({ batch }: Twin, { part, weights, options }: Wishes): RunOptions {
-  const { rows, classes } = batch;
-  const all: RunOptions = { ...options };
-  if (weights.classes) all.classWeights = Array.from({ length: classes }, (_, j) => (j % 4) / 2);
-  if (weights.samples) all.sampleWeights = Float32Array.from({ length: rows }, (_, row) => (row % 3) / 2);
-  if (part) {
-    const [begin, end] = part.map((at) => Math.round((at / 100) * rows)).sort((a, b) => a - b) as [number, number];
-    all.rows = [begin, end];
-  }
-  return all;
-}
 
 abstract class Step implements Command {
   check(_: Readonly<Model>): boolean {
@@ -115,7 +97,7 @@ class Run extends WithOne {
   }
   step(model: Model): void {
     const twin = this.one(model);
-    const options = optionsFor(twin, this.wishes);
+    const options = optionsFor(twin.batch, this.wishes);
     const batch = (this.attached && twin.attached) || twin.batch;
     twin.compare(twin.expected(options), () => batch.run(options), options);
   }
@@ -138,7 +120,7 @@ class Meanwhile extends WithOne {
   }
   async step(model: Model, xent: Xent): Promise<void> {
     const [twin, other] = [this.one(model), this.one(model, this.other)];
-    const options = optionsFor(twin, this.wishes);
+    const options = optionsFor(twin.batch, this.wishes);
     const outcome = twin.expected(options);
     const job = twin.batch.runAsync(options).catch(String);
     const second = twin.batch.runAsync().catch(String);
@@ -227,52 +209,6 @@ class OneCall extends WithOne {
 }
 
 const REFERENCE = createXentSync();
-
-const options: fc.Arbitrary<LossOptions> = fc.record(
-  {
-    gradient: fc.boolean(),
-    predictions: fc.boolean(),
-    reduction: fc.constantFrom("none", "sum", "mean"),
-    ignoreIndex: fc.constantFrom(0, 1, -100),
-    labelSmoothing: fc.constantFrom(0, 0.1),
-    zLoss: fc.constantFrom(0, 0.01),
-    softcap: fc.constantFrom(5, 30),
-    temperature: fc.constantFrom(0.5, 1),
-    invalidLabels: fc.constantFrom("throw", "nan"),
-  },
-  { requiredKeys: [] },
-) as fc.Arbitrary<LossOptions>;
-
-const hundredths = fc.nat(100);
-const wishes: fc.Arbitrary<Wishes> = fc.record({
-  part: fc.option(fc.tuple(hundredths, hundredths), { nil: undefined }),
-  weights: fc.record({ classes: fc.boolean(), samples: fc.boolean() }),
-  options: fc.oneof(fc.constant({}), fc.constant({ gradient: true }), options),
-});
-
-/** Specifications of up to so many rows and classes. */
-function specs(mostRows: number, mostClasses: number): fc.Arbitrary<AnySpec> {
-  const types = fc.record({
-    logits: fc.constantFrom("float32", "float32", "float64", "float16", "bfloat16"),
-    gradient: fc.constantFrom(false, true, "in-place"),
-  });
-  const labels = fc.constantFrom("int32", "int32", "int8", "uint8", "int16", "uint16", "uint32", "int64", "uint64");
-  const target = fc.oneof(
-    { weight: 4, arbitrary: fc.record({ labels }) },
-    { weight: 1, arbitrary: fc.constant({ targets: true }) },
-  );
-  const rows = fc.nat(mostRows);
-  const classes = fc.integer({ min: 1, max: mostClasses });
-  const layout = fc.oneof(
-    fc.record({ rows, classes }),
-    fc.tuple(rows, classes, fc.nat(5)).map(([rows, classes, more]) => ({ rows, classes, stride: classes + more })),
-    fc
-      .tuple(rows, classes)
-      .map(([rows, classes]) => ({ rows: 2 * rows, classes, shift: 1, sequence: Math.max(1, rows) })),
-    fc.tuple(fc.nat(3), classes, fc.integer({ min: 1, max: 4 })).map((shape) => ({ shape, axis: 1 })),
-  );
-  return fc.tuple(layout, types, target).map((parts) => Object.assign({}, ...parts) as AnySpec);
-}
 
 function commands(spec: fc.Arbitrary<AnySpec>, index = fc.nat(7)): fc.Arbitrary<Iterable<Command>> {
   const seed = fc.nat();

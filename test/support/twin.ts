@@ -122,7 +122,7 @@ export class Twin {
     if (!options?.gradient) return;
     const own = this.#content.get("gradient") as Numbers;
     const fresh = outcome.after.get("gradient") as Numbers;
-    for (let row = begin; row < end; row++) for (const at of this.#places(row)) own[at] = fresh[at] as number;
+    for (let row = begin; row < end; row++) for (const at of this.places(row)) own[at] = fresh[at] as number;
     if (this.spec.gradient === "in-place") this.#x = Array.from(own);
   }
 
@@ -152,7 +152,7 @@ export class Twin {
   }
 
   /** Where the logits of a row are. */
-  #places(row: number): number[] {
+  places(row: number): number[] {
     const { rows, classes } = this.batch;
     const { shape, stride = classes } = this.spec;
     // The class axis is the second of three.
@@ -170,7 +170,7 @@ export class Twin {
     const labels = this.#content.get("labels");
     const targets = this.#content.get("targets");
     for (let row = begin; row < end; row++) {
-      const places = this.#places(row);
+      const places = this.places(row);
       const x = places.map((at) => this.#x[at] as number);
       if (!x.every(Number.isFinite)) continue;
       const label = Number(labels?.[row + shift]);

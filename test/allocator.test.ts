@@ -1,0 +1,106 @@
+// The allocator against a model that knows its rule: first fit, 64 bytes aligned, and the memory grows by whole pages where nothing
+// fits. A hundred thousand batches come and go; then all is one piece again.
+import { describe, expect, test } from "vitest";
+import { type Batch, createXentSync } from "xent";
+import { copyBytes, firstChange } from "./support/bytes.ts";
+import { bitsOf, EVERYTHING, exampleBatch } from "./support/example.ts";
+import { mulberry32 } from "./support/golden.ts";
+import { thrown } from "./support/thrown.ts";
+
+const PAGE = 65536;
+const MAX_ALIVE = 24;
+
+interface Block {
+  start: number;
+  end: number;
+  batch: Batch;
+}
+
+const rounded = (bytes: number): number => Math.max(64, Math.ceil(bytes / 64) * 64);
+
+/** Logits, labels, loss, log-sum-exp, predictions, and a gradient of its own. */
+function bytesOf(rows: number, classes: number, gradient: boolean | "in-place"): number {
+  return rounded(4 * rows * classes) * (gradient === true ? 2 : 1) + 4 * rounded(4 * rows);
+}
+
+/** The first place between the blocks, sorted, where so many bytes fit; behind the last one there always is one. */
+function firstFit(blocks: readonly Block[], begin: number, bytes: number): { at: number; index: number } {
+  let at = begin;
+  for (const [index, { start, end }] of blocks.entries()) {
+    if (start - at >= bytes) return { at, index };
+    at = end;
+  }
+  return { at, index: blocks.length };
+}
+
+test.each([false, true])(
+  "100,000 batches of random sizes lie where the model says, and leave nothing, shared: %s",
+  (shared) => {
+    using xent = createXentSync({ shared });
+    using probe = xent.createBatch({ rows: 0, classes: 1 });
+    const begin = probe.logits.byteOffset;
+    probe.dispose();
+    const random = mulberry32(shared ? 3 : 4);
+    const blocks: Block[] = [];
+    let highest = begin;
+    for (let cycle = 0; cycle < 100_000; cycle++) {
+      if (blocks.length === MAX_ALIVE || (blocks.length > 0 && random() % 3 === 0)) {
+        blocks.splice(random() % blocks.length, 1)[0]?.batch.dispose();
+      }
+      const rows = random() % 40;
+      const classes = 1 + (random() % (random() % 50 === 0 ? 4000 : 60));
+      const gradient = ([false, true, "in-place"] as const)[random() % 3] ?? false;
+      const batch = xent.createBatch({ rows, classes, gradient });
+      const bytes = bytesOf(rows, classes, gradient);
+      const { at, index } = firstFit(blocks, begin, bytes);
+      if (batch.logits.byteOffset !== at) expect(batch.logits.byteOffset, `batch ${cycle}`).toBe(at);
+      blocks.splice(index, 0, { start: at, end: at + bytes, batch });
+      highest = Math.max(highest, at + bytes);
+    }
+    // The memory is as large as the most that was in use at once, and no page larger.
+    expect(xent.memory.buffer.byteLength).toBe(Math.ceil(highest / PAGE) * PAGE);
+    for (const { batch } of blocks) batch.dispose();
+    xent.createBatch({ rows: 1, classes: (xent.memory.buffer.byteLength - begin - 4 * 64) / 4 });
+    expect(xent.memory.buffer.byteLength).toBe(Math.ceil(highest / PAGE) * PAGE);
+  },
+);
+
+describe("where the working memory of a run does not fit below maxBytes", () => {
+  const SPEC = { rows: 4, classes: 6000, gradient: true };
+
+  test("run throws, has written nothing and leaks nothing, and other runs go on", async () => {
+    // The batch takes 3 pages; a softcap needs 72,000 bytes more.
+    using xent = createXentSync({ maxBytes: 5 * PAGE });
+    const batch = exampleBatch(xent, SPEC);
+    const bits = bitsOf(batch.run(EVERYTHING));
+    const before = copyBytes(xent.memory);
+    for (let time = 0; time < 100; time++) {
+      expect(thrown(() => batch.run({ softcap: 9 }))).toMatch(/^RangeError: \d+ bytes do not fit: "maxBytes" allows/);
+      await expect(batch.runAsync({ softcap: 9 })).rejects.toThrow(/"maxBytes" allows/);
+    }
+    expect(firstChange(xent.memory, before)).toBeUndefined();
+    expect(bitsOf(batch.run(EVERYTHING))).toEqual(bits);
+    expect(bitsOf(await batch.runAsync(EVERYTHING))).toEqual(bits);
+  });
+
+  test("share throws, and leaks nothing", () => {
+    using xent = createXentSync({ maxBytes: 5 * PAGE, shared: true });
+    const batch = exampleBatch(xent, SPEC);
+    for (let time = 0; time < 100; time++) expect(thrown(() => batch.share())).toMatch(/"maxBytes" allows/);
+    batch.dispose();
+    using again = exampleBatch(xent, SPEC);
+    expect(again.run().loss.length).toBe(4);
+  });
+});
+
+test("what a batch has shared is given back with it", () => {
+  using xent = createXentSync({ shared: true });
+  const use = (): void => {
+    using batch = xent.createBatch({ rows: 10, classes: 1000 });
+    for (let worker = 0; worker < 8; worker++) batch.share();
+  };
+  use();
+  const { byteLength } = xent.memory.buffer;
+  for (let time = 0; time < 1000; time++) use();
+  expect(xent.memory.buffer.byteLength).toBe(byteLength);
+});

@@ -1,0 +1,93 @@
+// No run writes a byte outside of its outputs: not in the padding of a stride, not in the rows beside its own, not in what was not
+// asked for, not between and behind the parts of a batch. All of that is filled with canaries first.
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { createXentSync, type RunOptions, type Xent } from "xent";
+import { copyBytes, firstDifference } from "./support/bytes.ts";
+import { holds } from "./support/cases.ts";
+import { optionsFor, specs, type Wishes, wishes } from "./support/specs.ts";
+import { type AnySpec, Twin } from "./support/twin.ts";
+import { variants } from "./support/variants.ts";
+
+const PAGE = 65536;
+const MAX_PAGES = 16;
+const CANARY = 0xa5;
+/** More than any of the batches has. */
+const MOST = { rows: 48, classes: 300 };
+
+type Range = readonly [begin: number, end: number];
+
+/** A batch of one row for everything that is free up to here. */
+function fillUp(xent: Xent, free: number): void {
+  if (free > 0) xent.createBatch({ rows: 1, classes: (free - 4 * 64) / 4 });
+}
+
+/** The bytes that a run may write, where the batch lies between these addresses. */
+function outputs(twin: Twin, { gradient, predictions, rows }: RunOptions, end: number): Range[] {
+  const { batch, spec } = twin;
+  const [first, last] = rows ?? [0, batch.rows];
+  const part = (at: number): Range => [at + 4 * first, at + 4 * last];
+  // The parts that have no name: see packages/xent/src/plan.ts.
+  const room = Math.max(64, Math.ceil((4 * batch.rows) / 64) * 64);
+  const logSumExp = batch.loss.byteOffset + room;
+  const all = [part(batch.loss.byteOffset), part(logSumExp)];
+  if (predictions) all.push(part(logSumExp + room));
+  const direct = spec.targets || ((spec.labels ?? "int32") === "int32" && !spec.shift);
+  if (!direct) all.push(part(end - room));
+  if (!gradient || !batch.gradient) return all;
+  const { byteOffset, BYTES_PER_ELEMENT: size } = batch.gradient;
+  for (let row = first; row < last; row++)
+    for (const at of twin.places(row)) all.push([byteOffset + at * size, byteOffset + (at + 1) * size]);
+  return all;
+}
+
+function assertCanaries(xent: Xent, spec: AnySpec, asked: Wishes, seed: number, atTheEnd: boolean): void {
+  // The working memory first, and for good, so that it does not come in between.
+  const wide = xent.createBatch(MOST);
+  wide.run({
+    temperature: 2,
+    classWeights: new Float32Array(MOST.classes),
+    sampleWeights: new Float32Array(MOST.rows),
+  });
+  const measure = new Twin(spec, xent);
+  using behind = xent.createBatch({ rows: 0, classes: 1 });
+  const begin = measure.batch.logits.byteOffset;
+  const bytes = behind.logits.byteOffset - begin;
+  measure.batch.dispose();
+  behind.dispose();
+  if (atTheEnd) fillUp(xent, MAX_PAGES * PAGE - begin - bytes);
+  const twin = new Twin(spec, xent);
+  const start = twin.batch.logits.byteOffset;
+  const end = start + bytes;
+  if (atTheEnd) expect(end).toBe(xent.memory.buffer.byteLength);
+  // What lies behind the batch is free.
+  new Uint8Array(xent.memory.buffer, start).fill(CANARY);
+  twin.fill(seed, seed % 4 === 0);
+  const options = optionsFor(twin.batch, asked);
+  const outcome = twin.expected(options);
+  const before = copyBytes(xent.memory);
+  twin.compare(outcome, () => twin.batch.run(options), options);
+  const now = copyBytes(xent.memory);
+  if (typeof outcome !== "string")
+    for (const [from, to] of outputs(twin, options, end)) now.set(before.subarray(from, to), from);
+  const at = firstDifference(before.subarray(start), now.subarray(start));
+  if (at !== undefined) throw new Error(`byte ${at} of a batch of ${bytes} was written`);
+}
+
+describe.each(variants)("%s", (variant) => {
+  test.each([
+    ["in the middle of the memory", false],
+    ["at the end of the last page", true],
+  ])("a batch %s", async (_, atTheEnd) => {
+    const given = fc
+      .oneof(specs(6, 40), specs(3, 300), specs(40, 5))
+      .filter(({ logits, gradient }) => !(gradient === "in-place" && logits?.includes("16")));
+    await holds(
+      fc.property(given, wishes, fc.nat(), (spec, asked, seed) => {
+        using xent = createXentSync({ variant, maxBytes: MAX_PAGES * PAGE });
+        assertCanaries(xent, spec, asked, seed, atTheEnd);
+      }),
+      300,
+    );
+  });
+});
