@@ -78,7 +78,7 @@ describe.each(variants)("%s", (variant) => {
     expect(bitsOf(attached.attachBatch(high.share()).run(options))).toEqual(expected);
   });
 
-  test.runIf(process.env["XENT_LARGE"])("4 GiB of logits, all of them", () => {
+  test.runIf(process.env["XENT_LARGE"])("4 GiB of logits, all of them", { timeout: 300_000 }, () => {
     const classes = 32_000;
     const some = { rows: 64, classes };
     using batch = batchIn(small, some);
