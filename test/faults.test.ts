@@ -137,6 +137,22 @@ describe("a worker that does not start", () => {
       /^"createWorker" expected a function that makes a worker, got Object$/,
     ],
     [
+      "can not be ended",
+      () => ({ postMessage: () => {} }) as unknown as Worker,
+      /^"createWorker" expected a function that makes a worker, got Object$/,
+    ],
+    [
+      "can not be told",
+      () => {
+        const worker = script("setInterval(() => {}, 1000)")();
+        worker.postMessage = () => {
+          throw new RangeError("no memory for you");
+        };
+        return worker;
+      },
+      /^a worker of the pool did not start: RangeError: no memory for you/,
+    ],
+    [
       "can not be made",
       () => {
         throw new RangeError("no more workers");
@@ -151,7 +167,11 @@ describe("a worker that does not start", () => {
       workers.push(worker);
       return worker;
     };
+    const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+    const before = timers();
     await expect(createXent({ threads: 3, createWorker })).rejects.toThrow(message);
     await expect.poll(() => workers[0]?.threadId).toBe(-1);
+    // Nobody is waited for any more.
+    await expect.poll(timers).toBe(before);
   });
 });

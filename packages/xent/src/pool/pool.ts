@@ -103,7 +103,7 @@ export class Pool {
     try {
       for (const [i, place] of places.slice(pool.#own ? 1 : 0).entries()) {
         const worker = createWorker();
-        if (typeof worker?.postMessage !== "function")
+        if (typeof worker?.postMessage !== "function" || typeof worker.terminate !== "function")
           throw wrongType("createWorker", "a function that makes a worker", worker);
         workers.push(worker);
         pool.#members.push(
@@ -137,7 +137,11 @@ export class Pool {
         () => (started ? this.#settle() : begun()),
         (why) => (started ? this.#remove(start.index, why) : failed(why)),
       );
-      worker.postMessage(start);
+      try {
+        worker.postMessage(start);
+      } catch (error) {
+        failed(String(error));
+      }
     });
     // Whether anybody waits for it or not: another worker may have failed before.
     ready.catch(() => {});
