@@ -1,0 +1,130 @@
+// Puts one fault after the other into the sources of the package (an off-by-one, a check that is not made, a condition the other way
+// round) and asks whether a test notices: npm run mutants-js -- [labels memory options plan layout]. Works on a copy, 20 minutes and more.
+// What survives is listed, with what is known of it in docs/reliability.md.
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { transformSync } from "esbuild";
+import { root } from "./toolchain.mjs";
+
+const files = process.argv.length > 2 ? process.argv.slice(2) : ["labels", "memory", "options", "plan", "layout"];
+/** Those that notice most in the shortest time first. */
+const suites = [
+  ["labels", "options", "errors", "throws", "memory"],
+  ["batch", "hostile", "allocator", "edges", "canaries", "model", "shared", "high-memory", "golden"],
+];
+
+/** What is replaced by what; each place is a mutant. */
+const FAULTS = [
+  [/ < /g, " <= "],
+  [/ <= /g, " < "],
+  [/ > /g, " >= "],
+  [/ >= /g, " > "],
+  [/ === /g, " !== "],
+  [/ !== /g, " === "],
+  [/ && /g, " || "],
+  [/ \|\| /g, " && "],
+  [/ \+ /g, " - "],
+  [/ - /g, " + "],
+  [/ \* /g, " / "],
+  [/ \+= /g, " -= "],
+  [/ \?\? /g, " && "],
+  [/\+\+/g, "--"],
+  [/--/g, "++"],
+  [/\bMath\.max\b/g, "Math.min"],
+  [/\bMath\.(ceil|floor)\b/g, "Math.round"],
+  [/\btrue\b/g, "false"],
+  [/\bfalse\b/g, "true"],
+  [/(?<![\w.])\d+\b(?!\.\d)/g, (digits) => String(Number(digits) + 1)],
+  [/\bthrow /g, "void "],
+  [/\bif \(/g, "if (!"],
+  [/^ +(assert\w*|integer|this\.#?\w+)\(.*\);$/gm, ""],
+];
+
+const copy = mkdtempSync(join(tmpdir(), "xent-mutants-"));
+for (const name of ["package.json", "vitest.config.ts", "tsconfig.json", "test", "packages/xent"])
+  cpSync(join(root, name), join(copy, name), {
+    recursive: true,
+    filter: (path) => !/\/test\/\w+\/node_modules/.test(path),
+  });
+// Its own link to the package, and all others' to what they are.
+const modules = join(copy, "node_modules");
+spawnSync("mkdir", [modules]);
+for (const name of ["vitest", "vite", "fast-check", "esbuild", "@vitest"])
+  symlinkSync(join(root, "node_modules", name), join(modules, name));
+symlinkSync("../packages/xent", join(modules, "xent"));
+
+const vitest = join(root, "node_modules/vitest/vitest.mjs");
+function isNoticed() {
+  return suites.some((names) => {
+    const args = [
+      vitest,
+      "run",
+      "--bail=1",
+      "--reporter=dot",
+      "--testTimeout=20000",
+      ...names.map((name) => `test/${name}.test.ts`),
+    ];
+    const env = { ...process.env, XENT_CASES: "300", XENT_SEED: "1" };
+    return spawnSync(process.execPath, args, { cwd: copy, env, timeout: 120_000 }).status !== 0;
+  });
+}
+
+if (isNoticed()) throw new Error("the tests fail without any fault");
+let count = 0;
+const survivors = [];
+for (const file of files) {
+  const source = readFileSync(join(root, `packages/xent/src/${file}.ts`), "utf8");
+  // Imports, types and comments are no code; positions stay as they are.
+  const blank = (text) => text.replace(/[^\n]/g, " ");
+  const code = source
+    .replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, blank)
+    .replace(
+      /^(import|export (type|interface)|interface|type) [\s\S]*?^\}?.*;$|^(export )?interface [\s\S]*?^\}$/gm,
+      blank,
+    )
+    .replace(/`[^`]*`|"[^"\n]*"|'[^'\n]*'/g, blank);
+  const dist = join(copy, `packages/xent/dist/${file}.js`);
+  const original = readFileSync(dist, "utf8");
+  for (const [pattern, replacement] of FAULTS) {
+    for (const match of code.matchAll(pattern)) {
+      const found = source.slice(match.index, match.index + match[0].length);
+      const made = typeof replacement === "string" ? replacement : replacement(found);
+      const mutant = source.slice(0, match.index) + made + source.slice(match.index + found.length);
+      // The negation of a condition takes its other bracket along.
+      const whole = made === "if (!" ? negated(source, match.index) : mutant;
+      let built;
+      try {
+        built = transformSync(whole, { loader: "ts", format: "esm", target: "es2022" }).code;
+      } catch {
+        continue;
+      }
+      count++;
+      writeFileSync(dist, built.replace(/(from ".*)\.ts"/g, '$1.js"'));
+      if (!isNoticed()) {
+        const line = source.slice(0, match.index).split("\n").length;
+        survivors.push(
+          `${file}.ts:${line}: ${found.trim()} -> ${made.trim() || "(nothing)"}: ${source.split("\n")[line - 1].trim()}`,
+        );
+        console.log(`mutants: survived: ${survivors.at(-1)}`);
+      }
+    }
+  }
+  writeFileSync(dist, original);
+  console.log(`mutants: ${file}: ${count} so far, ${survivors.length} survived`);
+}
+rmSync(copy, { recursive: true });
+console.log(`mutants: ${count} faults, ${count - survivors.length} noticed, ${survivors.length} survived`);
+
+function negated(source, at) {
+  const open = at + "if ".length;
+  let depth = 0;
+  let end = open;
+  do {
+    if (source[end] === "(") depth++;
+    if (source[end] === ")") depth--;
+    end++;
+  } while (depth > 0);
+  return `${source.slice(0, open)}(!${source.slice(open, end)})${source.slice(end)}`;
+}
