@@ -279,6 +279,7 @@ describe.each(variants)("%s", (variant) => {
         sum: 0,
         mean: 0,
         normalizer: 0,
+        count: 0,
         correct: 0,
       });
     });

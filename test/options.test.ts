@@ -327,7 +327,7 @@ describe.each(variants)("%s", (variant) => {
     [EVERYTHING, ["correct", "gradient", "predictions"]],
   ])("asked for %j, a result has that and no more", (options, more) => {
     const { logits, labels } = exampleRows(3, 4);
-    const always = ["logSumExp", "loss", "mean", "normalizer", "sum"];
+    const always = ["count", "logSumExp", "loss", "mean", "normalizer", "sum"];
     expect(Object.keys(run(logits, labels, 4, options)).sort()).toEqual([...always, ...more].sort());
     expect(Object.keys(xent.sparseSoftmaxCrossEntropyWithLogits([], [], options)).sort()).toEqual(
       [...always, ...more].sort(),

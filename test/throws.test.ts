@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { attach, createXent, createXentSync, type Xent } from "xent";
 import { copyBytes, firstChange } from "./support/bytes.ts";
 import { EVERYTHING, exampleBatch, exampleRows } from "./support/example.ts";
+import { shardThrows } from "./support/shard-throws.ts";
 import { variants } from "./support/variants.ts";
 
 const dist = fileURLToPath(new URL("../packages/xent/dist/", import.meta.url));
@@ -283,6 +284,8 @@ const CASES: Record<string, () => unknown> = {
   "targets that do not fit": () => oneSoft([[1]], new Float32Array(2)),
   "targets without a shape": () => oneSoft(logits, logits),
   "targets and an ignoreIndex": () => oneSoft([[1]], new Float32Array(1), { ignoreIndex: 0 }),
+
+  ...shardThrows(),
 };
 
 describe("a call that throws has written nothing and taken no memory", () => {

@@ -1,0 +1,85 @@
+import { crc32 } from "node:zlib";
+import {
+  createXentSync,
+  decodePartials,
+  decodeTotals,
+  encodePartials,
+  encodeTotals,
+  lossFromPartials,
+  mergePartials,
+  type Partials,
+  Totals,
+} from "xent";
+import { exampleBatch } from "./example.ts";
+
+/** A file with other bytes in the middle, and a checksum that is right. */
+function forged(file: Uint8Array, offset: number, ...words: number[]): Uint8Array {
+  const copy = Buffer.from(file);
+  for (const [i, word] of words.entries()) copy.writeUInt32LE(word, offset + 4 * i);
+  copy.writeUInt32LE(crc32(copy.subarray(0, -4)), copy.length - 4);
+  return new Uint8Array(copy);
+}
+
+const cut = (file: Uint8Array, length: number): Uint8Array => file.slice(0, length);
+
+/** Every way in which what has to do with shards can throw: for throws.test.ts. */
+export function shardThrows(): Record<string, () => unknown> {
+  const xent = createXentSync();
+  const batch = exampleBatch(xent, { rows: 4, classes: 6, gradient: true });
+  const fresh = exampleBatch(xent, { rows: 4, classes: 6, gradient: true });
+  const soft = xent.createBatch({ rows: 4, classes: 6, targets: true });
+  const shard = { classOffset: 0, classesTotal: 12 };
+  const left = batch.partials(shard);
+  const right = fresh.partials({ ...shard, classOffset: 6 });
+  const merged = mergePartials(left, { ...right, labels: left.labels });
+  const [file, totals] = [encodePartials(merged), encodeTotals(new Totals())];
+  const never = exampleBatch(xent, { rows: 4, classes: 6, gradient: true });
+  const gradient = (from: unknown) => () => batch.gradientFromPartials(from as Partials);
+  const merging = (other: unknown) => () => mergePartials(left, other as Partials);
+  const partials = (options: unknown) => () => fresh.partials(options as typeof shard);
+  const other = { ...right, labels: left.labels };
+  const result = { loss: new Float32Array(1), normalizer: 1, count: 1 };
+  return {
+    "partials without options": partials(undefined),
+    "partials of no number of classes": partials({ classOffset: 0 }),
+    "partials that begin behind the end": partials({ classOffset: 7, classesTotal: 12 }),
+    "partials of soft targets": () => soft.partials(shard),
+    "a gradient of partials that were not made": () => never.gradientFromPartials(merged),
+    "a gradient of what is none": gradient(3),
+    "a gradient of some classes": gradient(left),
+    "a gradient of fewer rows": () => {
+      const some = batch.partials({ ...shard, rows: [0, 2] });
+      batch.partials(shard);
+      return batch.gradientFromPartials({ ...some, classes: [[0, 12]] });
+    },
+    "a gradient of more classes": gradient({ ...merged, classes: [[0, 13]], classesTotal: 13 }),
+    "a gradient of other options": gradient({ ...merged, settings: { ...merged.settings, zLoss: 1 } }),
+    "a gradient of other labels": gradient({ ...merged, labels: merged.labels.map((label) => label + 1) }),
+    "merging nothing": () => mergePartials(),
+    "merging what is none": merging({}),
+    "merging other rows": merging(fresh.partials({ ...shard, classOffset: 6, rows: [0, 2] })),
+    "merging other classes": merging({ ...other, classesTotal: 13 }),
+    "merging other options": merging({ ...other, settings: { ...other.settings, temperature: 2 } }),
+    "merging other labels": merging({ ...other, labels: other.labels.map((label) => label + 1) }),
+    "merging a class twice": merging(left),
+    "a loss of what is none": () => lossFromPartials(null as unknown as Partials),
+    "a loss of some classes": () => lossFromPartials(left),
+    "encoding what is none": () => encodePartials({} as Partials),
+    "encoding no totals": () => encodeTotals({} as Totals),
+    "decoding a string": () => decodePartials("XENTPART" as unknown as Uint8Array),
+    "decoding another file": () => decodePartials(totals),
+    "decoding the begin of a file": () => decodePartials(cut(file, 12)),
+    "decoding version 2": () => decodePartials(forged(file, 8, 2)),
+    "decoding a part of a file": () => decodeTotals(cut(totals, totals.length - 1)),
+    "decoding more than a file": () => decodeTotals(Uint8Array.of(...totals, 0)),
+    "decoding damaged bytes": () => decodeTotals(totals.with(30, 1)),
+    "decoding more rows than there are": () => decodePartials(forged(file, 24, 5)),
+    "decoding fewer rows than there are": () => decodePartials(forged(file, 24, 3)),
+    "decoding classes in disorder": () => decodePartials(forged(file, 40, 6, 2)),
+    "decoding no column of sums": () => decodePartials(forged(file, 32, 0)),
+    "adding what is no result": () => new Totals().add({} as never),
+    "adding less than no row": () => new Totals().add({ ...result, count: -1 }),
+    "adding more right predictions than rows": () => new Totals().add({ ...result, correct: 2 }),
+    "merging no totals": () => new Totals().merge({} as Totals),
+  };
+}
