@@ -4,12 +4,13 @@ import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { collect, forget, serve } from "xent-queue";
 import { findRedis, startRedis } from "../scripts/redis.mjs";
 import { npy } from "./support/array-files.ts";
+import { blocksRunBy } from "./support/blocks.ts";
 import { binary, type Ended, xentCommand, xentJson } from "./support/cli.ts";
 import { generate } from "./support/golden.ts";
 
@@ -194,6 +195,18 @@ describe.skipIf(server === undefined)("a queue", () => {
     worker.child.kill("SIGINT");
     await worker.ended;
   }, 60_000);
+
+  test.each(blocksRunBy("queue"))("does what is shown in $file:$line", async ({ code }) => {
+    const program = code.replace("redis://127.0.0.1:6379", url);
+    expect(program).not.toBe(code);
+    const child = spawn(process.execPath, ["--input-type=module", "--eval", program], { cwd: dirname(binary) });
+    let stdout = "";
+    child.stdout.on("data", (chunk) => {
+      stdout += chunk;
+    });
+    expect((await once(child, "exit"))[0]).toBe(0);
+    expect(stdout).toBe(`${/console\.log\(.*\); \/\/ (.*)$/m.exec(code)?.[1]}\n`);
+  });
 
   describe("of other tasks", () => {
     const tasks = Array.from({ length: 20 }, (_, i) => ({ id: `task-${i}`, data: { i } }));

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import * as xent from "xent";
 import { blocks, blocksRunBy, runnerOf } from "./support/blocks.ts";
+import { xentCommand } from "./support/cli.ts";
 import { readGolden } from "./support/golden.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -89,8 +90,13 @@ describe("a command that is shown exists:", () => {
 
   test.each(commands)("%s: %s", (_, command) => {
     const [program, ...args] = command.split(" ");
-    if (program === "npm" && args[0] === "install") expect(packages).toContain(args.at(-1));
+    if (program === "xent") {
+      const { status, stdout } = xentCommand([args[0] as string, "--help"]);
+      expect(status).toBe(0);
+      for (const flag of args.filter((arg) => arg.startsWith("--"))) expect(stdout).toContain(`${flag} `);
+    } else if (program === "npm" && args[0] === "install") expect(packages).toContain(args.at(-1));
     else if (program === "npm") expect(Object.keys(scripts)).toContain(args[0] === "run" ? args[1] : args[0]);
+    else if (command.includes("npx vitest run ")) expect(existsSync(join(root, args.at(-1) as string))).toBe(true);
     else {
       const [, crate, suite] = /^cargo test --release -p xent-(\w+) --test (\w+) -- --ignored$/.exec(command) ?? [];
       expect(existsSync(join(root, `crates/${crate}/tests/${suite}.rs`))).toBe(true);

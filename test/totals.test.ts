@@ -1,4 +1,8 @@
 // Sums over shards of the rows, and the bytes in which they and partials are sent.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import {
@@ -11,6 +15,7 @@ import {
   mergePartials,
   Totals,
 } from "xent";
+import { blocksRunBy } from "./support/blocks.ts";
 import { evenCuts, makeParts, type Whole } from "./support/shards.ts";
 import { thrown } from "./support/thrown.ts";
 
@@ -108,6 +113,18 @@ describe("totals", () => {
       'RangeError: "correct" expected an integer from 0 to 1, got 2',
     );
     expect(thrown(() => encodeTotals({} as never))).toBe('TypeError: "totals" expected Totals, got Object');
+  });
+});
+
+describe.each(blocksRunBy("python"))("$file:$line, in another language,", ({ code }) => {
+  const python = ["python3", "python"].find((name) => spawnSync(name, ["--version"]).status === 0);
+  test.skipIf(python === undefined)("reads what is written here", () => {
+    const folder = mkdtempSync(join(tmpdir(), "xent-totals-"));
+    const file = join(folder, "totals");
+    writeFileSync(file, encodeTotals(totalsOf([1, 1e-30, 2.5])));
+    const { stdout, stderr } = spawnSync(python as string, ["-c", code, file], { encoding: "utf8" });
+    rmSync(folder, { recursive: true });
+    expect({ stdout, stderr }).toEqual({ stdout: `3 0 ${3.5 / 3}\n`, stderr: "" });
   });
 });
 

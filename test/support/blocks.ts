@@ -15,15 +15,27 @@ export interface Block {
   readonly section: string;
 }
 
-/** Suites of that name, console: cli-package.test.ts, and all others readme.test.ts. */
-export type Runner = "programs" | "signatures" | "commands" | "generator" | "map" | "runtimes" | "recipes" | "console";
+/** Suites of that name, console: cli-package.test.ts, python: totals.test.ts, and all others readme.test.ts. */
+export type Runner =
+  | "queue"
+  | "python"
+  | "programs"
+  | "signatures"
+  | "commands"
+  | "generator"
+  | "map"
+  | "runtimes"
+  | "recipes"
+  | "console";
 
 export function runnerOf({ file, section, language, code }: Block): Runner | undefined {
   const isScript = language === "js" || language === "ts";
   if (file === "test/golden/README.md" && isScript) return "generator";
   if (file === "README.md" && section === "Runtimes" && (language === "js" || language === "html")) return "runtimes";
   if (file === "README.md" && section === "Recipes" && language === "js") return "recipes";
+  if (isScript && code.includes('from "xent-queue"')) return "queue";
   if (isScript && code.includes('from "xent"')) return "programs";
+  if (language === "python") return "python";
   if (language === "ts" && file === "README.md") return "signatures";
   if (language === "text" && file === "CONTRIBUTING.md") return "map";
   if (language === "sh") return "commands";
