@@ -3,15 +3,13 @@
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { attach, createXent, createXentSync, type Xent } from "xent";
-import { holds } from "./support/cases.ts";
+import { holds, TIMEOUT } from "./support/cases.ts";
 import { bitsOf } from "./support/example.ts";
 import { optionsFor, specs, type Wishes, wishes } from "./support/specs.ts";
 import { type AnySpec, Twin } from "./support/twin.ts";
 
 const PAGE = 65536;
 const MAX_PAGES = 64;
-/** As many cases take 10 s on an idle machine. */
-const TIMEOUT = 300_000;
 const BUSY = /this batch is in the middle of runAsync\(\): wait for its promise first$/;
 
 interface Model {

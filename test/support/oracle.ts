@@ -53,8 +53,9 @@ export function exactRow({ x, target, sampleWeight }: RowInput, options: LossOpt
       (Math.abs(alpha) * p + (q[j] as number) + Math.abs(2 * z * logSumExp))
     );
   });
-  const lossParts =
-    total * (nll[reference] as number) + 2 * z * Math.abs(logSumExp) * (Math.abs(y[top] as number) + Math.log1p(rest));
+  const ofLabel = nll[reference] as number;
+  // The log-sum-exp is found from the label's logit.
+  const lossParts = total * ofLabel + 2 * z * Math.abs(logSumExp) * (Math.abs(y[reference] as number) + ofLabel);
   return {
     lossParts: Math.abs(sampleWeight) * lossParts,
     loss: sampleWeight * (weighted + z * logSumExp ** 2),
