@@ -99,6 +99,8 @@ export class Twin {
       return { bits: withoutGradient(result), result, after };
     } catch (error) {
       if (!/^(Type|Range)Error: ["Rt]/.test(String(error))) throw error;
+      const row = /^RangeError: Received a label value of .* at row (\d+),/.exec(String(error))?.[1];
+      if (row) expect(Number(row)).toBe(this.#firstBad(options ?? {}));
       return String(error);
     } finally {
       fresh.dispose();
@@ -161,32 +163,67 @@ export class Twin {
     return row < rows ? Array.from({ length: classes }, (_, j) => first + j * inner) : [];
   }
 
-  #assertExact(result: AnyResult, gradient: Numbers | undefined, options: RunOptions): void {
+  /** What a row's label makes of it. Soft targets have none. */
+  #kind(row: number, { ignoreIndex }: RunOptions): "ignored" | "invalid" | "counted" {
     const { rows, classes } = this.batch;
     const { shift = 0, sequence = rows } = this.spec;
+    const labels = this.#content.get("labels");
+    if (labels === undefined) return "counted";
+    const label = Number(labels[row + shift]);
+    if ((row % sequence) + shift >= sequence || label === ignoreIndex) return "ignored";
+    return label >= 0 && label < classes ? "counted" : "invalid";
+  }
+
+  /** The first row that is an error. */
+  #firstBad(options: RunOptions): number | undefined {
+    const [begin, end] = options.rows ?? [0, this.batch.rows];
+    const rows = Array.from({ length: end - begin }, (_, i) => begin + i);
+    return options.invalidLabels === "nan" ? undefined : rows.find((row) => this.#kind(row, options) === "invalid");
+  }
+
+  #assertExact(result: AnyResult, gradient: Numbers | undefined, options: RunOptions): void {
+    const { rows, classes } = this.batch;
+    const { shift = 0 } = this.spec;
     const [begin, end] = options.rows ?? [0, rows];
+    expect(this.#firstBad(options)).toBeUndefined();
     if (rows * classes > EXACT_ELEMENTS) return;
     const scale = options.reduction === "mean" ? (result.normalizer === 0 ? 0 : 1 / result.normalizer) : 1;
     const labels = this.#content.get("labels");
     const targets = this.#content.get("targets");
+    let [sum, normalizer, correct, everyFinite] = [0, 0, 0, true];
     for (let row = begin; row < end; row++) {
       const places = this.places(row);
       const x = places.map((at) => this.#x[at] as number);
-      if (!x.every(Number.isFinite)) continue;
+      const kind = this.#kind(row, options);
       const label = Number(labels?.[row + shift]);
-      if (labels && ((row % sequence) + shift >= sequence || label === options.ignoreIndex)) {
-        expect(result.loss[row - begin]).toBe(0);
+      const loss = result.loss[row - begin] as number;
+      sum += loss;
+      if (kind !== "ignored") normalizer += (labels && options.classWeights?.[label]) ?? 1;
+      if (!x.every(Number.isFinite)) {
+        everyFinite = false;
         continue;
       }
-      if (labels && !(label >= 0 && label < classes)) {
-        expect(result.loss[row - begin]).toBeNaN();
+      const best = x.indexOf(Math.max(...x));
+      // As the loss, so is all that is found.
+      if (options.predictions) expect(result.predictions?.[row - begin]).toBe(kind === "invalid" ? -1 : best);
+      if (kind === "invalid") expect(result.logSumExp[row - begin]).toBeNaN();
+      if (kind === "counted" && best === label) correct++;
+      if (kind !== "counted") {
+        expect(loss).toBe(kind === "ignored" ? 0 : Number.NaN);
         continue;
       }
       const target = targets ? places.map((at) => targets[at] as number) : label;
       const exact = exactRow({ x, target, sampleWeight: options.sampleWeights?.[row] ?? 1 }, options);
       const found = options.gradient ? places.map((at) => gradient?.[at] as number) : [];
-      assertClose(result.loss[row - begin] as number, found, exact, scale, `row ${row}`);
+      assertClose(loss, found, exact, scale, `row ${row}`);
     }
+    expect(result.normalizer).toBe(normalizer);
+    expect(result.mean).toBe(normalizer === 0 ? 0 : result.sum / normalizer);
+    if (Number.isFinite(sum)) expect(Math.abs(result.sum - sum)).toBeLessThanOrEqual(1e-12 * Math.abs(sum));
+    else expect(result.sum).toBe(sum);
+    const counts = options.predictions === true && labels !== undefined;
+    if (!counts) expect(result.correct).toBeUndefined();
+    else if (everyFinite) expect(result.correct).toBe(correct);
   }
 }
 
