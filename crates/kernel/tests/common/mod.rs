@@ -1,6 +1,8 @@
 //! Cases, the exact results, and a run of the kernel on them.
 #![allow(dead_code)] // each test file uses a part
 
+pub mod any;
+
 use std::cell::Cell;
 use xent_kernel::job::Job;
 use xent_kernel::row::SEGMENT;
@@ -79,7 +81,7 @@ impl Results {
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
     Forward,
     Gradient,

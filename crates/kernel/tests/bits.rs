@@ -1,0 +1,179 @@
+//! The very bits of the results, for a fixed set of inputs: a constant that moves by one last place, which no bound would show,
+//! shows here. tests/bits.txt has what they were when somebody last said that they should be so: `npm run pin` writes it.
+
+mod common;
+use common::any::{Plan, Special};
+use common::{Mode, Random};
+use std::fmt::Write;
+use xent_kernel::exp::{Centred, Clamped, Direct, ExpWide, LIFT, Polynomial, Reduction};
+use xent_kernel::job::logits_type;
+use xent_kernel::log1p::log1p;
+use xent_kernel::math;
+use xent_kernel::vector::{Fused, Pair, Scalar, Vector, Wide};
+
+const PINNED: &str = include_str!("bits.txt");
+
+/// FNV-1a, of words.
+struct Hash(u64);
+
+impl Hash {
+    fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn add(&mut self, word: u64) {
+        for byte in word.to_le_bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn number(&mut self, x: f64) {
+        self.add(if x.is_nan() { f64::NAN.to_bits() } else { x.to_bits() });
+    }
+}
+
+fn of_plans<V: Vector>(number: usize, mut plan: impl FnMut(&mut Random) -> Plan) -> u64 {
+    let (mut random, mut hash) = (Random(21), Hash::new());
+    for _ in 0..number {
+        for bits in plan(&mut random).given().compute::<V>(&[]).bits() {
+            hash.add(bits);
+        }
+    }
+    hash.0
+}
+
+fn of_function(number: usize, mut f: impl FnMut(&mut Random) -> f64) -> u64 {
+    let (mut random, mut hash) = (Random(22), Hash::new());
+    for _ in 0..number {
+        hash.number(f(&mut random));
+    }
+    hash.0
+}
+
+/// Of the shape of a plan, without any option.
+fn plain(random: &mut Random, classes: &[usize]) -> Plan {
+    let classes = classes[random.below(classes.len())];
+    let plan = Plan::random(random);
+    Plan {
+        classes,
+        logits_type: logits_type::F32,
+        inner: 1,
+        class_gap: 0,
+        row_gap: 0,
+        soft: false,
+        class_weights: false,
+        sample_weights: false,
+        smoothing: 0.0,
+        z_loss: 0.0,
+        softcap: 0.0,
+        temperature: 1.0,
+        segments: false,
+        ..plan
+    }
+}
+
+fn reduced<V: Vector, R: Reduction<V>>(anchor: f32) -> u64 {
+    let (reduction, polynomial) = (R::near(anchor, LIFT), Polynomial::<V>::load());
+    of_function(40_000, |random| {
+        let reduced = reduction.reduce(V::splat(anchor + 40.0 * random.unit()));
+        let tail = polynomial.at(reduced.r);
+        f64::from(tail.to_array()[0]) * f64::from(reduced.power.to_array()[0])
+    })
+}
+
+fn of_vector<V: Vector>(name: &str, all: &mut String) {
+    let mut pin = |what: &str, hash: u64| writeln!(all, "{name}, {what}: {hash:016x}").unwrap();
+    pin("exp, direct", reduced::<V, Direct<V>>(3.25));
+    pin("exp, clamped", reduced::<V, Clamped<V>>(-7.5));
+    pin("exp, centred", reduced::<V, Centred<V>>(1000.3));
+    let narrow: Vec<usize> = (1..=20).chain([33, 64, 100, 255, 256]).collect();
+    pin("few classes", of_plans::<V>(600, |random| plain(random, &narrow)));
+    let many = [257, 258, 259, 260, 287, 288, 289, 300, 511, 1030];
+    pin("many classes", of_plans::<V>(120, |random| plain(random, &many)));
+    pin(
+        "in segments",
+        of_plans::<V>(12, |random| Plan {
+            rows: 2,
+            segments: true,
+            ..plain(random, &[257, 8191, 8192, 8193, 16_385, 20_001])
+        }),
+    );
+    pin(
+        "far from zero",
+        of_plans::<V>(150, |random| {
+            let offset = [-3e38, -1e8, 353.0, 65_000.0, 3e38][random.below(5)];
+            let spread = [8.0, 200.0, 1000.0][random.below(3)];
+            Plan { offset, spread, ..plain(random, &[2, 3, 7, 16, 100, 300]) }
+        }),
+    );
+    pin("any job", of_plans::<V>(600, Plan::random));
+    for (what, of) in
+        [("f32", logits_type::F32), ("f64", logits_type::F64), ("f16", logits_type::F16), ("bf16", logits_type::BF16)]
+    {
+        pin(
+            &format!("options, {what}"),
+            of_plans::<V>(200, |random| Plan {
+                logits_type: of,
+                mode: Mode::Gradient,
+                special: Special::Nothing,
+                invalid: false,
+                softcap: [0.0, 30.0][random.below(2)],
+                temperature: [1.0, 2.5][random.below(2)],
+                smoothing: [0.0, 0.1][random.below(2)],
+                z_loss: [0.0, 1e-4][random.below(2)],
+                class_weights: random.below(2) == 0,
+                ..Plan::random(random)
+            }),
+        );
+    }
+}
+
+fn now() -> String {
+    let mut all = String::from(
+        "# Written by `npm run pin`, which see in CONTRIBUTING.md. Hashes of results by crates/kernel/tests/bits.rs.\n",
+    );
+    of_vector::<Scalar>("plain", &mut all);
+    of_vector::<Fused>("fused", &mut all);
+    let mut pin = |what: &str, hash: u64| writeln!(all, "f64, {what}: {hash:016x}").unwrap();
+    let wide = |random: &mut Random| f64::from(random.unit()) + 2f64.powi(-30) * f64::from(random.unit());
+    let pair = <[f64; 2]>::splat;
+    pin("exp", of_function(40_000, |random| ExpWide::load(3.0).at(pair(600.0 * wide(random))).to_array()[0]));
+    pin(
+        "log1p of a quotient",
+        of_function(40_000, |random| {
+            let (a, b) = (wide(random).abs() * 2f64.powi(random.below(60) as i32 - 30), wide(random).abs() + 1e-3);
+            log1p(pair(a), pair(b), pair(a + b)).to_array()[0]
+        }),
+    );
+    pin("math::exp", of_function(40_000, |random| math::exp(760.0 * wide(random))));
+    pin(
+        "math::log1p",
+        of_function(40_000, |random| {
+            let size = 2f64.powi(random.below(80) as i32 - 60);
+            math::log1p(wide(random).abs() * size)
+        }),
+    );
+    pin(
+        "math::tanh",
+        of_function(40_000, |random| math::tanh(wide(random) * [0.01, 1.0, 25.0, 60.0][random.below(4)])),
+    );
+    pin(
+        "math::tanh_slope",
+        of_function(40_000, |random| math::tanh_slope(wide(random) * [0.01, 1.0, 25.0, 60.0][random.below(4)])),
+    );
+    all
+}
+
+#[test]
+fn every_bit_is_what_it_was() {
+    let now = now();
+    if std::env::var_os("XENT_PIN").is_some() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bits.txt"), &now).unwrap();
+        return;
+    }
+    let moved: Vec<_> = now.lines().zip(PINNED.lines()).filter(|(now, pinned)| now != pinned).collect();
+    assert!(
+        moved.is_empty() && now.lines().count() == PINNED.lines().count(),
+        "other bits than pinned; if they are meant to be: npm run pin. {moved:#?}"
+    );
+}
