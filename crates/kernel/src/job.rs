@@ -80,7 +80,7 @@ pub struct Job {
     pub merged: u32,
     /// Keeps what follows aligned.
     pub reserved: u32,
-    /// Factor of the gradient.
+    /// Factor of the gradient. Where it is negative, the division of the rows may show in the sign of a zero.
     pub scale: f64,
     /// e, in 0..1.
     pub label_smoothing: f64,

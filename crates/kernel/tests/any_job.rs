@@ -1,0 +1,132 @@
+//! Any job at all, against the formula in `f64`: types, layouts, options, labels, special values, alone and combined.
+//!
+//! The cases are the same everywhere. `PROPTEST_CASES=100000 cargo test --release -p xent-kernel --test any_job` searches
+//! others, as many; and then allows what the kernel's documentation says that searches have found.
+
+mod common;
+use common::any::{CLASSES, Plan, Special};
+use common::{Mode, Random};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::RngSeed;
+use xent_kernel::vector::{Fused, Scalar};
+
+/// Whether this run looks for something that nobody knows yet.
+fn searches() -> bool {
+    std::env::var_os("PROPTEST_CASES").is_some()
+}
+
+fn config() -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if searches() { default } else { ProptestConfig { cases: 800, rng_seed: RngSeed::Fixed(1), ..default } }
+}
+
+/// Of loss and gradient, in ulp.
+fn bounds() -> (f64, f64) {
+    if searches() { (3.7, 4.0) } else { (2.0, 3.0) }
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let special = select(vec![
+        Special::Nothing,
+        Special::Masked,
+        Special::Peak,
+        Special::Broken(f32::NAN),
+        Special::Broken(f32::INFINITY),
+    ]);
+    let modes = select(vec![Mode::Forward, Mode::Gradient, Mode::InPlace]);
+    let classes = prop_oneof![1..40usize, select(CLASSES.to_vec())];
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let layout = (0..4u32, select(vec![1usize, 1, 3]), select(vec![0usize, 0, 2]), 0..6usize);
+    let weights = (any::<bool>(), any::<bool>(), any::<bool>(), select(vec![0.0, 0.1, 0.5]));
+    let transforms = (select(vec![0.0, 1e-4, 0.01]), select(vec![0.0, 5.0, 30.0]), select(vec![1.0, 0.5, 2.5]));
+    let options = prop_oneof![Just(None), (layout, weights, transforms).prop_map(Some)];
+    let logits = (0.0..40.0f32, select(vec![0.0f32, -0.1875, 12.5, -190.0, 1000.0, -65_000.0]), special);
+    (any::<u32>(), 1..9usize, classes, logits, flags, modes, select(vec![1.0, 0.125, -2.5, 3.7e-5]), options).prop_map(
+        |(seed, rows, classes, logits, (ignore, invalid, predictions, segments), mode, scale, options)| {
+            let (spread, offset, special) = logits;
+            let nothing = ((0, 1, 0, 0), (false, false, false, 0.0), (0.0, 0.0, 1.0));
+            let (layout, weights, transforms) = options.unwrap_or(nothing);
+            let (logits_type, inner, class_gap, row_gap) = layout;
+            let (soft, class_weights, sample_weights, smoothing) = weights;
+            let (z_loss, softcap, temperature) = transforms;
+            Plan {
+                seed: u64::from(seed),
+                rows,
+                classes,
+                logits_type,
+                inner,
+                class_gap,
+                row_gap,
+                spread,
+                offset,
+                special,
+                soft,
+                class_weights,
+                sample_weights,
+                ignore,
+                invalid,
+                smoothing,
+                z_loss,
+                softcap,
+                temperature,
+                scale,
+                mode,
+                predictions,
+                segments,
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn follows_the_formula_within_the_contract(plan in plan()) {
+        let given = plan.given();
+        let verdict = given.verdict(&given.compute::<Scalar>(&[]), bounds());
+        prop_assert!(verdict.is_ok(), "{}", verdict.unwrap_err());
+        let verdict = given.verdict(&given.compute::<Fused>(&[]), bounds());
+        prop_assert!(verdict.is_ok(), "fused, {}", verdict.unwrap_err());
+    }
+
+    #[test]
+    fn has_the_same_bits_in_pieces_in_place_and_in_segments(plan in plan(), cut in 0..9u32) {
+        let bits_of = |plan: &Plan, cuts: &[u32]| {
+            let mut output = plan.given().compute::<Scalar>(cuts);
+            if plan.scale < 0.0 {
+                // A term below the window is 0 of either sign, as the anchor of its group has it: see `Job::scale`.
+                output.gradient.iter_mut().for_each(|g| *g += 0.0);
+            }
+            output.bits()
+        };
+        let apart = Plan { mode: Mode::Gradient, segments: false, ..plan.clone() };
+        let whole = bits_of(&apart, &[]);
+        prop_assert_eq!(&bits_of(&apart, &[cut.min(plan.rows as u32)]), &whole);
+        prop_assert_eq!(&bits_of(&Plan { mode: Mode::InPlace, ..apart.clone() }, &[]), &whole);
+        prop_assert_eq!(&bits_of(&Plan { segments: true, ..apart }, &[]), &whole);
+    }
+
+    #[test]
+    fn rows_do_not_know_one_another(plan in plan(), seed in any::<u32>()) {
+        // Whatever the other rows are: what a broken one leaves behind reaches nobody.
+        let mut given = Plan { special: Special::Peak, segments: false, ..plan }.given();
+        let before = given.compute::<Scalar>(&[]);
+        let (row, mut random) = (seed as usize % given.rows, Random(u64::from(seed)));
+        for other in (0..given.rows).filter(|&other| other != row) {
+            for class in 0..given.classes {
+                given.logits[other * given.classes + class] = u64::from(random.bits()) << 1 | u64::from(random.bits()) << 32;
+            }
+        }
+        let after = given.compute::<Scalar>(&[]);
+        let bits = |x: f32| if x.is_nan() { 0 } else { x.to_bits() };
+        prop_assert_eq!(bits(before.loss[row]), bits(after.loss[row]));
+        prop_assert_eq!(bits(before.log_sum_exp[row]), bits(after.log_sum_exp[row]));
+        let entries = |all: &[f64]| -> Vec<u64> {
+            let of_row = all.iter().skip(row * given.classes).take(given.classes);
+            of_row.map(|x| if x.is_nan() { 0 } else { x.to_bits() }).collect()
+        };
+        prop_assert_eq!(entries(&before.gradient), entries(&after.gradient));
+    }
+}
