@@ -219,13 +219,13 @@ impl<V: Vector> Centred<V> {
         (difference, x.sub(difference.sub(back)).sub(self.centre.add(back)))
     }
 
-    /// Splits a difference of which `lost` is missing.
+    /// Splits a difference of which `lost` is missing. Its trace is that of the difference, which is NaN where the logit is, and
+    /// where a logit of +inf has made it so on the way.
     #[inline(always)]
-    fn split(&self, x: V, difference: V, lost: V) -> Reduced<V> {
+    fn split(&self, difference: V, lost: V) -> Reduced<V> {
         let mut reduced = self.clamped.reduce(difference);
         // Below the window `lost` may be anything (-inf minus -inf is NaN), and the term is 0 anyway.
         reduced.r = reduced.r.add(lost.and(difference.above(self.clamped.floor)));
-        reduced.trace = x.is_nan();
         reduced
     }
 }
@@ -241,7 +241,7 @@ impl<V: Vector> Reduction<V> for Centred<V> {
     #[inline(always)]
     fn reduce(&self, x: V) -> Reduced<V> {
         let (difference, lost) = self.subtract(x);
-        self.split(x, difference, lost)
+        self.split(difference, lost)
     }
 
     /// The second parts may be larger than ln 2: they are added before n is taken. A difference of the first parts is 0
@@ -252,7 +252,7 @@ impl<V: Vector> Reduction<V> for Centred<V> {
         // Far below, where `lost` may be NaN, nothing of it matters.
         let rest = lost.add(low.sub(anchor_low)).and(difference.above(self.clamped.floor.add(self.clamped.floor)));
         let sum = difference.add(rest);
-        self.split(x, sum, rest.sub(sum.sub(difference)))
+        self.split(sum, rest.sub(sum.sub(difference)))
     }
 
     #[inline(always)]

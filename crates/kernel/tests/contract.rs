@@ -1,8 +1,9 @@
 //! The numerics contract (crate documentation), on the scalar implementation, against f64.
 
 mod common;
+use common::any::{Plan, Special};
 use common::{Case, Mode, Random, Results, exact, infinity, neg, run, run_as, ulp};
-use xent_kernel::vector::Fused;
+use xent_kernel::vector::{Fused, Scalar};
 
 /// Classes around every boundary of the loops: vectors, blocks, the end of the narrow routine.
 const CLASSES: [usize; 22] = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 255, 256, 257, 1000];
@@ -166,6 +167,21 @@ fn a_broken_row_is_nan_and_alone() {
         let result = run(&case);
         assert!(result.loss[0].is_nan() && result.gradient[0].is_nan());
         assert_eq!(result.loss[1], (classes as f64).ln() as f32);
+    }
+}
+
+/// Found by the differential test: the relaxed build clamped the NaN away that a logit in two parts makes of +inf.
+#[test]
+fn an_infinite_logit_is_noticed_behind_a_temperature() {
+    for classes in [2, 10, 300] {
+        for special in [Special::Broken(infinity()), Special::Broken(f32::NAN)] {
+            let plan = Plan { rows: 4, classes, temperature: 0.5, special, ..Plan::default() };
+            let given = plan.given();
+            for output in [given.compute::<Scalar>(&[]), given.compute::<Fused>(&[])] {
+                assert_eq!(output.loss.iter().map(|x| x.is_nan()).collect::<Vec<_>>(), [true, false, false, true]);
+                given.verdict(&output, (2.0, 3.0)).unwrap();
+            }
+        }
     }
 }
 

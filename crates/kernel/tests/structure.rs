@@ -1,6 +1,7 @@
 //! What must not change a result: how the rows are divided, where the gradient lies, which routine computes a row.
 
 mod common;
+use common::any::{Plan, Special};
 use common::{Case, Mode, Random, run, run_as, run_split};
 use std::cell::Cell;
 use xent_kernel::row::{Keep, Logits};
@@ -157,6 +158,27 @@ fn a_row_in_segments_has_the_bits_of_the_whole_row() {
             let whole = run_as::<Scalar>(&case, mode, &[]);
             let split = run_split::<Scalar>(&case, mode, &mut random);
             assert_eq!(split.bits(), whole.bits(), "{classes} classes");
+        }
+    }
+}
+
+/// Found by proptest: a term below the window is 0 of either sign, as the anchor of its group has it.
+#[test]
+fn a_negative_scale_shows_the_division_of_the_rows_at_most_in_the_sign_of_a_zero() {
+    let plan = Plan {
+        seed: 115_121_105,
+        rows: 5,
+        classes: 22,
+        special: Special::Masked,
+        spread: 21.582_415,
+        ..Plan::default()
+    };
+    for scale in [2.5, -2.5] {
+        let given = Plan { scale, ..plan.clone() }.given();
+        let (whole, parts) = (given.compute::<Scalar>(&[]), given.compute::<Scalar>(&[2]));
+        assert_eq!(whole.gradient, parts.gradient);
+        if scale > 0.0 {
+            assert_eq!(whole.bits(), parts.bits());
         }
     }
 }

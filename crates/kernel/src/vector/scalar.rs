@@ -3,7 +3,7 @@
 use super::{Chunk, LANES, Pair, Vector, Wide, from_bf16, from_f16};
 use core::cell::Cell;
 
-/// Four `f32`, lane by lane. `FUSED`: products are not rounded before they are added.
+/// Four `f32`, lane by lane. `FUSED`: products are not rounded before they are added, and a NaN gets lost where it may.
 #[derive(Clone, Copy, Debug)]
 pub struct Lanes<const FUSED: bool>([f32; LANES]);
 
@@ -83,11 +83,11 @@ impl<const FUSED: bool> Vector for Lanes<FUSED> {
     }
 
     fn max(self, b: Self) -> Self {
-        self.zip(b, |a, b| if a < b { b } else { a })
+        self.zip(b, |a, b| if a < b || FUSED && a.is_nan() { b } else { a })
     }
 
     fn min(self, b: Self) -> Self {
-        self.zip(b, |a, b| if b < a { b } else { a })
+        self.zip(b, |a, b| if b < a || FUSED && a.is_nan() { b } else { a })
     }
 
     fn is_nan(self) -> Self {

@@ -53,6 +53,37 @@ pub enum Special {
 pub const CLASSES: [usize; 24] =
     [1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 15, 16, 17, 31, 33, 63, 65, 100, 255, 256, 257, 300, 1030];
 
+impl Default for Plan {
+    /// A few plain rows, with a gradient.
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            rows: 3,
+            classes: 10,
+            logits_type: logits_type::F32,
+            inner: 1,
+            class_gap: 0,
+            row_gap: 0,
+            spread: 8.0,
+            offset: 0.0,
+            special: Special::Nothing,
+            soft: false,
+            class_weights: false,
+            sample_weights: false,
+            ignore: false,
+            invalid: false,
+            smoothing: 0.0,
+            z_loss: 0.0,
+            softcap: 0.0,
+            temperature: 1.0,
+            scale: 1.0,
+            mode: Mode::Gradient,
+            predictions: false,
+            segments: false,
+        }
+    }
+}
+
 impl Plan {
     /// Any of them; half of them plain.
     pub fn random(random: &mut Random) -> Self {
@@ -63,26 +94,16 @@ impl Plan {
             seed: u64::from(random.bits()),
             rows: 1 + random.below(9),
             classes: one(random, &CLASSES),
-            logits_type: logits_type::F32,
-            inner: 1,
-            class_gap: 0,
-            row_gap: 0,
             spread: one(random, &[0.01, 1.0, 8.0, 40.0]),
             offset: one(random, &[0.0, 0.0, 12.5, -190.0, 1000.0]),
             special: one(random, &[Special::Nothing, Special::Nothing, Special::Masked, Special::Peak]),
-            soft: false,
-            class_weights: false,
-            sample_weights: false,
             ignore: random.below(3) == 0,
             invalid: random.below(8) == 0,
-            smoothing: 0.0,
-            z_loss: 0.0,
-            softcap: 0.0,
-            temperature: 1.0,
             scale: one(random, &[1.0, 0.125, 3.7e-5, -2.5, 1e-12]),
             mode: one(random, &[Mode::Forward, Mode::Gradient, Mode::Gradient, Mode::InPlace]),
             predictions: random.below(2) == 0,
             segments: random.below(3) == 0,
+            ..Self::default()
         };
         if random.below(8) == 0 {
             plan.special = Special::Broken(one(random, &[f32::NAN, f32::INFINITY]));
@@ -620,27 +641,29 @@ impl Given {
         // With options, each factor and each part of a sum rounds once more.
         let (loss_bound, gradient_bound) = if simple { bounds } else { (8.0, 32.0) };
         let same = |got: f64, exact: f64| got.is_nan() && exact.is_nan();
+        let beyond = |error: f64, bound: f64| error.is_nan() || error > bound;
         for row in 0..self.rows {
             let exact = self.exact(row);
             let (loss, lse) = (output.loss[row], f64::from(output.log_sum_exp[row]));
             let z = 2f64.powi(-22) * self.z_loss * exact.log_sum_exp.abs() * (1.0 + exact.log_sum_exp.abs());
             if !same(f64::from(loss), exact.loss)
-                && !((f64::from(loss) - exact.loss).abs() <= z)
-                && !(ulp(loss, exact.loss) <= loss_bound)
+                && beyond((f64::from(loss) - exact.loss).abs(), z)
+                && beyond(ulp(loss, exact.loss), loss_bound)
             {
                 return Err(format!("loss of row {row} is {loss}, exact {}", exact.loss));
             }
             let wrong_label_only = exact.log_sum_exp.is_nan() && self.class(row).is_none() && self.targets.is_none();
             let tolerance = 2.5e-7 * exact.log_sum_exp.abs().max(1.0);
-            if !wrong_label_only && !same(lse, exact.log_sum_exp) && !((lse - exact.log_sum_exp).abs() <= tolerance) {
+            if !wrong_label_only && !same(lse, exact.log_sum_exp) && beyond((lse - exact.log_sum_exp).abs(), tolerance)
+            {
                 return Err(format!("log-sum-exp of row {row} is {lse}, exact {}", exact.log_sum_exp));
             }
             let entries = output.gradient.iter().skip(row * self.classes).take(self.classes);
             for (class, (&got, (&exact, &parts))) in entries.zip(exact.gradient.iter().zip(&exact.parts)).enumerate() {
                 let vanishing = if simple { 0.0 } else { 2f64.powi(-23) * parts };
                 if !same(got, exact)
-                    && !((got - exact).abs() <= vanishing)
-                    && !(ulp(got as f32, exact) <= gradient_bound)
+                    && beyond((got - exact).abs(), vanishing)
+                    && beyond(ulp(got as f32, exact), gradient_bound)
                 {
                     return Err(format!("gradient of row {row}, class {class} is {got}, exact {exact}"));
                 }
