@@ -26,10 +26,11 @@ pub const LIFT: i32 = 48;
 /// Terms whose sum reaches this are too far above their anchor: 1 / sum would near the subnormal numbers.
 pub const TOO_LARGE: f64 = 79_228_162_514_264_337_593_543_950_336.0; // 2^96
 
-/// NaN for a sum that leaves the range in which it is right.
+/// NaN for a sum that leaves the range in which it is right: of terms at the upper end, `f32` may have no number for the tails
+/// alone, which makes it -inf.
 #[inline(always)]
 pub fn in_range(sum: f64) -> f64 {
-    if sum < TOO_LARGE { sum } else { f64::NAN }
+    if (0.0..TOO_LARGE).contains(&sum) { sum } else { f64::NAN }
 }
 
 /// Without a fused multiply-add, n * LN2_HIGH is exact for |n| < 2^9: |x| <= 354. Logits within the window of a label

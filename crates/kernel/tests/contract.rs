@@ -92,6 +92,21 @@ fn unlikely_labels() {
     }
 }
 
+/// Found by the fuzzer: the tails of four terms at the upper end are -inf in `f32`, which was below the limit.
+#[test]
+fn logits_far_above_the_label_and_its_digits() {
+    for classes in 2..40 {
+        for above in [3e4, 1.1e8, 1e15, 9.02e15, 3e38] {
+            for label in [0, classes / 2, classes - 1] {
+                let mut case = Case::constant(1, classes, above);
+                case.logits[label] = 0.85;
+                case.labels[0] = label as i32;
+                assert_within_contract(&case, &format!("{classes} classes at {above}, label {label}"));
+            }
+        }
+    }
+}
+
 #[test]
 fn shared_offsets_do_not_matter() {
     let mut random = Random(3);
