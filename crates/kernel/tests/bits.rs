@@ -5,15 +5,15 @@ mod common;
 use common::any::{Plan, Special};
 use common::{Mode, Random};
 use std::fmt::Write;
-use xent_kernel::exp::{Centred, Clamped, Direct, ExpWide, LIFT, Polynomial, Reduction};
+use xent_kernel::exp::{self, Centred, Clamped, Direct, ExpWide, LIFT, Polynomial, Reduction};
 use xent_kernel::job::logits_type;
 use xent_kernel::log1p::log1p;
-use xent_kernel::math;
-use xent_kernel::vector::{Fused, Pair, Scalar, Vector, Wide};
+use xent_kernel::vector::{FACTORS, Fused, Pair, Scalar, Vector, Wide};
+use xent_kernel::{math, narrow, row, scratch, wide};
 
 const PINNED: &str = include_str!("bits.txt");
 
-/// FNV-1a, of words.
+/// Of words, one after the other.
 struct Hash(u64);
 
 impl Hash {
@@ -22,9 +22,7 @@ impl Hash {
     }
 
     fn add(&mut self, word: u64) {
-        for byte in word.to_le_bytes() {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
     }
 
     fn number(&mut self, x: f64) {
@@ -83,9 +81,12 @@ fn reduced<V: Vector, R: Reduction<V>>(anchor: f32) -> u64 {
 
 fn of_vector<V: Vector>(name: &str, all: &mut String) {
     let mut pin = |what: &str, hash: u64| writeln!(all, "{name}, {what}: {hash:016x}").unwrap();
+    pin("polynomial", polynomial::<V>());
     pin("exp, direct", reduced::<V, Direct<V>>(3.25));
     pin("exp, clamped", reduced::<V, Clamped<V>>(-7.5));
     pin("exp, centred", reduced::<V, Centred<V>>(1000.3));
+    pin("halves, direct", halves::<V, Direct<V>>(0.0));
+    pin("halves, clamped", halves::<V, Clamped<V>>(-20.0));
     let narrow: Vec<usize> = (1..=20).chain([33, 64, 100, 255, 256]).collect();
     pin("few classes", of_plans::<V>(600, |random| plain(random, &narrow)));
     let many = [257, 258, 259, 260, 287, 288, 289, 300, 511, 1030];
@@ -128,12 +129,49 @@ fn of_vector<V: Vector>(name: &str, all: &mut String) {
     }
 }
 
+/// At so many places that the last digit of the last coefficient shows: in one of 100,000.
+fn polynomial<V: Vector>() -> u64 {
+    let polynomial = Polynomial::<V>::load();
+    of_function(1_500_000, |random| f64::from(polynomial.at(V::splat(0.35 * random.unit())).to_array()[0]))
+}
+
+/// Around every place where the rounding to n changes its mind: there alone a constant that it is made with shows.
+fn halves<V: Vector, R: Reduction<V>>(anchor: f32) -> u64 {
+    let reduction = R::near(anchor, LIFT);
+    let mut hash = Hash::new();
+    for n in -120..60 {
+        let half = ((f64::from(n) + 0.5) * core::f64::consts::LN_2) as f32;
+        for step in -4..=4 {
+            let x = f32::from_bits((half.to_bits() as i32 + step) as u32);
+            let reduced = reduction.reduce(V::splat(x));
+            hash.number(f64::from(reduced.power.to_array()[0]));
+            hash.number(f64::from(reduced.r.to_array()[0]));
+        }
+    }
+    hash.0
+}
+
+/// What decides between routines that agree where they meet, or only is compared with.
+fn thresholds() -> u64 {
+    let mut hash = Hash::new();
+    for x in
+        [exp::MAX_ERROR, exp::MAX_ERROR_ROUNDED, exp::TOO_LARGE, f64::from(exp::MAX_ANCHOR), FACTORS.start, FACTORS.end]
+    {
+        hash.number(x);
+    }
+    for x in [narrow::MAX_CLASSES, wide::MAX_CLASSES, row::SEGMENT, scratch::CHUNK, scratch::MAX_ROWS] {
+        hash.add(x as u64);
+    }
+    hash.0
+}
+
 fn now() -> String {
     let mut all = String::from(
         "# Written by `npm run pin`, which see in CONTRIBUTING.md. Hashes of results by crates/kernel/tests/bits.rs.\n",
     );
     of_vector::<Scalar>("plain", &mut all);
     of_vector::<Fused>("fused", &mut all);
+    writeln!(all, "thresholds: {:016x}", thresholds()).unwrap();
     let mut pin = |what: &str, hash: u64| writeln!(all, "f64, {what}: {hash:016x}").unwrap();
     let wide = |random: &mut Random| f64::from(random.unit()) + 2f64.powi(-30) * f64::from(random.unit());
     let pair = <[f64; 2]>::splat;
@@ -144,6 +182,25 @@ fn now() -> String {
             let (a, b) = (wide(random).abs() * 2f64.powi(random.below(60) as i32 - 30), wide(random).abs() + 1e-3);
             log1p(pair(a), pair(b), pair(a + b)).to_array()[0]
         }),
+    );
+    pin(
+        "log1p around its switch",
+        of_function(2_000, |random| {
+            let b = wide(random).abs() + 1e-3;
+            let a = f64::from_bits((0.4 * b).to_bits() + random.below(5) as u64 - 2);
+            log1p(pair(a), pair(b), pair(a + b)).to_array()[0]
+        }),
+    );
+    pin(
+        "math::exp around its halves",
+        of_function(9_000, |random| {
+            let half = (random.below(2000) as f64 - 999.5) * core::f64::consts::LN_2;
+            math::exp(f64::from_bits(half.to_bits() + random.below(9) as u64 - 4))
+        }),
+    );
+    pin(
+        "math::exp at its ends",
+        of_function(4_000, |random| math::exp([-745.13, 709.78][random.below(2)] + 0.1 * wide(random))),
     );
     pin("math::exp", of_function(40_000, |random| math::exp(760.0 * wide(random))));
     pin(
