@@ -445,7 +445,10 @@ impl Image {
                     .and_then(|at| entries.get(at / size))
                     .is_none_or(|&entry| entry)
         };
-        (0..self.words.len() * 8).all(|at| self.get::<1>(at) == before.get::<1>(at) || may_change(at))
+        let changed = (0..self.words.len()).filter(|&word| self.words[word] != before.words[word]);
+        changed
+            .flat_map(|word| 8 * word..8 * word + 8)
+            .all(|at| self.get::<1>(at) == before.get::<1>(at) || may_change(at))
     }
 
     pub fn output(&self, given: &Given) -> Output {
@@ -640,7 +643,8 @@ impl Given {
         let simple = self.has_no_option();
         // With options, each factor and each part of a sum rounds once more.
         let (loss_bound, gradient_bound) = if simple { bounds } else { (8.0, 32.0) };
-        let same = |got: f64, exact: f64| got.is_nan() && exact.is_nan();
+        // Also where f32 has no number for it.
+        let same = |got: f64, exact: f64| got.is_nan() && exact.is_nan() || got == f64::from(exact as f32);
         let beyond = |error: f64, bound: f64| error.is_nan() || error > bound;
         for row in 0..self.rows {
             let exact = self.exact(row);

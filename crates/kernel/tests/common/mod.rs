@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses a part
 
 pub mod any;
+pub mod bytes;
 
 use std::cell::Cell;
 use xent_kernel::job::Job;

@@ -1,0 +1,14 @@
+//! What the fuzzer has come across, again: no fuzzer needed. `npm run fuzz` adds to it.
+
+mod common;
+
+#[test]
+fn every_job_of_the_corpus_keeps_its_promises() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/job");
+    let files: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(files.len() > 100, "only {} files in the corpus", files.len());
+    for file in files {
+        println!("{}", file.display());
+        common::bytes::check(&std::fs::read(file).unwrap());
+    }
+}
