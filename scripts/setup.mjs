@@ -1,5 +1,6 @@
 // Makes a machine ready to build and test xent. Takes what is there, else the quick standard way, else builds the
-// missing part from a registry's sources. Does nothing the second time. --tests, --bench, --release: also what these need.
+// missing part from a registry's sources. Does nothing the second time. --tests, --bench, --release, --mutants,
+// --supply-chain: also what these need.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -9,7 +10,9 @@ import { findChromium, installChromium } from "./browser.mjs";
 import { findRedis, installRedis } from "./redis.mjs";
 import { debianRustc, output, root, target, tools, versions, wasmCompiler } from "./toolchain.mjs";
 
-const [tests, bench, release] = ["--tests", "--bench", "--release"].map((flag) => process.argv.includes(flag));
+const [tests, bench, release, supplyChain, mutants] = ["tests", "bench", "release", "supply-chain", "mutants"].map(
+  (flag) => process.argv.includes(`--${flag}`),
+);
 
 // Both tools only rewrite a few KB of wasm: compile time matters, their own speed does not.
 const quickBuild = {
@@ -55,6 +58,8 @@ const steps = [
   tool("wasm-pack", versions.wasmPack, ["--locked"]),
   // Not --locked: the release's own lock file names a version that the registry has withdrawn.
   tool("wasm-bindgen", versions.wasmBindgen, [], "wasm-bindgen-cli"),
+  ...(supplyChain ? [tool("cargo-deny", versions.cargoDeny, ["--locked"])] : []),
+  ...(mutants ? [tool("cargo-mutants", versions.cargoMutants, ["--locked"])] : []),
 ];
 
 function npmPackages(name, folder, flags) {

@@ -8,6 +8,9 @@ export const versions = {
   wasmPack: "0.15.1",
   // Must equal the wasm-bindgen in Cargo.lock: the CLI refuses any other.
   wasmBindgen: "0.2.130",
+  // On demand only.
+  cargoDeny: "0.20.2",
+  cargoMutants: "27.1.0",
 };
 
 export const root = fileURLToPath(new URL("..", import.meta.url));

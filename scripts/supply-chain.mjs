@@ -1,0 +1,61 @@
+// What the project is made of: licences, sources and versions of its crates (cargo-deny, deny.toml), known vulnerabilities of the
+// crates and npm packages, and that everything is pinned. What the network does not answer is said, and is no fault.
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { output, root, tools } from "./toolchain.mjs";
+
+const tracked = output("git", ["-C", root, "ls-files"]).split("\n");
+const read = (file) => readFileSync(join(root, file), "utf8");
+let faults = 0;
+
+function say(what, fault) {
+  if (fault) faults++;
+  console.log(`${fault ? "FAULT" : "ok   "} ${what}`);
+}
+
+for (const file of tracked.filter((file) => /(^|\/)package\.json$/.test(file))) {
+  const manifest = JSON.parse(read(file));
+  const all = Object.entries({
+    ...manifest.dependencies,
+    ...manifest.devDependencies,
+    ...manifest.optionalDependencies,
+  });
+  // "*" and file: are packages of this workspace.
+  const loose = all.filter(([, version]) => !/^(npm:[@\w/.-]+@)?\d+\.\d+\.\d+([-+][\w.]+)?$|^\*$|^file:/.test(version));
+  say(`${file}: ${loose.length ? `not pinned: ${loose.join(", ")}` : "every version is exact"}`, loose.length > 0);
+}
+for (const file of tracked.filter((file) => /(^|\/)Cargo\.toml$/.test(file))) {
+  const loose = read(file)
+    .match(/^[\w-]+ = (?:"\^?\d[^"]*"|\{[^}]*version = "[^=][^}]*)$/gm)
+    ?.filter((line) => !/^(version|edition|rust-version|resolver)/.test(line));
+  say(`${file}: ${loose?.length ? `not pinned: ${loose}` : "every version is exact"}`, loose?.length > 0);
+}
+
+function ask(what, command, args, options, unanswered) {
+  const { status, stdout, stderr } = spawnSync(command, args, { cwd: root, encoding: "utf8", ...options });
+  const text = `${stdout}${stderr}`;
+  if (status !== 0 && unanswered.test(text)) console.log(`?     ${what}: nobody has answered`);
+  else {
+    if (status !== 0) console.log(text);
+    say(what, status !== 0);
+  }
+}
+
+const deny = join(tools, "bin/cargo-deny");
+for (const manifest of ["Cargo.toml", "fuzz/Cargo.toml"]) {
+  const args = ["--manifest-path", manifest, "--config", join(root, "deny.toml"), "--log-level", "error", "check"];
+  ask(`${manifest}: licences, sources, one version each`, deny, [...args, "bans", "licenses", "sources"], {}, /^$/);
+  ask(`${manifest}: no known vulnerability`, deny, [...args, "advisories"], {}, /failed to fetch advisory database/);
+}
+for (const file of tracked.filter((file) => /(^|\/)package-lock\.json$/.test(file))) {
+  const cwd = join(root, file, "..");
+  ask(
+    `${file}: no known vulnerability`,
+    "npm",
+    ["audit"],
+    { cwd },
+    /audit endpoint returned an error|ENOTFOUND|ECONNREFUSED/,
+  );
+}
+process.exit(faults > 0 ? 1 : 0);
