@@ -35,6 +35,14 @@ describe("the tarball", () => {
     expect(manifest["scripts"]).toBeUndefined();
   });
 
+  test("makes no code of text, asks no network and opens no file", () => {
+    // The command of a Node worker is text, too, but the package's own: { eval: true } in spawn.js.
+    const outside =
+      /\beval\(|new Function|\bfetch\(|XMLHttpRequest|WebSocket|importScripts|node:(fs|net|http|child_process)/;
+    const scripts = files.filter((path) => path.endsWith(".js"));
+    expect(scripts.filter((path) => outside.test(readFileSync(join(installed, path), "utf8")))).toEqual([]);
+  });
+
   test("has every file that it exports: code, with its types first, and data", () => {
     const exported = Object.entries(manifest["exports"] as Record<string, string | Record<string, string>>);
     expect(exported.length).toBeGreaterThan(3);
