@@ -171,7 +171,9 @@ function copyTree() {
 function fails(command, args) {
   const env = { ...process.env };
   if (!values.wasm) env["CARGO_TARGET_DIR"] = join(root, "target/mutants/build");
-  const { status } = spawnSync(command, args, { cwd: tree, env, stdio: "ignore", timeout: 600_000 });
+  // Of coreutils: it ends what the command has started, too.
+  const { status, error } = spawnSync("timeout", ["300", command, ...args], { cwd: tree, env, stdio: "ignore" });
+  if (error) throw error;
   return status !== 0;
 }
 
