@@ -38,7 +38,6 @@ const offByOne = [
   ["row.rs", "factor.times(V::load_partial(from_rest, 0.0)).store_partial(to_rest);", ""],
   ["narrow.rs", "first += classes;", "first += classes - 1;"],
   ["narrow.rs", "let beyond = (whole + 1) * LANES;", "let beyond = whole * LANES;"],
-  ["narrow.rs", "rows..rows.next_multiple_of(4)", "rows + 1..rows.next_multiple_of(4)"],
   ["narrow.rs", "from.get(chunks.len())", "from.get(chunks.len() + 1)"],
   ["narrow/parts.rs", "let odd = x.len() & !1;", "let odd = (x.len() & !1) + 1;"],
   [
