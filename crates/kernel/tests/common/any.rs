@@ -265,7 +265,7 @@ pub fn from_bits(bits: u64, logits_type: u32) -> f64 {
 }
 
 /// Bytes of a job in the memory of the WebAssembly module.
-const RECORD: usize = 128;
+const RECORD: usize = 144;
 /// What no job may change.
 const GUARD: u64 = 0xa5a5_a5a5_a5a5_a5a5;
 
@@ -322,6 +322,7 @@ impl Image {
             class_weights: given.class_weights.as_ref().map_or(0, |_| place(classes * 4, false)),
             sample_weights: given.sample_weights.as_ref().map_or(0, |_| place(rows * 4, false)),
             buffer: if given.needs_buffer() { place(3 * classes * 4, true) } else { 0 },
+            records: 0,
             classes: classes as u32,
             logits_type: given.logits_type,
             row_stride: given.row_stride as u32,
@@ -329,6 +330,9 @@ impl Image {
             inner: given.inner as u32,
             ignore: u32::from(given.ignore_index.is_some()),
             ignore_index: given.ignore_index.unwrap_or(0),
+            class_offset: 0,
+            classes_total: classes as u32,
+            merged: 0,
             reserved: 0,
             scale: given.scale,
             label_smoothing: given.smoothing,
@@ -492,6 +496,7 @@ impl Image {
             job.class_weights,
             job.sample_weights,
             job.buffer,
+            job.records,
         ];
         let words = [
             job.classes,
@@ -501,6 +506,9 @@ impl Image {
             job.inner,
             job.ignore,
             job.ignore_index as u32,
+            job.class_offset,
+            job.classes_total,
+            job.merged,
             job.reserved,
         ];
         let numbers = [job.scale, job.label_smoothing, job.z_loss, job.softcap, job.temperature, job.sum, job.correct];
