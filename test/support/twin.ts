@@ -8,6 +8,7 @@ import {
   type LogitsType,
   type LossResult,
   type RunOptions,
+  type Variant,
   type Xent,
 } from "xent";
 import { copyBytes, firstDifference } from "./bytes.ts";
@@ -33,6 +34,7 @@ export class Twin {
   readonly spec: AnySpec;
   readonly batch: AnyBatch;
   readonly shared: boolean;
+  readonly variant: Variant;
   /** The same batch in a worker's instance. */
   attached: AnyBatch | undefined;
   readonly #content: Map<Part, Numbers>;
@@ -42,6 +44,7 @@ export class Twin {
 
   constructor(spec: AnySpec, xent: Xent) {
     this.spec = spec;
+    this.variant = xent.variant;
     this.batch = xent.createBatch(spec);
     this.shared = !(xent.memory.buffer instanceof ArrayBuffer);
     this.#content = new Map(
@@ -87,7 +90,7 @@ export class Twin {
 
   /** What a fresh batch with the same content makes of it. */
   expected(options: RunOptions | undefined): Outcome {
-    const fresh = reference.createBatch(this.spec);
+    const fresh = referenceOf(this.variant).createBatch(this.spec);
     try {
       for (const name of ["logits", "labels", "targets"] as const) {
         const copy = this.#content.get(name);
@@ -227,7 +230,14 @@ export class Twin {
   }
 }
 
-const reference = createXentSync();
+const references = new Map<Variant, Xent>();
+
+/** An instance whose bits are those of this variant. */
+function referenceOf(variant: Variant): Xent {
+  const found = references.get(variant) ?? createXentSync({ variant });
+  references.set(variant, found);
+  return found;
+}
 
 function partsOf(batch: AnyBatch): [Part, Numbers][] {
   const { logits, targets, gradient, loss } = batch;
