@@ -25,7 +25,7 @@ const SUITES = {
   ],
   plan: [
     ["limits", "options", "throws"],
-    ["batch", "canaries", "shared", "model", "properties", "threads"],
+    ["batch", "combinations", "canaries", "shared", "threads", "model"],
   ],
   layout: [
     ["limits", "throws"],

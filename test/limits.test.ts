@@ -90,6 +90,10 @@ test.each<[string, () => unknown, () => unknown]>([
   expect(thrown(refused)).toMatch(/^RangeError: /);
 });
 
+test.each([{ rows: 2 }, { classes: 3 }, { stride: 3 }])("a shape takes the place of %o", (more) => {
+  expect(thrown(create({ shape: [2, 3], ...more }))).toMatch(/^TypeError: "shape" takes the place/);
+});
+
 test("as many rows as there are numbers for are refused for their memory only", () => {
   expect(thrown(create({ rows: 2 ** 32 - 1, classes: 1 }))).toMatch(/^RangeError: \d+ bytes do not fit/);
   expect(thrown(create({ rows: 2 ** 32, classes: 1 }))).toMatch(/^RangeError: "rows" expected/);

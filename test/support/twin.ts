@@ -28,7 +28,7 @@ type Numbers = Float32Array | Float64Array | Int32Array;
 export type Outcome = string | { bits: Record<string, unknown>; result: AnyResult; after: Map<Part, Numbers> };
 
 /** The oracle takes its time. */
-const EXACT_ELEMENTS = 2000;
+const EXACT_ELEMENTS = 2500;
 
 export class Twin {
   readonly spec: AnySpec;
