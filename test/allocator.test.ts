@@ -2,7 +2,7 @@
 // fits. A hundred thousand batches come and go; then all is one piece again.
 import { describe, expect, test } from "vitest";
 import { type Batch, createXentSync } from "xent";
-import { copyBytes, firstChange } from "./support/bytes.ts";
+import { copyBytes, firstChange, firstDifference } from "./support/bytes.ts";
 import { bitsOf, EVERYTHING, exampleBatch } from "./support/example.ts";
 import { mulberry32 } from "./support/golden.ts";
 import { thrown } from "./support/thrown.ts";
@@ -91,6 +91,27 @@ describe("where the working memory of a run does not fit below maxBytes", () => 
     using again = exampleBatch(xent, SPEC);
     expect(again.run().loss.length).toBe(4);
   });
+});
+
+test("the working memory of a run overlaps nobody, whatever its size", () => {
+  for (let classes = 1; classes <= 64; classes++) {
+    using xent = createXentSync();
+    const batch = exampleBatch(xent, { rows: 1, classes });
+    const classWeights = new Float32Array(classes).fill(0.7);
+    batch.run({ classWeights });
+    const behind = exampleBatch(xent, { rows: 1, classes: 16 });
+    const before = copyBytes(xent.memory);
+    batch.run({ classWeights });
+    const { byteOffset, byteLength } = behind.logits;
+    expect(
+      firstDifference(copyBytes(behind.logits), before.subarray(byteOffset, byteOffset + byteLength)),
+    ).toBeUndefined();
+  }
+});
+
+test("of maxBytes only whole pages are used", () => {
+  using xent = createXentSync({ maxBytes: 3 * PAGE - 1 });
+  expect(thrown(() => xent.createBatch({ rows: 1, classes: PAGE / 4 }))).toMatch(/"maxBytes" allows 131072 bytes/);
 });
 
 test("what a batch has shared is given back with it", () => {
