@@ -26,7 +26,7 @@ run("cargo", ["build", "--release", "--locked", "--manifest-path", "fuzz/Cargo.t
   env: { ...process.env, RUSTC_BOOTSTRAP: "1", RUSTFLAGS: flags.join(" "), CARGO_TARGET_DIR: folder },
 });
 const job = join(folder, host, "release/job");
-if (values.merge) run(job, ["-merge=1", "-max_len=512", kept, all]);
+if (values.merge) run(job, ["-set_cover_merge=1", "-max_len=512", kept, all]);
 else {
   const seconds = Math.round(60 * Number(values.minutes));
   const options = ["-max_len=2048", "-timeout=20", "-print_final_stats=1", `-artifact_prefix=${found}`];
