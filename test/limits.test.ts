@@ -94,6 +94,18 @@ test.each([{ rows: 2 }, { classes: 3 }, { stride: 3 }])("a shape takes the place
   expect(thrown(create({ shape: [2, 3], ...more }))).toMatch(/^TypeError: "shape" takes the place/);
 });
 
+test("an engine without memory is named", () => {
+  const { Memory } = WebAssembly;
+  Object.assign(WebAssembly, { Memory: undefined });
+  try {
+    expect(thrown(() => createXentSync({ maxBytes: 2 * PAGE }))).toBe(
+      'RangeError: "maxBytes" of 131072: this engine has no such memory',
+    );
+  } finally {
+    Object.assign(WebAssembly, { Memory });
+  }
+});
+
 test("as many rows as there are numbers for are refused for their memory only", () => {
   expect(thrown(create({ rows: 2 ** 32 - 1, classes: 1 }))).toMatch(/^RangeError: \d+ bytes do not fit/);
   expect(thrown(create({ rows: 2 ** 32, classes: 1 }))).toMatch(/^RangeError: "rows" expected/);

@@ -88,7 +88,7 @@ export class Totals {
     return { sum: this.#sum.terms, normalizer: this.#normalizer.terms };
   }
 
-  /** From {@link terms}. */
+  /** From their `terms`. */
   static of(terms: { sum: Iterable<number>; normalizer: Iterable<number> }, count: number, correct: number): Totals {
     const totals = new Totals();
     totals.#addCounts(count, correct);
