@@ -58,7 +58,6 @@ const offByOne = [
   ["split.rs", "begin..(begin + SEGMENT).min(all.len())", "begin..(begin + SEGMENT).min(all.len() - 1)"],
   ["split.rs", "(begin + SEGMENT).min", "(begin + SEGMENT - 1).min"],
   ["rows.rs", "all.get(row * entries..)", "all.get(row * entries + 1..)"],
-  ["rows.rs", "(CHUNK / classes).min(MAX_ROWS)", "(CHUNK / classes + 1).min(MAX_ROWS)"],
   [
     "staged.rs",
     "for (x, out) in from_rest.iter().zip(to_rest) {",
