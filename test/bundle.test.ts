@@ -26,8 +26,8 @@ async function bundle(source: string): Promise<Uint8Array> {
 
 describe("a bundled application", () => {
   // Both variants of the wasm in it.
-  test("that uses all of the package is below 48 KB compressed", async () => {
-    expect(gzipSync(await bundle('export * from "xent";'), { level: 9 }).length).toBeLessThan(48 * 1024);
+  test("that uses all of the package is below 50 KB compressed", async () => {
+    expect(gzipSync(await bundle('export * from "xent";'), { level: 9 }).length).toBeLessThan(50 * 1024);
   });
 
   test("runs", async () => {

@@ -294,7 +294,7 @@ impl Job {
                 Sink::F32(cells(self.gradient, first, span), stride)
             };
             let merged = &*core::ptr::with_exposed_provenance::<Merged>(self.records).wrapping_add(row);
-            shard.scale::<V>(single, merged, gradient, self.gradient == self.logits);
+            shard.scale::<V>(single, merged, gradient);
         }
     }
 

@@ -109,13 +109,13 @@ impl<'a> Shard<'a> {
 
     /// The gradient, given what is known of all shards. `single`: see there.
     #[inline(always)]
-    pub fn scale<V: Vector>(&self, single: Option<&[Cell<f32>]>, merged: &Merged, gradient: Sink<'a>, in_place: bool) {
+    pub fn scale<V: Vector>(&self, single: Option<&[Cell<f32>]>, merged: &Merged, gradient: Sink<'a>) {
         let fill = merged.fill.get();
         if fill == 1.0
             && !self.smooth
             && let (Some(x), Sink::F32(g, 1)) = (single, gradient)
         {
-            scale_single::<V>(x, g, in_place, self.label, merged);
+            scale_single::<V>(x, g, self.label, merged);
             return;
         }
         for class in 0..self.classes {
@@ -124,7 +124,8 @@ impl<'a> Shard<'a> {
                 let x = self.logits.get(class);
                 value = merged.own.get();
                 if class != self.label {
-                    value = merged.factor.get() * math::exp(self.transform.at(x) - merged.maximum.get());
+                    let logit = transformed(x, self.transform.softcap, self.transform.temperature);
+                    value = merged.factor.get() * math::exp(logit - merged.maximum.get());
                     if self.smooth {
                         value -= merged.target.get() * self.class_weight(class);
                     }
@@ -152,7 +153,7 @@ impl<'a> Shard<'a> {
 
     #[inline(always)]
     fn logit(&self, class: usize) -> f64 {
-        self.transform.at(self.logits.get(class))
+        transformed(self.logits.get(class), self.transform.softcap, self.transform.temperature)
     }
 
     #[inline(always)]
@@ -200,51 +201,63 @@ impl<'a> Shard<'a> {
     }
 }
 
+/// [`Transform::at`], once in the module for all places.
+#[inline(never)]
+fn transformed(x: f64, softcap: f64, temperature: f64) -> f64 {
+    Transform { softcap, temperature }.at(x)
+}
+
 #[inline(never)]
 fn sum_single<V: Vector>(x: &[Cell<f32>], label: usize, out: &Partial) {
     let best = largest::argmax::<V>(x);
     let max = usize::try_from(best).ok().and_then(|best| x.get(best)).map_or(f32::NAN, Cell::get);
     let centre = if max == f32::NEG_INFINITY { 0.0 } else { max };
     let power = power_near(f64::from(centre));
-    let mut sum = 0.0;
-    if centre.abs() <= MAX_ANCHOR {
-        let (mut place, mut hint) = (label, Hint::Direct);
-        for x in x.chunks(SEGMENT) {
-            let (found, how) = row::near_segment::<V>(x, place, centre, None, hint);
-            (sum, hint) = (sum + found, how);
-            place = place.wrapping_sub(SEGMENT);
-        }
-    } else if centre.is_finite() {
-        let found = row::sum_around::<V>(Logits::plain(x), label, Keep::Nothing, centre, 0.0);
-        sum = found * from_centre(f64::from(centre), power);
-    } else {
-        sum = f64::NAN;
+    let mut sum = if centre.is_finite() { sum_near::<V>(x, x, label, centre, false) } else { f64::NAN };
+    if centre.abs() > MAX_ANCHOR {
+        sum *= from_centre(f64::from(centre), power);
     }
     finish(f64::from(max), best, sum * UNLIFT, power, out);
 }
 
 #[inline(never)]
-fn scale_single<V: Vector>(x: &[Cell<f32>], g: &[Cell<f32>], in_place: bool, label: usize, merged: &Merged) {
+fn scale_single<V: Vector>(x: &[Cell<f32>], g: &[Cell<f32>], label: usize, merged: &Merged) {
     let maximum = merged.maximum.get();
     let centre = maximum as f32;
+    sum_near::<V>(x, g, label, centre, true);
     // Logits of other shards may be f64.
-    let mut factor = merged.factor.get() * UNLIFT * math::exp(f64::from(centre) - maximum);
+    let mut log = f64::from(centre) - maximum;
     if centre.abs() <= MAX_ANCHOR {
-        factor *= math::exp(-beside(f64::from(centre), f64::from(power_of(centre))));
-        // In place, logits are gone after the first try. The other way has the same bits.
-        let (mut place, mut hint) = (label, if in_place { Hint::Clamped } else { Hint::Direct });
-        for (x, g) in x.chunks(SEGMENT).zip(g.chunks(SEGMENT)) {
-            (_, hint) = row::near_segment::<V>(x, place, centre, Some(g), hint);
-            place = place.wrapping_sub(SEGMENT);
-        }
-    } else {
-        let keep = if in_place { Keep::InPlace } else { Keep::Apart(g) };
-        row::sum_around::<V>(Logits::plain(x), label, keep, centre, 0.0);
+        log -= beside(f64::from(centre), f64::from(power_of(centre)));
     }
-    Kept::Rounded(g).multiply::<V>(g, factor);
+    Kept::Rounded(g).multiply::<V>(g, merged.factor.get() * UNLIFT * math::exp(log));
     if let Some(own) = g.get(label) {
         own.set(merged.own.get() as f32);
     }
+}
+
+/// The lifted sum of all terms but the label's: of e^x / 2^power of the centre or, where that is large, of e^(x - centre). The terms
+/// go into `e`, which may be where the logits are, if they are `kept`.
+#[inline(never)]
+fn sum_near<V: Vector>(x: &[Cell<f32>], e: &[Cell<f32>], label: usize, centre: f32, kept: bool) -> f64 {
+    let in_place = core::ptr::eq(x, e);
+    if centre.abs() > MAX_ANCHOR {
+        let keep = match (kept, in_place) {
+            (false, _) => Keep::Nothing,
+            (true, false) => Keep::Apart(e),
+            (true, true) => Keep::InPlace,
+        };
+        return row::sum_around::<V>(Logits::plain(x), label, keep, centre, 0.0);
+    }
+    // In place, logits are gone after the first try. The other way has the same bits.
+    let mut hint = if kept && in_place { Hint::Clamped } else { Hint::Direct };
+    let (mut sum, mut place) = (0.0, label);
+    for (x, e) in x.chunks(SEGMENT).zip(e.chunks(SEGMENT)) {
+        let (found, how) = row::near_segment::<V>(x, place, centre, kept.then_some(e), hint);
+        (sum, hint) = (sum + found, how);
+        place = place.wrapping_sub(SEGMENT);
+    }
+    sum
 }
 
 #[inline(always)]

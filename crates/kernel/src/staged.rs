@@ -45,14 +45,27 @@ impl<'a> Source<'a> {
             }
             return;
         }
-        if self.stride == 1 && !self.f16.is_empty() {
-            widen::<V, true>(self.f16, to);
-        } else if self.stride == 1 && !self.bf16.is_empty() {
-            widen::<V, false>(self.bf16, to);
-        } else {
-            for (class, out) in to.iter().enumerate() {
-                out.set(self.get(class) as f32);
-            }
+        copy::<V>(self.f32, self.f64, self.f16, self.bf16, self.stride, to);
+    }
+}
+
+/// See [`read`].
+#[inline(never)]
+fn copy<V: Vector>(
+    f32: &[Cell<f32>],
+    f64: &[Cell<f64>],
+    f16: &[Cell<u16>],
+    bf16: &[Cell<u16>],
+    stride: usize,
+    to: &[Cell<f32>],
+) {
+    if stride == 1 && !f16.is_empty() {
+        widen::<V, true>(f16, to);
+    } else if stride == 1 && !bf16.is_empty() {
+        widen::<V, false>(bf16, to);
+    } else {
+        for (class, out) in to.iter().enumerate() {
+            out.set(read(f32, f64, f16, bf16, class * stride) as f32);
         }
     }
 }

@@ -58,7 +58,7 @@ export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memo
 }
 
 function moduleBytes(variant: Variant, shared: boolean): Uint8Array<ArrayBuffer> {
-  const hex = wasm.map(([simd128, relaxed]) => (variant === "relaxed" ? relaxed : simd128)).join("");
+  const hex = wasm.map(([simd128, relaxed = simd128]) => (variant === "relaxed" ? relaxed : simd128)).join("");
   const bytes = new Uint8Array(hex.length / 2);
   for (let i = 0; i < bytes.length; i++) bytes[i] = (digit(hex, 2 * i) << 4) | digit(hex, 2 * i + 1);
   // One build serves both kinds of memory.

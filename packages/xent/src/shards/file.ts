@@ -2,14 +2,13 @@
 
 import { wrongType } from "../errors.ts";
 import { type Numbers, pack, Unpacked } from "./container.ts";
-import { assertPartials, COLUMNS, type Column, type Partials, SETTINGS, SMOOTHED } from "./partials.ts";
+import { assertPartials, COLUMNS, type Column, type Partials, SETTINGS, SMOOTHED, TYPES } from "./partials.ts";
 import { Totals } from "./totals.ts";
 
 const PARTIALS = "XENTPART";
 const TOTALS = "XENTTOTL";
 
 const NAMES = Object.keys(COLUMNS) as Column[];
-const TYPES = { Float64Array, Float32Array, Int32Array };
 
 /**
  * Partials as bytes: 32 a row, 8 more where a label was seen, where they were merged, and with class weights; 4 more with sample

@@ -66,6 +66,13 @@ export const COLUMNS = {
 
 export type Column = keyof typeof COLUMNS;
 
+/** The types of {@link COLUMNS}. */
+export const TYPES: {
+  readonly Float64Array: Float64ArrayConstructor;
+  readonly Float32Array: Float32ArrayConstructor;
+  readonly Int32Array: Int32ArrayConstructor;
+} = { Float64Array, Float32Array, Int32Array };
+
 /** Columns that are empty without label smoothing. */
 export const SMOOTHED: readonly Column[] = ["weight", "weightLow", "weighted", "weightedLow"];
 
@@ -102,24 +109,14 @@ export function emptyPartials(
   classes: Partials["classes"],
 ): Partials {
   const { rows, classesTotal, settings } = like;
-  const column = <T>(type: new (length: number) => T): T => new type(rows);
-  const smoothing = settings.labelSmoothing > 0 ? rows : 0;
-  return {
-    ...{ rows, classesTotal, classes, settings },
-    labels: column(Int32Array),
-    maximum: column(Float64Array),
-    power: column(Float64Array),
-    sum: column(Float64Array),
-    sumLow: column(Float64Array),
-    labelLogit: column(Float64Array),
-    predictions: column(Int32Array),
-    labelWeight: column(Float64Array),
-    sampleWeights: column(Float32Array),
-    weight: new Float64Array(smoothing),
-    weightLow: new Float64Array(smoothing),
-    weighted: new Float64Array(smoothing),
-    weightedLow: new Float64Array(smoothing),
-  };
+  const columns = Object.entries(COLUMNS).map(([name, type]) => {
+    return [name, new TYPES[type](lengthOf(name as Column, rows, settings))];
+  });
+  return { rows, classesTotal, classes, settings, ...Object.fromEntries(columns) };
+}
+
+function lengthOf(name: Column, rows: number, { labelSmoothing }: PartialsSettings): number {
+  return SMOOTHED.includes(name) && !(labelSmoothing > 0) ? 0 : rows;
 }
 
 function mergeRow(all: readonly Partials[], row: number, out: Partials): void {
@@ -177,7 +174,7 @@ export function assertPartials(partials: unknown): asserts partials is Partials 
     typeof value.settings === "object" &&
     Object.entries(COLUMNS).every(([name, type]) => {
       const column = value[name as Column];
-      const expected = SMOOTHED.includes(name as Column) && !(value.settings.labelSmoothing > 0) ? 0 : value.rows;
+      const expected = lengthOf(name as Column, value.rows, value.settings);
       return typedArrayKind(column) === type && column.length === expected;
     });
   if (!isWhole) throw wrongType("partials", "what partials(), mergePartials() or decodePartials() gives", partials);

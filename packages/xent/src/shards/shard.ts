@@ -2,7 +2,7 @@ import { RECORD_BYTES } from "../abi.ts";
 import { integer, show, wrongType } from "../errors.ts";
 import type { LossOptions, Settings } from "../options.ts";
 import { assertComplete, gradientRecord, normalizerOf } from "./loss.ts";
-import { emptyPartials, type Partials, type PartialsSettings, SETTINGS } from "./partials.ts";
+import { type Column, emptyPartials, type Partials, type PartialsSettings, SETTINGS } from "./partials.ts";
 
 /** Which classes of how many a batch has. */
 export interface ShardOptions {
@@ -36,6 +36,12 @@ export function readShard(options: PartialsOptions | undefined, classes: number)
 /** Numbers of a record. */
 export const RECORD: number = RECORD_BYTES / 8;
 
+/** What is in a record: `Partial` in crates/kernel/src/shard.rs. */
+const FIELDS = [
+  ...["maximum", "sum", "power", "labelLogit", "predictions", "labelWeight"],
+  ...["weight", "weightLow", "weighted", "weightedLow"],
+] as const;
+
 /** Copies what the kernel has found out of its memory. `begin`: the first row, which is the first one of records and labels. */
 export function readPartials(
   records: Float64Array,
@@ -50,13 +56,10 @@ export function readPartials(
   partials.labels.set(labels);
   partials.sampleWeights.fill(1);
   if (settings.sampleWeights) partials.sampleWeights.set(settings.sampleWeights.subarray(begin, begin + rows));
-  const { maximum, sum, power, labelLogit, predictions, labelWeight, weight, weightLow, weighted, weightedLow } =
-    partials;
-  const columns = [maximum, sum, power, labelLogit, predictions, labelWeight, weight, weightLow, weighted, weightedLow];
   for (let row = 0; row < rows; row++) {
-    for (let i = 0; i < RECORD; i++) (columns[i] as Float64Array)[row] = records[row * RECORD + i] as number;
-    const best = predictions[row] as number;
-    if (best >= 0) predictions[row] = best + classOffset;
+    for (let i = 0; i < RECORD; i++) partials[FIELDS[i] as Column][row] = records[row * RECORD + i] as number;
+    const best = partials.predictions[row] as number;
+    if (best >= 0) partials.predictions[row] = best + classOffset;
   }
   return partials;
 }
