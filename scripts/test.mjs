@@ -19,8 +19,8 @@ const steps = [
   [bin("tsc"), ["-p", "packages/playground"]],
   [process.execPath, vitest],
 ];
-// These run once: they start the engines that they are about.
-const once = ["playground.test.ts", "recipes.test.ts", "runtimes.test.ts", "packaging/**"].map(
+// These run once: they start the engines that they are about, or are about none.
+const once = ["playground.test.ts", "queue.test.ts", "recipes.test.ts", "runtimes.test.ts", "packaging/**"].map(
   (suites) => `--exclude=test/${suites}`,
 );
 if (existsSync(newer) && !process.version.startsWith("v24."))

@@ -37,24 +37,22 @@ addLossOptions(explaining).action((logits: string[], flags: ExplainFlags) => {
 
 const QUEUE_NAME = ["--queue-name <name>", "of the queue at this Redis", "xent"] as const;
 
-const evaluating = addLossOptions(
-  addFileOptions(
-    program
-      .command("evaluate")
-      .description(
-        "Print mean loss, perplexity and accuracy of files of logits and labels, which may be larger than memory.",
-      )
-      .argument("[files...]", "files of logits, where there are several: shards of the rows"),
+const evaluating = program
+  .command("evaluate")
+  .description(
+    "Print mean loss, perplexity and accuracy of files of logits and labels, which may be larger than memory.",
   )
-    .option("--logits <file>", LOGITS)
-    .requiredOption("--labels <file>", `${LABELS}. For several files: {path}.txt, labels/{name}.npy, {file}:labels`)
-    .option("--class-weights <file>", "one weight a class, .txt or as the logits")
-    .option("--per-row <file>", "also write the loss of each row: .npy or .csv")
-    .option("--totals <file>", "also write the exact sums, for xent merge")
-    .option("--strict", "a row without a finite loss is an error")
-    .option("--queue <url>", "have the files evaluated by xent work, by way of a Redis: redis://host:port")
-    .option(...QUEUE_NAME),
-);
+  .argument("[files...]", "files of logits, where there are several: shards of the rows")
+  .option("--logits <file>", LOGITS)
+  .requiredOption("--labels <file>", `${LABELS}. For several files: {path}.txt, labels/{name}.npy, {file}:labels`);
+addFileOptions(evaluating)
+  .option("--class-weights <file>", "one weight a class, .txt or as the logits")
+  .option("--per-row <file>", "also write the loss of each row: .npy or .csv")
+  .option("--totals <file>", "also write the exact sums, for xent merge")
+  .option("--strict", "a row without a finite loss is an error")
+  .option("--queue <url>", "have the files evaluated by xent work, by way of a Redis: redis://host:port")
+  .option(...QUEUE_NAME);
+addLossOptions(evaluating);
 evaluating.action(async (files: string[], flags: EvaluateFlags) => {
   const evaluation = await interruptible((signal) => evaluate(files, flags, signal));
   if (evaluation === undefined) return;
@@ -67,15 +65,16 @@ evaluating.action(async (files: string[], flags: EvaluateFlags) => {
   }
 });
 
-addLossOptions(
-  addFileOptions(program.command("partials").description("Write what a file with a shard of the classes says of rows."))
-    .requiredOption("--logits <file>", LOGITS)
-    .requiredOption("--labels <file>", `${LABELS}: classes of all`)
-    .requiredOption("--class-offset <n>", "the first class of the file", integer(0))
-    .requiredOption("--classes-total <C>", "all classes", integer(1))
-    .requiredOption("--output <file>", "where to")
-    .option("--class-weights <file>", "one weight for each of all classes, .txt or as the logits"),
-).action(async (flags: PartialsFlags) => {
+const sharding = program
+  .command("partials")
+  .description("Write what a file with a shard of the classes says of its rows.")
+  .requiredOption("--logits <file>", LOGITS)
+  .requiredOption("--labels <file>", `${LABELS}: classes of all`)
+  .requiredOption("--class-offset <n>", "the first class of the file", integer(0))
+  .requiredOption("--classes-total <C>", "all classes", integer(1))
+  .requiredOption("--output <file>", "where to");
+addFileOptions(sharding).option("--class-weights <file>", "one weight for each of all classes, .txt or as the logits");
+addLossOptions(sharding).action(async (flags: PartialsFlags) => {
   await interruptible((signal) => partials(flags, signal));
 });
 
