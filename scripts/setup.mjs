@@ -57,9 +57,9 @@ const steps = [
   },
   tool("wasm-pack", versions.wasmPack, ["--locked"]),
   // Not --locked: the release's own lock file names a version that the registry has withdrawn.
-  tool("wasm-bindgen", versions.wasmBindgen, [], "wasm-bindgen-cli"),
+  tool("wasm-bindgen", versions.wasmBindgen, [], { crate: "wasm-bindgen-cli" }),
   ...(supplyChain ? [tool("cargo-deny", versions.cargoDeny, ["--locked"])] : []),
-  ...(mutants ? [tool("cargo-mutants", versions.cargoMutants, ["--locked"])] : []),
+  ...(mutants ? [tool("cargo-mutants", versions.cargoMutants, ["--locked"], { subcommand: ["mutants"] })] : []),
 ];
 
 function npmPackages(name, folder, flags) {
@@ -96,12 +96,12 @@ function optionalTool(name, expect, variable, find, install) {
   };
 }
 
-function tool(name, version, flags, crate = name) {
+function tool(name, version, flags, { crate = name, subcommand = [] } = {}) {
   const binary = join(tools, "bin", name);
   return {
     name: `${name} ${version}`,
     expect: "60 s",
-    done: () => output(binary, ["--version"]) === `${name} ${version}`,
+    done: () => output(binary, [...subcommand, "--version"]) === `${name} ${version}`,
     run: () =>
       run("cargo", ["install", "--quiet", crate, "--version", `=${version}`, "--root", tools, ...flags], {
         env: { ...process.env, ...quickBuild },
