@@ -150,6 +150,34 @@ describe.each(variants)("%s", (variant) => {
   });
 });
 
+describe("partials", () => {
+  const xent = createXentSync();
+  afterAll(() => xent.dispose());
+
+  test.each([NaN, Infinity])("say that a row has a %d, wherever it is", (broken) => {
+    for (const classes of [4, 600]) {
+      using batch = xent.createBatch({ rows: 3, classes });
+      // At the label, beside it, and in a row whose label is elsewhere.
+      for (const row of [0, 1, 2]) batch.logits[row * classes + 1] = broken;
+      batch.labels.set([1, 2, classes]);
+      const { maximum, sum } = batch.partials({ classOffset: 0, classesTotal: 2 * classes });
+      expect([...maximum]).toEqual([NaN, NaN, NaN]);
+      expect([...sum].slice(1)).toEqual([NaN, NaN]);
+    }
+  });
+
+  test("add up weights and weighted logits that f64 alone would lose", () => {
+    using batch = xent.createBatch({ rows: 1, classes: 5 });
+    batch.logits.set([3, 1, 2, -(2 ** 60), 0.5]);
+    batch.labels.set([0]);
+    const classWeights = [1, 2 ** 60, 1, 2 ** 60, 2 ** -60];
+    const given = { classOffset: 0, classesTotal: 5, labelSmoothing: 0.5, classWeights };
+    const { weight, weightLow, weighted, weightedLow } = batch.partials(given);
+    expect([weight[0], weightLow[0]]).toEqual([2 ** 61, 1]);
+    expect([weighted[0], weightedLow[0]]).toEqual([-(2 ** 120), 2 ** 60]);
+  });
+});
+
 describe("a batch of a shard", () => {
   const whole = randomWhole(6, 900, 3);
   const shard = { classOffset: 300, classesTotal: 900 };
