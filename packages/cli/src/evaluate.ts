@@ -1,6 +1,7 @@
 import { type LogitsType, Totals } from "xent";
-import { badData, badUsage } from "./failure.ts";
+import { badUsage } from "./failure.ts";
 import {
+  assertAlike,
   assertAverage,
   closing,
   computingThreads,
@@ -95,15 +96,6 @@ export function summarize({ sum, normalizer, mean, count, correct }: Totals): Su
   const perplexity = Math.exp(mean);
   const bitsPerToken = mean / Math.LN2;
   return { counted: count, sum, normalizer, mean, perplexity, bitsPerToken, correct, accuracy: correct / count };
-}
-
-/** What shards must have in common is that of the first one. */
-export function assertAlike(first: FileResult, other: FileResult): void {
-  if (other.classes !== first.classes) {
-    throw badData(
-      `${other.logits.name}: expected ${first.classes} classes as in ${first.logits.name}, found ${other.classes}`,
-    );
-  }
 }
 
 function evaluateHere(

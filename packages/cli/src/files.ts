@@ -144,6 +144,15 @@ export function assertAverage(totals: Totals, labels: string, rows: number, { cl
     throw badData(`${classWeights}: the weights of all labels add up to 0: there is no mean`);
 }
 
+/** What shards must have in common is that of the first one. */
+export function assertAlike(first: FileResult, other: FileResult): void {
+  if (other.classes !== first.classes) {
+    throw badData(
+      `${other.logits.name}: expected ${first.classes} classes as in ${first.logits.name}, found ${other.classes}`,
+    );
+  }
+}
+
 /** The kernel's options, of what was said on the command line. */
 export function lossOptions(
   { labelSmoothing, zLoss, softcap, temperature }: LossFlags,

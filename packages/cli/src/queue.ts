@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { createXent, decodeTotals, encodeTotals, type Variant, type Xent } from "xent";
-import { assertAlike, type EvaluateFlags } from "./evaluate.ts";
 import { badData, badUsage, Failure } from "./failure.ts";
 import {
+  assertAlike,
   type Closers,
   closing,
   evaluateFile,
@@ -27,7 +27,7 @@ type TaskResult = Omit<FileResult, "totals"> & { readonly totals: string };
 /** Has the files evaluated by workers. */
 export async function evaluateOnQueue(
   all: readonly FilePair[],
-  flags: EvaluateFlags,
+  flags: FileFlags & { readonly queueName: string },
   url: string,
   signal: AbortSignal,
 ): Promise<{ results: FileResult[]; variant: string }> {
@@ -141,7 +141,7 @@ async function taskOf(data: TaskData): Promise<{ id: string; data: TaskData }> {
   return { id, data };
 }
 
-function whatWorkersNeed(flags: EvaluateFlags): FileFlags {
+function whatWorkersNeed(flags: FileFlags): FileFlags {
   const { labelSmoothing, zLoss, softcap, temperature, ignoreIndex, variant } = flags;
   const { classes, dtype, classWeights, shift, sequence, batchRows, strict } = flags;
   const loss = { labelSmoothing, zLoss, softcap, temperature, ignoreIndex, variant };
