@@ -32,6 +32,25 @@ describe.each(variants)("%s", (variant) => {
     expect(ulp(run(row, label, options).loss[0] as number, expected)).toBeLessThanOrEqual(8);
   });
 
+  test.each(["float16", "bfloat16"] as const)(
+    "infinities and NaN of %s are what they are, among many classes",
+    (logits) => {
+      const [one, infinity] = logits === "float16" ? [0x3c00, 0x7c00] : [0x3f80, 0x7f80];
+      for (const classes of [8, 300]) {
+        for (const [bits, loss] of [
+          [infinity, NaN],
+          [infinity + 1, NaN],
+          [infinity + 0x8001, NaN],
+          [infinity + 0x8000, Math.log(classes - 1)],
+        ] as const) {
+          const row = new Uint16Array(classes).fill(one).with(2, bits);
+          const result = xent.sparseSoftmaxCrossEntropyWithLogits(row, [0], { logits });
+          expect(ulp(result.loss[0] as number, loss), `${bits.toString(16)} of ${classes}`).toBeLessThanOrEqual(2);
+        }
+      }
+    },
+  );
+
   test("target weights that add up to 0 have a loss all the same", () => {
     const { loss, gradient } = xent.softmaxCrossEntropyWithLogits([[0, 2]], Float32Array.of(1, -1), { gradient: true });
     expect(loss[0]).toBeCloseTo(2, 6);

@@ -115,6 +115,25 @@ describe.each(variants)("%s", (variant) => {
     });
   });
 
+  test.each<[string, number[], number, LossOptions]>([
+    ["a label without weight counts nothing, even at -Infinity", [-Infinity, 0, 1], 0, { classWeights: [0, 1, 1] }],
+    ["nor does it with smoothing", [-Infinity, 0, 1], 0, { classWeights: [0, 1, 1], labelSmoothing: 0.3 }],
+    ["a row without weight counts nothing, even at -Infinity", [-Infinity, 0, 1], 0, { sampleWeights: [0] }],
+    ["a row without weight is NaN where it is broken", [NaN, 0, 1], 0, { sampleWeights: [0] }],
+    ["a log-sum-exp next to 0", [0, -36, -36], 0, {}],
+    ["a label half a unit below the maximum", [-0.5, -1, 0], 0, {}],
+  ])("are computed as in one piece: %s", (_, row, label, options) => {
+    const logits = Float32Array.from(row);
+    const labels = Int32Array.of(label);
+    const whole: Whole = { dtype: "float32", shape: [1, 3], axis: -1, logits, labels };
+    const one = xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels, options);
+    const result = runInShards(xent, whole, [0, 2, 3], options);
+    for (const name of ["loss", "logSumExp"] as const) {
+      const [got, wanted] = [result[name][0] as number, one[name][0] as number];
+      expect(ulp(got, wanted), `${name} ${got}, in one piece ${wanted}`).toBeLessThanOrEqual(1);
+    }
+  });
+
   // Of logits in [-8, 8] no sum of a shard is 2^40 times smaller than another one. In [-32, 32] some are.
   test.each<[string, number, (merged: Partials) => unknown]>([
     ["in a bit of what is merged", 8, bits],
@@ -313,6 +332,9 @@ describe("merging", () => {
     );
     expect(call(a, { ...b, sum: [] })).toContain('TypeError: "partials" expected what partials()');
     expect(call(null)).toContain('TypeError: "partials" expected what partials()');
+    // One class of the last shard is one of the shard before, too.
+    const [both] = makeParts(xent, whole, [0, 11, 30], {}, false);
+    expect(call(both?.partials, b)).toContain("got two with class 10");
   });
 
   test("gives no loss where classes are missing", () => {

@@ -72,6 +72,12 @@ describe("totals", () => {
     );
   });
 
+  test("half way between two numbers are the even one, unless something is left", () => {
+    expect(totalsOf([1, 2 ** -53]).sum).toBe(1);
+    expect(totalsOf([1, 2 ** -53, 2 ** -200]).sum).toBe(1 + 2 ** -52);
+    expect(totalsOf([1 + 2 ** -52, 2 ** -53]).sum).toBe(1 + 2 ** -51);
+  });
+
   test("keep NaN and Infinity", () => {
     expect(totalsOf([1, Infinity, 2]).sum).toBe(Infinity);
     expect(totalsOf([1, NaN]).mean).toBeNaN();
