@@ -224,6 +224,28 @@ describe("a batch of a shard", () => {
     }
   });
 
+  test("does some of its rows alone, with their weights and their gradient", () => {
+    using xent = createXentSync();
+    const options: LossOptions = { sampleWeights: [1, 2, 3, 4, 5, 6], reduction: "sum" };
+    const parts = makeParts(xent, whole, [0, 300, 900], options, true);
+    const all = parts.map(({ partials }) => partials);
+    const merged = mergePartials(all);
+    const gradients = parts.map(({ batch }) => batch.gradientFromPartials(merged).slice());
+    const some = parts.map(({ batch }, i) => {
+      batch.gradient?.fill(7);
+      return batch.partials({ ...options, classOffset: 300 * i, classesTotal: 900, rows: [2, 5] });
+    });
+    const mergedSome = mergePartials(some);
+    expect(lossFromPartials(mergedSome).loss).toEqual(lossFromPartials(merged).loss.subarray(2, 5));
+    for (const [i, { batch }] of parts.entries()) {
+      const { classes } = batch;
+      const wanted = (gradients[i] as Float32Array).subarray(2 * classes, 5 * classes);
+      expect(batch.gradientFromPartials(mergedSome)).toEqual(wanted);
+      expect(new Set(batch.gradient?.subarray(5 * classes))).toEqual(new Set([7]));
+      expect(new Set(batch.gradient?.subarray(0, 2 * classes))).toEqual(new Set([7]));
+    }
+  });
+
   test("has its working memory where it is attached", async () => {
     using owner = createXentSync({ shared: true });
     using batch = owner.createBatch({ rows: 6, classes: 300, labels: "uint16", logits: "bfloat16" });
