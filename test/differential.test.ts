@@ -40,11 +40,10 @@ function results(kernel: Kernel, memory: WebAssembly.Memory): Uint8Array {
     const job = HEAP_START;
     if (segments === 0) kernel.run(job, HEAP_START + scratch, 0, rows);
     for (let row = 0; segments > 0 && row < rows; row++) {
-      for (let segment = 0; segment < segments; segment++) kernel.sum_segment(job, HEAP_START + record, row, segment);
-      if (kernel.finish_row(job, HEAP_START + record, row) === 0) kernel.run(job, HEAP_START + scratch, row, row + 1);
-      else
-        for (let segment = 0; segment < segments; segment++)
-          kernel.scale_segment(job, HEAP_START + record, row, segment);
+      const [own, shared] = [HEAP_START + scratch, HEAP_START + record];
+      for (let segment = 0; segment < segments; segment++) kernel.sum_segment(job, own, shared, row, segment);
+      if (kernel.finish_row(job, own, shared, row) === 0) kernel.run(job, own, row, row + 1);
+      else for (let segment = 0; segment < segments; segment++) kernel.write_segment(job, own, shared, row, segment);
     }
     kernel.reduce(job, 0, rows);
     parts.push(heap.slice(HEAP_START, HEAP_START + bytes));

@@ -1,273 +1,355 @@
-//! `exp` for the terms of a softmax: four at a time in `f32`, and two at a time in `f64` for the label's own term.
+//! The exponential of a softmax's terms: range reduction and polynomial, for the loops over classes in `f32` or `f64`, and for the
+//! label's own term in `f64`.
 //!
-//! Both follow Cody and Waite: x = n ln 2 + r with an integer n and |r| <= ln 2 / 2, so e^x = 2^n e^r. Adding
-//! 1.5 * 2^23 (2^52) to x log2 e leaves n in the low bits of the sum, from where a shift puts it into the exponent.
+//! All follow Cody and Waite: x / T = n ln 2 + r with an integer n and |r| <= ln 2 / 2, so e^(x / T) = 2^n (1 + expm1(r)), where T
+//! is the temperature. Adding 1.5 * 2^23 (2^52) to x log2 e / T leaves n in the low bits of the sum, from where a shift puts it
+//! into the exponent: the *scale* of the term. The term is scale + scale * expm1, rounded once.
 //!
-//! A term is made as a *power* 2^n and a *tail* 2^n (e^r - 1), which the loops add up apart from one another: the rounding
-//! of their sum is most of the error that a term would have. (Powers are exact, and nearly always so are sums of them.)
-//!
-//! Terms are *lifted*: they are computed as e^(x - c) 2^(48 - n_c), where the anchor (c, n_c) is chosen by the row. An
-//! exact power of two changes no result, and keeps both ends out of trouble: what is 2^175 times smaller than the
-//! anchor's term (and so can not matter in `f32`, however many such terms there are) becomes 0, and a term may be 2^48
-//! times larger before the sum is [`TOO_LARGE`] and the row looks for another anchor.
+//! Terms are computed as e^(x / T) 2^(lift - n0), where n0, even and near log2 of the label's term, is the row's. An exact power of
+//! two changes no result. It keeps both ends out of trouble: what is 2^175 times smaller than the label's term becomes 0 (no number
+//! of such terms matters in `f32`), and a term may be 2^48 times larger before the row needs another n0. The integer that makes
+//! it is the row's *shift*.
 
-use crate::vector::{Vector, Wide};
+use crate::scratch::Scratch;
+use crate::vector::{Element, Vector, Wide};
 
-/// The largest relative error of a term as [`Reduction`] and [`Polynomial`] make it, power and tail not yet added, in
-/// units of 2^-24. Tests assert it, unfused and fused.
-pub const MAX_ERROR: f64 = 0.78;
+/// The largest relative error of a term, in units of 2^-24: of `f32` logits, at any temperature. Tests assert it, unfused and
+/// fused.
+pub const MAX_ERROR: f64 = 1.45;
 
-/// The same of a term rounded to `f32`.
-pub const MAX_ERROR_ROUNDED: f64 = 1.42;
-
-/// log2 of the term of a logit that equals its anchor.
-pub const LIFT: i32 = 48;
-
-/// Terms whose sum reaches this are too far above their anchor: 1 / sum would near the subnormal numbers.
-pub const TOO_LARGE: f64 = 79_228_162_514_264_337_593_543_950_336.0; // 2^96
-
-/// NaN for a sum that leaves the range in which it is right: of terms at the upper end, `f32` may have no number for the tails
-/// alone, which makes it -inf.
-#[inline(always)]
-pub fn in_range(sum: f64) -> f64 {
-    if (0.0..TOO_LARGE).contains(&sum) { sum } else { f64::NAN }
+/// What the range reduction takes of the type.
+#[derive(Clone, Copy)]
+pub struct Range {
+    /// 1.5 * 2^23 (2^52): in this binade a float's last bit is worth 1, and three quarters of it lie above.
+    pub round: f64,
+    /// Of the exponent.
+    pub bias: f64,
+    /// log2 of the term of a logit at n0 ln 2: what is subnormal among the terms has no place in the gradient.
+    pub lift: f64,
+    /// Bits of the high part of T ln 2: without a fused multiply-add, its product with n is exact below [`Range::max_shift`].
+    high_bits: u32,
+    /// The largest |x / T| that a row may be reduced around without being centred. Logits within its window keep n * high exact.
+    pub max_shift: f64,
+    /// A sum of terms from here on has left the range: 1 / sum would near the subnormal numbers.
+    pub too_large: f64,
+    /// A label's term is accepted in a group of rows if it lies between these. Below, terms that were cut off would show.
+    pub label: (f64, f64),
+    /// ... and if the other terms are not so many times larger. Alone, that and the first range are the same condition.
+    pub ratio: f64,
 }
 
-/// Without a fused multiply-add, n * LN2_HIGH is exact for |n| < 2^9: |x| <= 354. Logits within the window of a label
-/// of at most this size stay below that.
-pub const MAX_ANCHOR: f32 = 200.0;
+/// Of `f32` logits.
+const SINGLE: Range = Range {
+    round: 12_582_912.0,
+    bias: 127.0,
+    lift: 48.0,
+    high_bits: 13,
+    max_shift: 800.0,
+    too_large: TWO_96,
+    label: (16_777_216.0, 16_777_216.0 * TWO_46),
+    ratio: TWO_46,
+};
 
-/// 1.5 * 2^23: in this binade a float's last bit is worth 1, and three quarters of it lie above.
-const ROUND: f32 = 12_582_912.0;
+/// Of `f64` logits.
+const DOUBLE: Range = Range {
+    round: 6_755_399_441_055_744.0,
+    bias: 1023.0,
+    lift: 64.0,
+    high_bits: 32,
+    max_shift: 1_000_000.0,
+    too_large: TWO_96 * TWO_96 * TWO_96 * TWO_96,
+    label: (1.0 / (TWO_96 * TWO_96 * TWO_96), TWO_96 * TWO_96 * TWO_96),
+    ratio: TWO_96 * TWO_96 * TWO_96,
+};
 
-const LOG2_E: f32 = core::f32::consts::LOG2_E;
-/// ln 2 cut to 15 bits, and the rest, both negative.
-const MINUS_LN2_HIGH: f32 = -0.693_145_75;
-const MINUS_LN2_LOW: f32 = -1.428_606_8e-6;
+const TWO_46: f64 = (1u64 << 46) as f64;
+const TWO_96: f64 = (1u128 << 96) as f64;
+
+impl Range {
+    /// That of a type.
+    #[inline(always)]
+    pub const fn of<E: Element>() -> Self {
+        if E::DOUBLE { DOUBLE } else { SINGLE }
+    }
+
+    /// n0 of a row with this logit (capped and divided) at its label: even, so that a logit half way between two n is rounded to
+    /// the same one whatever n0 is. The rounding goes to the even sum, and the sum has n0 in it.
+    #[inline(always)]
+    pub fn power_near(logit: f64) -> f64 {
+        2.0 * ((logit * (0.5 * core::f64::consts::LOG2_E) + DOUBLE.round) - DOUBLE.round)
+    }
+
+    /// The shift of rows with this n0.
+    #[inline(always)]
+    pub fn shift(&self, power: f64) -> f64 {
+        self.round + (self.bias + self.lift - power)
+    }
+
+    /// NaN for a sum that has left the range in which it is right.
+    #[inline(always)]
+    pub fn checked(&self, sum: f64) -> f64 {
+        if (0.0..self.too_large).contains(&sum) { sum } else { f64::NAN }
+    }
+
+    /// What all reductions of a run have in common: log2 e / T; minus T ln 2 and 1 / T, both in two parts; T ln 2.
+    #[inline(always)]
+    pub fn constants<E: Element>(&self, temperature: f64) -> [f64; 6] {
+        let unit = temperature * core::f64::consts::LN_2;
+        let high = f64::from_bits(unit.to_bits() & !((1 << (53 - self.high_bits)) - 1));
+        // The product of the first parts, of 21 and 32 bits, is exact.
+        let first = f64::from_bits(temperature.to_bits() & !0xffff_ffff);
+        let low = (first * LN2_HIGH_WIDE - high) + ((temperature - first) * LN2_HIGH_WIDE + temperature * LN2_LOW_WIDE);
+        let inverse = 1.0 / temperature;
+        let rounded = E::from_f64(inverse).to_f64();
+        [core::f64::consts::LOG2_E / temperature, -high, -low, rounded, inverse - rounded, unit]
+    }
+}
 
 /// e^r = 1 + r + c2 r^2 + ... + c6 r^6: minimax for the relative error on |r| <= 0.3475 with the first two terms fixed,
 /// coefficients rounded to `f32` one after the other, the rest fitted again (3.2e-9 = 0.05 ulp before rounding).
-const C2: f32 = 0.499_999_94;
-const C3: f32 = 0.166_665_21;
-const C4: f32 = 0.041_668_292;
-const C5: f32 = 0.008_368_716;
-const C6: f32 = 0.001_381_869_9;
+static COEFFICIENTS: [f64; 5] = [
+    0.499_999_94_f32 as f64,
+    0.166_665_21_f32 as f64,
+    0.041_668_292_f32 as f64,
+    0.008_368_716_f32 as f64,
+    0.001_381_869_9_f32 as f64,
+];
 
-/// The polynomial's coefficients, in registers for the length of a loop.
+/// 1 / k! for k = 2, 3, ..., 13: the first term left out is below 5e-18.
+static INVERSE_FACTORIALS: [f64; 12] = [
+    1.0 / 2.0,
+    1.0 / 6.0,
+    1.0 / 24.0,
+    1.0 / 120.0,
+    1.0 / 720.0,
+    1.0 / 5_040.0,
+    1.0 / 40_320.0,
+    1.0 / 362_880.0,
+    1.0 / 3_628_800.0,
+    1.0 / 39_916_800.0,
+    1.0 / 479_001_600.0,
+    1.0 / 6_227_020_800.0,
+];
+
+/// The polynomial (e^r - 1 - r) / r^2, its coefficients in registers for the length of a loop.
 #[derive(Clone, Copy)]
-pub struct Polynomial<V>([V; 5]);
+pub struct Polynomial<V>([V; 12]);
 
 impl<V: Vector> Polynomial<V> {
     /// Loads the coefficients.
     #[inline(always)]
     pub fn load() -> Self {
-        Self([&C6, &C5, &C4, &C3, &C2].map(V::constant))
+        if V::Element::DOUBLE {
+            return Self(INVERSE_FACTORIALS.each_ref().map(V::opaque));
+        }
+        let [c2, c3, c4, c5, c6] = COEFFICIENTS.each_ref().map(V::opaque);
+        Self([c2, c3, c4, c5, c6, c6, c6, c6, c6, c6, c6, c6])
     }
 
-    /// e^r - 1 for |r| <= ln 2 / 2.
+    /// At r, given r^2.
     #[inline(always)]
-    pub fn at(&self, r: V) -> V {
-        let [c6, c5, c4, c3, c2] = self.0;
-        let square = r.mul(r);
-        let high = c6.mul_add(square, c5.mul_add(r, c4));
-        let p = high.mul_add(square, c3.mul_add(r, c2));
-        p.mul_add(square, r)
+    fn at(&self, r: V, square: V) -> V {
+        let c = &self.0;
+        let pair = |k: usize| c[k + 1].mul_add(r, c[k]);
+        if V::Element::DOUBLE {
+            let high = pair(10).mul_add(square, pair(8)).mul_add(square, pair(6));
+            return high.mul_add(square, pair(4)).mul_add(square, pair(2)).mul_add(square, pair(0));
+        }
+        c[4].mul_add(square, pair(2)).mul_add(square, pair(0))
     }
 }
 
-/// A logit split into n and r. `power` is the lifted 2^n.
-pub struct Reduced<V> {
-    /// 2^(n - n_c + LIFT); 0 below the window.
-    pub power: V,
-    /// In [-ln 2 / 2, ln 2 / 2].
-    pub r: V,
-    /// What tells, or-ed over a row, whether the reduction was right: see [`Reduction::accepts`].
-    pub trace: V,
+/// How the logits of a row become terms.
+pub trait Reduction<V: Vector>: Copy {
+    /// Whether logits have a second part: what rounding a capped logit to one number would lose.
+    const LOW: bool;
+
+    /// From the constants of the run and the shift of the row.
+    fn load(scratch: &Scratch) -> Self;
+
+    /// The same around other shifts.
+    fn shifted(self, shift: V) -> Self;
+
+    /// The terms, and a trace: or-ed over a row, it tells whether all of them are right.
+    fn term(&self, polynomial: &Polynomial<V>, x: V, low: V) -> (V, V);
+
+    /// Whether all logits whose traces these are, or-ed, have the right terms.
+    fn accepts(trace: u64) -> bool;
 }
 
-/// How logits become n and r.
-pub trait Reduction<V>: Copy {
-    /// Whether it is what most rows are reduced by: worth some kilobytes.
-    const OFTEN: bool = false;
-
-    /// Whether it knows what to do with logits in two parts.
-    const PARTS: bool = false;
-
-    /// For logits near `anchor`, whose own term is to be 2^lift times a number from 0.35 to 2.9.
-    fn near(anchor: f32, lift: i32) -> Self;
-
-    /// Splits four logits.
-    fn reduce(&self, x: V) -> Reduced<V>;
-
-    /// Splits four logits that are rounded by `low`, relative to an anchor that is rounded by `anchor_low`; if
-    /// [`Reduction::PARTS`].
-    #[inline(always)]
-    fn reduce_parts(&self, x: V, _low: V, _anchor_low: V) -> Reduced<V> {
-        self.reduce(x)
-    }
-
-    /// Whether all logits whose traces these are, or-ed, were split rightly.
-    fn accepts(trace: V) -> bool;
-}
-
-/// How the previous row of the same run was reduced: the next one tries that first. Changes no result.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Hint {
-    /// No logit was below the window.
-    Direct,
-    /// Some were.
-    Clamped,
-}
-
-/// n_c of a logit of at most [`MAX_ANCHOR`] in size. Even, so that a logit half way between two n is rounded to the same
-/// one whatever the anchor is: the rounding goes to the even sum, and the sum has n_c in it.
-#[inline(always)]
-pub fn power_of(anchor: f32) -> f32 {
-    2.0 * ((anchor * (0.5 * LOG2_E) + ROUND) - ROUND)
-}
-
-/// x = n ln 2 + r itself: the rounding of a subtracted maximum, up to 32 ulp in the small terms, never happens.
-/// For anchors of at most [`MAX_ANCHOR`] in size.
+/// x is reduced itself: the rounding of a subtracted maximum, up to 32 ulp in the small terms, never happens.
 #[derive(Clone, Copy)]
-pub struct Direct<V> {
+pub struct Direct<V, const TEMPERED: bool, const LOW: bool> {
     log2_e: V,
     shift: V,
     ln2_high: V,
     ln2_low: V,
+    inverse_high: V,
+    inverse_low: V,
 }
 
-impl<V: Vector> Reduction<V> for Direct<V> {
-    const OFTEN: bool = true;
+impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Direct<V, TEMPERED, LOW> {
+    const LOW: bool = LOW;
 
     #[inline(always)]
-    fn near(anchor: f32, lift: i32) -> Self {
-        Self {
-            log2_e: V::constant(&LOG2_E),
-            shift: V::splat(ROUND + ((127 + lift) as f32 - power_of(anchor))),
-            ln2_high: V::constant(&MINUS_LN2_HIGH),
-            ln2_low: V::constant(&MINUS_LN2_LOW),
-        }
+    fn load(scratch: &Scratch) -> Self {
+        let [log2_e, ln2_high, ln2_low, inverse_high, inverse_low, _] = scratch.range();
+        let [log2_e, ln2_high, ln2_low] = [log2_e, ln2_high, ln2_low].map(splat);
+        let [inverse_high, inverse_low] = [inverse_high, inverse_low].map(splat);
+        Self { log2_e, shift: splat(scratch.shift.get()), ln2_high, ln2_low, inverse_high, inverse_low }
     }
 
     #[inline(always)]
-    fn reduce(&self, x: V) -> Reduced<V> {
+    fn shifted(self, shift: V) -> Self {
+        Self { shift, ..self }
+    }
+
+    #[inline(always)]
+    fn term(&self, polynomial: &Polynomial<V>, x: V, low: V) -> (V, V) {
         let shifted = x.mul_add(self.log2_e, self.shift);
         let n = shifted.sub(self.shift);
         let r = n.mul_add(self.ln2_low, n.mul_add(self.ln2_high, x));
-        Reduced { power: shifted.exponent(), r, trace: shifted }
+        let r = if LOW { r.add(low) } else { r };
+        (term_of(self, polynomial, shifted, r), shifted)
     }
 
-    /// The low byte is n - n_c + 127 + lift, which must be in 0..256. A lower n borrows from the bits above, a higher one
-    /// carries into them, NaN and infinities have other exponents.
+    /// The low byte (eleven bits) is n - n0 + bias + lift, which must not leave it. A lower n borrows from the bits above, a
+    /// higher one carries into them, NaN and infinities have other exponents.
     #[inline(always)]
-    fn accepts(trace: V) -> bool {
-        any_bits(trace) & !0xff == ROUND.to_bits()
+    fn accepts(trace: u64) -> bool {
+        if V::Element::DOUBLE { trace & !0x7ff == DOUBLE.round.to_bits() } else { trace & !0xff == 0x4b40_0000 }
     }
 }
 
 #[inline(always)]
-fn any_bits<V: Vector>(x: V) -> u32 {
-    let [a, b, c, d] = x.to_array().map(f32::to_bits);
-    a | b | c | d
+fn splat<V: Vector>(x: f64) -> V {
+    V::splat(V::Element::from_f64(x))
+}
+
+/// The term of a logit that was split into n, in the low bits of `shifted`, and T r.
+#[inline(always)]
+fn term_of<V: Vector, const TEMPERED: bool, const LOW: bool>(
+    direct: &Direct<V, TEMPERED, LOW>,
+    polynomial: &Polynomial<V>,
+    shifted: V,
+    r: V,
+) -> V {
+    let scale = shifted.exponent();
+    let expm1 = if TEMPERED {
+        // The quotient is rounded for the polynomial only. Its linear term, the largest, has both parts of 1 / T.
+        let quotient = r.mul(direct.inverse_high);
+        let square = quotient.mul(quotient);
+        let rest = polynomial.at(quotient, square).mul_add(square, r.mul(direct.inverse_low));
+        r.mul_add(direct.inverse_high, rest)
+    } else {
+        let square = r.mul(r);
+        polynomial.at(r, square).mul_add(square, r)
+    };
+    expm1.mul_add(scale, scale)
 }
 
 /// [`Direct`], and logits below the window (masks: -inf, -1e9) count as its lower end, whose term is 0. Logits above it
-/// make the sum [`TOO_LARGE`]. The same bits as [`Direct`] where that is right.
+/// make the sum too large. The same bits as [`Direct`] where that is right.
 #[derive(Clone, Copy)]
-pub struct Clamped<V> {
-    direct: Direct<V>,
-    floor: V,
-    ceiling: V,
+pub struct Clamped<V, const TEMPERED: bool, const LOW: bool> {
+    direct: Direct<V, TEMPERED, LOW>,
+    unit: V,
+    round: V,
+    span: V,
 }
 
-impl<V: Vector> Reduction<V> for Clamped<V> {
+impl<V: Vector, const TEMPERED: bool, const LOW: bool> Clamped<V, TEMPERED, LOW> {
+    /// The logits whose terms have the exponents 0 (the number 0) and the largest finite one.
     #[inline(always)]
-    fn near(anchor: f32, lift: i32) -> Self {
-        // The logits whose terms have the exponents 0 (the number 0) and 254 (the largest finite one).
-        let at =
-            |exponent: i32| V::splat((power_of(anchor) + (exponent - 127 - lift) as f32) * core::f32::consts::LN_2);
-        Self { direct: Direct::near(anchor, lift), floor: at(0), ceiling: at(254) }
+    fn ends(&self) -> (V, V) {
+        let floor = self.round.sub(self.direct.shift).mul(self.unit);
+        (floor, floor.add(self.span))
+    }
+}
+
+impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Clamped<V, TEMPERED, LOW> {
+    const LOW: bool = LOW;
+
+    #[inline(always)]
+    fn load(scratch: &Scratch) -> Self {
+        let (range, [.., unit]) = (Range::of::<V::Element>(), scratch.range());
+        let direct = Direct::load(scratch);
+        Self { direct, unit: splat(unit), round: splat(range.round), span: splat(2.0 * range.bias * unit) }
     }
 
     #[inline(always)]
-    fn reduce(&self, x: V) -> Reduced<V> {
-        let mut reduced = self.direct.reduce(x.max(self.floor).min(self.ceiling));
-        reduced.trace = x.is_nan();
-        reduced
+    fn shifted(self, shift: V) -> Self {
+        Self { direct: self.direct.shifted(shift), ..self }
+    }
+
+    #[inline(always)]
+    fn term(&self, polynomial: &Polynomial<V>, x: V, low: V) -> (V, V) {
+        let (floor, ceiling) = self.ends();
+        let (term, _) = self.direct.term(polynomial, x.max(floor).min(ceiling), low);
+        (term, x.is_nan())
     }
 
     /// A NaN may have been clamped away.
     #[inline(always)]
-    fn accepts(trace: V) -> bool {
-        any_bits(trace) == 0
+    fn accepts(trace: u64) -> bool {
+        trace == 0
     }
 }
 
-/// x - c = n ln 2 + r for logits of any size around any finite c. What the subtraction rounds away (Knuth's two-sum) is
-/// added to r.
+/// x - c, for logits of any size around any finite c in two parts. What the subtraction rounds away (Knuth's two-sum) is added to r.
 #[derive(Clone, Copy)]
 pub struct Centred<V> {
     centre: V,
-    clamped: Clamped<V>,
-}
-
-impl<V: Vector> Centred<V> {
-    /// x - c and what that rounds away.
-    #[inline(always)]
-    fn subtract(&self, x: V) -> (V, V) {
-        let difference = x.sub(self.centre);
-        let back = difference.sub(x);
-        (difference, x.sub(difference.sub(back)).sub(self.centre.add(back)))
-    }
-
-    /// Splits a difference of which `lost` is missing. Its trace is that of the difference, which is NaN where the logit is, and
-    /// where a logit of +inf has made it so on the way.
-    #[inline(always)]
-    fn split(&self, difference: V, lost: V) -> Reduced<V> {
-        let mut reduced = self.clamped.reduce(difference);
-        // Below the window `lost` may be anything (-inf minus -inf is NaN), and the term is 0 anyway.
-        reduced.r = reduced.r.add(lost.and(difference.above(self.clamped.floor)));
-        reduced
-    }
+    centre_low: V,
+    direct: Direct<V, true, true>,
+    floor: V,
+    ceiling: V,
 }
 
 impl<V: Vector> Reduction<V> for Centred<V> {
-    const PARTS: bool = true;
+    const LOW: bool = true;
 
     #[inline(always)]
-    fn near(anchor: f32, lift: i32) -> Self {
-        Self { centre: V::splat(anchor), clamped: Clamped::near(0.0, lift) }
+    fn load(scratch: &Scratch) -> Self {
+        let range = Range::of::<V::Element>();
+        let clamped = Clamped::<V, true, true>::load(scratch).shifted(splat(range.shift(0.0)));
+        let (floor, ceiling) = clamped.ends();
+        let [centre, centre_low] = [&scratch.centre, &scratch.centre_low].map(|x| splat(x.get()));
+        Self { centre, centre_low, direct: clamped.direct, floor, ceiling }
     }
 
     #[inline(always)]
-    fn reduce(&self, x: V) -> Reduced<V> {
-        let (difference, lost) = self.subtract(x);
-        self.split(difference, lost)
+    fn shifted(self, _: V) -> Self {
+        self
     }
 
-    /// The second parts may be larger than ln 2: they are added before n is taken. A difference of the first parts is 0
+    /// The second parts may be larger than T ln 2: they are added before n is taken. A difference of the first parts is 0
     /// or larger than they are, so what that sum rounds away is known (Dekker).
     #[inline(always)]
-    fn reduce_parts(&self, x: V, low: V, anchor_low: V) -> Reduced<V> {
-        let (difference, lost) = self.subtract(x);
+    fn term(&self, polynomial: &Polynomial<V>, x: V, low: V) -> (V, V) {
+        let difference = x.sub(self.centre);
+        let back = difference.sub(x);
+        let lost = x.sub(difference.sub(back)).sub(self.centre.add(back));
         // Far below, where `lost` may be NaN, nothing of it matters.
-        let rest = lost.add(low.sub(anchor_low)).and(difference.above(self.clamped.floor.add(self.clamped.floor)));
+        let rest = lost.add(low.sub(self.centre_low)).and(difference.above(self.floor.add(self.floor)));
         let sum = difference.add(rest);
-        self.split(sum, rest.sub(sum.sub(difference)))
+        let rest = rest.sub(sum.sub(difference)).and(sum.above(self.floor));
+        let (term, _) = self.direct.term(polynomial, sum.max(self.floor).min(self.ceiling), rest);
+        // Of a logit of +inf, too.
+        (term, sum.is_nan())
     }
 
     #[inline(always)]
-    fn accepts(trace: V) -> bool {
-        Clamped::accepts(trace)
+    fn accepts(trace: u64) -> bool {
+        trace == 0
     }
 }
 
-const ROUND_WIDE: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
 /// ln 2 cut to 32 bits, and the rest.
 const LN2_HIGH_WIDE: f64 = 0.693_147_180_369_123_8;
 const LN2_LOW_WIDE: f64 = 1.908_214_929_270_587_7e-10;
 /// e^r on |r| <= 0.3467: minimax for the relative error, 1.9e-9 (0.03 ulp of `f32`).
-const WIDE: [f64; 7] = [
+static WIDE: [f64; 7] = [
     1.000_000_000_555_706_8,
     1.000_000_036_401_284,
     0.499_999_920_638_492_63,
@@ -277,40 +359,63 @@ const WIDE: [f64; 7] = [
     0.001_383_682_679_913_906_7,
 ];
 
-/// `exp` in `f64`, two or four at a time; its constants in registers for the length of a loop.
+/// `exp` in `f64`, two or four at a time, for the term of a row's label; its constants in registers for the length of a loop.
 #[derive(Clone, Copy)]
 pub struct ExpWide<W> {
     log2_e: W,
     shift: W,
     ln2_high: W,
     ln2_low: W,
-    coefficients: [W; 7],
+    single: [W; 7],
+    double: [W; 12],
 }
 
 impl<W: Wide> ExpWide<W> {
-    /// For e^x 2^lift, |lift| <= 400.
+    /// For e^x 2^lift, |lift| <= 400, within 1.9e-9 of its size, or of `f64` logits within 2^-51.
     #[inline(always)]
-    pub fn load(lift: f64) -> Self {
+    pub fn load<E: Element>(lift: f64) -> Self {
+        let one = W::splat(1.0);
         Self {
             log2_e: W::constant(&core::f64::consts::LOG2_E),
-            shift: W::splat(ROUND_WIDE + (1023.0 + lift)),
+            shift: W::splat(DOUBLE.round + (1023.0 + lift)),
             ln2_high: W::constant(&LN2_HIGH_WIDE),
             ln2_low: W::constant(&LN2_LOW_WIDE),
-            coefficients: WIDE.each_ref().map(W::constant),
+            single: if E::DOUBLE { [one; 7] } else { WIDE.each_ref().map(W::constant) },
+            double: if E::DOUBLE { INVERSE_FACTORIALS.each_ref().map(W::constant) } else { [one; 12] },
         }
     }
 
-    /// e^x 2^lift for |x| <= 600, within 1.9e-9 of its size.
+    /// The same over 2^power.
     #[inline(always)]
-    pub fn at(&self, x: W) -> W {
+    pub fn below(self, power: W) -> Self {
+        Self { shift: self.shift.sub(power), ..self }
+    }
+
+    /// e^x 2^lift, for results between 2^-1000 and 2^1000.
+    #[inline(always)]
+    pub fn at<E: Element>(&self, x: W) -> W {
         let shifted = x.mul(self.log2_e).add(self.shift);
         let n = shifted.sub(self.shift);
         let r = x.sub(n.mul(self.ln2_high)).sub(n.mul(self.ln2_low));
-        // Estrin's order: the chain of dependent operations, not their number, is what a pair of rows waits for.
-        let [c0, c1, c2, c3, c4, c5, c6] = self.coefficients;
         let r2 = r.mul(r);
+        let power = shifted.shl::<52>();
+        if E::DOUBLE {
+            let c = &self.double;
+            let pair = |k: usize| c[k + 1].mul(r).add(c[k]);
+            let high = pair(10).mul(r2).add(pair(8)).mul(r2).add(pair(6)).mul(r2).add(pair(4));
+            let expm1 = high.mul(r2).add(pair(2)).mul(r2).add(pair(0)).mul(r2).add(r);
+            return expm1.mul(power).add(power);
+        }
+        // Estrin's order: the chain of dependent operations, not their number, is what a pair of rows waits for.
+        let [c0, c1, c2, c3, c4, c5, c6] = self.single;
         let low = c1.mul(r).add(c0).add(c3.mul(r).add(c2).mul(r2));
         let high = c5.mul(r).add(c4).add(c6.mul(r2));
-        high.mul(r2.mul(r2)).add(low).mul(shifted.shl::<52>())
+        high.mul(r2.mul(r2)).add(low).mul(power)
     }
+}
+
+/// e^x of `f64`s to the last places, for |x| <= 600.
+#[inline(always)]
+pub fn exp<W: Wide>(x: W) -> W {
+    ExpWide::load::<f64>(0.0).at::<f64>(x)
 }

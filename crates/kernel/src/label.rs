@@ -5,7 +5,7 @@
 pub enum Label {
     /// A class.
     Class(usize),
-    /// The row has loss and gradient 0.
+    /// The row has loss and gradient 0, whatever is in it.
     Ignored,
     /// The row is NaN.
     Invalid,

@@ -1,43 +1,41 @@
-//! The largest logit of a row, and where it is.
+//! The largest logit of a line, and where it is.
 
-use crate::vector::{LANES, Vector};
+use crate::vector::{Element, Vector};
 use core::cell::Cell;
 
-/// The largest logit; NaN is passed over, and -inf where there is nothing else.
+/// The first place of the largest logit; -1 where none is larger than NaN.
 #[inline(never)]
-pub fn max<V: Vector>(x: &[Cell<f32>]) -> f32 {
-    let (chunks, rest) = x.as_chunks::<LANES>();
+pub fn argmax<V: Vector>(x: &[Cell<V::Element>]) -> i32 {
+    let lowest = V::Element::from_f64(f64::NEG_INFINITY);
+    let (chunks, rest) = V::chunks(x);
     let (fours, last) = chunks.as_chunks::<4>();
-    let start = V::splat(f32::NEG_INFINITY);
+    let start = V::splat(lowest);
     // Side by side, they do not wait for one another.
     let (mut a, mut b, mut c, mut d) = (start, start, start, start);
-    for four in fours {
-        a = a.max(V::load(&four[0]));
-        b = b.max(V::load(&four[1]));
-        c = c.max(V::load(&four[2]));
-        d = d.max(V::load(&four[3]));
+    for [x0, x1, x2, x3] in fours {
+        a = a.max(V::load(x0));
+        b = b.max(V::load(x1));
+        c = c.max(V::load(x2));
+        d = d.max(V::load(x3));
     }
     for chunk in last {
         a = a.max(V::load(chunk));
     }
-    b = b.max(V::load_partial(rest, f32::NEG_INFINITY));
-    let [a, b, c, d] = a.max(b).max(c.max(d)).to_array();
-    let larger = |a: f32, b: f32| if a < b { b } else { a };
-    larger(larger(a, b), larger(c, d))
-}
-
-/// The first class with the largest logit; -1 where none is larger than NaN.
-#[inline(never)]
-pub fn argmax<V: Vector>(x: &[Cell<f32>]) -> i32 {
-    let max = max::<V>(x);
+    b = b.max(V::load_partial(rest, lowest));
+    let all = a.max(b).max(c.max(d));
+    let mut max = all.lane(0);
+    for lane in 1..V::LANES {
+        if all.lane(lane) > max {
+            max = all.lane(lane);
+        }
+    }
     let wanted = V::splat(max);
-    let (chunks, rest) = x.as_chunks::<LANES>();
     for (i, chunk) in chunks.iter().enumerate() {
         let lane = V::load(chunk).first_equal(wanted);
-        if lane < LANES {
-            return (i * LANES + lane) as i32;
+        if lane < V::LANES {
+            return (i * V::LANES + lane) as i32;
         }
     }
     let found = rest.iter().position(|x| x.get() == max);
-    found.map_or(-1, |i| (chunks.len() * LANES + i) as i32)
+    found.map_or(-1, |i| (chunks.len() * V::LANES + i) as i32)
 }

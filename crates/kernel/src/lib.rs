@@ -5,7 +5,8 @@
 //! d loss / d x_j = softmax(x)_j - [j = y]
 //! ```
 //!
-//! computed in `f32`, one exponential per logit for both results.
+//! in `f32`, or in `f64` for `f64` logits. Each logit has one exponential for both results, and a second one where its term cannot be
+//! kept in the gradient's memory.
 //!
 //! # Numerics contract
 //!
@@ -13,52 +14,98 @@
 //!
 //! | case | what holds |
 //! |---|---|
-//! | loss, any finite row, any number of classes | at most 2 ulp, also where the loss is 1e-9 or 1e-35 |
-//! | gradient | at most 3 ulp in every entry; the label's is -(sum of the others) / sum, never p - 1 |
+//! | loss, any finite row, any number of classes, any temperature | at most [`LOSS_ULP`], also where the loss is 1e-9 or 1e-35 |
+//! | gradient | at most [`GRADIENT_ULP`] in every entry; the label's is -(sum of the others) / sum, never p - 1 |
+//! | smoothing, soft targets | the loss as above; the gradient within [`DENSE_ULP`] of the larger part, \|alpha p_j\| or \|q_j\| |
+//! | softcap | loss within 3, gradient within 10: what the f32 slope and the second part of y round away is added |
+//! | `f64` logits | loss and gradient within 2^-49, relative; loss and log-sum-exp are `f64` |
+//! | sum of the losses | of the losses before they are rounded, in `f64`, in a fixed order |
 //! | a shared offset, 1e8 on every logit | log 3 for three equal ones, not 0 |
 //! | -inf logit | weight 0; at the label: loss +inf |
 //! | all -inf, or any +inf or NaN | NaN loss and gradient row, other rows untouched |
+//! | a row whose sample weight is 0 | loss and gradient 0, whatever is in it: it is ignored |
 //! | one class | loss 0, gradient 0 |
 //! | subnormal results | within 3 steps of 2^-149 |
-//! | reproducible | without fused operations: the same bits on every engine and machine; always: the same bits for every division of the rows |
+//! | predictions | the first class with the largest logit as it is given, before softcap and temperature |
+//! | reproducible | without fused operations: the same bits on every engine and machine; always: the same bits for every division of the rows and of their classes |
 //!
-//! The two bounds are what the parts allow where their errors do not all point the same way: see [`exp::MAX_ERROR`] for a
-//! term. A sum adds most where one term, not the label's, makes it up, and swallows many that are 2^24 times smaller. In
-//! searches, 191 of 13 million entries of rows made for that were above 3 ulp (4.0 at most), and 31 of a million losses above 2
-//! (3.7); of normal rows with a spread of 8, 31 entries of 13 million (3.7); of 52 million entries of other random rows none.
+//! ## Why the two bounds hold
+//!
+//! Let u = 2^-24. An ulp of a number is between u and 2u of it, so an error of k u is at most k ulp, and rounding costs half an ulp.
+//!
+//! 1. *Term.* Range reduction and polynomial give a term within 1.45 u of its size, rounding included ([`exp::MAX_ERROR`]; a test tries
+//!    every `f32`, fused and not, and several temperatures). Its scale is an exact power of two.
+//! 2. *Sum.* The sum O of the other terms is added in `f64`: it is within 1.45 u + n 2^-53, which is 1.46 u for any row that fits a
+//!    memory of 4 GiB and lies in it four sums side by side.
+//! 3. *Label's term and logarithm* are made in `f64`, within 2e-9 and 4e-9 (0.1 u together). log(1 + O / e_y) is at most as far off,
+//!    relatively, as O / e_y is: x / ((1 + x) log(1 + x)) <= 1.
+//! 4. *Loss:* 1.46 + 0.1 + 0.5 (rounding) = 2.06 <= 2.5.
+//! 5. *Gradient off the label:* the term's 1.45 and the sum's 1.46 make 2.91; the factor has 29 digits (0.03). Fused, its product is
+//!    rounded once (0.5): 3.5. Unfused, twice (1.0): 3.97 <= 4. At the label: O / (O + e_y) in `f64`, 1.46 + 0.5.
+//! 6. *Dense targets.* Margins sum_j q_j (x_r - x_j) are of `f64`, where the products are exact. The loss has the absolute error
+//!    (q_r + Q) 1.56 u min(1, nll_r). A row whose loss is less than 0.75 (q_r + Q) min(1, nll_r) is computed again with its largest logit
+//!    for r, where all parts have one sign. So the error is at most 2.08 u, with rounding 2.6 where that 0.75 is met exactly.
+//!    The gradient's difference of two parts rounds each of them: [`DENSE_ULP`].
 //!
 //! # Map
 //!
-//! From the outside in: [`job`] (the record in memory, the only place where addresses become references), [`rows`] (which
-//! routine computes which rows), then [`narrow`] (many rows of few classes) or [`terms`]: [`row`] (one row of many classes,
-//! the heart; [`pass`] is its loop) and [`general`] (the row that leaves its window); [`split`] is a row that several threads
-//! compute. All of them stand on [`scratch`] (memory), [`exp`], [`log1p`], [`largest`] and the [`vector`] trait.
+//! [`job`] is the record in memory, the only place where addresses become references, and the one place that chooses how rows go:
 //!
-//! With options (weights, smoothing, soft targets, z-loss), other types and other layouts, [`job`] calls [`weighted`]: one
-//! formula around [`row`]; [`staged`] reads logits of any type and stride and transforms them, [`wide`] is the same formula
-//! in `f64`, [`math`] its functions.
+//! - [`short`]: many rows of few classes together
+//! - [`row`]: one row of many classes; and any row that is computed alone, since it leaves the window around its label
+//! - [`column`]: rows side by side, where the class axis is not the last
+//! - [`partial`]: a part of a row's classes, of one thread or one machine
 //!
-//! No heap, no statics, no panics in the release build for wasm, no stack memory: threads that share a memory share it safely.
+//! All four bring logits into tiles ([`tile`]: types, strides; [`softcap`]), make terms of them ([`terms`]: the loop; [`exp`]), add what
+//! other classes should have ([`targets`]), and end in [`ends`]: losses and factors of several rows at once ([`log1p`]). [`label`] is
+//! what a label means, [`largest`] the search for a prediction, [`scratch`] the memory between these steps, [`vector`] the lanes.
+//!
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | logits | x, as they are given |
+//! | label | the row's class y |
+//! | reference | r: the label or, with soft targets, the class of the largest logit |
+//! | term | e^(x_j / T), divided by a power of two that the row has for all of its terms |
+//! | scale, expm1 | a term is scale + scale * expm1, with scale = 2^n and expm1 = e^r - 1 |
+//! | power, shift | log2 of what a row's terms are divided by; the float that makes the scale from it |
+//! | off-label sum | O: the sum of all terms but the reference's |
+//! | weight | q_j: what a class should have |
+//! | margin | M: the sum of q_j (x_r - x_j) |
+//! | share, factor | 1 / sum of all terms; what turns terms into the gradient |
+//! | tile | logits that go through a loop together |
+//! | sink | what a loop does with its terms: add them, keep them, both |
+//! | partial | what is known of a part of a row's classes |
+//!
+//! No heap, no statics that change, no panics in the release build for wasm, no stack memory: threads that share a memory share it
+//! safely.
 
 #![no_std]
 #![warn(missing_docs)]
 
+/// The largest error of a loss, in ulp.
+pub const LOSS_ULP: f64 = 2.5;
+
+/// The largest error of an entry of the gradient, in ulp.
+pub const GRADIENT_ULP: f64 = 4.0;
+
+/// The largest error of an entry of the gradient with smoothing or soft targets, in ulp of the larger part.
+pub const DENSE_ULP: f64 = 6.0;
+
+pub mod column;
+pub mod ends;
 pub mod exp;
-pub mod general;
 pub mod job;
 pub mod label;
 pub mod largest;
 pub mod log1p;
-pub mod math;
-pub mod narrow;
-pub mod pass;
+pub mod partial;
 pub mod row;
-pub mod rows;
 pub mod scratch;
-pub mod shard;
-pub mod split;
-pub mod staged;
+pub mod short;
+pub mod softcap;
+pub mod targets;
 pub mod terms;
+pub mod tile;
 pub mod vector;
-pub mod weighted;
-pub mod wide;

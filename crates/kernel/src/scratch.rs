@@ -1,108 +1,223 @@
-//! Memory of one thread, reused by each call: what the loops leave to one another, and what is left behind for the caller.
-//! Everything that would otherwise live in stack memory, which threads have in common.
+//! Memory of one thread, reused by each call: what the loops leave to one another. Everything that would otherwise live in stack
+//! memory, which the threads of a shared memory would have in common.
 
-use crate::exp::Hint;
-use crate::row::Terms;
-use crate::vector::LANES;
+use crate::row::{Reference, Sums};
+use crate::vector::{Element, Pair, Twice, Vector, Wide};
 use core::cell::Cell;
 
-/// Elements that go through [`crate::narrow`] together at most.
-pub const CHUNK: usize = 1024;
-/// Rows that do.
-pub const MAX_ROWS: usize = 128;
+/// Logits that are staged at a time: they, and what is made of them, stay in the first cache.
+pub const TILE: usize = 1024;
 
-/// See above. Any bytes will do at first.
+/// Rows that go through [`crate::short`] or [`crate::column`] together at most.
+pub const ROWS: usize = 256;
+
+/// Numbers of a buffer: a tile, and a vector that the end of its last row may be read with.
+const BUFFER: usize = TILE + 4;
+
+/// One number for each of the rows that go together.
+pub type PerRow = [Cell<f64>; ROWS];
+
+/// Any bytes will do at first: each run sets what it reads.
 #[repr(C)]
 pub struct Scratch {
-    found: Cell<Terms>,
-    /// 1: [`Hint::Clamped`]
-    hint: Cell<u32>,
-    reserved: u32,
-    /// A bit for each row that its group has left undone.
-    alone: [Cell<u32>; MAX_ROWS / 32],
-    /// Lifted powers of all logits, 0 at the labels; and a vector that the last row's end may be read with.
-    pub powers: [Cell<f32>; CHUNK + LANES],
-    /// Lifted tails, likewise.
-    pub tails: [Cell<f32>; CHUNK + LANES],
-    /// Of each row: the label's term, NaN where there is no label.
-    pub own: [Cell<f64>; MAX_ROWS],
+    /// [`crate::exp::Range::constants`] of the run.
+    range: [Cell<f64>; 6],
+    /// Of the row or the group.
+    pub shift: Cell<f64>,
+    /// What [`crate::exp::Centred`] subtracts.
+    pub centre: Cell<f64>,
+    /// Its second part.
+    pub centre_low: Cell<f64>,
+    /// 1: the last rows had logits below their window, so the next ones are clamped at once. Changes no result.
+    pub clamped: Cell<f64>,
+    /// Of the row that is computed.
+    pub reference: Cell<Reference>,
+    /// Of the part of it that was summed last.
+    pub sums: Cell<Sums>,
+    /// A capped logit and its slope.
+    pub capped: [Cell<f64>; 2],
+    /// The slope of the softcap at the label, where another class is the reference.
+    pub label_slope: Cell<f64>,
+    /// Sums of the terms, in the lanes of four; see [`Scratch::begin`].
+    terms: [Cell<f64>; 4],
+    /// Traces of the terms, or-ed.
+    pub trace: Cell<u64>,
+    /// Sums of q_j, and of q_j times the distance from the reference; likewise.
+    weights: [Cell<f64>; 4],
+    margins: [Cell<f64>; 4],
+
+    /// Logits of a tile, where they are not read from their own memory.
+    tile: [Cell<f64>; BUFFER],
+    /// Second parts of capped logits, else 0.
+    low: [Cell<f64>; BUFFER],
+    /// Derivatives of the softcap.
+    slope: [Cell<f64>; BUFFER],
+    /// Terms of a tile.
+    term: [Cell<f64>; BUFFER],
+    /// q_j of a tile.
+    target: [Cell<f64>; BUFFER],
+
+    /// The label's logit, after softcap and temperature.
+    pub logit: PerRow,
+    /// The label's term; NaN where there is no label.
+    pub label_term: PerRow,
     /// Sum of the other terms.
-    pub others: [Cell<f64>; MAX_ROWS],
-    /// See [`crate::log1p`].
-    pub quotient: [Cell<f64>; MAX_ROWS],
-    /// See [`crate::log1p`].
-    pub k_ln_2: [Cell<f64>; MAX_ROWS],
-    /// From the lifted terms to the gradient.
-    pub factor: [Cell<f64>; MAX_ROWS],
-    /// Gradient at the label.
-    pub own_gradient: [Cell<f32>; MAX_ROWS],
-    /// The label's logit.
-    pub logit: [Cell<f32>; MAX_ROWS],
-    /// See there.
-    pub loss: [Cell<f32>; MAX_ROWS],
-    /// See there.
-    pub log_sum_exp: [Cell<f32>; MAX_ROWS],
+    pub off_label: PerRow,
+    /// The label's q, the sum of the other classes' q_j, and their margin: the sum of q_j times the distance from the label.
+    pub weight: PerRow,
+    /// See `weight`.
+    pub off_weight: PerRow,
+    /// See `weight`.
+    pub margin: PerRow,
+    /// Sample weight; 0 where the row is ignored.
+    pub sample: PerRow,
+    /// Half of the logarithm: see [`crate::log1p`].
+    pub quotient: PerRow,
+    /// See `quotient`.
+    pub k_ln_2: PerRow,
+    /// 1 / the sum of all terms.
+    pub share: PerRow,
+    /// The loss; NaN where the row must be computed alone.
+    pub loss: PerRow,
+    /// log-sum-exp.
+    pub log_sum_exp: PerRow,
+    /// From terms to the gradient.
+    pub factor: PerRow,
+    /// Gradient at the label, but for the softcap's slope there.
+    pub label_gradient: PerRow,
+    /// Of rows side by side: the label's logit before it is divided, the softcap's slope there, the power of two that terms are
+    /// relative to, and whether (1) there is none.
+    pub anchor: PerRow,
+    /// See `anchor`.
+    pub slope_at_label: PerRow,
+    /// See `anchor`.
+    pub power: PerRow,
+    /// See `anchor`.
+    pub unfit: [Cell<u32>; ROWS],
+    shifts: [Cell<f64>; ROWS + 4],
+    traces: [Cell<f64>; ROWS + 4],
+    factors: [[Cell<f64>; ROWS + 4]; 2],
+    /// The labels as classes; -1 where a row has none.
+    pub labels: [Cell<i32>; ROWS + 4],
 }
 
 /// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 15456;
+pub const SCRATCH_BYTES: usize = 86584;
 const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
 
 impl Scratch {
-    /// What the last row's routine has found.
+    /// Of the run.
     #[inline(always)]
-    pub fn found(&self) -> Terms {
-        self.found.get()
+    pub fn range(&self) -> [f64; 6] {
+        self.range.each_ref().map(Cell::get)
     }
 
-    /// See `found`.
+    /// Begins a run.
     #[inline(always)]
-    pub fn set_found(&self, terms: Terms) {
-        self.found.set(terms);
-    }
-
-    /// See [`Hint`].
-    #[inline(always)]
-    pub fn hint(&self) -> Hint {
-        if self.hint.get() == 1 { Hint::Clamped } else { Hint::Direct }
-    }
-
-    /// See [`Hint`].
-    #[inline(always)]
-    pub fn set_hint(&self, hint: Hint) {
-        self.hint.set(u32::from(hint == Hint::Clamped));
-    }
-
-    /// The last group has left all of its rows undone.
-    #[inline(always)]
-    pub fn leave_all_alone(&self) {
-        for bits in &self.alone {
-            bits.set(u32::MAX);
+    pub fn set_range(&self, range: [f64; 6]) {
+        for (cell, x) in self.range.iter().zip(range) {
+            cell.set(x);
         }
+        self.clamped.set(0.0);
+        self.centre.set(0.0);
+        self.centre_low.set(0.0);
     }
 
-    /// The last group has left those of its rows undone whose loss is NaN.
+    /// Begins the sums of a row, or of a segment of it.
     #[inline(always)]
-    pub fn leave_nan_alone(&self, rows: usize) {
-        for bits in &self.alone {
-            bits.set(0);
+    pub fn begin(&self) {
+        for cell in self.terms.iter().chain(&self.weights).chain(&self.margins) {
+            cell.set(0.0);
         }
-        for (row, loss) in self.loss.iter().enumerate().take(rows) {
-            if let (true, Some(bits)) = (loss.get().is_nan(), self.alone.get(row / 32)) {
-                bits.set(bits.get() | 1 << (row % 32));
-            }
-        }
+        self.trace.set(0);
     }
 
-    /// Whether the last group has left this row of its undone.
+    /// Sums of the terms so far.
     #[inline(always)]
-    pub fn is_alone(&self, row: usize) -> bool {
-        self.alone.get(row / 32).is_none_or(|bits| bits.get() >> (row % 32) & 1 == 1)
+    pub fn terms<W: Pair>(&self) -> Twice<W> {
+        Twice::load(&self.terms)
+    }
+
+    /// See [`Scratch::terms`].
+    #[inline(always)]
+    pub fn set_terms<W: Pair>(&self, sums: Twice<W>) {
+        sums.store(&self.terms);
+    }
+
+    /// Sums of the weights, and of the margins.
+    #[inline(always)]
+    pub fn weights<W: Pair>(&self) -> (Twice<W>, Twice<W>) {
+        (Twice::load(&self.weights), Twice::load(&self.margins))
+    }
+
+    /// See [`Scratch::weights`].
+    #[inline(always)]
+    pub fn set_weights<W: Pair>(&self, weights: Twice<W>, margins: Twice<W>) {
+        weights.store(&self.weights);
+        margins.store(&self.margins);
+    }
+
+    /// Logits of a tile.
+    #[inline(always)]
+    pub fn tile<E: Element>(&self) -> &[Cell<E>] {
+        E::cells(&self.tile)
+    }
+
+    /// Second parts of the logits of a tile.
+    #[inline(always)]
+    pub fn low<E: Element>(&self) -> &[Cell<E>] {
+        E::cells(&self.low)
+    }
+
+    /// Derivatives of the softcap, of a tile.
+    #[inline(always)]
+    pub fn slope<E: Element>(&self) -> &[Cell<E>] {
+        E::cells(&self.slope)
+    }
+
+    /// Terms of a tile.
+    #[inline(always)]
+    pub fn term<E: Element>(&self) -> &[Cell<E>] {
+        E::cells(&self.term)
+    }
+
+    /// q_j of a tile.
+    #[inline(always)]
+    pub fn target<E: Element>(&self) -> &[Cell<E>] {
+        E::cells(&self.target)
+    }
+
+    /// Shifts of rows side by side.
+    #[inline(always)]
+    pub fn shifts<E: Element>(&self) -> &[Cell<E>] {
+        E::cells(&self.shifts)
+    }
+
+    /// Factors of rows side by side, in two parts.
+    #[inline(always)]
+    pub fn factors<E: Element>(&self) -> [&[Cell<E>]; 2] {
+        self.factors.each_ref().map(|part| E::cells(part))
+    }
+
+    /// Traces of rows side by side.
+    #[inline(always)]
+    pub fn traces<E: Element>(&self) -> &[Cell<E>] {
+        E::cells(&self.traces)
     }
 }
 
 /// Four rows at a time, and up to three beyond the last one.
 #[inline(always)]
-pub fn fours<T>(all: &[Cell<T>], rows: usize) -> impl Iterator<Item = &[Cell<T>; 4]> {
+pub fn fours(all: &PerRow, rows: usize) -> impl Iterator<Item = &[Cell<f64>; 4]> {
     all.as_chunks::<4>().0.iter().take(rows.div_ceil(4))
+}
+
+/// The numbers of the rows of a vector.
+#[inline(always)]
+pub fn rows_of<V: Vector>(all: &PerRow, first: usize) -> Twice<V::Wide> {
+    let zero = Twice::splat(0.0);
+    if V::LANES == 4 {
+        return all.as_chunks::<4>().0.get(first / 4).map_or(zero, Twice::load);
+    }
+    all.as_chunks::<2>().0.get(first / 2).map_or(zero, |two| Twice(V::Wide::load(two), zero.1))
 }

@@ -1,117 +1,428 @@
-//! One row, whatever is in it and however many classes it has: [`crate::narrow`] or [`crate::row`], and where those are not
-//! right [`crate::general`].
+//! The loops over the classes of a tile. [`terms`] is the one that makes exponentials; the others add up targets, and turn
+//! terms into a gradient.
 
-use crate::general;
-use crate::narrow;
-use crate::row::{self, Keep, Logits, Terms};
+use crate::exp::{Centred, Clamped, Direct, Polynomial, Reduction};
 use crate::scratch::Scratch;
-use crate::vector::{FACTORS, Factor, LANES, Vector};
+use crate::targets::combine;
+use crate::vector::{Element, FACTORS, Factor, Twice, Vector, Wide, part};
 use core::cell::Cell;
 
-/// Terms of one row, from which its gradient is made.
+/// How logits become terms.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// As they are.
+    Direct,
+    /// Those below the window have the term 0.
+    Clamped,
+    /// Around the scratch area's centre.
+    Centred,
+}
+
+/// Which loop makes the terms of a run, and what it does with them. One number, which functions can hand on without stack memory.
 #[derive(Clone, Copy)]
-pub enum Kept<'a> {
-    /// Rounded to `f32`.
-    Rounded(&'a [Cell<f32>]),
-    /// Their powers and tails: a short row's gradient has no place for a rounding that the row's sum does not average.
-    Parts(&'a [Cell<f32>], &'a [Cell<f32>]),
+#[repr(transparent)]
+pub struct Loop(u32);
+
+impl Loop {
+    const SUM: u32 = 1;
+    const KEEP: u32 = 2;
+    const TEMPERED: u32 = 4;
+    const CAPPED: u32 = 8;
+    const CLAMPED: u32 = 16;
+    const CENTRED: u32 = 32;
+
+    /// For logits with such a softcap (0: none) and temperature.
+    #[inline(always)]
+    pub fn new(way: Way, softcap: f64, temperature: f64) -> Self {
+        let way = match way {
+            Way::Direct => 0,
+            Way::Clamped => Self::CLAMPED,
+            Way::Centred => Self::CENTRED,
+        };
+        let capped = if softcap == 0.0 { 0 } else { Self::CAPPED };
+        Self(way | capped | if temperature == 1.0 { 0 } else { Self::TEMPERED })
+    }
+
+    /// Terms are added to the scratch area's sums.
+    #[inline(always)]
+    pub fn sum(self) -> Self {
+        Self(self.0 | Self::SUM)
+    }
+
+    /// Terms are written.
+    #[inline(always)]
+    pub fn keep(self) -> Self {
+        Self(self.0 | Self::KEEP)
+    }
+
+    /// Whether terms are added, and whether they are written.
+    #[inline(always)]
+    pub fn sinks(self) -> (bool, bool) {
+        (self.0 & Self::SUM != 0, self.0 & Self::KEEP != 0)
+    }
+
+    /// Calls the loop with the reduction that this is: the one place that chooses.
+    #[inline(always)]
+    pub fn choose<V: Vector>(self, with: impl Choice<V>) {
+        let has = |flag: u32| self.0 & flag != 0;
+        if has(Self::CENTRED) {
+            with.ask::<Centred<V>>(self);
+        } else if has(Self::CAPPED) {
+            with.ask::<Direct<V, true, true>>(self);
+        } else if V::Element::DOUBLE {
+            with.ask::<Clamped<V, true, false>>(self);
+        } else {
+            match (has(Self::CLAMPED), has(Self::TEMPERED), self.sinks()) {
+                (true, true, _) => with.ask::<Clamped<V, true, false>>(self),
+                (true, false, _) => with.ask::<Clamped<V, false, false>>(self),
+                (false, true, (true, false)) => with.call::<Direct<V, true, false>, SUM>(self),
+                (false, true, (true, true)) => with.call::<Direct<V, true, false>, SUM_AND_KEEP>(self),
+                (false, true, (false, _)) => with.call::<Direct<V, true, false>, KEEP>(self),
+                (false, false, (true, false)) => with.call::<Direct<V, false, false>, SUM>(self),
+                (false, false, (true, true)) => with.call::<Direct<V, false, false>, SUM_AND_KEEP>(self),
+                (false, false, (false, _)) => with.call::<Direct<V, false, false>, KEEP>(self),
+            }
+        }
+    }
+
+    /// Whether traces, or-ed, say that all terms are right.
+    #[inline(always)]
+    pub fn accepts<V: Vector>(self, trace: u64) -> bool {
+        let direct = self.0 & (Self::CENTRED | Self::CLAMPED) == 0;
+        if direct && (self.0 & Self::CAPPED != 0 || !V::Element::DOUBLE) {
+            Direct::<V, true, true>::accepts(trace)
+        } else {
+            trace == 0
+        }
+    }
 }
 
-impl<'a> Kept<'a> {
-    /// Where [`terms`] leaves those of a row, if it was told to keep them in `e`.
-    #[inline(always)]
-    pub fn of(classes: usize, e: &'a [Cell<f32>], scratch: &'a Scratch) -> Self {
-        match (scratch.powers.get(..classes), scratch.tails.get(..classes)) {
-            (Some(powers), Some(tails)) if classes <= narrow::MAX_CLASSES => Self::Parts(powers, tails),
-            _ => Self::Rounded(e),
-        }
-    }
+/// What [`Loop::choose`] calls.
+pub trait Choice<V: Vector>: Sized {
+    /// With a reduction and a sink that are compiled for one another.
+    fn call<R: Reduction<V>, const SINK: u32>(self, which: Loop);
 
-    /// One term.
+    /// With a reduction that asks for its sink in the loop: of these there are fewer.
     #[inline(always)]
-    pub fn get(&self, class: usize) -> f64 {
-        let at = |x: &[Cell<f32>]| x.get(class).map_or(f64::NAN, |x| f64::from(x.get()));
-        match self {
-            Self::Rounded(e) => at(e),
-            Self::Parts(powers, tails) => at(powers) + at(tails),
-        }
-    }
-
-    /// `g` = terms * factor; `g` may be where they are.
-    #[inline(always)]
-    pub fn multiply<V: Vector>(&self, g: &[Cell<f32>], factor: f64) {
-        if factor != 0.0 && !FACTORS.contains(&factor.abs()) {
-            for (class, g) in g.iter().enumerate() {
-                g.set((self.get(class) * factor) as f32);
-            }
-            return;
-        }
-        match self {
-            Self::Rounded(e) => row::multiply::<V>(e, g, factor),
-            Self::Parts(powers, tails) => {
-                let factor = Factor::<V>::new(factor);
-                let (to, rest) = g.as_chunks::<LANES>();
-                let (powers, powers_rest) = powers.as_chunks::<LANES>();
-                let (tails, tails_rest) = tails.as_chunks::<LANES>();
-                for ((power, tail), g) in powers.iter().zip(tails).zip(to) {
-                    factor.times_parts(V::load(power), V::load(tail)).store(g);
-                }
-                let (power, tail) = (V::load_partial(powers_rest, 0.0), V::load_partial(tails_rest, 0.0));
-                factor.times_parts(power, tail).store_partial(rest);
-            }
-        }
+    fn ask<R: Reduction<V>>(self, which: Loop) {
+        self.call::<R, ASK>(which);
     }
 }
 
-/// One row. The terms of the gradient are left where [`Kept::of`] says, if `keep` does; that of the label is undefined.
-/// Logits in two parts are not kept in place.
+/// Sinks of the terms.
+pub const SUM: u32 = 0;
+/// See [`SUM`].
+pub const SUM_AND_KEEP: u32 = 1;
+/// See [`SUM`].
+pub const KEEP: u32 = 2;
+/// See [`SUM`].
+pub const ASK: u32 = 3;
+
+/// Whether terms are added, and whether they are written.
 #[inline(always)]
-pub fn terms<V: Vector>(x: Logits, label: usize, keep: Keep, scratch: &Scratch) -> Terms {
-    let (e, keep) = match keep {
-        Keep::Nothing => (x.high, 0),
-        Keep::Apart(e) => (e, 1),
-        Keep::InPlace => (x.high, 2),
-    };
-    compiled_once::<V>(x.high, x.low, e, keep, label, scratch);
-    scratch.found()
+pub fn sinks<const SINK: u32>(which: Loop) -> (bool, bool) {
+    match SINK {
+        SUM => (true, false),
+        SUM_AND_KEEP => (true, true),
+        KEEP => (false, true),
+        _ => which.sinks(),
+    }
 }
 
-/// A function of scalars and addresses only, its result in memory that the caller owns: it is called from two places, and
-/// structs across a call would live in stack memory, which the threads have in common.
+/// The terms of the logits `x`, with second parts in `low` where the reduction takes them: added to the scratch area's sums, that of
+/// the class at `skip` apart, which may be beyond the end; or written to `out`, which may be where `x` is; or both.
+///
+/// A term is rounded once, to the type of the logits; sums are of `f64`, four side by side.
 #[inline(never)]
-fn compiled_once<V: Vector>(
-    high: &[Cell<f32>],
-    low: &[Cell<f32>],
-    e: &[Cell<f32>],
-    keep: u32,
-    label: usize,
+pub fn terms<V: Vector>(
+    which: Loop,
+    x: &[Cell<V::Element>],
+    low: &[Cell<V::Element>],
+    out: &[Cell<V::Element>],
+    skip: usize,
     scratch: &Scratch,
 ) {
-    let x = Logits { high, low };
-    // Now: a gradient in place replaces it.
-    let logit = x.get(label);
-    let narrow = high.len() <= narrow::MAX_CLASSES;
-    let keep = match keep {
-        1 => Keep::Apart(e),
-        2 => Keep::InPlace,
-        _ => Keep::Nothing,
-    };
-    let mut found = if narrow {
-        narrow::near::<V>(x, label, scratch)
-    } else {
-        let mut hint = scratch.hint();
-        let found = row::near::<V>(x, label, keep, &mut hint);
-        scratch.set_hint(hint);
-        found
-    };
-    if found.factor.is_nan() {
-        found = general::terms::<V>(x, label, logit, |centre, centre_low| {
-            if narrow {
-                narrow::sum_around::<V>(x, label, centre, centre_low, scratch)
-            } else {
-                row::sum_around::<V>(x, label, keep, centre, centre_low)
-            }
-        });
+    struct Each<'a, V: Vector>(
+        &'a [Cell<V::Element>],
+        &'a [Cell<V::Element>],
+        &'a [Cell<V::Element>],
+        usize,
+        &'a Scratch,
+    );
+    impl<V: Vector> Choice<V> for Each<'_, V> {
+        #[inline(always)]
+        fn call<R: Reduction<V>, const SINK: u32>(self, which: Loop) {
+            each_term::<V, R, SINK>(which, self.0, self.1, self.2, self.3, self.4);
+        }
     }
-    scratch.set_found(found);
+    which.choose::<V>(Each(x, low, out, skip, scratch));
+}
+
+/// Vectors of a round of the loop: fewer leave the processor waiting, more leave V8 without registers.
+const ROUND: usize = 4;
+
+/// The loop.
+#[inline(never)]
+fn each_term<V: Vector, R: Reduction<V>, const SINK: u32>(
+    which: Loop,
+    x: &[Cell<V::Element>],
+    low: &[Cell<V::Element>],
+    out: &[Cell<V::Element>],
+    skip: usize,
+    scratch: &Scratch,
+) {
+    let (sum, keep) = sinks::<SINK>(which);
+    let (reduction, polynomial) = (R::load(scratch), Polynomial::<V>::load());
+    let (low, out) = (if R::LOW { part(low, 0, x.len()) } else { x }, if keep { out } else { x });
+    let ((x, x_rest), (low, low_rest), (out, out_rest)) = (V::chunks(x), V::chunks(low), V::chunks(out));
+    let zero = V::splat(V::Element::default());
+    let (mut sums, mut trace) = (scratch.terms::<V::Wide>(), zero);
+    let mut make = |x: V, low: V| {
+        let (term, t) = reduction.term(&polynomial, x, low);
+        trace = trace.or(t);
+        term
+    };
+    // The round with the class to be skipped is apart, and so is the end. Loops that ask for their sink have no rounds: they are
+    // called less often, and are a third as large so.
+    let rounds = if SINK == ASK { 0 } else { x.len() / ROUND };
+    let skipped = if sum { skip / (ROUND * V::LANES) } else { usize::MAX };
+    let mut begin = 0;
+    loop {
+        let end = if (begin..rounds).contains(&skipped) { skipped } else { rounds };
+        let [x_round, low_round, out_round] =
+            [x, low, out].map(|all| part(all, ROUND * begin, ROUND * end).as_chunks::<ROUND>().0);
+        for ((x, low), out) in x_round.iter().zip(low_round).zip(out_round) {
+            for (place, ((x, low), out)) in x.iter().zip(low).zip(out).enumerate() {
+                let term = make(V::load(x), if R::LOW { V::load(low) } else { zero });
+                if keep {
+                    term.store(out);
+                }
+                if sum {
+                    term.accumulate(&mut sums, place);
+                }
+            }
+        }
+        let last = if end == rounds { x.len() + 1 } else { ROUND * (end + 1) };
+        for place in ROUND * end..last {
+            // The lanes beyond the end repeat a logit, so that they leave no trace of their own.
+            let fill = x_rest.first().map_or(V::Element::default(), Cell::get);
+            let (value, second, lanes) = match (x.get(place), low.get(place)) {
+                (Some(x), Some(low)) => (V::load(x), if R::LOW { V::load(low) } else { zero }, V::LANES),
+                _ if x_rest.is_empty() => break,
+                _ => {
+                    let low = if R::LOW { V::load_partial(low_rest, V::Element::default()) } else { zero };
+                    (V::load_partial(x_rest, fill), low, x_rest.len())
+                }
+            };
+            let term = make(value, second);
+            if keep {
+                match out.get(place) {
+                    Some(out) => term.store(out),
+                    None => term.store_partial(out_rest),
+                }
+            }
+            if sum {
+                let skip = skip.wrapping_sub(place * V::LANES);
+                let term = if skip < V::LANES { term.without(skip) } else { term };
+                let term = if lanes < V::LANES { term.and(V::first_lanes(lanes)) } else { term };
+                term.accumulate(&mut sums, place);
+            }
+        }
+        if end == rounds {
+            break;
+        }
+        begin = end + 1;
+    }
+    if sum {
+        scratch.set_terms(sums);
+    }
+    scratch.trace.set(scratch.trace.get() | trace.any_bits());
+}
+
+/// Adds q_j and q_j (anchor - x_j - low_j) of a tile to the scratch area's sums of weights and margins; but not of the class at
+/// `skip`, which may be beyond the end.
+///
+/// `EACH`: `q` has an entry a class, and a class whose entry is 0 counts 0, even at -inf. Else all q_j are 1, only margins are added,
+/// and the class at `skip`, which is at the anchor, counts 0 by itself. `low` may be empty: all 0.
+#[inline(never)]
+pub fn each_margin<V: Vector, const EACH: bool>(
+    x: &[Cell<V::Element>],
+    low: &[Cell<V::Element>],
+    q: &[Cell<V::Element>],
+    skip: usize,
+    anchor: f64,
+    scratch: &Scratch,
+) {
+    let zero = V::splat(V::Element::default());
+    let has_low = !low.is_empty();
+    let (low, q) = (if has_low { part(low, 0, x.len()) } else { x }, if EACH { q } else { x });
+    let ((x, x_rest), (low, low_rest), (q, q_rest)) = (V::chunks(x), V::chunks(low), V::chunks(q));
+    let (weights, margins) = scratch.weights::<V::Wide>();
+    let mut sums = Margins::<V, EACH> { weights, margins, ..Margins::new(anchor) };
+    let skipped = if EACH { skip / V::LANES } else { usize::MAX };
+    let mut begin = 0;
+    loop {
+        let end = if (begin..x.len()).contains(&skipped) { skipped } else { x.len() };
+        let [x_part, low_part, q_part] = [x, low, q].map(|all| part(all, begin, end));
+        for ((x, low), q) in x_part.iter().zip(low_part).zip(q_part) {
+            sums.add(V::load(x), if has_low { V::load(low) } else { zero }, if EACH { V::load(q) } else { zero });
+        }
+        let (Some(x), Some(low), Some(q)) = (x.get(end), low.get(end), q.get(end)) else { break };
+        sums.add(V::load(x), if has_low { V::load(low) } else { zero }, V::load(q).without(skip % V::LANES));
+        begin = end + 1;
+    }
+    let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
+    let low_rest = if has_low { low_rest } else { &[] };
+    let counted = V::first_lanes(x_rest.len());
+    if EACH {
+        sums.add(
+            rest(x_rest),
+            rest(low_rest),
+            rest(q_rest).and(counted).without(skip.wrapping_sub(x.len() * V::LANES)),
+        );
+    } else {
+        let distance = sums.distance(rest(x_rest), rest(low_rest));
+        let counted = V::splat(V::Element::from_f64(1.0)).and(counted);
+        sums.margins = sums.margins.add(distance.mul(counted.widen()));
+    }
+    scratch.set_weights(sums.weights, sums.margins);
+}
+
+/// Sums of weights and margins under way.
+pub struct Margins<V: Vector, const EACH: bool> {
+    anchor: Twice<V::Wide>,
+    /// Of q_j.
+    pub weights: Twice<V::Wide>,
+    /// Of q_j times the distance from the anchor.
+    pub margins: Twice<V::Wide>,
+}
+
+impl<V: Vector, const EACH: bool> Margins<V, EACH> {
+    /// With nothing added yet.
+    #[inline(always)]
+    pub fn new(anchor: f64) -> Self {
+        let (zero, anchor) = (Twice::splat(0.0), Twice::<V::Wide>::splat(anchor));
+        // The lanes that two `f64` do not have stay 0.
+        let anchor = if V::Element::DOUBLE { Twice(anchor.0, zero.1) } else { anchor };
+        Self { anchor, weights: zero, margins: zero }
+    }
+
+    /// In `f64`, where a product of two `f32` is exact.
+    #[inline(always)]
+    pub fn distance(&self, x: V, low: V) -> Twice<V::Wide> {
+        self.anchor.sub(x.widen()).sub(low.widen())
+    }
+
+    /// Adds a vector of classes.
+    #[inline(always)]
+    pub fn add(&mut self, x: V, low: V, q: V) {
+        if EACH {
+            let counts = q.differs(V::splat(V::Element::default()));
+            let (distance, q) = (self.distance(x.and(counts), low), q.widen());
+            self.weights = self.weights.add(q);
+            self.margins = self.margins.add(distance.mul(q));
+        } else {
+            self.margins = self.margins.add(self.distance(x, low));
+        }
+    }
+}
+
+/// `to = (terms * factor - q * weight) * slope`: q is an entry a class, or 1 where that is empty; the slope is 1 where that is empty.
+/// `to` may be where the terms are.
+#[inline(always)]
+pub fn write_gradient<V: Vector>(
+    terms: &[Cell<V::Element>],
+    q: &[Cell<V::Element>],
+    slope: &[Cell<V::Element>],
+    to: &[Cell<V::Element>],
+    factor: f64,
+    weight: f64,
+) {
+    let slope = part(slope, 0, slope.len().min(terms.len()));
+    let (lift, factor) = lifted::<V::Element>(factor);
+    let terms = if lift == 1.0 { terms } else { lift_terms::<V>(terms, lift, to) };
+    if weight == 0.0 && slope.is_empty() {
+        scale::<V, false>(terms, terms, terms, to, factor, weight, false, false);
+    } else {
+        let (each, sloped) = (weight != 0.0 && !q.is_empty(), !slope.is_empty());
+        let (q, slope) = (if each { q } else { terms }, if sloped { slope } else { terms });
+        scale::<V, true>(terms, q, slope, to, factor, weight, each, sloped);
+    }
+}
+
+#[inline(never)]
+#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
+fn scale<V: Vector, const GENERAL: bool>(
+    terms: &[Cell<V::Element>],
+    q: &[Cell<V::Element>],
+    slope: &[Cell<V::Element>],
+    to: &[Cell<V::Element>],
+    factor: f64,
+    weight: f64,
+    each: bool,
+    sloped: bool,
+) {
+    let ((e, e_rest), (q, q_rest)) = (V::chunks(terms), V::chunks(q));
+    let ((slope, slope_rest), (to, to_rest)) = (V::chunks(slope), V::chunks(to));
+    let scale = Scale::<V, GENERAL>::new(factor, weight, each, sloped);
+    for (((e, q), slope), to) in e.iter().zip(q).zip(slope).zip(to) {
+        let (q, slope) = if GENERAL { (V::load(q), V::load(slope)) } else { (V::load(e), V::load(e)) };
+        scale.at(V::load(e), q, slope).store(to);
+    }
+    if !to_rest.is_empty() {
+        let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
+        scale.at(rest(e_rest), rest(q_rest), rest(slope_rest)).store_partial(to_rest);
+    }
+}
+
+/// What turns the terms of a row into its gradient: see [`write_gradient`].
+pub struct Scale<V, const GENERAL: bool> {
+    factor: Factor<V>,
+    weight: V,
+    /// Zeros where q is one of all, else all bits; the same of slopes.
+    each: V,
+    sloped: V,
+    one: V,
+}
+
+impl<V: Vector, const GENERAL: bool> Scale<V, GENERAL> {
+    /// For one row, whose factor is as [`lifted`] gives it. Without `each`, all q are 1; without `sloped`, all slopes are.
+    #[inline(always)]
+    pub fn new(factor: f64, weight: f64, each: bool, sloped: bool) -> Self {
+        let mask = |all: bool| V::first_lanes(if all { V::LANES } else { 0 });
+        let weight = V::splat(V::Element::from_f64(-weight));
+        let one = V::splat(V::Element::from_f64(1.0));
+        Self { factor: Factor::new(factor), weight, each: mask(each), sloped: mask(sloped), one }
+    }
+
+    /// The gradient of a vector of classes.
+    #[inline(always)]
+    pub fn at(&self, term: V, q: V, slope: V) -> V {
+        if !GENERAL {
+            return self.factor.times(term);
+        }
+        let q = self.each.select(q, self.one).mul(self.weight);
+        self.factor.times_plus(term, q).mul(self.sloped.select(slope, self.one))
+    }
+}
+
+/// A factor as a power of two, which multiplies a term without rounding, and a factor within [`FACTORS`].
+#[inline(always)]
+pub fn lifted<E: Element>(factor: f64) -> (f64, f64) {
+    if E::DOUBLE || factor == 0.0 || FACTORS.contains(&factor.abs()) || !factor.is_finite() {
+        return (1.0, factor);
+    }
+    let lift = if factor.abs() < 1.0 { 1.0 / (1u128 << 100) as f64 } else { (1u128 << 100) as f64 };
+    (lift, factor / lift)
+}
+
+/// Multiplies terms by a power of two; `to` may be where they are.
+#[inline(always)]
+pub fn lift_terms<'a, V: Vector>(
+    terms: &[Cell<V::Element>],
+    lift: f64,
+    to: &'a [Cell<V::Element>],
+) -> &'a [Cell<V::Element>] {
+    combine::<V>(terms, lift, 0.0, to);
+    to
 }

@@ -1,11 +1,11 @@
-//! The few operations of a vector of four `f32` that the row loops need.
+//! The few operations of a vector that the loops need: [`Single`], four `f32`, and [`Double`], two `f64`.
 //!
-//! The trait exists so that each loop is written once. It is implemented by `wasm::Simd128`, for which the loops are
-//! designed, and by [`Scalar`], four ordinary numbers, on which the same loops are tested, fuzzed and read in a
+//! The traits exist so that each loop is written once. They are implemented by `wasm::F32x4` and `wasm::F64x2`, for which the
+//! loops are designed, and by ordinary arrays ([`Scalar`], [`Fused`]), on which the same loops are tested, fuzzed and read in a
 //! debugger on any host. Both compute the same bits where both round the same way ([`Vector::mul_add`] says when).
 //!
-//! Memory is read and written through `Cell`s: a gradient may lie over its own logits ("in-place"), and in a shared
-//! memory nobody can promise that another thread does not look.
+//! Memory is read and written through `Cell`s: a gradient may lie over its own logits ("in place"), and other threads may read a
+//! shared memory at any time.
 
 use core::cell::Cell;
 
@@ -15,46 +15,123 @@ mod wasm;
 
 pub use scalar::{Fused, Scalar};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-pub use wasm::Simd128;
+pub use wasm::F32x4;
 
-/// Numbers in one vector.
-pub const LANES: usize = 4;
+/// The type of a lane.
+pub trait Element: Copy + Default + PartialOrd + 'static {
+    /// Whether this is `f64`.
+    const DOUBLE: bool;
 
-/// The memory of one vector.
-pub type Chunk = [Cell<f32>; LANES];
+    /// Rounds.
+    fn from_f64(x: f64) -> Self;
 
-/// Four `f32`.
+    /// Exact.
+    fn to_f64(self) -> f64;
+
+    /// The bits.
+    fn bits(self) -> u64;
+
+    /// Memory of the scratch area, as numbers of this type.
+    fn cells(memory: &[Cell<f64>]) -> &[Cell<Self>];
+
+    /// Numbers that are of this type, if it is `f32`.
+    fn of_single(x: &[Cell<f32>]) -> Option<&[Cell<Self>]>;
+}
+
+impl Element for f32 {
+    const DOUBLE: bool = false;
+
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        x as f32
+    }
+
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+
+    #[inline(always)]
+    fn bits(self) -> u64 {
+        u64::from(self.to_bits())
+    }
+
+    #[inline(always)]
+    fn cells(memory: &[Cell<f64>]) -> &[Cell<Self>] {
+        // SAFETY: the same bytes, of a smaller alignment; both types may have any bits.
+        unsafe { core::slice::from_raw_parts(memory.as_ptr().cast(), 2 * memory.len()) }
+    }
+
+    #[inline(always)]
+    fn of_single(x: &[Cell<f32>]) -> Option<&[Cell<Self>]> {
+        Some(x)
+    }
+}
+
+impl Element for f64 {
+    const DOUBLE: bool = true;
+
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        x
+    }
+
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
+    }
+
+    #[inline(always)]
+    fn bits(self) -> u64 {
+        self.to_bits()
+    }
+
+    #[inline(always)]
+    fn cells(memory: &[Cell<f64>]) -> &[Cell<Self>] {
+        memory
+    }
+
+    #[inline(always)]
+    fn of_single(_: &[Cell<f32>]) -> Option<&[Cell<Self>]> {
+        None
+    }
+}
+
+/// Numbers side by side.
 pub trait Vector: Copy {
-    /// Half the lanes as `f64`.
+    /// The type of a lane.
+    type Element: Element;
+
+    /// The memory of one vector.
+    type Chunk;
+
+    /// Numbers in one vector.
+    const LANES: usize;
+
+    /// The `f64`s that sums are made of.
     type Wide: Pair;
 
+    /// Whole vectors, and the rest.
+    fn chunks(x: &[Cell<Self::Element>]) -> (&[Self::Chunk], &[Cell<Self::Element>]);
+
     /// The same number in every lane.
-    fn splat(x: f32) -> Self;
+    fn splat(x: Self::Element) -> Self;
 
-    /// A constant of a loop, kept out of the compiler's sight. V8 from version 13.6 on forgets that a vector literal is
-    /// in a register and builds it again in each round of the loop, up to 1.8 times slower; what was loaded once stays.
-    fn constant(x: &'static f32) -> Self;
+    /// A constant of a loop that the compiler does not see. V8 from version 13.6 on forgets that a vector literal is in a
+    /// register and builds it again in each round of the loop, up to 1.8 times slower; what was loaded once stays.
+    fn opaque(x: &'static f64) -> Self;
 
-    /// A length that the compiler does not know.
-    fn hidden(length: &'static usize) -> usize;
+    /// Reads a vector.
+    fn load(from: &Self::Chunk) -> Self;
 
-    /// Reads four numbers.
-    fn load(from: &Chunk) -> Self;
+    /// Reads fewer lanes than a vector has, from the first on; the others are `fill`.
+    fn load_partial(from: &[Cell<Self::Element>], fill: Self::Element) -> Self;
 
-    /// Reads the first one to three lanes; the others are `fill`.
-    fn load_partial(from: &[Cell<f32>], fill: f32) -> Self;
+    /// Writes a vector.
+    fn store(self, to: &Self::Chunk);
 
-    /// Reads four IEEE 754 binary16 numbers, exactly.
-    fn load_f16(from: &[Cell<u16>; LANES]) -> Self;
-
-    /// Reads four bfloat16 numbers (upper halves of `f32`), exactly.
-    fn load_bf16(from: &[Cell<u16>; LANES]) -> Self;
-
-    /// Writes four numbers.
-    fn store(self, to: &Chunk);
-
-    /// Writes the first one to three lanes.
-    fn store_partial(self, to: &[Cell<f32>]);
+    /// Writes fewer lanes than a vector has, from the first on.
+    fn store_partial(self, to: &[Cell<Self::Element>]);
 
     /// `self + b`
     fn add(self, b: Self) -> Self;
@@ -72,7 +149,7 @@ pub trait Vector: Copy {
     /// come out: with relaxed SIMD, LLVM makes `relaxed_max` of this, whose choice is the engine's.
     fn max(self, b: Self) -> Self;
 
-    /// `b < self ? b : self`, and see [`Vector::max`].
+    /// `b < self ? b : self`, with the caveat of [`Vector::max`].
     fn min(self, b: Self) -> Self;
 
     /// All bits of the lanes that are NaN, none of the others.
@@ -81,32 +158,62 @@ pub trait Vector: Copy {
     /// Bitwise or.
     fn or(self, b: Self) -> Self;
 
-    /// The low nine bits, moved up to where a float keeps its sign and exponent: `2^(n - 127)` from the integer `n`.
-    fn exponent(self) -> Self;
-
     /// Bitwise and.
     fn and(self, b: Self) -> Self;
 
     /// All bits of a lane where `self > b`, none where not.
     fn above(self, b: Self) -> Self;
 
+    /// All bits of a lane where `self != b`, none where not.
+    fn differs(self, b: Self) -> Self;
+
+    /// `a` in the lanes with all bits, `b` in those with none.
+    fn select(self, a: Self, b: Self) -> Self;
+
+    /// The low bits, moved up to where a float keeps its sign and exponent: `2^(n - bias)` from the integer `n`.
+    fn exponent(self) -> Self;
+
     /// All bits of the first `n` lanes.
     fn first_lanes(n: usize) -> Self;
 
-    /// Zero in one lane; a lane outside of 0..4 changes nothing.
+    /// Zero in one lane; a lane outside of the vector changes nothing.
     fn without(self, lane: usize) -> Self;
 
-    /// The sum of the lanes of each: `(0 + 2) + (1 + 3)`.
-    fn sum_lanes(a: Self, b: Self, c: Self, d: Self) -> Self;
+    /// Zero in the lanes with this label, which is the class that the lanes are of.
+    fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self;
 
-    /// The lanes 0 and 1, and 2 and 3.
-    fn widen(self) -> (Self::Wide, Self::Wide);
+    /// Whether the label of a lane is one of `count` classes from `class` on.
+    fn any_label(labels: &[Cell<i32>], class: i32, count: i32) -> bool;
 
-    /// The lanes.
-    fn to_array(self) -> [f32; LANES];
+    /// Adds each lane to one of four `f64`: the same one for the same lane and parity of `place`.
+    fn accumulate(self, sums: &mut Twice<Self::Wide>, place: usize);
 
-    /// The first lane equal to `b`, or [`LANES`].
+    /// The lanes as `f64`; of two lanes, the second half is 0.
+    fn widen(self) -> Twice<Self::Wide>;
+
+    /// Rounds, as many as there are lanes.
+    fn narrow(x: Twice<Self::Wide>) -> Self;
+
+    /// All bits of all lanes, or-ed.
+    fn any_bits(self) -> u64;
+
+    /// The first lane equal to `b`, or [`Vector::LANES`].
     fn first_equal(self, b: Self) -> usize;
+
+    /// One lane.
+    fn lane(self, lane: usize) -> Self::Element;
+
+    /// Widens logits in IEEE 754 binary16; there are none where those are `f64`.
+    fn widen_f16(_from: &[Cell<u16>], _to: &[Cell<Self::Element>]) {}
+
+    /// Widens logits in bfloat16, likewise.
+    fn widen_bf16(_from: &[Cell<u16>], _to: &[Cell<Self::Element>]) {}
+}
+
+/// Four `f32`, and what goes with them.
+pub trait Single: Vector<Element = f32, Chunk = [Cell<f32>; 4]> {
+    /// Two `f64`, for `f64` logits.
+    type Double: Vector<Element = f64, Chunk = [Cell<f64>; 2], Wide = Self::Wide>;
 }
 
 /// `f64`s, for what must not be rounded to `f32` yet. No operation here is ever fused, so that both variants and every
@@ -115,7 +222,7 @@ pub trait Wide: Copy {
     /// The same number in every lane.
     fn splat(x: f64) -> Self;
 
-    /// As [`Vector::constant`].
+    /// As [`Vector::opaque`].
     fn constant(x: &'static f64) -> Self;
 
     /// `self + b`
@@ -148,6 +255,9 @@ pub trait Wide: Copy {
     /// All bits of a lane where `self < b`, none where not.
     fn below(self, b: Self) -> Self;
 
+    /// All bits of a lane where `self == b`, none where not.
+    fn equal(self, b: Self) -> Self;
+
     /// `a` in the lanes with all bits, `b` in those with none.
     fn select(self, a: Self, b: Self) -> Self;
 }
@@ -163,14 +273,11 @@ pub trait Pair: Wide {
     /// The sum of the lanes of each.
     fn sum_lanes(a: Self, b: Self) -> Self;
 
-    /// Rounds `low` and `high` to `f32`.
-    fn store_narrow(low: Self, high: Self, to: &Chunk);
-
     /// The lanes.
     fn to_array(self) -> [f64; 2];
 }
 
-/// A factor of many numbers in two parts: rounded to `f32` alone, it would cost each product up to one more ulp.
+/// A factor of many numbers in two parts: rounded to one, it would cost each product up to one more ulp.
 #[derive(Clone, Copy)]
 pub struct Factor<V> {
     high: V,
@@ -185,22 +292,25 @@ impl<V: Vector> Factor<V> {
     /// For 0, and sizes within [`FACTORS`].
     #[inline(always)]
     pub fn new(factor: f64) -> Self {
+        if V::Element::DOUBLE {
+            return Self { high: V::splat(V::Element::from_f64(factor)), low: V::splat(V::Element::from_f64(0.0)) };
+        }
         // 29 digits: five of them for the second part.
         let factor = f64::from_bits(factor.to_bits() & !0xff_ffff);
-        let high = factor as f32;
-        Self { high: V::splat(high), low: V::splat((factor - f64::from(high)) as f32) }
+        let high = V::Element::from_f64(factor);
+        Self { high: V::splat(high), low: V::splat(V::Element::from_f64(factor - high.to_f64())) }
     }
 
     /// `x * factor`
     #[inline(always)]
     pub fn times(&self, x: V) -> V {
-        x.mul_add(self.high, x.mul(self.low))
+        if V::Element::DOUBLE { x.mul(self.high) } else { x.mul_add(self.high, x.mul(self.low)) }
     }
 
-    /// `(power + tail) * factor`, where products with a power of two are exact: rounded as if the sum never was.
+    /// `x * factor + y`
     #[inline(always)]
-    pub fn times_parts(&self, power: V, tail: V) -> V {
-        power.mul_add(self.high, tail.mul_add(self.high, power.mul(self.low)))
+    pub fn times_plus(&self, x: V, y: V) -> V {
+        x.mul_add(self.high, if V::Element::DOUBLE { y } else { x.mul_add(self.low, y) })
     }
 }
 
@@ -272,19 +382,17 @@ impl<W: Wide> Wide for Twice<W> {
     }
 
     #[inline(always)]
+    fn equal(self, b: Self) -> Self {
+        Self(self.0.equal(b.0), self.1.equal(b.1))
+    }
+
+    #[inline(always)]
     fn select(self, a: Self, b: Self) -> Self {
         Self(self.0.select(a.0, b.0), self.1.select(a.1, b.1))
     }
 }
 
 impl<W: Pair> Twice<W> {
-    /// Four `f32`, exactly.
-    #[inline(always)]
-    pub fn widen<V: Vector<Wide = W>>(x: V) -> Self {
-        let (low, high) = x.widen();
-        Self(low, high)
-    }
-
     /// Reads four numbers.
     #[inline(always)]
     pub fn load(from: &[Cell<f64>; 4]) -> Self {
@@ -300,10 +408,11 @@ impl<W: Pair> Twice<W> {
         self.1.store(b);
     }
 
-    /// Rounds four numbers to `f32`.
+    /// The sum of all four: `(0 + 1) + (2 + 3)` of the vectors' sums.
     #[inline(always)]
-    pub fn store_narrow(self, to: &Chunk) {
-        W::store_narrow(self.0, self.1, to);
+    pub fn total(self) -> f64 {
+        let [a, b] = self.0.add(self.1).to_array();
+        a + b
     }
 }
 
@@ -311,6 +420,12 @@ impl<W: Pair> Twice<W> {
 fn halves<T>(four: &[T; 4]) -> [&[T; 2]; 2] {
     let (pairs, _) = four.as_chunks::<2>();
     [&pairs[0], &pairs[1]]
+}
+
+/// A part of a slice; nothing where that does not have it.
+#[inline(always)]
+pub fn part<T>(all: &[T], from: usize, to: usize) -> &[T] {
+    all.get(from..to).unwrap_or(&[])
 }
 
 /// The value of IEEE 754 binary16 bits. Exact.

@@ -1,7 +1,7 @@
 //! Any job at all, against the formula in `f64`: types, layouts, options, labels, special values, alone and combined.
 //!
 //! The cases are the same everywhere. `PROPTEST_CASES=100000 cargo test --release -p xent-kernel --test any_job` searches
-//! others, as many; and then allows what the kernel's documentation says that searches have found.
+//! others, as many.
 
 mod common;
 use common::any::{CLASSES, Plan, Special};
@@ -21,11 +21,6 @@ fn config() -> ProptestConfig {
     if searches() { default } else { ProptestConfig { cases: 800, rng_seed: RngSeed::Fixed(1), ..default } }
 }
 
-/// Of loss and gradient, in ulp.
-fn bounds() -> (f64, f64) {
-    if searches() { (3.7, 4.0) } else { (2.0, 3.0) }
-}
-
 fn plan() -> impl Strategy<Value = Plan> {
     let special = select(vec![
         Special::Nothing,
@@ -37,12 +32,12 @@ fn plan() -> impl Strategy<Value = Plan> {
     let modes = select(vec![Mode::Forward, Mode::Gradient, Mode::InPlace]);
     let classes = prop_oneof![1..40usize, select(CLASSES.to_vec())];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    let layout = (0..4u32, select(vec![1usize, 1, 3]), select(vec![0usize, 0, 2]), 0..6usize);
+    let layout = (0..4u32, select(vec![1usize, 3, 4, 9]), select(vec![0usize, 0, 2]), 0..6usize);
     let weights = (any::<bool>(), any::<bool>(), any::<bool>(), select(vec![0.0, 0.1, 0.5]));
     let transforms = (select(vec![0.0, 1e-4, 0.01]), select(vec![0.0, 5.0, 30.0]), select(vec![1.0, 0.5, 2.5]));
     let options = prop_oneof![Just(None), (layout, weights, transforms).prop_map(Some)];
     let logits = (0.0..40.0f32, select(vec![0.0f32, -0.1875, 12.5, -190.0, 1000.0, -65_000.0]), special);
-    (any::<u32>(), 1..9usize, classes, logits, flags, modes, select(vec![1.0, 0.125, -2.5, 3.7e-5]), options).prop_map(
+    (any::<u32>(), 1..14usize, classes, logits, flags, modes, select(vec![1.0, 0.125, -2.5, 3.7e-5]), options).prop_map(
         |(seed, rows, classes, logits, (ignore, invalid, predictions, segments), mode, scale, options)| {
             let (spread, offset, special) = logits;
             let nothing = ((0, 1, 0, 0), (false, false, false, 0.0), (0.0, 0.0, 1.0));
@@ -85,9 +80,9 @@ proptest! {
     #[test]
     fn follows_the_formula_within_the_contract(plan in plan()) {
         let given = plan.given();
-        let verdict = given.verdict(&given.compute::<Scalar>(&[]), bounds());
+        let verdict = given.verdict(&given.compute::<Scalar>(&[]));
         prop_assert!(verdict.is_ok(), "{}", verdict.unwrap_err());
-        let verdict = given.verdict(&given.compute::<Fused>(&[]), bounds());
+        let verdict = given.verdict(&given.compute::<Fused>(&[]));
         prop_assert!(verdict.is_ok(), "fused, {}", verdict.unwrap_err());
     }
 
@@ -120,7 +115,7 @@ proptest! {
             }
         }
         let after = given.compute::<Scalar>(&[]);
-        let bits = |x: f32| if x.is_nan() { 0 } else { x.to_bits() };
+        let bits = |x: f64| if x.is_nan() { 0 } else { x.to_bits() };
         prop_assert_eq!(bits(before.loss[row]), bits(after.loss[row]));
         prop_assert_eq!(bits(before.log_sum_exp[row]), bits(after.log_sum_exp[row]));
         let entries = |all: &[f64]| -> Vec<u64> {

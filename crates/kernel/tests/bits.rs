@@ -5,11 +5,12 @@ mod common;
 use common::any::{Plan, Special};
 use common::{Mode, Random};
 use std::fmt::Write;
-use xent_kernel::exp::{self, Centred, Clamped, Direct, ExpWide, LIFT, Polynomial, Reduction};
+use xent_kernel::exp::{self, Centred, Clamped, Direct, ExpWide, Polynomial, Range, Reduction};
 use xent_kernel::job::logits_type;
 use xent_kernel::log1p::log1p;
-use xent_kernel::vector::{FACTORS, Fused, Pair, Scalar, Vector, Wide};
-use xent_kernel::{math, narrow, row, scratch, wide};
+use xent_kernel::scratch::Scratch;
+use xent_kernel::vector::{Element, FACTORS, Fused, Pair, Scalar, Single, Vector, Wide};
+use xent_kernel::{row, scratch, short, softcap};
 
 const PINNED: &str = include_str!("bits.txt");
 
@@ -30,7 +31,7 @@ impl Hash {
     }
 }
 
-fn of_plans<V: Vector>(number: usize, mut plan: impl FnMut(&mut Random) -> Plan) -> u64 {
+fn of_plans<V: Single>(number: usize, mut plan: impl FnMut(&mut Random) -> Plan) -> u64 {
     let (mut random, mut hash) = (Random(21), Hash::new());
     for _ in 0..number {
         for bits in plan(&mut random).given().compute::<V>(&[]).bits() {
@@ -70,23 +71,30 @@ fn plain(random: &mut Random, classes: &[usize]) -> Plan {
     }
 }
 
-fn reduced<V: Vector, R: Reduction<V>>(anchor: f32) -> u64 {
-    let (reduction, polynomial) = (R::near(anchor, LIFT), Polynomial::<V>::load());
-    of_function(40_000, |random| {
-        let reduced = reduction.reduce(V::splat(anchor + 40.0 * random.unit()));
-        let tail = polynomial.at(reduced.r);
-        f64::from(tail.to_array()[0]) * f64::from(reduced.power.to_array()[0])
+/// Terms of logits around one, at a temperature.
+fn terms<V: Vector, R: Reduction<V>>(anchor: f64, temperature: f64) -> u64 {
+    let memory = vec![0.0f64; size_of::<Scratch>().div_ceil(8)];
+    // SAFETY: as large as a scratch area, whose bytes may have any value, and aligned to 8.
+    let scratch = unsafe { &*memory.as_ptr().cast::<Scratch>() };
+    let range = Range::of::<V::Element>();
+    scratch.set_range(range.constants::<V::Element>(temperature));
+    scratch.shift.set(range.shift(Range::power_near(anchor / temperature)));
+    scratch.centre.set(V::Element::from_f64(anchor).to_f64());
+    let (reduction, polynomial) = (R::load(scratch), Polynomial::<V>::load());
+    let splat = |x: f64| V::splat(V::Element::from_f64(x));
+    of_function(1_000_000, |random| {
+        let x = anchor + temperature * 40.0 * f64::from(random.unit());
+        reduction.term(&polynomial, splat(x), splat(0.0)).0.lane(0).to_f64()
     })
 }
 
-fn of_vector<V: Vector>(name: &str, all: &mut String) {
+fn of_vector<V: Single>(name: &str, all: &mut String) {
     let mut pin = |what: &str, hash: u64| writeln!(all, "{name}, {what}: {hash:016x}").unwrap();
-    pin("polynomial", polynomial::<V>());
-    pin("exp, direct", reduced::<V, Direct<V>>(3.25));
-    pin("exp, clamped", reduced::<V, Clamped<V>>(-7.5));
-    pin("exp, centred", reduced::<V, Centred<V>>(1000.3));
-    pin("halves, direct", halves::<V, Direct<V>>(0.0));
-    pin("halves, clamped", halves::<V, Clamped<V>>(-20.0));
+    pin("terms, direct", terms::<V, Direct<V, false, false>>(3.25, 1.0));
+    pin("terms, tempered", terms::<V, Direct<V, true, false>>(-30.0, 0.7));
+    pin("terms, clamped", terms::<V, Clamped<V, false, false>>(-7.5, 1.0));
+    pin("terms, centred", terms::<V, Centred<V>>(1000.3, 1.0));
+    pin("terms of f64", terms::<V::Double, Clamped<V::Double, true, false>>(1000.3, 1.3));
     let narrow: Vec<usize> = (1..=20).chain([33, 64, 100, 255, 256]).collect();
     pin("few classes", of_plans::<V>(600, |random| plain(random, &narrow)));
     let many = [257, 258, 259, 260, 287, 288, 289, 300, 511, 1030];
@@ -129,37 +137,18 @@ fn of_vector<V: Vector>(name: &str, all: &mut String) {
     }
 }
 
-/// At so many places that the last digit of the last coefficient shows: in one of 100,000.
-fn polynomial<V: Vector>() -> u64 {
-    let polynomial = Polynomial::<V>::load();
-    of_function(1_500_000, |random| f64::from(polynomial.at(V::splat(0.35 * random.unit())).to_array()[0]))
-}
-
-/// Around every place where the rounding to n changes its mind: there alone a constant that it is made with shows.
-fn halves<V: Vector, R: Reduction<V>>(anchor: f32) -> u64 {
-    let reduction = R::near(anchor, LIFT);
-    let mut hash = Hash::new();
-    for n in -120..60 {
-        let half = ((f64::from(n) + 0.5) * core::f64::consts::LN_2) as f32;
-        for step in -4..=4 {
-            let x = f32::from_bits((half.to_bits() as i32 + step) as u32);
-            let reduced = reduction.reduce(V::splat(x));
-            hash.number(f64::from(reduced.power.to_array()[0]));
-            hash.number(f64::from(reduced.r.to_array()[0]));
-        }
-    }
-    hash.0
-}
-
 /// What decides between routines that agree where they meet, or only is compared with.
 fn thresholds() -> u64 {
     let mut hash = Hash::new();
-    for x in
-        [exp::MAX_ERROR, exp::MAX_ERROR_ROUNDED, exp::TOO_LARGE, f64::from(exp::MAX_ANCHOR), FACTORS.start, FACTORS.end]
-    {
+    for range in [Range::of::<f32>(), Range::of::<f64>()] {
+        for x in [range.max_shift, range.too_large, range.label.0, range.label.1, range.ratio] {
+            hash.number(x);
+        }
+    }
+    for x in [exp::MAX_ERROR, FACTORS.start, FACTORS.end] {
         hash.number(x);
     }
-    for x in [narrow::MAX_CLASSES, wide::MAX_CLASSES, row::SEGMENT, scratch::CHUNK, scratch::MAX_ROWS] {
+    for x in [short::MAX_CLASSES, row::SEGMENT, scratch::TILE, scratch::ROWS] {
         hash.add(x as u64);
     }
     hash.0
@@ -188,7 +177,7 @@ fn now() -> String {
     let sources = [
         ("exp", include_str!("../src/exp.rs")),
         ("log1p", include_str!("../src/log1p.rs")),
-        ("math", include_str!("../src/math.rs")),
+        ("softcap", include_str!("../src/softcap.rs")),
     ];
     for (name, source) in sources {
         writeln!(all, "numbers of {name}.rs: {:016x}", numbers(source)).unwrap();
@@ -197,12 +186,15 @@ fn now() -> String {
     let mut pin = |what: &str, hash: u64| writeln!(all, "f64, {what}: {hash:016x}").unwrap();
     let wide = |random: &mut Random| f64::from(random.unit()) + 2f64.powi(-30) * f64::from(random.unit());
     let pair = <[f64; 2]>::splat;
-    pin("exp", of_function(40_000, |random| ExpWide::load(3.0).at(pair(600.0 * wide(random))).to_array()[0]));
+    pin(
+        "exp",
+        of_function(40_000, |random| ExpWide::load::<f32>(3.0).at::<f32>(pair(600.0 * wide(random))).to_array()[0]),
+    );
     pin(
         "log1p of a quotient",
         of_function(40_000, |random| {
             let (a, b) = (wide(random).abs() * 2f64.powi(random.below(60) as i32 - 30), wide(random).abs() + 1e-3);
-            log1p(pair(a), pair(b), pair(a + b)).to_array()[0]
+            log1p::<_, f32>(pair(a), pair(b), pair(a + b)).to_array()[0]
         }),
     );
     pin(
@@ -210,36 +202,27 @@ fn now() -> String {
         of_function(2_000, |random| {
             let b = wide(random).abs() + 1e-3;
             let a = f64::from_bits((0.4 * b).to_bits() + random.below(5) as u64 - 2);
-            log1p(pair(a), pair(b), pair(a + b)).to_array()[0]
+            log1p::<_, f32>(pair(a), pair(b), pair(a + b)).to_array()[0]
         }),
     );
+    pin("exp, double", of_function(40_000, |random| exp::exp(pair(600.0 * wide(random))).to_array()[0]));
     pin(
-        "math::exp around its halves",
-        of_function(9_000, |random| {
-            let half = (random.below(2000) as f64 - 999.5) * core::f64::consts::LN_2;
-            math::exp(f64::from_bits(half.to_bits() + random.below(9) as u64 - 4))
-        }),
-    );
-    pin(
-        "math::exp at its ends",
-        of_function(4_000, |random| math::exp([-745.13, 709.78][random.below(2)] + 0.1 * wide(random))),
-    );
-    pin("math::exp", of_function(40_000, |random| math::exp(760.0 * wide(random))));
-    pin(
-        "math::log1p",
+        "log1p, double",
         of_function(40_000, |random| {
-            let size = 2f64.powi(random.below(80) as i32 - 60);
-            math::log1p(wide(random).abs() * size)
+            let (a, b) = (wide(random).abs() * 2f64.powi(random.below(60) as i32 - 30), wide(random).abs() + 1e-3);
+            log1p::<_, f64>(pair(a), pair(b), pair(a + b)).to_array()[0]
         }),
     );
-    pin(
-        "math::tanh",
-        of_function(40_000, |random| math::tanh(wide(random) * [0.01, 1.0, 25.0, 60.0][random.below(4)])),
-    );
-    pin(
-        "math::tanh_slope",
-        of_function(40_000, |random| math::tanh_slope(wide(random) * [0.01, 1.0, 25.0, 60.0][random.below(4)])),
-    );
+    for (what, part) in [("tanh", 0), ("slope of tanh", 1)] {
+        pin(
+            what,
+            of_function(40_000, |random| {
+                let x = pair(wide(random) * [0.01, 1.0, 25.0, 60.0][random.below(4)]);
+                let (y, slope) = softcap::cap::<_, f64>(x, pair(1.0), pair(1.0));
+                if part == 0 { y.to_array()[0] } else { slope.to_array()[0] }
+            }),
+        );
+    }
     all
 }
 

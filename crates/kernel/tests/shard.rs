@@ -5,9 +5,10 @@ mod common;
 use common::{Case, Random, exact, infinity, ulp};
 use std::cell::Cell;
 use xent_kernel::job::Job;
+use xent_kernel::partial::RECORD_BYTES;
 use xent_kernel::scratch::Scratch;
-use xent_kernel::shard::RECORD_BYTES;
-use xent_kernel::vector::{Scalar, Vector};
+use xent_kernel::vector::{Scalar, Single};
+use xent_kernel::{GRADIENT_ULP, LOSS_ULP};
 
 const RECORD: usize = RECORD_BYTES / 8;
 /// Places in a record: `Partial` and `Merged`.
@@ -43,7 +44,7 @@ impl Shard {
         Self { job, record: [const { Cell::new(0.0) }; RECORD], logits, gradient, label: Cell::new(case.labels[0]) }
     }
 
-    fn run<V: Vector>(&self, merged: bool, in_place: bool) {
+    fn run<V: Single>(&self, merged: bool, in_place: bool) {
         let scratch = vec![f64::NAN; size_of::<Scratch>().div_ceil(8)];
         let gradient = if in_place { &self.logits } else { &self.gradient };
         let job = Job {
@@ -98,9 +99,9 @@ fn by_shards(case: &Case, cuts: &[usize], in_place: bool) -> (f64, Vec<f32>) {
 fn check(case: &Case, cuts: &[usize]) {
     let exact = exact(case, 0);
     let (loss, gradient) = by_shards(case, cuts, false);
-    assert!(ulp(loss as f32, exact.loss) <= 2.0, "loss {loss}, exact {}, cuts {cuts:?}", exact.loss);
+    assert!(ulp(loss as f32, exact.loss) <= LOSS_ULP, "loss {loss}, exact {}, cuts {cuts:?}", exact.loss);
     for (class, (&got, &exact)) in gradient.iter().zip(&exact.gradient).enumerate() {
-        assert!(ulp(got, exact) <= 3.0, "gradient of class {class}: {got}, exact {exact}, cuts {cuts:?}");
+        assert!(ulp(got, exact) <= GRADIENT_ULP, "gradient of class {class}: {got}, exact {exact}, cuts {cuts:?}");
     }
     let bits = |all: &[f32]| all.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&by_shards(case, cuts, true).1), bits(&gradient), "in place");

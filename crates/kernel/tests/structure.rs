@@ -3,10 +3,6 @@
 mod common;
 use common::any::{Plan, Special};
 use common::{Case, Mode, Random, run, run_as, run_split};
-use std::cell::Cell;
-use xent_kernel::row::{Keep, Logits};
-use xent_kernel::scratch::Scratch;
-use xent_kernel::terms::{Kept, terms};
 use xent_kernel::vector::Scalar;
 
 /// Rows of all kinds: ordinary, confident, unlikely, far away, masked, broken.
@@ -48,37 +44,6 @@ fn every_division_of_the_rows_gives_the_same_bits() {
 }
 
 #[test]
-fn narrow_rows_have_the_bits_of_the_row_by_row_routine() {
-    let mut random = Random(8);
-    let memory = vec![f64::NAN; size_of::<Scratch>().div_ceil(8)];
-    // SAFETY: as large as a scratch, whose bytes may have any value, and aligned to 8.
-    let scratch = unsafe { &*memory.as_ptr().cast::<Scratch>() };
-    for classes in [1, 2, 4, 7, 10, 32, 33, 100, 255, 256] {
-        let case = mixed(&mut random, 200, classes);
-        let together = run(&case);
-        for row in 0..200 {
-            let Ok(label) = usize::try_from(case.labels[row]) else {
-                continue;
-            };
-            let x: Vec<_> = case.logits[row * classes..][..classes].iter().copied().map(Cell::new).collect();
-            let e = vec![Cell::new(0.0); classes];
-            let found = terms::<Scalar>(Logits::plain(&x), label, Keep::Apart(&e), scratch);
-            let (loss, gradient) = (together.loss[row], &together.gradient[row * classes..][..classes]);
-            if found.factor.is_nan() {
-                assert!(loss.is_nan());
-                continue;
-            }
-            Kept::of(classes, &e, scratch).multiply::<Scalar>(&e, found.factor);
-            e[label].set(-found.others as f32);
-            assert_eq!((found.loss as f32).to_bits(), loss.to_bits(), "{classes} classes, row {row}");
-            let alone: Vec<u32> = e.iter().map(|g| g.get().to_bits()).collect();
-            let group: Vec<u32> = gradient.iter().map(|g| g.to_bits()).collect();
-            assert_eq!(alone, group, "{classes} classes, row {row}");
-        }
-    }
-}
-
-#[test]
 fn a_gradient_in_place_has_the_same_bits() {
     let mut random = Random(9);
     for classes in [1, 5, 10, 64, 256, 257, 1000] {
@@ -105,7 +70,9 @@ fn ignored_rows_are_zero_whatever_their_logits_are() {
         assert_eq!((result.loss[1], result.loss[3]), (0.0, 0.0));
         assert!(result.gradient[classes..2 * classes].iter().all(|&g| g == 0.0));
         assert!(result.log_sum_exp[1].is_nan() && result.log_sum_exp[3].is_finite());
-        assert_eq!(result.sum, f64::from(result.loss[0]) + f64::from(result.loss[4]) + f64::from(result.loss[2]));
+        let rounded = f64::from(result.loss[0]) + f64::from(result.loss[4]) + f64::from(result.loss[2]);
+        // The sum is of the losses before they are rounded.
+        assert!((result.sum - rounded).abs() <= rounded * 2f64.powi(-24), "{} and {rounded}", result.sum);
     }
 }
 

@@ -4,52 +4,45 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use wasm_bindgen::prelude::wasm_bindgen;
-use xent_kernel::job::Job;
-use xent_kernel::split::Split;
-use xent_kernel::vector::Simd128;
+use xent_kernel::job::{Job, Step};
+use xent_kernel::vector::F32x4;
 
 /// Computes the rows from `begin` to `end` of the job at `job`, with scratch memory of the caller's own at `scratch`.
 #[wasm_bindgen]
 pub fn run(job: usize, scratch: usize, begin: u32, end: u32) {
     // SAFETY: TypeScript owns the memory and vouches for the record (packages/xent/src/abi.ts).
-    unsafe { (*core::ptr::with_exposed_provenance::<Job>(job)).run::<Simd128>(scratch, begin, end) }
+    unsafe { (*core::ptr::with_exposed_provenance::<Job>(job)).run::<F32x4>(scratch, begin, end) }
 }
 
-/// Sums a segment of a row of the plain job at `job`; `record`: what the threads that compute this row share.
+/// Sums a segment of a row of the job at `job`; `record`: what the threads that compute this row share.
 #[wasm_bindgen]
-pub fn sum_segment(job: usize, record: usize, row: u32, segment: usize) {
-    // SAFETY: as above; TypeScript gives each segment to one thread.
-    unsafe { split(job, record, row) }.sum::<Simd128>(segment);
+pub fn sum_segment(job: usize, scratch: usize, record: usize, row: u32, segment: usize) {
+    step(job, scratch, record, row, Step::Sum, segment);
 }
 
 /// Finishes such a row, after all of its segments are summed; 0 where it must be computed as a whole instead.
 #[wasm_bindgen]
-pub fn finish_row(job: usize, record: usize, row: u32) -> u32 {
-    // SAFETY: as above, and one thread finishes.
-    u32::from(unsafe { split(job, record, row) }.finish::<Simd128>())
+pub fn finish_row(job: usize, scratch: usize, record: usize, row: u32) -> u32 {
+    step(job, scratch, record, row, Step::Finish, 0)
 }
 
-/// Makes the gradient of a segment, after its row is finished.
+/// Writes the gradient of a segment, after its row is finished.
 #[wasm_bindgen]
-pub fn scale_segment(job: usize, record: usize, row: u32, segment: usize) {
-    // SAFETY: as above; TypeScript gives each segment to one thread.
-    unsafe { split(job, record, row) }.scale::<Simd128>(segment);
+pub fn write_segment(job: usize, scratch: usize, record: usize, row: u32, segment: usize) {
+    step(job, scratch, record, row, Step::Write, segment);
 }
 
-/// # Safety
-///
-/// As [`Job::split`].
 #[inline(always)]
-unsafe fn split<'a>(job: usize, record: usize, row: u32) -> Split<'a> {
-    // SAFETY: the caller's obligation.
-    unsafe { (*core::ptr::with_exposed_provenance::<Job>(job)).split(record, row) }
+fn step(job: usize, scratch: usize, record: usize, row: u32, step: Step, segment: usize) -> u32 {
+    // SAFETY: as above; TypeScript gives each step to one thread, in their order.
+    unsafe { (*core::ptr::with_exposed_provenance::<Job>(job)).step::<F32x4>(step, segment, scratch, record, row) }
 }
 
 /// Writes the sum of the losses of the rows from `begin` to `end`, and how many predictions are right, into the job.
 #[wasm_bindgen]
 pub fn reduce(job: usize, begin: u32, end: u32) {
     // SAFETY: as above, and only one thread reduces.
-    unsafe { (*core::ptr::with_exposed_provenance_mut::<Job>(job)).reduce::<Simd128>(begin, end) }
+    unsafe { (*core::ptr::with_exposed_provenance_mut::<Job>(job)).reduce::<F32x4>(begin, end) }
 }
 
 /// wasm-bindgen wants an allocator to exist. The kernel allocates nothing, and this one has nothing to give.

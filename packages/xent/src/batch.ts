@@ -15,7 +15,7 @@ import {
   readLabels,
 } from "./labels.ts";
 import { type LossOptions, ownWeights, type Reduction, readOptions, type Settings } from "./options.ts";
-import { bytesOfRow, kindOf, kindOfShard, type SharedBatch } from "./plan.ts";
+import { costOf, isDivisible, type SharedBatch } from "./plan.ts";
 import type { Schedule } from "./pool/schedule.ts";
 import type { Task } from "./pool/work.ts";
 import type { Partials } from "./shards/partials.ts";
@@ -30,13 +30,21 @@ import {
   writeMerged,
 } from "./shards/shard.ts";
 import { inSlices } from "./slices.ts";
-import { GRADIENTS, type GradientArrays, LOGITS, type LogitsArrays, type LogitsType } from "./views.ts";
+import {
+  GRADIENTS,
+  type GradientArrays,
+  LOGITS,
+  type LogitsArrays,
+  type LogitsType,
+  LOSSES,
+  type LossArrays,
+} from "./views.ts";
 
 /** Losses of a batch of rows. Arrays have one entry a row, unless said otherwise. */
-export interface LossResult<G = Float32Array> {
-  /** The loss of each row, never reduced. */
-  loss: Float32Array;
-  /** Sum of the losses, added in f64 and always in the same order. */
+export interface LossResult<G = Float32Array, F = Float32Array> {
+  /** The loss of each row, never reduced. f64 where the logits are. */
+  loss: F;
+  /** Sum of the losses before they are rounded to f32, added in f64 and always in the same order. */
   sum: number;
   /** `sum / normalizer`, and 0 where that is 0. */
   mean: number;
@@ -47,8 +55,8 @@ export interface LossResult<G = Float32Array> {
   /** Gradient of the reduced loss, in the layout of the logits, if asked for. */
   gradient?: G;
   /** Logarithm of the sum of the exponentials of a row's logits, after softcap and temperature. */
-  logSumExp: Float32Array;
-  /** First class with the largest logit, -1 where {@link logSumExp} is NaN; if asked for. */
+  logSumExp: F;
+  /** First class with the largest logit as it is given, -1 where {@link logSumExp} is NaN; if asked for. */
   predictions?: Int32Array;
   /** How many rows, not ignored, are predicted right; if predictions are asked for and there are labels. */
   correct?: number;
@@ -104,7 +112,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
   }
 
   /** [rows]. The losses that runs have written, whoever ran which rows; 0 where nobody has. */
-  get loss(): Float32Array {
+  get loss(): LossArrays[L] {
     return this.#current().loss;
   }
 
@@ -116,7 +124,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
    * Throws RangeError for a label outside of [0, classes), before a byte is written; TypeError in the middle of a
    * {@link runAsync} of this batch; WorkerError where a worker of the pool fails.
    */
-  run(options?: RunOptions): LossResult<GradientArrays[L]> {
+  run(options?: RunOptions): LossResult<GradientArrays[L], LossArrays[L]> {
     return this.#finish(this.#now(options));
   }
 
@@ -127,7 +135,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
    *
    * Rejects with the errors of {@link run}, and with TypeError where batch or instance are disposed in the meantime.
    */
-  async runAsync(options?: RunOptions): Promise<LossResult<GradientArrays[L]>> {
+  async runAsync(options?: RunOptions): Promise<LossResult<GradientArrays[L], LossArrays[L]>> {
     return this.#later(options, undefined, (job) => this.#finish(job));
   }
 
@@ -231,15 +239,15 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     }
     if (shard && regions.targets !== 0)
       throw new TypeError("partials() expected a batch with labels, not soft targets");
-    const kind = shard ? kindOfShard(this.#plan, settings) : kindOf(this.#plan, settings);
-    const extent = { begin, end, classes, cost: kind === "plain" ? 1 : 4, splits: kind === "plain" };
+    const splits = shard === undefined && isDivisible(this.#plan);
+    const extent = { begin, end, classes, cost: costOf(this.#plan, settings), splits };
     const schedule = pool?.schedule(extent, waits);
     const rules = this.#labelRules(settings, shard);
     const [count, normalizer] = this.#checkLabels(rules, begin, end);
     const shardLabels = shard && this.#classLabels(rules, begin, end);
     if (shard?.merged && shardLabels) assertMerged(shard.merged, shardLabels, shard, settings);
     // The last that may throw, since it may grow the memory.
-    const work = this.#workingMemory(lane, settings, kind === "staged", schedule, shard !== undefined);
+    const work = this.#workingMemory(lane, settings, schedule, shard !== undefined);
     const [labels, ignoreIndex] = this.#kernelLabels(rules, begin, end);
     if (shard?.merged)
       writeMerged(shard.merged, new Float64Array(memory.buffer, work.shard, RECORD * rows), begin, settings);
@@ -250,12 +258,12 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
       labels,
       targets: regions.targets,
       gradient: settings.gradient ? regions.gradient : 0,
-      loss: regions.loss,
+      loss: regions.losses,
       log_sum_exp: regions.logSumExp,
       predictions: settings.predictions ? regions.predictions : 0,
       class_weights: settings.classWeights ? work.classWeights : 0,
       sample_weights: settings.sampleWeights ? work.sampleWeights : 0,
-      buffer: work.rows,
+      rounded_loss: regions.loss,
       records: work.shard,
       classes,
       logits_type: LOGITS_TYPES[logits],
@@ -277,14 +285,14 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
       correct: 0,
     });
     const { gradient } = settings;
-    const { records, rows: buffers, rowBytes: bufferBytes } = work;
-    const task = schedule && { schedule, gradient, job: lane.address, records, buffers, bufferBytes };
+    const { records } = work;
+    const task = schedule && { schedule, gradient, job: lane.address, records };
     return { lane, settings, begin, end, count, normalizer, task, shard, shardLabels, records: work.shard };
   }
 
   /**
    * This batch as data, for `attachBatch` in a worker that has attached the same memory. It reserves the worker's working
-   * memory (16 bytes a class, 84 a row), so call it once a worker.
+   * memory (4 bytes a class, 84 a row), so call it once a worker.
    */
   share(): SharedBatch<L, K> {
     this.#assertAlive();
@@ -292,7 +300,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
       throw new TypeError("share() expected a shared memory: create the instance with shared: true");
     }
     const { rows, classes } = this;
-    const bytes = RECORD_BYTES * rows + bytesOfRow(classes) + 4 * classes + 4 * rows;
+    const bytes = RECORD_BYTES * rows + 4 * classes + 4 * rows;
     return { ...this.#plan, buffer: this.#owner.allocate(bytes) };
   }
 
@@ -336,33 +344,28 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     return [begin, integer("rows[1]", rows[1], begin, this.rows)];
   }
 
-  /** Addresses in a lane's memory of what the kernel needs beside the batch: 0 for a row of each thread if none is needed. */
+  /** Addresses in a lane's memory of what the kernel needs beside the batch. */
   #workingMemory(
     lane: Lane,
     settings: Settings,
-    staged: boolean,
     schedule: Schedule | undefined,
     sharded: boolean,
   ): WorkingMemory {
     const { rows, classes } = this;
     const { buffer } = this.#plan;
-    const rowBytes = staged ? bytesOfRow(classes) : 0;
-    const rowsBytes = rowBytes * (schedule ? (this.#engine.pool?.slots ?? 1) : 1);
     const byClass = settings.classWeights ? 4 * classes : 0;
     const bySample = settings.sampleWeights ? 4 * rows : 0;
     const shardBytes = sharded ? RECORD_BYTES * rows : 0;
     const recordBytes = schedule?.recordBytes ?? 0;
-    const bytes = shardBytes + recordBytes + rowsBytes + byClass + bySample;
+    const bytes = shardBytes + recordBytes + byClass + bySample;
     const shard = bytes === 0 || buffer !== 0 ? buffer : lane.reserve(bytes);
     const records = shard + shardBytes;
     const first = records + recordBytes;
     return {
       shard: sharded ? shard : 0,
       records,
-      rows: staged ? first : 0,
-      rowBytes,
-      classWeights: first + rowsBytes,
-      sampleWeights: first + rowsBytes + byClass,
+      classWeights: first,
+      sampleWeights: first + byClass,
     };
   }
 
@@ -403,14 +406,15 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     return [regions.kernelLabels, IGNORED];
   }
 
-  #finish({ lane, settings, begin, end, count, normalizer }: Prepared): LossResult<GradientArrays[L]> {
+  #finish({ lane, settings, begin, end, count, normalizer }: Prepared): LossResult<GradientArrays[L], LossArrays[L]> {
     this.#engine.kernel.reduce(lane.address, begin, end);
     // The memory may have grown since.
     const views = this.#current();
     const all = begin === 0 && end === this.rows;
-    const part = <T extends Float32Array | Int32Array>(view: T): T => (all ? view : (view.subarray(begin, end) as T));
+    const part = <T extends Float32Array | Float64Array | Int32Array>(view: T): T =>
+      all ? view : (view.subarray(begin, end) as T);
     const sum = lane.job.read("sum");
-    const result: LossResult<GradientArrays[L]> = {
+    const result: LossResult<GradientArrays[L], LossArrays[L]> = {
       loss: part(views.loss),
       sum,
       mean: normalizer === 0 ? 0 : sum / normalizer,
@@ -482,9 +486,6 @@ interface WorkingMemory {
   readonly shard: number;
   /** Of rows in segments. */
   readonly records: number;
-  /** A row for each thread, and how large one is. */
-  readonly rows: number;
-  readonly rowBytes: number;
   readonly classWeights: number;
   readonly sampleWeights: number;
 }
@@ -495,8 +496,8 @@ interface Views<L extends LogitsType, K extends LabelsType> {
   readonly labels: LabelsArrays[K] | undefined;
   readonly targets: Float32Array | undefined;
   readonly gradient: GradientArrays[L] | undefined;
-  readonly loss: Float32Array;
-  readonly logSumExp: Float32Array;
+  readonly loss: LossArrays[L];
+  readonly logSumExp: LossArrays[L];
   readonly predictions: Int32Array;
   readonly kernelLabels: Int32Array;
 }
@@ -512,8 +513,8 @@ function makeViews<L extends LogitsType, K extends LabelsType>(
     labels: at.labels === 0 ? undefined : new LABELS[labels](buffer, at.labels, rows),
     targets: at.targets === 0 ? undefined : new Float32Array(buffer, at.targets, elements),
     gradient: at.gradient === 0 ? undefined : new GRADIENTS[logits](buffer, at.gradient, elements),
-    loss: new Float32Array(buffer, at.loss, rows),
-    logSumExp: new Float32Array(buffer, at.logSumExp, rows),
+    loss: new LOSSES[logits](buffer, at.loss === 0 ? at.losses : at.loss, rows),
+    logSumExp: new LOSSES[logits](buffer, at.logSumExp, rows),
     predictions: new Int32Array(buffer, at.predictions, rows),
     kernelLabels: new Int32Array(buffer, at.kernelLabels, at.kernelLabels === 0 ? 0 : rows),
   };

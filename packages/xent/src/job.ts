@@ -11,7 +11,7 @@ export const JOB_FIELDS = {
   predictions: "u32",
   class_weights: "u32",
   sample_weights: "u32",
-  buffer: "u32",
+  rounded_loss: "u32",
   records: "u32",
   classes: "u32",
   logits_type: "u32",

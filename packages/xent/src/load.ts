@@ -41,7 +41,7 @@ export async function compileAsync(variant: Variant, shared: boolean): Promise<W
   return module;
 }
 
-const EXPORTS: readonly (keyof Kernel)[] = ["run", "sum_segment", "finish_row", "scale_segment", "reduce"];
+const EXPORTS: readonly (keyof Kernel)[] = ["run", "sum_segment", "finish_row", "write_segment", "reduce"];
 
 /** The kernel over a memory. Throws TypeError for a module of another version, or of the other kind of memory. */
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernel {

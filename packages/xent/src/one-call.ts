@@ -33,7 +33,7 @@ export function sparseSoftmaxCrossEntropyWithLogits<L extends Logits>(
   logits: L,
   labels: Labels,
   options?: LossOptions & ShapeOptions,
-): LossResult<GradientOf<L>> {
+): LossResult<GradientOf<L>, GradientOf<L>> {
   return theInstance().sparseSoftmaxCrossEntropyWithLogits(logits, labels, options);
 }
 
@@ -56,6 +56,6 @@ export function softmaxCrossEntropyWithLogits<L extends Logits>(
   logits: L,
   targets: Float32Array,
   options?: LossOptions & ShapeOptions,
-): LossResult<GradientOf<L>> {
+): LossResult<GradientOf<L>, GradientOf<L>> {
   return theInstance().softmaxCrossEntropyWithLogits(logits, targets, options);
 }

@@ -2,7 +2,7 @@ import { integer, show, wrongType, wrongValue } from "./errors.ts";
 import { LABELS, type LabelsType, labelsType } from "./labels.ts";
 import { assertRowFits, type Layout, layoutOfRows, layoutOfShape } from "./layout.ts";
 import type { Settings } from "./options.ts";
-import { GRADIENTS, LOGITS, type LogitsType, logitsType } from "./views.ts";
+import { GRADIENTS, LOGITS, type LogitsType, LOSSES, logitsType } from "./views.ts";
 
 /** Size, layout and types of a batch. */
 export interface BatchSpec<L extends LogitsType = "float32", K extends LabelsType = "int32"> {
@@ -39,6 +39,9 @@ interface Regions {
   readonly labels: number;
   readonly targets: number;
   readonly gradient: number;
+  /** Before they are rounded. */
+  readonly losses: number;
+  /** Rounded; 0 where they are f64. */
   readonly loss: number;
   readonly logSumExp: number;
   readonly predictions: number;
@@ -58,32 +61,15 @@ export interface SharedBatch<L extends LogitsType = LogitsType, K extends Labels
   readonly buffer: number;
 }
 
-/**
- * How the kernel goes about a row: as logits and a label, nothing else; with weights; or staged, which takes a buffer of
- * {@link bytesOfRow}, one for each thread.
- */
-export type Kind = "plain" | "weighted" | "staged";
-
-export function kindOf({ layout, logits, regions }: SharedBatch, settings: Settings): Kind {
-  const { softcap, temperature, labelSmoothing, classWeights, sampleWeights, zLoss } = settings;
-  const inOnePiece = logits === "float32" && layout.classStride === 1;
-  const transformed = softcap !== undefined || temperature !== 1;
-  if (transformed || labelSmoothing > 0 || regions.targets !== 0) return "staged";
-  if (!inOnePiece) return logits === "float64" ? "weighted" : "staged";
-  return classWeights || sampleWeights || zLoss > 0 || layout.inner > 1 ? "weighted" : "plain";
+/** How long a class takes, in units of the plain loss: what makes a job worth another thread. */
+export function costOf({ logits, regions }: SharedBatch, { softcap, labelSmoothing }: Settings): number {
+  const dense = labelSmoothing > 0 || regions.targets !== 0 ? 0.5 : 0;
+  return (logits === "float64" ? 2.5 : 1) * (1 + dense + (softcap === undefined ? 0 : 3));
 }
 
-/** The same of a row of a shard, which is never dealt out by classes: crates/kernel/src/shard.rs. */
-export function kindOfShard({ layout, logits }: SharedBatch, settings: Settings): "weighted" | "staged" {
-  const { softcap, temperature } = settings;
-  const narrow = logits === "float16" || logits === "bfloat16";
-  const transformed = softcap !== undefined || temperature !== 1;
-  return narrow && !transformed && layout.classStride === 1 ? "staged" : "weighted";
-}
-
-/** Bytes of a staged row: as f32 in two parts, and its exponentials. */
-export function bytesOfRow(classes: number): number {
-  return 12 * classes;
+/** Whether several threads may share a row: it lies in one piece, and what the loss is measured from is known beforehand. */
+export function isDivisible({ layout, regions }: SharedBatch): boolean {
+  return layout.classStride === 1 && regions.targets === 0;
 }
 
 const ALIGNMENT = 64;
@@ -130,8 +116,9 @@ export function planBatch<L extends LogitsType, K extends LabelsType>(
     labels: targets ? undefined : part(LABELS[labels].BYTES_PER_ELEMENT * rows),
     targets: targets ? part(4 * elements) : undefined,
     gradient: gradient === true ? part(GRADIENTS[logits].BYTES_PER_ELEMENT * elements) : undefined,
-    loss: part(4 * rows),
-    logSumExp: part(4 * rows),
+    losses: part(8 * rows),
+    loss: logits === "float64" ? undefined : part(4 * rows),
+    logSumExp: part(LOSSES[logits].BYTES_PER_ELEMENT * rows),
     predictions: part(4 * rows),
     kernelLabels: targets || (labels === "int32" && shift === 0) ? undefined : part(4 * rows),
   };

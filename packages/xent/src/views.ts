@@ -35,6 +35,9 @@ export interface GradientArrays {
   bfloat16: Float32Array;
 }
 
+/** The typed arrays of losses and log-sum-exps, by the type of the logits. */
+export type LossArrays = GradientArrays;
+
 type Constructor<T> = {
   new (buffer: ArrayBufferLike, byteOffset: number, length: number): T;
   readonly BYTES_PER_ELEMENT: number;
@@ -55,6 +58,9 @@ export const GRADIENTS: { readonly [T in LogitsType]: Constructor<GradientArrays
   float16: Float32Array,
   bfloat16: Float32Array,
 };
+
+/** Constructors of losses and log-sum-exps, by the type of the logits. */
+export const LOSSES: { readonly [T in LogitsType]: Constructor<LossArrays[T]> } = GRADIENTS;
 
 /** Throws unless this names a type of logits. */
 export function logitsType(name: unknown): LogitsType {

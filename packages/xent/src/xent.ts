@@ -91,7 +91,7 @@ export class Xent implements Disposable {
     logits: L,
     labels: Labels,
     options?: LossOptions & ShapeOptions,
-  ): LossResult<GradientOf<L>> {
+  ): LossResult<GradientOf<L>, GradientOf<L>> {
     this.#assertAlive();
     owned(this.#heap, "sparseSoftmaxCrossEntropyWithLogits");
     assertLabels(labels);
@@ -117,7 +117,7 @@ export class Xent implements Disposable {
     logits: L,
     targets: Float32Array,
     options?: LossOptions & ShapeOptions,
-  ): LossResult<GradientOf<L>> {
+  ): LossResult<GradientOf<L>, GradientOf<L>> {
     this.#assertAlive();
     owned(this.#heap, "softmaxCrossEntropyWithLogits");
     const call = readCall(logits, ownWeights(options, this.memory), undefined);
@@ -137,7 +137,7 @@ export class Xent implements Disposable {
     { type, layout, lossOptions, settings }: Call,
     spec: { labels?: LabelsType; targets?: boolean },
     fill: (batch: Batch<LogitsType, LabelsType>) => void,
-  ): LossResult<GradientOf<L>> {
+  ): LossResult<GradientOf<L>, GradientOf<L>> {
     const source = reference(logits, this.memory);
     const { gradient } = settings;
     // Not `using`: that needs a Symbol.dispose, which not every engine has.
@@ -155,7 +155,7 @@ export class Xent implements Disposable {
       result.logSumExp = result.logSumExp.slice();
       if (result.gradient) result.gradient = result.gradient.slice();
       if (result.predictions) result.predictions = result.predictions.slice();
-      return result as LossResult<GradientOf<L>>;
+      return result as LossResult<GradientOf<L>, GradientOf<L>>;
     } finally {
       batch.dispose();
     }

@@ -1,42 +1,165 @@
 //! `simd128`, with `relaxed-simd` where the build allows it.
 
-use super::{Chunk, LANES, Pair, Vector, Wide};
+use super::{Pair, Single, Twice, Vector, Wide, from_bf16, from_f16};
 use core::arch::wasm32::*;
 use core::cell::Cell;
 
 /// Four `f32` in a `v128`.
 #[derive(Clone, Copy)]
-pub struct Simd128(v128);
+pub struct F32x4(v128);
 
 /// Two `f64` in a `v128`.
 #[derive(Clone, Copy)]
-pub struct Simd128Wide(v128);
+pub struct F64x2(v128);
 
-impl Vector for Simd128 {
-    type Wide = Simd128Wide;
+/// What both types do with the same instructions, or with those of the other width.
+macro_rules! lanes {
+    ($name:ident, $element:ty, $integer:ty, $n:literal, $shift:literal, $splat:ident, $splat_bits:ident, $add:ident, $sub:ident, $mul:ident, $madd:ident,
+     $max:ident, $min:ident, $ne:ident, $gt:ident, $lt_bits:ident, $eq_bits:ident, $shl:ident, $ids:expr, $($lane:literal)+, $extract:ident) => {
+        type Element = $element;
+        type Chunk = [Cell<$element>; $n];
+        type Wide = F64x2;
 
-    #[inline(always)]
-    fn splat(x: f32) -> Self {
-        Self(f32x4_splat(x))
-    }
+        const LANES: usize = $n;
 
-    #[inline(always)]
-    fn constant(x: &'static f32) -> Self {
-        // SAFETY: a reference is valid for reads. Volatile is what keeps the value unknown to the compiler.
-        Self::splat(unsafe { core::ptr::read_volatile(x) })
-    }
+        #[inline(always)]
+        fn chunks(x: &[Cell<$element>]) -> (&[Self::Chunk], &[Cell<$element>]) {
+            x.as_chunks::<$n>()
+        }
 
-    #[inline(always)]
-    fn hidden(length: &'static usize) -> usize {
-        // SAFETY: as above.
-        unsafe { core::ptr::read_volatile(length) }
-    }
+        #[inline(always)]
+        fn splat(x: $element) -> Self {
+            Self($splat(x))
+        }
 
-    #[inline(always)]
-    fn load(from: &Chunk) -> Self {
-        // SAFETY: a chunk is 16 readable bytes, and v128.load takes any alignment.
-        Self(unsafe { v128_load(from.as_ptr().cast()) })
-    }
+        #[inline(always)]
+        fn opaque(x: &'static f64) -> Self {
+            // SAFETY: a reference is valid for reads. Volatile is what keeps the value unknown to the compiler.
+            Self($splat(unsafe { core::ptr::read_volatile(x) } as $element))
+        }
+
+        #[inline(always)]
+        fn load(from: &Self::Chunk) -> Self {
+            // SAFETY: a chunk is 16 readable bytes, and v128.load takes any alignment.
+            Self(unsafe { v128_load(from.as_ptr().cast()) })
+        }
+
+        #[inline(always)]
+        fn store(self, to: &Self::Chunk) {
+            // SAFETY: a chunk is 16 writable bytes (its cells allow writes through a shared reference), and v128.store
+            // takes any alignment.
+            unsafe { v128_store(to.as_ptr().cast_mut().cast(), self.0) }
+        }
+
+        #[inline(always)]
+        fn store_partial(self, to: &[Cell<$element>]) {
+            let lanes = [$($extract::<$lane>(self.0)),+];
+            for (cell, x) in to.iter().zip(lanes).take($n - 1) {
+                cell.set(x);
+            }
+        }
+
+        #[inline(always)]
+        fn add(self, b: Self) -> Self {
+            Self($add(self.0, b.0))
+        }
+
+        #[inline(always)]
+        fn sub(self, b: Self) -> Self {
+            Self($sub(self.0, b.0))
+        }
+
+        #[inline(always)]
+        fn mul(self, b: Self) -> Self {
+            Self($mul(self.0, b.0))
+        }
+
+        #[cfg(target_feature = "relaxed-simd")]
+        #[inline(always)]
+        fn mul_add(self, b: Self, c: Self) -> Self {
+            Self($madd(self.0, b.0, c.0))
+        }
+
+        #[cfg(not(target_feature = "relaxed-simd"))]
+        #[inline(always)]
+        fn mul_add(self, b: Self, c: Self) -> Self {
+            Vector::add(Vector::mul(self, b), c)
+        }
+
+        #[inline(always)]
+        fn max(self, b: Self) -> Self {
+            Self($max(self.0, b.0))
+        }
+
+        #[inline(always)]
+        fn min(self, b: Self) -> Self {
+            Self($min(self.0, b.0))
+        }
+
+        #[inline(always)]
+        fn is_nan(self) -> Self {
+            Self($ne(self.0, self.0))
+        }
+
+        #[inline(always)]
+        fn or(self, b: Self) -> Self {
+            Self(v128_or(self.0, b.0))
+        }
+
+        #[inline(always)]
+        fn and(self, b: Self) -> Self {
+            Self(v128_and(self.0, b.0))
+        }
+
+        #[inline(always)]
+        fn above(self, b: Self) -> Self {
+            Self($gt(self.0, b.0))
+        }
+
+        #[inline(always)]
+        fn differs(self, b: Self) -> Self {
+            Self($ne(self.0, b.0))
+        }
+
+        #[inline(always)]
+        fn select(self, a: Self, b: Self) -> Self {
+            Self(v128_bitselect(a.0, b.0, self.0))
+        }
+
+        #[inline(always)]
+        fn exponent(self) -> Self {
+            Self($shl(self.0, $shift))
+        }
+
+        #[inline(always)]
+        fn first_lanes(n: usize) -> Self {
+            Self($lt_bits($ids, $splat_bits(n as $integer)))
+        }
+
+        #[inline(always)]
+        fn without(self, lane: usize) -> Self {
+            Self(v128_andnot(self.0, $eq_bits($ids, $splat_bits(lane as $integer))))
+        }
+
+        #[inline(always)]
+        fn lane(self, lane: usize) -> $element {
+            let lanes = [$($extract::<$lane>(self.0)),+];
+            let mut found = lanes[0];
+            $(
+                if lane == $lane {
+                    found = lanes[$lane];
+                }
+            )+
+            found
+        }
+    };
+}
+
+impl Vector for F32x4 {
+    lanes!(
+        F32x4, f32, i32, 4, 23, f32x4_splat, i32x4_splat, f32x4_add, f32x4_sub, f32x4_mul, f32x4_relaxed_madd, f32x4_pmax,
+        f32x4_pmin, f32x4_ne, f32x4_gt, i32x4_lt, i32x4_eq, i32x4_shl, i32x4(0, 1, 2, 3), 0 1 2 3, f32x4_extract_lane
+    );
 
     #[inline(always)]
     fn load_partial(from: &[Cell<f32>], fill: f32) -> Self {
@@ -45,144 +168,161 @@ impl Vector for Simd128 {
     }
 
     #[inline(always)]
-    fn load_f16(from: &[Cell<u16>; LANES]) -> Self {
-        // SAFETY: 8 readable bytes, at any alignment.
-        let bits = unsafe { u32x4_load_extend_u16x4(from.as_ptr().cast()) };
-        // As `super::from_f16`.
-        let sign = u32x4_shl(v128_and(bits, u32x4_splat(0x8000)), 16);
-        let magnitude = u32x4_shl(v128_and(bits, u32x4_splat(0x7fff)), 13);
-        let magnitude = f32x4_mul(magnitude, u32x4_splat(0x7780_0000));
-        let exponent = u32x4_splat(0x7c00);
-        let special = v128_and(i32x4_eq(v128_and(bits, exponent), exponent), u32x4_splat(0x7f80_0000));
-        Self(v128_or(v128_or(magnitude, special), sign))
+    fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self {
+        let labels = match labels.first_chunk::<4>() {
+            // SAFETY: 16 readable bytes, at any alignment.
+            Some(four) => unsafe { v128_load(four.as_ptr().cast()) },
+            None => {
+                let lane = |i: usize| labels.get(i).map_or(-1, Cell::get);
+                i32x4(lane(0), lane(1), lane(2), -1)
+            }
+        };
+        Self(v128_andnot(self.0, i32x4_eq(labels, i32x4_splat(class))))
     }
 
     #[inline(always)]
-    fn load_bf16(from: &[Cell<u16>; LANES]) -> Self {
-        // SAFETY: as above.
-        Self(u32x4_shl(unsafe { u32x4_load_extend_u16x4(from.as_ptr().cast()) }, 16))
+    fn any_label(labels: &[Cell<i32>], class: i32, count: i32) -> bool {
+        let Some(four) = labels.first_chunk::<4>() else { return true };
+        // SAFETY: 16 readable bytes, at any alignment.
+        let labels = unsafe { v128_load(four.as_ptr().cast()) };
+        v128_any_true(u32x4_lt(i32x4_sub(labels, i32x4_splat(class)), i32x4_splat(count)))
     }
 
     #[inline(always)]
-    fn store(self, to: &Chunk) {
-        // SAFETY: a chunk is 16 writable bytes (its cells allow writes through a shared reference), and v128.store
-        // takes any alignment.
-        unsafe { v128_store(to.as_ptr().cast_mut().cast(), self.0) }
+    fn accumulate(self, sums: &mut Twice<F64x2>, _: usize) {
+        let wide = self.widen();
+        *sums = Wide::add(*sums, wide);
     }
 
     #[inline(always)]
-    fn store_partial(self, to: &[Cell<f32>]) {
-        let lanes = self.to_array();
-        for (cell, x) in to.iter().zip(lanes).take(LANES - 1) {
-            cell.set(x);
-        }
-    }
-
-    #[inline(always)]
-    fn add(self, b: Self) -> Self {
-        Self(f32x4_add(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn sub(self, b: Self) -> Self {
-        Self(f32x4_sub(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn mul(self, b: Self) -> Self {
-        Self(f32x4_mul(self.0, b.0))
-    }
-
-    #[cfg(target_feature = "relaxed-simd")]
-    #[inline(always)]
-    fn mul_add(self, b: Self, c: Self) -> Self {
-        Self(f32x4_relaxed_madd(self.0, b.0, c.0))
-    }
-
-    #[cfg(not(target_feature = "relaxed-simd"))]
-    #[inline(always)]
-    fn mul_add(self, b: Self, c: Self) -> Self {
-        self.mul(b).add(c)
-    }
-
-    #[inline(always)]
-    fn max(self, b: Self) -> Self {
-        Self(f32x4_pmax(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn min(self, b: Self) -> Self {
-        Self(f32x4_pmin(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn is_nan(self) -> Self {
-        Self(f32x4_ne(self.0, self.0))
-    }
-
-    #[inline(always)]
-    fn or(self, b: Self) -> Self {
-        Self(v128_or(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn exponent(self) -> Self {
-        Self(i32x4_shl(self.0, 23))
-    }
-
-    #[inline(always)]
-    fn and(self, b: Self) -> Self {
-        Self(v128_and(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn above(self, b: Self) -> Self {
-        Self(f32x4_gt(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn first_lanes(n: usize) -> Self {
-        Self(i32x4_lt(i32x4(0, 1, 2, 3), i32x4_splat(n as i32)))
-    }
-
-    #[inline(always)]
-    fn without(self, lane: usize) -> Self {
-        let hit = i32x4_eq(i32x4(0, 1, 2, 3), i32x4_splat(lane as i32));
-        Self(v128_andnot(self.0, hit))
-    }
-
-    #[inline(always)]
-    fn sum_lanes(a: Self, b: Self, c: Self, d: Self) -> Self {
-        let sums =
-            |a: Self, b: Self| f32x4_add(i32x4_shuffle::<0, 4, 1, 5>(a.0, b.0), i32x4_shuffle::<2, 6, 3, 7>(a.0, b.0));
-        let (ab, cd) = (sums(a, b), sums(c, d));
-        Self(f32x4_add(i64x2_shuffle::<0, 2>(ab, cd), i64x2_shuffle::<1, 3>(ab, cd)))
-    }
-
-    #[inline(always)]
-    fn widen(self) -> (Self::Wide, Self::Wide) {
+    fn widen(self) -> Twice<F64x2> {
         let high = i32x4_shuffle::<2, 3, 2, 3>(self.0, self.0);
-        (Simd128Wide(f64x2_promote_low_f32x4(self.0)), Simd128Wide(f64x2_promote_low_f32x4(high)))
+        Twice(F64x2(f64x2_promote_low_f32x4(self.0)), F64x2(f64x2_promote_low_f32x4(high)))
     }
 
     #[inline(always)]
-    fn to_array(self) -> [f32; LANES] {
-        [
-            f32x4_extract_lane::<0>(self.0),
-            f32x4_extract_lane::<1>(self.0),
-            f32x4_extract_lane::<2>(self.0),
-            f32x4_extract_lane::<3>(self.0),
-        ]
+    fn narrow(x: Twice<F64x2>) -> Self {
+        let (low, high) = (f32x4_demote_f64x2_zero(x.0.0), f32x4_demote_f64x2_zero(x.1.0));
+        // Of a plain shuffle LLVM would make one conversion of four numbers, which does not exist, and convert one by one.
+        // SAFETY: a reference is valid for reads.
+        let to_upper = unsafe { core::ptr::read_volatile(&TO_UPPER) };
+        Self(v128_or(low, i8x16_swizzle(high, to_upper)))
+    }
+
+    #[inline(always)]
+    fn any_bits(self) -> u64 {
+        let [a, b] = [u64x2_extract_lane::<0>(self.0), u64x2_extract_lane::<1>(self.0)];
+        (a | b) >> 32 | (a | b) & 0xffff_ffff
+    }
+
+    #[inline(never)]
+    fn widen_f16(from: &[Cell<u16>], to: &[Cell<f32>]) {
+        // Opaque: V8 would build each of them anew in each round.
+        let [magnitudes, scale, finite, infinite, signs] = F16.each_ref().map(|x| {
+            // SAFETY: a reference is valid for reads.
+            u32x4_splat(unsafe { core::ptr::read_volatile(x) })
+        });
+        let four = |x: &[Cell<u16>; 4]| {
+            // SAFETY: 8 readable bytes, at any alignment.
+            let bits = i32x4_shl(unsafe { u32x4_load_extend_u16x4(x.as_ptr().cast()) }, 16);
+            // As `super::from_f16`, with the sign in its place.
+            let magnitude = v128_and(u32x4_shr(bits, 3), magnitudes);
+            let special = v128_and(i32x4_gt(magnitude, finite), infinite);
+            v128_or(v128_or(f32x4_mul(magnitude, scale), special), v128_and(bits, signs))
+        };
+        widen(from, to, four, from_f16);
+    }
+
+    #[inline(never)]
+    fn widen_bf16(from: &[Cell<u16>], to: &[Cell<f32>]) {
+        // SAFETY: 8 readable bytes, at any alignment.
+        let four = |x: &[Cell<u16>; 4]| u32x4_shl(unsafe { u32x4_load_extend_u16x4(x.as_ptr().cast()) }, 16);
+        widen(from, to, four, from_bf16);
     }
 
     #[inline(always)]
     fn first_equal(self, b: Self) -> usize {
         // Bit 4 is never set by four lanes: it is the answer where none is equal.
-        (u32::from(i32x4_bitmask(f32x4_eq(self.0, b.0))) | 1 << LANES).trailing_zeros() as usize
+        (u32::from(i32x4_bitmask(f32x4_eq(self.0, b.0))) | 1 << 4).trailing_zeros() as usize
     }
 }
 
-impl Wide for Simd128Wide {
+impl Single for F32x4 {
+    type Double = F64x2;
+}
+
+/// Widens whole vectors, and the rest one by one.
+#[inline(always)]
+fn widen(x: &[Cell<u16>], to: &[Cell<f32>], four: impl Fn(&[Cell<u16>; 4]) -> v128, one: impl Fn(u16) -> f32) {
+    let ((chunks, rest), (to, to_rest)) = (x.as_chunks::<4>(), F32x4::chunks(to));
+    for (x, to) in chunks.iter().zip(to) {
+        F32x4(four(x)).store(to);
+    }
+    let to = to.get(chunks.len()).map_or(to_rest, |to| to);
+    for (x, to) in rest.iter().zip(to) {
+        to.set(one(x.get()));
+    }
+}
+
+/// All but the sign of a half, three places further right; 2^112; the largest finite magnitude there; infinity; the sign.
+static F16: [u32; 5] = [0x0fff_e000, 0x7780_0000, 0x0f7f_e000, 0x7f80_0000, 0x8000_0000];
+
+/// Moves the lower half of a vector up.
+static TO_UPPER: v128 = u64x2(u64::MAX, 0x0706_0504_0302_0100);
+
+impl Vector for F64x2 {
+    lanes!(
+        F64x2, f64, i64, 2, 52, f64x2_splat, i64x2_splat, f64x2_add, f64x2_sub, f64x2_mul, f64x2_relaxed_madd, f64x2_pmax,
+        f64x2_pmin, f64x2_ne, f64x2_gt, i64x2_lt, i64x2_eq, i64x2_shl, i64x2(0, 1), 0 1, f64x2_extract_lane
+    );
+
+    #[inline(always)]
+    fn load_partial(from: &[Cell<f64>], fill: f64) -> Self {
+        Self(f64x2(from.first().map_or(fill, Cell::get), fill))
+    }
+
+    #[inline(always)]
+    fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self {
+        let lane = |i: usize| i64::from(labels.get(i).map_or(-1, Cell::get));
+        Self(v128_andnot(self.0, i64x2_eq(i64x2(lane(0), lane(1)), i64x2_splat(i64::from(class)))))
+    }
+
+    #[inline(always)]
+    fn any_label(labels: &[Cell<i32>], class: i32, count: i32) -> bool {
+        labels.iter().take(2).any(|label| (label.get().wrapping_sub(class) as u32) < count as u32)
+    }
+
+    #[inline(always)]
+    fn accumulate(self, sums: &mut Twice<F64x2>, place: usize) {
+        if place.is_multiple_of(2) {
+            sums.0 = Wide::add(sums.0, self);
+        } else {
+            sums.1 = Wide::add(sums.1, self);
+        }
+    }
+
+    #[inline(always)]
+    fn widen(self) -> Twice<F64x2> {
+        Twice(self, Self(f64x2_splat(0.0)))
+    }
+
+    #[inline(always)]
+    fn narrow(x: Twice<F64x2>) -> Self {
+        x.0
+    }
+
+    #[inline(always)]
+    fn any_bits(self) -> u64 {
+        u64x2_extract_lane::<0>(self.0) | u64x2_extract_lane::<1>(self.0)
+    }
+
+    #[inline(always)]
+    fn first_equal(self, b: Self) -> usize {
+        (u32::from(i64x2_bitmask(f64x2_eq(self.0, b.0))) | 1 << 2).trailing_zeros() as usize
+    }
+}
+
+impl Wide for F64x2 {
     #[inline(always)]
     fn splat(x: f64) -> Self {
         Self(f64x2_splat(x))
@@ -190,8 +330,7 @@ impl Wide for Simd128Wide {
 
     #[inline(always)]
     fn constant(x: &'static f64) -> Self {
-        // SAFETY: a reference is valid for reads. Volatile is what keeps the value unknown to the compiler.
-        Self::splat(unsafe { core::ptr::read_volatile(x) })
+        Self::opaque(x)
     }
 
     #[inline(always)]
@@ -245,15 +384,17 @@ impl Wide for Simd128Wide {
     }
 
     #[inline(always)]
+    fn equal(self, b: Self) -> Self {
+        Self(f64x2_eq(self.0, b.0))
+    }
+
+    #[inline(always)]
     fn select(self, a: Self, b: Self) -> Self {
         Self(v128_bitselect(a.0, b.0, self.0))
     }
 }
 
-/// Moves the lower half of a vector up.
-static TO_UPPER: v128 = u64x2(u64::MAX, 0x0706_0504_0302_0100);
-
-impl Pair for Simd128Wide {
+impl Pair for F64x2 {
     #[inline(always)]
     fn load(from: &[Cell<f64>; 2]) -> Self {
         // SAFETY: 16 readable bytes, at any alignment.
@@ -269,15 +410,6 @@ impl Pair for Simd128Wide {
     #[inline(always)]
     fn sum_lanes(a: Self, b: Self) -> Self {
         Self(f64x2_add(i64x2_shuffle::<0, 2>(a.0, b.0), i64x2_shuffle::<1, 3>(a.0, b.0)))
-    }
-
-    #[inline(always)]
-    fn store_narrow(low: Self, high: Self, to: &Chunk) {
-        let (low, high) = (f32x4_demote_f64x2_zero(low.0), f32x4_demote_f64x2_zero(high.0));
-        // Of a plain shuffle LLVM would make one conversion of four numbers, which does not exist, and convert one by one.
-        // SAFETY: a reference is valid for reads.
-        let to_upper = unsafe { core::ptr::read_volatile(&TO_UPPER) };
-        Simd128(v128_or(low, i8x16_swizzle(high, to_upper))).store(to);
     }
 
     #[inline(always)]

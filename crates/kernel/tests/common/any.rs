@@ -2,11 +2,12 @@
 
 use super::{Mode, Random, ulp};
 use std::cell::Cell;
-use xent_kernel::job::{Job, logits_type};
+use xent_kernel::job::{Job, Step, logits_type};
+use xent_kernel::partial::{HEADER_BYTES, SEGMENT_BYTES};
 use xent_kernel::row::SEGMENT;
 use xent_kernel::scratch::SCRATCH_BYTES;
-use xent_kernel::split::{HEADER_BYTES, SEGMENT_BYTES};
-use xent_kernel::vector::Vector;
+use xent_kernel::vector::Single;
+use xent_kernel::{DENSE_ULP, GRADIENT_ULP, LOSS_ULP};
 
 /// What a job is made from: small, so that a test that fails can print it.
 #[derive(Clone, Debug)]
@@ -110,7 +111,7 @@ impl Plan {
         }
         if random.below(2) == 0 {
             plan.logits_type = random.below(4) as u32;
-            plan.inner = one(random, &[1, 1, 3]);
+            plan.inner = one(random, &[1, 1, 3, 5, 8]);
             plan.class_gap = one(random, &[0, 0, 2]);
             plan.row_gap = one(random, &[0, 5]);
             plan.soft = random.below(4) == 0;
@@ -206,8 +207,10 @@ pub struct Given {
 /// What it writes.
 #[derive(Clone, Debug)]
 pub struct Output {
-    pub loss: Vec<f32>,
-    pub log_sum_exp: Vec<f32>,
+    /// Before they are rounded.
+    pub loss: Vec<f64>,
+    pub rounded_loss: Vec<f32>,
+    pub log_sum_exp: Vec<f64>,
     /// [rows, classes], or nothing
     pub gradient: Vec<f64>,
     pub predictions: Vec<i32>,
@@ -219,8 +222,9 @@ impl Output {
     /// Everything, with one NaN: which of them it is, is the machine's choice.
     pub fn bits(&self) -> Vec<u64> {
         let canonical = |x: f64| if x.is_nan() { f64::NAN.to_bits() } else { x.to_bits() };
-        let floats = self.loss.iter().chain(&self.log_sum_exp).map(|&x| f64::from(x));
+        let floats = self.loss.iter().chain(&self.log_sum_exp).copied();
         floats
+            .chain(self.rounded_loss.iter().map(|&x| f64::from(x)))
             .chain(self.gradient.iter().copied())
             .chain([self.sum, self.correct])
             .map(canonical)
@@ -310,18 +314,18 @@ impl Image {
             Mode::Gradient => place(elements * size.max(4), true),
             Mode::InPlace => logits,
         };
-        let segments = if given.is_plain() && given.segments && classes > 256 { classes.div_ceil(SEGMENT) } else { 0 };
+        let segments = if given.splits() && given.segments { classes.div_ceil(SEGMENT) } else { 0 };
         let job = Job {
             logits,
             labels: given.labels.as_ref().map_or(0, |_| place(rows * 4, false)),
             targets,
             gradient,
-            loss: place(rows * 4, true),
-            log_sum_exp: place(rows * 4, true),
+            loss: place(rows * 8, true),
+            log_sum_exp: place(rows * if given.logits_type == logits_type::F64 { 8 } else { 4 }, true),
             predictions: if given.predictions { place(rows * 4, true) } else { 0 },
             class_weights: given.class_weights.as_ref().map_or(0, |_| place(classes * 4, false)),
             sample_weights: given.sample_weights.as_ref().map_or(0, |_| place(rows * 4, false)),
-            buffer: if given.needs_buffer() { place(3 * classes * 4, true) } else { 0 },
+            rounded_loss: place(rows * 4, true),
             records: 0,
             classes: classes as u32,
             logits_type: given.logits_type,
@@ -391,7 +395,7 @@ impl Image {
             &mut job.predictions,
             &mut job.class_weights,
             &mut job.sample_weights,
-            &mut job.buffer,
+            &mut job.rounded_loss,
         ] {
             *address = if *address == 0 { 0 } else { base + *address };
         }
@@ -399,7 +403,7 @@ impl Image {
     }
 
     /// Computes the rows, those of a job that is not in segments in pieces that end at `cuts`.
-    pub fn run<V: Vector>(&mut self, rows: u32, cuts: &[u32]) {
+    pub fn run<V: Single>(&mut self, rows: u32, cuts: &[u32]) {
         let base = self.words.as_ptr().expose_provenance();
         let mut job = self.at(base);
         let scratch = base + self.scratch;
@@ -414,10 +418,11 @@ impl Image {
             } else {
                 let segments = (job.classes as usize).div_ceil(SEGMENT);
                 for row in 0..rows {
-                    let split = job.split(base + self.record, row);
-                    (0..segments).for_each(|segment| split.sum::<V>(segment));
-                    if split.finish::<V>() {
-                        (0..segments).for_each(|segment| split.scale::<V>(segment));
+                    let step =
+                        |step: Step, segment| job.step::<V>(step, segment, scratch, base + self.record, row) == 1;
+                    (0..segments).for_each(|segment| _ = step(Step::Sum, segment));
+                    if step(Step::Finish, 0) {
+                        (0..segments).for_each(|segment| _ = step(Step::Write, segment));
                     } else {
                         job.run::<V>(scratch, row, row + 1);
                     }
@@ -457,24 +462,24 @@ impl Image {
 
     pub fn output(&self, given: &Given) -> Output {
         let rows = given.rows;
-        let floats = |at: usize| (0..rows).map(|i| f32::from_le_bytes(self.get(at + 4 * i))).collect();
+        let single = |at: usize| f32::from_le_bytes(self.get(at));
+        let double = |at: usize| f64::from_le_bytes(self.get(at));
+        let is_f64 = given.logits_type == logits_type::F64;
+        let of_type = |at: usize, i: usize| if is_f64 { double(at + 8 * i) } else { f64::from(single(at + 4 * i)) };
         let mut gradient = Vec::new();
         if self.job.gradient != 0 {
             for row in 0..rows {
                 for class in 0..given.classes {
                     let at = given.place(row, class);
-                    gradient.push(if given.logits_type == logits_type::F64 {
-                        f64::from_le_bytes(self.get(self.job.gradient + 8 * at))
-                    } else {
-                        f64::from(f32::from_le_bytes(self.get(self.job.gradient + 4 * at)))
-                    });
+                    gradient.push(of_type(self.job.gradient, at));
                 }
             }
         }
         let predictions = if self.job.predictions == 0 { 0 } else { rows };
         Output {
-            loss: floats(self.job.loss),
-            log_sum_exp: floats(self.job.log_sum_exp),
+            loss: (0..rows).map(|i| double(self.job.loss + 8 * i)).collect(),
+            rounded_loss: (0..rows).map(|i| single(self.job.rounded_loss + 4 * i)).collect(),
+            log_sum_exp: (0..rows).map(|i| of_type(self.job.log_sum_exp, i)).collect(),
             gradient,
             predictions: (0..predictions).map(|i| i32::from_le_bytes(self.get(self.job.predictions + 4 * i))).collect(),
             sum: self.job.sum,
@@ -495,7 +500,7 @@ impl Image {
             job.predictions,
             job.class_weights,
             job.sample_weights,
-            job.buffer,
+            job.rounded_loss,
             job.records,
         ];
         let words = [
@@ -539,7 +544,7 @@ pub struct ExactRow {
 }
 
 impl Given {
-    pub fn compute<V: Vector>(&self, cuts: &[u32]) -> Output {
+    pub fn compute<V: Single>(&self, cuts: &[u32]) -> Output {
         let mut image = Image::of(self);
         image.run::<V>(self.rows as u32, cuts);
         assert!(image.is_intact(self), "something was written that is no output");
@@ -572,11 +577,9 @@ impl Given {
         self.has_no_option() && self.logits_type == logits_type::F32 && self.class_stride == 1 && self.inner == 1
     }
 
-    /// As the job's documentation has it.
-    fn needs_buffer(&self) -> bool {
-        let in_one_piece = self.logits_type == logits_type::F32 && self.class_stride == 1;
-        self.logits_type != logits_type::F64
-            && (!in_one_piece || self.transforms() || self.smoothing != 0.0 || self.targets.is_some())
+    /// Whether several threads may share a row.
+    pub fn splits(&self) -> bool {
+        self.class_stride == 1 && self.classes > 256 && self.targets.is_none()
     }
 
     fn class(&self, row: usize) -> Option<usize> {
@@ -646,17 +649,17 @@ impl Given {
         }
     }
 
-    /// What is wrong with these results, if anything is. `bounds`, in ulp: loss and gradient of a job without options.
-    pub fn verdict(&self, output: &Output, bounds: (f64, f64)) -> Result<(), String> {
+    /// What is wrong with these results, if anything is.
+    pub fn verdict(&self, output: &Output) -> Result<(), String> {
         let simple = self.has_no_option();
         // With options, each factor and each part of a sum rounds once more.
-        let (loss_bound, gradient_bound) = if simple { bounds } else { (8.0, 32.0) };
+        let (loss_bound, gradient_bound) = if simple { (LOSS_ULP, GRADIENT_ULP) } else { (3.0, 10.0) };
         // Also where f32 has no number for it.
         let same = |got: f64, exact: f64| got.is_nan() && exact.is_nan() || got == f64::from(exact as f32);
         let beyond = |error: f64, bound: f64| error.is_nan() || error > bound;
         for row in 0..self.rows {
             let exact = self.exact(row);
-            let (loss, lse) = (output.loss[row], f64::from(output.log_sum_exp[row]));
+            let (loss, lse) = (output.rounded_loss[row], output.log_sum_exp[row]);
             let z = 2f64.powi(-22) * self.z_loss * exact.log_sum_exp.abs() * (1.0 + exact.log_sum_exp.abs());
             if !same(f64::from(loss), exact.loss)
                 && beyond((f64::from(loss) - exact.loss).abs(), z)
@@ -672,7 +675,7 @@ impl Given {
             }
             let entries = output.gradient.iter().skip(row * self.classes).take(self.classes);
             for (class, (&got, (&exact, &parts))) in entries.zip(exact.gradient.iter().zip(&exact.parts)).enumerate() {
-                let vanishing = if simple { 0.0 } else { 2f64.powi(-23) * parts };
+                let vanishing = if simple { 0.0 } else { DENSE_ULP * 2f64.powi(-24) * parts };
                 if !same(got, exact)
                     && beyond((got - exact).abs(), vanishing)
                     && beyond(ulp(got as f32, exact), gradient_bound)

@@ -5,11 +5,11 @@ pub mod any;
 pub mod bytes;
 
 use std::cell::Cell;
-use xent_kernel::job::Job;
+use xent_kernel::job::{Job, Step};
+use xent_kernel::partial::{Header, Segment};
 use xent_kernel::row::SEGMENT;
 use xent_kernel::scratch::Scratch;
-use xent_kernel::split::{Header, Segment};
-use xent_kernel::vector::{Scalar, Vector};
+use xent_kernel::vector::{Scalar, Single};
 
 pub fn infinity() -> f32 {
     f32::INFINITY
@@ -95,7 +95,7 @@ pub fn run(case: &Case) -> Results {
 }
 
 /// The job in pieces that end at `cuts`, each with new scratch memory.
-pub fn run_as<V: Vector>(case: &Case, mode: Mode, cuts: &[u32]) -> Results {
+pub fn run_as<V: Single>(case: &Case, mode: Mode, cuts: &[u32]) -> Results {
     run_with(case, mode, |job| {
         let mut begin = 0;
         for &end in cuts.iter().chain([&(case.labels.len() as u32)]) {
@@ -106,18 +106,22 @@ pub fn run_as<V: Vector>(case: &Case, mode: Mode, cuts: &[u32]) -> Results {
 }
 
 /// Every row in segments, taken in an order of their own; as whole rows where they refuse that.
-pub fn run_split<V: Vector>(case: &Case, mode: Mode, random: &mut Random) -> Results {
+pub fn run_split<V: Single>(case: &Case, mode: Mode, random: &mut Random) -> Results {
     run_with(case, mode, |job| {
         for row in 0..case.labels.len() as u32 {
             let segments = case.classes.div_ceil(SEGMENT);
             let record = vec![f64::NAN; (size_of::<Header>() + segments * size_of::<Segment>()) / 8];
-            // SAFETY: as for `run_rows`, and the record has room for a header and the segments.
-            let split = unsafe { job.split(record.as_ptr().expose_provenance(), row) };
+            let scratch = vec![f64::NAN; size_of::<Scratch>().div_ceil(8)];
+            let step = |step: Step, segment: usize| {
+                let [scratch, record] = [&scratch, &record].map(|memory| memory.as_ptr().expose_provenance());
+                // SAFETY: as for `run_rows`, and the record has room for a header and the segments.
+                unsafe { job.step::<V>(step, segment, scratch, record, row) == 1 }
+            };
             let mut order: Vec<usize> = (0..segments).collect();
             order.sort_by_key(|_| random.bits());
-            order.iter().for_each(|&segment| split.sum::<V>(segment));
-            if split.finish::<V>() {
-                order.iter().rev().for_each(|&segment| split.scale::<V>(segment));
+            order.iter().for_each(|&segment| _ = step(Step::Sum, segment));
+            if step(Step::Finish, 0) {
+                order.iter().rev().for_each(|&segment| _ = step(Step::Write, segment));
             } else {
                 run_rows::<V>(job, row, row + 1);
             }
@@ -125,7 +129,7 @@ pub fn run_split<V: Vector>(case: &Case, mode: Mode, random: &mut Random) -> Res
     })
 }
 
-fn run_rows<V: Vector>(job: &Job, begin: u32, end: u32) {
+fn run_rows<V: Single>(job: &Job, begin: u32, end: u32) {
     // All bytes of it may have any value.
     let scratch = vec![f64::NAN; size_of::<Scratch>().div_ceil(8)];
     // SAFETY: the vectors of `run_with` have the sizes that the record's fields ask for, and nobody else uses them.
@@ -136,7 +140,8 @@ fn run_with(case: &Case, mode: Mode, compute: impl FnOnce(&Job)) -> Results {
     let rows = case.labels.len();
     let cells = |n: usize| vec![Cell::new(-77.0f32); n];
     let logits: Vec<Cell<f32>> = case.logits.iter().copied().map(Cell::new).collect();
-    let (loss, log_sum_exp, gradient) = (cells(rows), cells(rows), cells(case.logits.len()));
+    let (rounded, log_sum_exp, gradient) = (cells(rows), cells(rows), cells(case.logits.len()));
+    let loss = vec![Cell::new(-77.0f64); rows];
     let predictions = vec![Cell::new(-77i32); rows];
     let expose = |p: &[Cell<f32>]| p.as_ptr().expose_provenance();
     let mut job = Job {
@@ -147,7 +152,8 @@ fn run_with(case: &Case, mode: Mode, compute: impl FnOnce(&Job)) -> Results {
             Mode::Gradient => expose(&gradient),
             Mode::InPlace => expose(&logits),
         },
-        loss: expose(&loss),
+        loss: loss.as_ptr().expose_provenance(),
+        rounded_loss: expose(&rounded),
         log_sum_exp: expose(&log_sum_exp),
         predictions: predictions.as_ptr().expose_provenance(),
         classes: case.classes as u32,
@@ -165,7 +171,7 @@ fn run_with(case: &Case, mode: Mode, compute: impl FnOnce(&Job)) -> Results {
     unsafe { job.reduce::<Scalar>(0, rows as u32) };
     let values = |cells: &[Cell<f32>]| cells.iter().map(Cell::get).collect();
     Results {
-        loss: values(&loss),
+        loss: values(&rounded),
         log_sum_exp: values(&log_sum_exp),
         gradient: values(if mode == Mode::InPlace { &logits } else { &gradient }),
         predictions: predictions.iter().map(Cell::get).collect(),

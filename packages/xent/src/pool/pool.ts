@@ -1,4 +1,4 @@
-import { JOB_BYTES, type Kernel, SCRATCH_BYTES } from "../abi.ts";
+import { type Kernel, SCRATCH_BYTES } from "../abi.ts";
 import { WorkerError, wrongType } from "../errors.ts";
 import { type Extent, type Schedule, schedule } from "./schedule.ts";
 import { keepAlive, listen, mayWait, type PoolWorker, spawn } from "./spawn.ts";
@@ -80,18 +80,12 @@ export class Pool {
     const slots = threads + 1;
     const count = wordsOf(slots);
     const address = spec.allocate(4 * count);
-    const places = Array.from({ length: threads }, () => ({
-      job: spec.allocate(JOB_BYTES),
-      scratch: spec.allocate(SCRATCH_BYTES),
-    }));
-    const end = memory.buffer.byteLength;
+    const places = Array.from({ length: threads }, () => ({ scratch: spec.allocate(SCRATCH_BYTES) }));
     const words = new Int32Array(memory.buffer, address, count);
     const own: Thread = {
       kernel,
       index: 0,
       words,
-      memory: new Int32Array(memory.buffer, 0, end / 4),
-      job: 0,
       scratch,
       wait: (word, value) => {
         if (spin(words, word, value, SPIN_INSIDE_MS)) return;
@@ -107,7 +101,7 @@ export class Pool {
           throw wrongType("createWorker", "a function that makes a worker", worker);
         workers.push(worker);
         pool.#members.push(
-          pool.#member(worker, { memory, module, words: address, count, index: i + 1, end, ...place }),
+          pool.#member(worker, { memory, module, words: address, count, index: i + 1, ...place }),
         );
       }
       await Promise.all(pool.#members.map(({ ready }) => ready));

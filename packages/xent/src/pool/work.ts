@@ -1,7 +1,7 @@
 // What each thread does with a job: it takes the next item, computes it, and comes again until there is none left. The calling
 // thread and the workers of the pool run this same code over the same words of memory.
 
-import { JOB_BUFFER, JOB_BYTES, type Kernel } from "../abi.ts";
+import type { Kernel } from "../abi.ts";
 import { bytesOfRecord, MOST_SPLIT_ROWS, type Schedule } from "./schedule.ts";
 
 /** The words that all threads share. A job's are written while the gate is closed and nobody is inside. */
@@ -32,9 +32,6 @@ export const WORD = {
   sums: 24,
   /** Address of the records of the rows in segments. */
   records: 25,
-  /** Address and size of a buffer for each thread; 0: the job needs none. */
-  buffers: 26,
-  bufferBytes: 27,
 } as const;
 
 const MESSAGE = 32;
@@ -65,8 +62,6 @@ export interface Task {
   /** Addresses. */
   readonly job: number;
   readonly records: number;
-  readonly buffers: number;
-  readonly bufferBytes: number;
 }
 
 /** Writes a job, while the gate is closed and nobody is inside. */
@@ -86,8 +81,6 @@ export function writeTask(words: Int32Array, task: Task, tell: boolean): void {
   words[WORD.segments] = segments;
   words[WORD.sums] = sums;
   words[WORD.records] = task.records;
-  words[WORD.buffers] = task.buffers;
-  words[WORD.bufferBytes] = task.bufferBytes;
   for (let row = 0; row < end - splitRow; row++) {
     words[pending(words, row)] = segments;
     words[pending(words, row) - 1] = 0;
@@ -99,10 +92,7 @@ export interface Thread {
   readonly kernel: Kernel;
   readonly index: number;
   readonly words: Int32Array;
-  /** The memory from its start to behind the words and all job records. */
-  readonly memory: Int32Array;
-  /** Addresses of a job record for this thread's version of a job, and of its scratch memory. */
-  readonly job: number;
+  /** Address of its scratch memory. */
   readonly scratch: number;
   /** Waits for a while for this word to change from this value. Throws where it is no use. */
   wait(word: number, value: number): void;
@@ -126,7 +116,7 @@ export function spin(words: Int32Array, word: number, value: number, millisecond
 export function work(thread: Thread): boolean {
   const { words } = thread;
   const items = words[WORD.items] as number;
-  const job = ownJob(thread);
+  const job = words[WORD.job] as number;
   let last = false;
   for (;;) {
     const item = Atomics.add(words, WORD.next, 1);
@@ -152,16 +142,6 @@ export function failure(words: Int32Array): string {
   return String.fromCharCode(...message.subarray(0, message.indexOf(0)));
 }
 
-/** The job, where it needs a buffer one with this thread's. */
-function ownJob({ words, memory, index, job }: Thread): number {
-  const shared = words[WORD.job] as number;
-  const bytes = words[WORD.bufferBytes] as number;
-  if (index === 0 || bytes === 0) return shared;
-  memory.copyWithin(job / 4, shared / 4, (shared + JOB_BYTES) / 4);
-  memory[job / 4 + JOB_BUFFER] = ((words[WORD.buffers] as number) >>> 0) + index * bytes;
-  return job;
-}
-
 function compute(thread: Thread, job: number, item: number): void {
   const { kernel, words, scratch } = thread;
   const at = (word: number): number => words[word] as number;
@@ -181,9 +161,9 @@ function compute(thread: Thread, job: number, item: number): void {
   const missing = pending(words, index);
   const ready = missing - 1;
   if (sums) {
-    kernel.sum_segment(job, record, row, segment);
+    kernel.sum_segment(job, scratch, record, row, segment);
     if (Atomics.sub(words, missing, 1) !== 1) return;
-    const found = kernel.finish_row(job, record, row) === 1;
+    const found = kernel.finish_row(job, scratch, record, row) === 1;
     if (!found) kernel.run(job, scratch, row, row + 1);
     Atomics.store(words, ready, found ? 1 : 2);
     Atomics.notify(words, ready);
@@ -193,6 +173,6 @@ function compute(thread: Thread, job: number, item: number): void {
       if (Atomics.load(words, WORD.failed) !== 0) return;
       thread.wait(ready, 0);
     }
-    if (Atomics.load(words, ready) === 1) kernel.scale_segment(job, record, row, segment);
+    if (Atomics.load(words, ready) === 1) kernel.write_segment(job, scratch, record, row, segment);
   }
 }

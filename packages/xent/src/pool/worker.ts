@@ -11,11 +11,8 @@ export interface Start {
   /** The words that all threads share: their address, and how many there are. */
   readonly words: number;
   readonly count: number;
-  /** Addresses. */
-  readonly job: number;
+  /** Address of the worker's scratch memory. */
   readonly scratch: number;
-  /** End of all that is written from here. */
-  readonly end: number;
 }
 
 /** What a worker tells the pool. */
@@ -38,14 +35,12 @@ interface NodeProcess {
 if (port.once) port.once("message", serve);
 else port.onmessage = ({ data }) => serve(data);
 
-function serve({ memory, module, index, words: address, count, job, scratch, end }: Start): void {
+function serve({ memory, module, index, words: address, count, scratch }: Start): void {
   const words = new Int32Array(memory.buffer, address, count);
   const thread: Thread = {
     kernel: new WebAssembly.Instance(module, importsOf(memory)).exports as unknown as Kernel,
     index,
     words,
-    memory: new Int32Array(memory.buffer, 0, end / 4),
-    job,
     scratch,
     wait: (word, value) => {
       if (!spin(words, word, value, SPIN_INSIDE_MS)) Atomics.wait(words, word, value, 100);

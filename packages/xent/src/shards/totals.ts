@@ -31,7 +31,7 @@ export class Totals {
   }
 
   /** Adds rows one by one: their losses, the weights of those that are not ignored, and how many of these are predicted right. */
-  addRows(losses: Float32Array, weights: Float32Array, correct: number): this {
+  addRows(losses: Float32Array | Float64Array, weights: Float32Array, correct: number): this {
     this.#addCounts(weights.length, correct);
     for (const loss of losses) this.#sum.add(loss);
     for (const weight of weights) this.#normalizer.add(weight);

@@ -1,0 +1,645 @@
+//! Rows side by side: the class axis is not the last, so that neighbouring rows lie beside one another, and a lane is a row.
+//!
+//! ```text
+//! note each row's label, its logit and its shift
+//! for each class, four rows at a time:
+//!     e = exp(x), with the row's own shift        -> the gradient's memory, if that is not the logits'
+//!     O += e, where the class is not the row's label
+//! four rows at a time: the label's term, loss, the gradient's factor          (crate::ends)
+//! for each class: gradient = e * factor
+//! ```
+//!
+//! A row that is not accepted has nothing to do with its neighbours: its lane is left as it was, and it is computed alone, by
+//! [`crate::row`].
+
+use crate::ends::{Common, ends, label_terms_apart, leave_ignored};
+use crate::exp::{Direct, Polynomial, Range, Reduction};
+use crate::label::Label;
+use crate::scratch::{ROWS, Scratch, TILE, rows_of};
+use crate::softcap;
+use crate::targets::{Targets, combine, of_single};
+use crate::terms::{Choice, Loop, Way, sinks, write_gradient};
+use crate::tile::Line;
+use crate::vector::{Element, FACTORS, Twice, Vector, Wide, part};
+use core::cell::Cell;
+
+/// Fewer rows side by side are computed one by one.
+pub const MIN_INNER: usize = 4;
+
+/// Classes of a block: the rows' sums are read and written once for all of them.
+const BLOCK: usize = 8;
+
+/// Rows side by side, at most [`Column::width`] of them. Slices begin at the first row's first class.
+#[derive(Clone, Copy)]
+pub struct Column<'a, V: Vector> {
+    /// Number of classes.
+    pub classes: usize,
+    /// Number of rows.
+    pub rows: usize,
+    /// From one class to the next.
+    pub stride: usize,
+    /// The logits; the stride is that of the rows, 1.
+    pub line: Line<'a, V::Element>,
+    /// Their divisor.
+    pub temperature: f64,
+    /// [rows]; none where there are soft targets.
+    pub labels: Option<&'a [Cell<i32>]>,
+    /// Rows with this label are ignored.
+    pub ignore_index: Option<i32>,
+    /// [rows]; none: all 1.
+    pub sample_weights: Option<&'a [Cell<f32>]>,
+    /// w and e, and the soft targets at the places of the logits.
+    pub targets: Targets<'a>,
+    /// Of all rows.
+    pub common: Common,
+    /// Output, or none; at the places of the logits.
+    pub gradient: Option<&'a [Cell<V::Element>]>,
+    /// Whether that is the logits' own memory.
+    pub in_place: bool,
+    /// Where predictions go, if they are asked for.
+    pub predictions: Option<&'a [Cell<i32>]>,
+    /// Of this thread.
+    pub scratch: &'a Scratch,
+}
+
+/// Logits of a block of classes: row i of class k is at `k * stride + i`.
+struct Block<'a, E> {
+    high: &'a [Cell<E>],
+    low: &'a [Cell<E>],
+    stride: usize,
+}
+
+impl<'a, V: Vector> Column<'a, V> {
+    /// How many rows go side by side at most.
+    #[inline(always)]
+    pub fn width(direct: bool) -> usize {
+        if direct && !V::Element::DOUBLE { ROWS } else { TILE / BLOCK }
+    }
+
+    /// Computes losses, in the scratch area, and gradients. A row that is not accepted gets the loss NaN, and its gradient is not
+    /// written but for kept terms. Whether all are accepted.
+    #[inline(always)]
+    pub fn run(&self) -> bool {
+        let Self { scratch, rows, .. } = *self;
+        let predict = self.predictions.is_some() || self.labels.is_none();
+        if predict {
+            self.find_largest();
+        }
+        self.take_references();
+        let clamp_first = scratch.clamped.get() != 0.0 || V::Element::DOUBLE;
+        let mut clamped = clamp_first && self.line.softcap == 0.0;
+        self.sum(clamped);
+        if self.line.softcap == 0.0 && !clamped && !all_accepted::<V>(rows, false, scratch) {
+            clamped = true;
+            scratch.clamped.set(1.0);
+            self.sum(true);
+        }
+        compact::<V>(rows, clamped, scratch);
+        if !self.common.plain {
+            self.weigh();
+        }
+        label_terms_apart::<V>(rows, scratch);
+        let mut complete = ends::<V>(rows, &self.common, scratch);
+        if self.common.plain && self.ignore_index.is_some() {
+            leave_ignored(rows, scratch);
+        }
+        if let Some(g) = self.gradient {
+            complete &= split_factors::<V>(rows, scratch);
+            self.write(clamped, complete, g);
+        }
+        complete
+    }
+
+    /// The first class with the largest logit of each row.
+    #[inline(always)]
+    fn find_largest(&self) {
+        let Self { scratch, rows, .. } = *self;
+        let (most, best) = (scratch.shifts::<V::Element>(), scratch.traces::<V::Element>());
+        for (most, best) in most.iter().zip(best).take(rows.next_multiple_of(4)) {
+            most.set(V::Element::from_f64(f64::NEG_INFINITY));
+            best.set(V::Element::default());
+        }
+        for class in 0..self.classes {
+            let from = class * self.stride;
+            largest_of::<V>(self.line.raw::<V>(from, from + rows, scratch.tile()), class, scratch);
+        }
+        for (row, best) in best.iter().enumerate().take(rows) {
+            let best = best.get().to_f64() as i32;
+            scratch.labels[row % ROWS].set(best);
+            if let Some(prediction) = self.predictions.and_then(|all| all.get(row)) {
+                prediction.set(best);
+            }
+        }
+    }
+
+    /// Class, logit and shift of each row's reference.
+    #[inline(always)]
+    fn take_references(&self) {
+        let Self { scratch, rows, stride, .. } = *self;
+        let raw = scratch.tile::<V::Element>();
+        for row in 0..rows {
+            let mut sample = 1.0;
+            let class = match self.labels.and_then(|labels| labels.get(row)) {
+                None => scratch.labels[row % ROWS].get() as u32 as usize,
+                Some(label) => match Label::of(label.get(), self.classes as u32, self.ignore_index) {
+                    Label::Class(class) => class,
+                    Label::Ignored => {
+                        sample = 0.0;
+                        0
+                    }
+                    _ => usize::MAX,
+                },
+            };
+            let x = if class < self.classes { self.line.get(class * stride + row) } else { f64::NAN };
+            scratch.labels[row % ROWS].set(class as i32);
+            scratch.sample[row % ROWS].set(sample);
+            if let Some(raw) = raw.get(row) {
+                raw.set(V::Element::from_f64(x));
+            }
+        }
+        for beyond in &scratch.labels[rows..rows.next_multiple_of(4)] {
+            beyond.set(-1);
+        }
+        let (high, low) = (scratch.tile::<V::Element>(), scratch.low::<V::Element>());
+        let capped = self.line.softcap != 0.0;
+        if capped {
+            softcap::stage::<V>(raw.get(..rows).unwrap_or(&[]), high, low, scratch.slope(), self.line.softcap);
+        }
+        let slopes = scratch.slope::<V::Element>();
+        for row in 0..rows.next_multiple_of(4) {
+            let get = |all: &[Cell<V::Element>]| all.get(row).map_or(f64::NAN, |x| x.get().to_f64());
+            let (x, slope) = if capped { (get(high) + get(low), get(slopes)) } else { (get(high), 1.0) };
+            scratch.anchor[row % ROWS].set(if row < rows { x } else { 0.0 });
+            scratch.slope_at_label[row % ROWS].set(slope);
+        }
+        shifts::<V>(rows, self.temperature, scratch);
+    }
+
+    /// Sums of the terms, and of weights and margins where there are some; terms are kept where that may be.
+    #[inline(always)]
+    fn sum(&self, clamped: bool) {
+        let Self { scratch, rows, stride, classes, targets, .. } = *self;
+        let dense = targets.is_dense();
+        begin::<V>(rows, scratch);
+        let keep = self.keep();
+        let which = self.loop_of(clamped).sum();
+        let which = if keep.is_some() { which.keep() } else { which };
+        let mut class = 0;
+        while class < classes {
+            let count = if class + BLOCK <= classes { BLOCK } else { 1 };
+            let block = self.block(class, count);
+            let out = keep.and_then(|g| g.get(class * stride..)).unwrap_or(&[]);
+            let Block { high, low, stride: from } = block;
+            lanes::<V>(which, high, low, from, out, stride, class, count, rows, scratch);
+            if keep.is_some() && self.line.softcap != 0.0 {
+                self.slope(out, stride, count);
+            }
+            if dense {
+                for k in 0..count {
+                    let (high, low) = (
+                        part(block.high, k * block.stride, k * block.stride + rows),
+                        part(block.low, k * block.stride, k * block.stride + rows),
+                    );
+                    let low = if self.line.softcap == 0.0 { &[] } else { low };
+                    let (entries, weight) = self.targets_of(class + k);
+                    margins_of::<V>(high, low, entries, weight, class + k, scratch);
+                }
+            }
+            class += count;
+        }
+    }
+
+    /// q of a class: of each row times a factor, or that factor.
+    #[inline(always)]
+    fn targets_of(&self, class: usize) -> (&'a [Cell<V::Element>], f64) {
+        let Self { scratch, rows, stride, targets, .. } = *self;
+        let w = targets.class_weight(class);
+        if targets.soft.is_empty() {
+            return (&[], w * targets.spread);
+        }
+        let staged = scratch.target::<V::Element>();
+        let soft = targets.soft.get(class * stride..class * stride + rows).unwrap_or(&[]);
+        let soft = of_single::<V>(soft, staged);
+        if targets.smoothing == 0.0 && targets.class_weights.is_empty() {
+            return (soft, 1.0);
+        }
+        let staged = staged.get(..rows).unwrap_or(&[]);
+        combine::<V>(soft, w * (1.0 - targets.smoothing), w * targets.spread, staged);
+        (staged, 1.0)
+    }
+
+    /// Where terms are kept until they are scaled.
+    #[inline(always)]
+    fn keep(&self) -> Option<&'a [Cell<V::Element>]> {
+        let both = self.line.softcap != 0.0 && self.targets.is_dense();
+        if self.in_place || both { None } else { self.gradient }
+    }
+
+    /// The logits of some classes, read where they lie or brought into the scratch area.
+    #[inline(always)]
+    fn block(&self, class: usize, count: usize) -> Block<'a, V::Element> {
+        let Self { scratch, rows, stride, .. } = *self;
+        let from = class * stride;
+        let (tile, low) = (scratch.tile::<V::Element>(), scratch.low::<V::Element>());
+        if self.line.is_direct() {
+            let high = self.line.own.get(from..).unwrap_or(&[]);
+            return Block { high, low: high, stride };
+        }
+        let width = rows.next_multiple_of(4);
+        for k in 0..count {
+            let (from, at) = (from + k * stride, k * width);
+            let to = tile.get(at..).unwrap_or(&[]);
+            let x = self.line.raw::<V>(from, from + rows, to);
+            if self.line.softcap != 0.0 {
+                let low = low.get(at..).unwrap_or(&[]);
+                softcap::stage::<V>(x, to, low, scratch.slope().get(at..).unwrap_or(&[]), self.line.softcap);
+            }
+        }
+        Block { high: tile, low, stride: width }
+    }
+
+    #[inline(always)]
+    fn loop_of(&self, clamped: bool) -> Loop {
+        let way = if clamped { Way::Clamped } else { Way::Direct };
+        Loop::new(way, self.line.softcap, self.temperature)
+    }
+
+    /// Multiplies terms by the softcap's slopes.
+    #[inline(always)]
+    fn slope(&self, terms: &[Cell<V::Element>], stride: usize, count: usize) {
+        let Self { scratch, rows, .. } = *self;
+        let width = rows.next_multiple_of(4);
+        for k in 0..count {
+            let terms = part(terms, k * stride, k * stride + rows);
+            write_gradient::<V>(terms, &[], part(scratch.slope(), k * width, k * width + rows), terms, 1.0, 0.0);
+        }
+    }
+
+    /// Weights of the references and the others, margins and sample weights.
+    #[inline(always)]
+    fn weigh(&self) {
+        let Self { scratch, rows, classes, targets, stride, .. } = *self;
+        let dense = targets.is_dense();
+        for row in 0..rows {
+            let class = scratch.labels[row % ROWS].get() as u32 as usize;
+            let mut q = f64::NAN;
+            if class < classes {
+                let target = targets.soft.get(class * stride + row).map_or(1.0, |t| f64::from(t.get()));
+                q = targets.class_weight(class) * ((1.0 - targets.smoothing) * target + targets.spread);
+            }
+            let s = self.sample_weights.and_then(|all| all.get(row)).map_or(1.0, |s| f64::from(s.get()));
+            let counts = s != 0.0 && scratch.sample[row % ROWS].get() != 0.0;
+            scratch.weight[row % ROWS].set(if counts { q } else { 0.0 });
+            scratch.sample[row % ROWS].set(if counts { s } else { 0.0 });
+            if !dense || !counts {
+                scratch.off_weight[row % ROWS].set(0.0);
+                scratch.margin[row % ROWS].set(0.0);
+            }
+            let margin = &scratch.margin[row % ROWS];
+            margin.set(margin.get() / self.temperature);
+        }
+    }
+
+    /// The gradient of all classes.
+    #[inline(always)]
+    fn write(&self, clamped: bool, complete: bool, g: &[Cell<V::Element>]) {
+        let Self { scratch, rows, stride, classes, targets, .. } = *self;
+        let dense = targets.is_dense();
+        let kept = self.keep().is_some();
+        let mut class = 0;
+        while class < classes {
+            let count = if class + BLOCK <= classes { BLOCK } else { 1 };
+            let width = rows.next_multiple_of(4);
+            let (terms, terms_stride) = if kept {
+                (g.get(class * stride..).unwrap_or(&[]), stride)
+            } else {
+                let terms = scratch.term::<V::Element>();
+                let Block { high, low, stride } = self.block(class, count);
+                lanes::<V>(self.loop_of(clamped).keep(), high, low, stride, terms, width, class, count, rows, scratch);
+                if self.line.softcap != 0.0 && !dense {
+                    self.slope(terms, width, count);
+                }
+                (terms, width)
+            };
+            for k in 0..count {
+                let to = part(g, (class + k) * stride, (class + k) * stride + rows);
+                let terms = part(terms, k * terms_stride, k * terms_stride + rows);
+                let (entries, weight) = if dense { self.targets_of(class + k) } else { (&[][..], 0.0) };
+                let slope = if dense && self.line.softcap != 0.0 {
+                    part(scratch.slope(), k * width, k * width + rows)
+                } else {
+                    &[]
+                };
+                write_of::<V>(terms, entries, slope, to, weight * self.common.scale, !complete, scratch);
+            }
+            class += count;
+        }
+        put_references(rows, classes, stride, g, scratch);
+    }
+}
+
+/// The shift of each row, and its power in the scratch area; a row that may have none leaves a trace.
+#[inline(never)]
+fn shifts<V: Vector>(rows: usize, temperature: f64, scratch: &Scratch) {
+    let range = Range::of::<V::Element>();
+    let (shifts, unfit) = (scratch.shifts::<V::Element>(), &scratch.unfit);
+    for row in 0..rows.next_multiple_of(4) {
+        let logit = scratch.anchor[row % ROWS].get() / temperature;
+        let near = logit.abs() <= range.max_shift;
+        let power = if near { Range::power_near(logit) } else { 0.0 };
+        scratch.logit[row % ROWS].set(logit);
+        scratch.power[row % ROWS].set(power);
+        unfit[row % ROWS].set(u32::from(!near));
+        if let Some(shift) = shifts.get(row) {
+            shift.set(V::Element::from_f64(range.shift(power)));
+        }
+    }
+}
+
+/// Begins all sums.
+#[inline(never)]
+fn begin<V: Vector>(rows: usize, scratch: &Scratch) {
+    let slots = rows.div_ceil(V::LANES) * 4;
+    let zeros = scratch.off_label.iter().zip(scratch.off_weight.iter().zip(&scratch.margin));
+    for (sum, (weight, margin)) in zeros.take(slots) {
+        sum.set(0.0);
+        weight.set(0.0);
+        margin.set(0.0);
+    }
+    for trace in scratch.traces::<V::Element>().iter().take(rows.next_multiple_of(4)) {
+        trace.set(V::Element::default());
+    }
+}
+
+/// The terms of `count` classes: as [`crate::terms::terms`], with a shift, a sum and a trace for each lane.
+#[inline(never)]
+#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
+fn lanes<V: Vector>(
+    which: Loop,
+    x: &[Cell<V::Element>],
+    low: &[Cell<V::Element>],
+    stride: usize,
+    out: &[Cell<V::Element>],
+    out_stride: usize,
+    class: usize,
+    count: usize,
+    rows: usize,
+    scratch: &Scratch,
+) {
+    struct Each<'a, V: Vector> {
+        x: &'a [Cell<V::Element>],
+        low: &'a [Cell<V::Element>],
+        stride: usize,
+        out: &'a [Cell<V::Element>],
+        out_stride: usize,
+        class: usize,
+        count: usize,
+        rows: usize,
+        scratch: &'a Scratch,
+    }
+    impl<V: Vector> Choice<V> for Each<'_, V> {
+        #[inline(always)]
+        fn call<R: Reduction<V>, const SINK: u32>(self, which: Loop) {
+            let Self { x, low, stride, out, out_stride, class, count, rows, scratch } = self;
+            each_lane::<V, R, SINK>(which, x, low, stride, out, out_stride, class, count, rows, scratch);
+        }
+    }
+    which.choose::<V>(Each { x, low, stride, out, out_stride, class, count, rows, scratch });
+}
+
+#[inline(never)]
+#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
+fn each_lane<V: Vector, R: Reduction<V>, const SINK: u32>(
+    which: Loop,
+    x: &[Cell<V::Element>],
+    low: &[Cell<V::Element>],
+    stride: usize,
+    out: &[Cell<V::Element>],
+    out_stride: usize,
+    class: usize,
+    count: usize,
+    rows: usize,
+    scratch: &Scratch,
+) {
+    let (sum, keep) = sinks::<SINK>(which);
+    let (reduction, polynomial) = (R::load(scratch), Polynomial::<V>::load());
+    let (shifts, _) = V::chunks(scratch.shifts::<V::Element>());
+    let (traces, _) = V::chunks(scratch.traces::<V::Element>());
+    let (sums, _) = scratch.off_label.as_chunks::<4>();
+    let zero = V::splat(V::Element::default());
+    let mut first = 0;
+    for ((shift, trace), sum_of) in shifts.iter().zip(traces).zip(sums) {
+        if first >= rows {
+            break;
+        }
+        let here = reduction.shifted(V::load(shift));
+        let (mut t, mut total) = (V::load(trace), Twice::<V::Wide>::load(sum_of));
+        let labels = scratch.labels.get(first..first + V::LANES).unwrap_or(&[]);
+        let lanes = V::LANES.min(rows - first);
+        let hit = sum && V::any_label(labels, class as i32, count as i32);
+        let (mut from, mut to) = (first, first);
+        for k in 0..count {
+            let (value, second) = (read::<V>(x, from, lanes), if R::LOW { read::<V>(low, from, lanes) } else { zero });
+            let (mut term, trace) = here.term(&polynomial, value, second);
+            t = t.or(trace);
+            if keep {
+                write::<V>(term, out, to, lanes);
+            }
+            if sum {
+                if hit {
+                    term = term.without_label(labels, (class + k) as i32);
+                }
+                total = total.add(term.widen());
+            }
+            from += stride;
+            to += out_stride;
+        }
+        t.store(trace);
+        if sum {
+            total.store(sum_of);
+        }
+        first += V::LANES;
+    }
+}
+
+/// The lanes of a vector, as many as there are rows; of the others, the first again.
+#[inline(always)]
+fn read<V: Vector>(all: &[Cell<V::Element>], from: usize, lanes: usize) -> V {
+    if lanes == V::LANES
+        && let Some(chunk) = V::chunks(part(all, from, from + V::LANES)).0.first()
+    {
+        return V::load(chunk);
+    }
+    let some = part(all, from, from + lanes);
+    V::load_partial(some, some.first().map_or(V::Element::default(), Cell::get))
+}
+
+#[inline(always)]
+fn write<V: Vector>(x: V, all: &[Cell<V::Element>], from: usize, lanes: usize) {
+    if lanes == V::LANES
+        && let Some(chunk) = V::chunks(part(all, from, from + V::LANES)).0.first()
+    {
+        return x.store(chunk);
+    }
+    x.store_partial(part(all, from, from + lanes));
+}
+
+/// Whether the terms of all rows are right.
+#[inline(never)]
+fn all_accepted<V: Vector>(rows: usize, clamped: bool, scratch: &Scratch) -> bool {
+    (0..rows).all(|row| accepted::<V>(row, clamped, scratch))
+}
+
+#[inline(always)]
+fn accepted<V: Vector>(row: usize, clamped: bool, scratch: &Scratch) -> bool {
+    let trace = scratch.traces::<V::Element>().get(row).map_or(0, |t| t.get().bits());
+    let fits = if clamped { trace == 0 } else { Direct::<V, false, false>::accepts(trace) };
+    fits && scratch.unfit[row % ROWS].get() == 0
+}
+
+/// Brings the sums of each row to its place (lanes of two leave two places between), NaN where they are not right.
+#[inline(never)]
+fn compact<V: Vector>(rows: usize, clamped: bool, scratch: &Scratch) {
+    let range = Range::of::<V::Element>();
+    for row in 0..rows {
+        let slot = row / V::LANES * 4 + row % V::LANES;
+        for all in [&scratch.off_label, &scratch.off_weight, &scratch.margin] {
+            all[row % ROWS].set(all[slot % ROWS].get());
+        }
+        let sum = range.checked(scratch.off_label[row % ROWS].get());
+        scratch.off_label[row % ROWS].set(if accepted::<V>(row, clamped, scratch) { sum } else { f64::NAN });
+    }
+}
+
+/// Adds a class to the margins and weights of all rows whose label it is not.
+#[inline(never)]
+fn margins_of<V: Vector>(
+    high: &[Cell<V::Element>],
+    low: &[Cell<V::Element>],
+    entries: &[Cell<V::Element>],
+    weight: f64,
+    class: usize,
+    scratch: &Scratch,
+) {
+    let zero = V::splat(V::Element::default());
+    let weight = V::splat(V::Element::from_f64(weight));
+    let slots = scratch.off_weight.as_chunks::<4>().0.iter().zip(scratch.margin.as_chunks::<4>().0);
+    let mut first = 0;
+    for (weights, margins) in slots {
+        if first >= high.len() {
+            break;
+        }
+        let lanes = V::LANES.min(high.len() - first);
+        let read = |all: &[Cell<V::Element>]| read::<V>(all, first, lanes);
+        let labels = scratch.labels.get(first..first + V::LANES).unwrap_or(&[]);
+        let q = if entries.is_empty() { weight } else { read(entries) };
+        let q = q.without_label(labels, class as i32);
+        let x = read(high).and(q.differs(zero));
+        let mut distance = rows_of::<V>(&scratch.anchor, first).sub(x.widen());
+        if !low.is_empty() {
+            distance = distance.sub(read(low).widen());
+        }
+        let q = q.widen();
+        Twice::load(weights).add(q).store(weights);
+        Twice::load(margins).add(distance.mul(q)).store(margins);
+        first += V::LANES;
+    }
+}
+
+/// Factors in two parts, and the rows' weights, as numbers of the logits' type. A row whose factor has no two parts is not accepted.
+#[inline(never)]
+fn split_factors<V: Vector>(rows: usize, scratch: &Scratch) -> bool {
+    let [high, low] = scratch.factors::<V::Element>();
+    let mut all = true;
+    for row in 0..rows.next_multiple_of(4) {
+        let factor = scratch.factor[row % ROWS].get();
+        if row < rows {
+            let fits = factor == 0.0 || FACTORS.contains(&factor.abs());
+            if !fits && !V::Element::DOUBLE {
+                scratch.loss[row % ROWS].set(f64::NAN);
+            }
+            all &= !scratch.loss[row % ROWS].get().is_nan();
+        }
+        let factor = if V::Element::DOUBLE { factor } else { f64::from_bits(factor.to_bits() & !0xff_ffff) };
+        let rounded = V::Element::from_f64(factor);
+        if let (Some(high), Some(low)) = (high.get(row), low.get(row)) {
+            high.set(rounded);
+            low.set(V::Element::from_f64(factor - rounded.to_f64()));
+        }
+    }
+    all
+}
+
+/// The gradient of one class. `masked`: rows that are not accepted keep what is there.
+#[inline(never)]
+fn write_of<V: Vector>(
+    terms: &[Cell<V::Element>],
+    entries: &[Cell<V::Element>],
+    slope: &[Cell<V::Element>],
+    to: &[Cell<V::Element>],
+    weight: f64,
+    masked: bool,
+    scratch: &Scratch,
+) {
+    let [high, low] = scratch.factors::<V::Element>().map(|part| V::chunks(part).0);
+    let weights = V::splat(V::Element::from_f64(-weight));
+    let mut first = 0;
+    for (high, low) in high.iter().zip(low) {
+        if first >= to.len() {
+            break;
+        }
+        let lanes = V::LANES.min(to.len() - first);
+        let read = |all: &[Cell<V::Element>]| read::<V>(all, first, lanes);
+        let (term, high) = (read(terms), V::load(high));
+        let mut value = if weight == 0.0 {
+            if V::Element::DOUBLE { term.mul(high) } else { term.mul_add(high, term.mul(V::load(low))) }
+        } else {
+            let q = if entries.is_empty() { weights } else { read(entries).mul(weights) };
+            let q = q.mul(V::narrow(rows_of::<V>(&scratch.sample, first)));
+            term.mul_add(high, if V::Element::DOUBLE { q } else { term.mul_add(V::load(low), q) })
+        };
+        if !slope.is_empty() {
+            value = value.mul(read(slope));
+        }
+        if masked {
+            let keep = V::narrow(rows_of::<V>(&scratch.loss, first)).is_nan();
+            value = keep.select(read(to), value);
+        }
+        write::<V>(value, to, first, lanes);
+        first += V::LANES;
+    }
+}
+
+/// Looks for larger logits in one more class.
+#[inline(never)]
+fn largest_of<V: Vector>(x: &[Cell<V::Element>], class: usize, scratch: &Scratch) {
+    let (most, _) = V::chunks(scratch.shifts::<V::Element>());
+    let (best, _) = V::chunks(scratch.traces::<V::Element>());
+    let class = V::splat(V::Element::from_f64(class as f64));
+    let mut first = 0;
+    for (most, best) in most.iter().zip(best) {
+        if first >= x.len() {
+            break;
+        }
+        let x = read::<V>(x, first, V::LANES.min(x.len() - first));
+        let larger = x.above(V::load(most));
+        larger.select(x, V::load(most)).store(most);
+        larger.select(class, V::load(best)).store(best);
+        first += V::LANES;
+    }
+}
+
+/// The entries of the references.
+#[inline(never)]
+fn put_references<E: Element>(rows: usize, classes: usize, stride: usize, g: &[Cell<E>], scratch: &Scratch) {
+    for row in 0..rows {
+        let class = scratch.labels[row % ROWS].get() as u32 as usize;
+        if class < classes
+            && !scratch.loss[row % ROWS].get().is_nan()
+            && let Some(g) = g.get(class * stride + row)
+        {
+            let slope = scratch.slope_at_label[row % ROWS].get();
+            g.set(E::from_f64(scratch.label_gradient[row % ROWS].get() * slope));
+        }
+    }
+}

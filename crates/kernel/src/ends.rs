@@ -1,0 +1,253 @@
+//! What follows from the sums of a row: loss, log-sum-exp, and what turns its terms into its gradient. In `f64`, four rows at a time.
+//!
+//! All options are one formula. With nll_j = lse - x_j, where x is capped and divided by the temperature, the weights q of
+//! [`crate::targets`], a reference class r, the sample weight s and the z-loss z:
+//!
+//! ```text
+//! loss = s (q_r nll_r + sum_{j != r} q_j nll_j + z lse^2)
+//!        sum_{j != r} q_j nll_j = Q nll_r + M,    Q = sum_{j != r} q_j,    M = sum_{j != r} q_j (x_r - x_j)
+//! g_j  = s ((q_r + Q + 2 z lse) p_j - q_j)
+//! g_r  = s ((Q + 2 z lse) p_r - q_r (1 - p_r))
+//! ```
+//!
+//! r is the label, or with soft targets the largest logit. nll_r = log1p(O / e_r) and 1 - p_r = O / (O + e_r) come from the sum O of
+//! the other terms: no confident row loses them to a difference.
+
+use crate::exp::{ExpWide, Range};
+use crate::log1p::{Log, Quotient};
+use crate::scratch::{ROWS, Scratch, fours};
+use crate::vector::{Twice, Vector, Wide};
+
+/// What a run has for all its rows.
+#[derive(Clone, Copy)]
+pub struct Common {
+    /// Whether there is nothing but labels, and ignored rows: q is 1 at the label, s is 1, z is 0.
+    pub plain: bool,
+    /// Whether classes other than the label have weight.
+    pub dense: bool,
+    /// Whether there is a gradient.
+    pub gradient: bool,
+    /// Factor of the gradient: the reduction's over the temperature.
+    pub scale: f64,
+    /// z
+    pub z_loss: f64,
+}
+
+/// A row whose logarithm and probabilities are known.
+pub struct Known<W> {
+    /// nll of the reference.
+    pub nll: W,
+    /// The same, and finite, where the reference is at -inf: from another place, where the margins are from.
+    pub nll_of_margins: W,
+    /// log-sum-exp
+    pub log_sum_exp: W,
+    /// q of the reference.
+    pub q: W,
+    /// Q
+    pub off_weight: W,
+    /// M
+    pub margin: W,
+    /// s
+    pub sample: W,
+}
+
+impl<W: Wide> Known<W> {
+    /// The loss, before the sample weight. What has no weight counts 0, even where it is infinite.
+    #[inline(always)]
+    pub fn loss(&self, z_loss: f64) -> W {
+        let zero = W::splat(0.0);
+        let own = self.q.equal(zero).select(zero, self.q.mul(self.nll));
+        let rest = self.off_weight.equal(zero).select(zero, self.off_weight.mul(self.nll_of_margins));
+        let loss = own.add(rest.add(self.margin));
+        if z_loss == 0.0 { loss } else { loss.add(self.log_sum_exp.mul(self.log_sum_exp).mul(W::splat(z_loss))) }
+    }
+
+    /// Q + 2 z lse
+    #[inline(always)]
+    pub fn rest(&self, z_loss: f64) -> W {
+        self.off_weight.add(self.log_sum_exp.mul(W::splat(2.0 * z_loss)))
+    }
+}
+
+/// From how far below T min(1, nll_r) a loss is the small difference of large parts: such a row is computed again, with its
+/// largest logit for the reference, where all parts have one sign.
+const SMALLEST_LOSS: f64 = 0.75;
+
+/// The ends of the first `rows` rows of the scratch area. A row that is not accepted gets the loss NaN. Whether all are accepted.
+#[inline(always)]
+pub fn ends<V: Vector>(rows: usize, common: &Common, scratch: &Scratch) -> bool {
+    let Common { plain, dense, gradient, scale, z_loss } = *common;
+    ends_of::<V>(rows, plain, dense, gradient, scale, z_loss, scratch)
+}
+
+#[inline(never)]
+fn ends_of<V: Vector>(
+    rows: usize,
+    plain: bool,
+    dense: bool,
+    gradient: bool,
+    scale: f64,
+    z_loss: f64,
+    scratch: &Scratch,
+) -> bool {
+    let range = Range::of::<V::Element>();
+    // What lies behind the last row is accepted.
+    for row in rows..rows.next_multiple_of(4) {
+        for (all, value) in [(&scratch.label_term, 1.0), (&scratch.off_label, 0.0), (&scratch.logit, 0.0)] {
+            if let Some(place) = all.get(row) {
+                place.set(value * range.label.0 * 2.0);
+            }
+        }
+        if !plain {
+            for all in [&scratch.weight, &scratch.off_weight, &scratch.margin, &scratch.sample] {
+                if let Some(place) = all.get(row) {
+                    place.set(0.0);
+                }
+            }
+        }
+    }
+    // Two loops, for the registers; and with as few branches in them as there are kinds of jobs.
+    match (plain, gradient) {
+        (true, false) => quotients::<V, false>(rows, scale, scratch),
+        (true, true) => quotients::<V, true>(rows, scale, scratch),
+        _ => shares::<V>(rows, scratch),
+    }
+    if plain { losses::<V>(rows, scratch) } else { weighted::<V>(rows, scale, z_loss, dense, scratch) }
+}
+
+/// The label's terms, from their logits. `power` and `lift`: of the run's shift.
+#[inline(never)]
+pub fn label_terms<V: Vector>(rows: usize, lift: f64, scratch: &Scratch) {
+    let exp = ExpWide::<Twice<V::Wide>>::load::<V::Element>(lift);
+    for (logit, term) in fours(&scratch.logit, rows).zip(fours(&scratch.label_term, rows)) {
+        exp.at::<V::Element>(Twice::load(logit)).store(term);
+    }
+}
+
+/// The same of rows side by side, whose terms are relative to powers of their own.
+#[inline(never)]
+pub fn label_terms_apart<V: Vector>(rows: usize, scratch: &Scratch) {
+    let range = Range::of::<V::Element>();
+    let exp = ExpWide::<Twice<V::Wide>>::load::<V::Element>(range.lift);
+    let inputs = fours(&scratch.logit, rows).zip(fours(&scratch.power, rows));
+    for ((logit, power), term) in inputs.zip(fours(&scratch.label_term, rows)) {
+        exp.below(Twice::load(power)).at::<V::Element>(Twice::load(logit)).store(term);
+    }
+}
+
+#[inline(always)]
+fn accepted<V: Vector>() -> impl Fn(Twice<V::Wide>, Twice<V::Wide>) -> Twice<V::Wide> {
+    let range = Range::of::<V::Element>();
+    let [least, most, ratio] = [range.label.0, range.label.1, range.ratio].map(Twice::<V::Wide>::splat);
+    move |off: Twice<V::Wide>, own: Twice<V::Wide>| least.below(own).and(own.below(most)).and(off.below(own.mul(ratio)))
+}
+
+/// The first half of the logarithms, and of a plain row what the gradient needs; NaN where a row is not accepted.
+#[inline(never)]
+fn quotients<V: Vector, const GRADIENT: bool>(rows: usize, scale: f64, scratch: &Scratch) {
+    let accepted = accepted::<V>();
+    let (one, nan) = (Twice::splat(1.0), Twice::splat(f64::NAN));
+    let (scale, minus_scale) = (Twice::splat(scale), Twice::splat(-scale));
+    let quotient = Quotient::load();
+    let inputs = fours(&scratch.off_label, rows).zip(fours(&scratch.label_term, rows));
+    let results = fours(&scratch.quotient, rows).zip(fours(&scratch.k_ln_2, rows));
+    let gradient = fours(&scratch.factor, rows).zip(fours(&scratch.label_gradient, rows));
+    for (((off, own), (quotients, k_ln_2)), (factor, label_gradient)) in inputs.zip(results).zip(gradient) {
+        let (off, own) = (Twice::<V::Wide>::load(off), Twice::load(own));
+        let total = off.add(own);
+        let (s, k) = quotient.of(off, own, total);
+        s.store(quotients);
+        accepted(off, own).select(k, nan).store(k_ln_2);
+        if GRADIENT {
+            let share = one.div(total);
+            share.mul(scale).store(factor);
+            off.mul(share).mul(minus_scale).store(label_gradient);
+        }
+    }
+}
+
+/// As [`quotients`], of rows with weights.
+#[inline(never)]
+fn shares<V: Vector>(rows: usize, scratch: &Scratch) {
+    let accepted = accepted::<V>();
+    let (one, nan) = (Twice::splat(1.0), Twice::splat(f64::NAN));
+    let quotient = Quotient::load();
+    let inputs = fours(&scratch.off_label, rows).zip(fours(&scratch.label_term, rows));
+    let results = fours(&scratch.quotient, rows).zip(fours(&scratch.k_ln_2, rows)).zip(fours(&scratch.share, rows));
+    for ((off, own), ((quotients, k_ln_2), share)) in inputs.zip(results) {
+        let (off, own) = (Twice::<V::Wide>::load(off), Twice::load(own));
+        let total = off.add(own);
+        let (s, k) = quotient.of(off, own, total);
+        s.store(quotients);
+        accepted(off, own).select(k, nan).store(k_ln_2);
+        one.div(total).store(share);
+    }
+}
+
+/// The second half: loss and log-sum-exp of plain rows.
+#[inline(never)]
+fn losses<V: Vector>(rows: usize, scratch: &Scratch) -> bool {
+    let log = Log::<Twice<V::Wide>>::load();
+    let mut all = Twice::splat(0.0);
+    let inputs = fours(&scratch.quotient, rows).zip(fours(&scratch.k_ln_2, rows)).zip(fours(&scratch.logit, rows));
+    let results = fours(&scratch.loss, rows).zip(fours(&scratch.log_sum_exp, rows));
+    for (((quotient, k_ln_2), logit), (loss, log_sum_exp)) in inputs.zip(results) {
+        let nll = log.of::<V::Element>(Twice::load(quotient), Twice::load(k_ln_2));
+        all = all.add(nll);
+        nll.store(loss);
+        nll.add(Twice::load(logit)).store(log_sum_exp);
+    }
+    !all.total().is_nan()
+}
+
+/// As [`losses`], with all options, and with what the gradient needs.
+#[inline(never)]
+fn weighted<V: Vector>(rows: usize, scale: f64, z_loss: f64, dense: bool, scratch: &Scratch) -> bool {
+    let log = Log::<Twice<V::Wide>>::load();
+    let (zero, one, nan) = (Twice::splat(0.0), Twice::splat(1.0), Twice::splat(f64::NAN));
+    let scale = Twice::<V::Wide>::splat(scale);
+    // Where only the label has weight, any loss will do.
+    let smallest = Twice::splat(if dense { SMALLEST_LOSS } else { f64::NAN });
+    let mut all = zero;
+    let logs = fours(&scratch.quotient, rows).zip(fours(&scratch.k_ln_2, rows)).zip(fours(&scratch.logit, rows));
+    let weights = fours(&scratch.weight, rows).zip(fours(&scratch.off_weight, rows));
+    let weights = weights.zip(fours(&scratch.margin, rows)).zip(fours(&scratch.sample, rows));
+    let terms = fours(&scratch.off_label, rows).zip(fours(&scratch.label_term, rows)).zip(fours(&scratch.share, rows));
+    let results = fours(&scratch.loss, rows).zip(fours(&scratch.log_sum_exp, rows));
+    let results = results.zip(fours(&scratch.factor, rows)).zip(fours(&scratch.label_gradient, rows));
+    for (((((quotient, k_ln_2), logit), (((q, off_weight), margin), sample)), ((off, own), share)), out) in
+        logs.zip(weights).zip(terms).zip(results)
+    {
+        let nll = log.of::<V::Element>(Twice::load(quotient), Twice::load(k_ln_2));
+        let log_sum_exp = nll.add(Twice::load(logit));
+        let [q, off_weight, margin, sample] = [q, off_weight, margin, sample].map(Twice::load);
+        let known = Known { nll, nll_of_margins: nll, log_sum_exp, q, off_weight, margin, sample };
+        let mut loss = known.loss(z_loss);
+        let least = one.below(nll).select(one, nll).mul(q.add(off_weight)).mul(smallest);
+        loss = loss.below(least).select(nan, loss);
+        let rest = known.rest(z_loss);
+        let (share, sampled) = (Twice::load(share), sample.mul(scale));
+        let label = rest.mul(Twice::load(own)).sub(q.mul(Twice::load(off)));
+        let (((to_loss, to_log_sum_exp), to_factor), to_label) = out;
+        // A row that is not accepted is NaN, even where it counts 0.
+        let loss = loss.mul(sample).add(nll.mul(zero));
+        all = all.add(loss);
+        loss.store(to_loss);
+        log_sum_exp.store(to_log_sum_exp);
+        sampled.mul(q.add(rest)).mul(share).store(to_factor);
+        sampled.mul(label).mul(share).store(to_label);
+    }
+    !all.total().is_nan()
+}
+
+/// Ignored rows of a run without weights.
+#[inline(never)]
+pub fn leave_ignored(rows: usize, scratch: &Scratch) {
+    for row in 0..rows {
+        if scratch.sample[row % ROWS].get() == 0.0 && !scratch.loss[row % ROWS].get().is_nan() {
+            for all in [&scratch.loss, &scratch.factor, &scratch.label_gradient] {
+                all[row % ROWS].set(0.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! What is known of a part of a row's classes.
+//!
+//! A row is a fold of its segments: several threads may each sum some of them ([`Split`]), and no bit of the result shows it. And
+//! its classes may be a part of more, whose others lie elsewhere ([`Partial`]):
+//!
+//! ```text
+//! sum    a shard's logits -> Partial     maximum, sum of the exponentials, the label's logit if it lies here
+//!        all of these     -> Merged      in TypeScript (packages/xent/src/shards)
+//! write  Merged, logits   -> gradient
+//! ```
+//!
+//! A shard's sum is relative to a power of two near the exponential of the maximum, not to that itself: adding such sums only shifts
+//! them, and rounds nothing. The label's own term is left out of it, as everywhere (see [`crate::row`]).
+
+use crate::exp::{Range, exp};
+use crate::label::Label;
+use crate::row::{Parts, Reference, Row, SEGMENT, Sums};
+use crate::terms::Way;
+use crate::vector::{Pair, Vector, Wide};
+use core::cell::Cell;
+
+/// What the threads that compute a row share.
+#[repr(C)]
+pub struct Header {
+    power: Cell<f64>,
+    factor: Cell<f64>,
+    label_gradient: Cell<f64>,
+    slope: Cell<f64>,
+}
+
+/// What is known of a segment.
+#[repr(C)]
+pub struct Segment {
+    off_label: Cell<f64>,
+    off_weight: Cell<f64>,
+    margin: Cell<f64>,
+    /// The place of the largest logit.
+    largest: Cell<i32>,
+    /// 1: [`Way::Clamped`]
+    clamped: Cell<u32>,
+}
+
+/// Bytes of a [`Header`].
+pub const HEADER_BYTES: usize = 32;
+const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
+
+/// Bytes of a [`Segment`].
+pub const SEGMENT_BYTES: usize = 32;
+const _: () = assert!(size_of::<Segment>() == SEGMENT_BYTES);
+
+/// A row whose segments several threads compute, in three steps: all sums, then the end, then all gradients.
+#[derive(Clone, Copy)]
+pub struct Split<'a, V: Vector> {
+    /// See there.
+    pub header: &'a Header,
+    /// One for every [`SEGMENT`] classes.
+    pub segments: &'a [Segment],
+    /// The row.
+    pub row: Row<'a, V>,
+}
+
+impl<V: Vector> Split<'_, V> {
+    #[inline(always)]
+    fn range(&self, index: usize) -> core::ops::Range<usize> {
+        index * SEGMENT..((index + 1) * SEGMENT).min(self.row.classes)
+    }
+
+    #[inline(always)]
+    fn way(&self, clamped: bool) -> Way {
+        if clamped { Way::Clamped } else { Way::Direct }
+    }
+
+    /// Sums a segment. `predict`: also looks for its largest logit.
+    #[inline(always)]
+    pub fn sum(&self, index: usize, predict: bool, parts: &impl Parts) {
+        let (row, range) = (&self.row, self.range(index));
+        let Some(segment) = self.segments.get(index) else { return };
+        if predict {
+            segment.largest.set(parts.argmax(range.start, range.end));
+        }
+        let reference = row.reference(row.reference_class(None));
+        let mut sums = Sums { off_label: f64::NAN, ..Sums::default() };
+        let mut clamped = false;
+        if row.near(&reference) {
+            row.scratch.reference.set(reference);
+            parts.sum(Way::Direct, range.start, range.end);
+            if row.scratch.sums.get().off_label.is_nan() && row.line.softcap == 0.0 {
+                clamped = true;
+                parts.sum(Way::Clamped, range.start, range.end);
+            }
+            sums = row.scratch.sums.get();
+        }
+        segment.off_label.set(sums.off_label);
+        segment.off_weight.set(sums.off_weight);
+        segment.margin.set(sums.margin);
+        segment.clamped.set(u32::from(clamped));
+    }
+
+    /// What is known from all sums, at the row's place in the scratch area's arrays. False where the row is not for segments: its label is
+    /// no class, or nothing can be made around it.
+    #[inline(always)]
+    pub fn end(&self) -> bool {
+        let row = &self.row;
+        let mut sums = Sums::default();
+        for segment in self.segments {
+            let [off_label, off_weight, margin] =
+                [&segment.off_label, &segment.off_weight, &segment.margin].map(Cell::get);
+            sums.add(&Sums { off_label, off_weight, margin });
+        }
+        sums.off_label = Range::of::<V::Element>().checked(sums.off_label);
+        let reference = row.reference(row.reference_class(None));
+        let near = row.near(&reference);
+        row.end(Way::Direct, &reference, &sums);
+        near
+    }
+
+    /// Hands on what the gradients of the segments are made from.
+    #[inline(always)]
+    pub fn share(&self) {
+        let scratch = self.row.scratch;
+        self.header.power.set(scratch.power[0].get());
+        self.header.factor.set(scratch.factor[0].get());
+        self.header.label_gradient.set(scratch.label_gradient[0].get());
+        self.header.slope.set(scratch.slope_at_label[0].get());
+    }
+
+    /// The first class with the largest logit.
+    #[inline(always)]
+    pub fn prediction(&self) -> i32 {
+        let (mut best, mut most) = (-1, f64::NAN);
+        for (index, segment) in self.segments.iter().enumerate() {
+            let Ok(place) = usize::try_from(segment.largest.get()) else { continue };
+            let x = self.row.line.get(place);
+            if best < 0 || x > most {
+                (best, most) = (place as i32, x);
+            }
+            let _ = index;
+        }
+        best
+    }
+
+    /// The gradient of a segment, after the end.
+    #[inline(always)]
+    pub fn write(&self, index: usize, parts: &impl Parts) {
+        let (row, scratch) = (&self.row, self.row.scratch);
+        let Some(segment) = self.segments.get(index) else { return };
+        scratch.shift.set(Range::of::<V::Element>().shift(self.header.power.get()));
+        scratch.factor[0].set(self.header.factor.get());
+        scratch.label_gradient[0].set(self.header.label_gradient.get());
+        // Nothing else of the reference is needed any more, and in place its logit may be gone.
+        let reference =
+            Reference { class: row.reference_class(None), logit: 0.0, slope: self.header.slope.get(), anchor: 0.0 };
+        scratch.reference.set(reference);
+        let range = self.range(index);
+        parts.write(self.way(segment.clamped.get() == 1), range.start, range.end);
+    }
+}
+
+/// What a shard knows of a row.
+#[repr(C)]
+pub struct Partial {
+    /// The largest logit, -inf where all are that; NaN where the row is broken (a NaN or +inf).
+    maximum: Cell<f64>,
+    /// Of e^x / 2^power over all classes but the label; of e^(x - maximum) where there is no power.
+    sum: Cell<f64>,
+    /// NaN: none, the maximum is too large for it.
+    power: Cell<f64>,
+    /// The label's logit; NaN where the label lies elsewhere.
+    label: Cell<f64>,
+    /// The first class of the shard with the largest logit; -1 where there is none.
+    prediction: Cell<f64>,
+    /// The label's class weight; NaN where the label lies elsewhere.
+    label_weight: Cell<f64>,
+    /// With smoothing, of all classes but the label: the sum of their weights w, and of w x. In two parts.
+    weight: Cell<f64>,
+    weight_low: Cell<f64>,
+    weighted: Cell<f64>,
+    weighted_low: Cell<f64>,
+}
+
+/// What a shard's gradient takes of the whole row.
+#[repr(C)]
+pub struct Merged {
+    /// 1; 0 and NaN: that is the gradient of the row.
+    fill: Cell<f64>,
+    /// Of all shards.
+    maximum: Cell<f64>,
+    /// From e^(x - maximum) to the gradient.
+    factor: Cell<f64>,
+    /// Gradient at the label.
+    own: Cell<f64>,
+    /// With smoothing, what a class weight of 1 takes from the gradient.
+    target: Cell<f64>,
+    reserved: [Cell<f64>; 5],
+}
+
+/// Bytes of a [`Partial`], and of a [`Merged`].
+pub const RECORD_BYTES: usize = 80;
+const _: () = assert!(size_of::<Partial>() == RECORD_BYTES && size_of::<Merged>() == RECORD_BYTES);
+
+impl Merged {
+    /// What a class weight of 1 takes from the gradient.
+    #[inline(always)]
+    pub fn target(&self) -> f64 {
+        self.target.get()
+    }
+}
+
+/// From this size on a maximum has no power: what is left between the two would be less exact than the sums.
+const TOO_LARGE: f64 = 2_147_483_648.0;
+
+/// ln 2 in three parts; the first two are of 21 bits, so that their products with a power are exact.
+const LN2: [f64; 3] = [0.693_146_705_627_441_4, 4.749_324_489_239_370_5e-7, 5.497_923_018_708_371e-14];
+
+/// e^x / 2^power
+#[inline(always)]
+fn over_power<V: Vector>(x: f64, power: f64) -> f64 {
+    let [high, middle, low] = LN2;
+    let rest = (x - power * high) - power * middle - power * low;
+    exp(V::Wide::splat(rest)).to_array()[0]
+}
+
+impl<V: Vector> Row<'_, V> {
+    /// 2^-lift
+    #[inline(always)]
+    fn unlift() -> f64 {
+        f64::from_bits(((1023 - Range::of::<V::Element>().lift as i64) as u64) << 52)
+    }
+
+    /// Sums a shard. The reference is the label, beyond the end where it lies elsewhere.
+    #[inline(always)]
+    pub fn sum_shard(&self, out: &Partial, parts: &impl Parts) {
+        let best = parts.argmax(0, self.classes);
+        let largest = self.reference(usize::try_from(best).unwrap_or(usize::MAX));
+        let label = match self.label {
+            Label::Class(class) => class,
+            _ => usize::MAX,
+        };
+        let own = self.reference(label);
+        let here = label < self.classes;
+        let anchor = if largest.logit.is_finite() { largest.logit } else { 0.0 };
+        let reference = Reference { class: label, anchor, ..own };
+        let maximum = largest.logit / self.temperature;
+        let centre = anchor / self.temperature;
+        let power = if centre.abs() < TOO_LARGE { Range::power_near(centre) } else { f64::NAN };
+        let mut sums = Sums { off_label: f64::NAN, ..Sums::default() };
+        let mut unit = Self::unlift();
+        if largest.logit.is_nan() || largest.logit == f64::INFINITY {
+        } else if self.near(&Reference { logit: anchor, ..reference }) {
+            sums = self.sum(Way::Direct, &reference, parts);
+            if sums.off_label.is_nan() && self.line.softcap == 0.0 {
+                sums = self.sum(Way::Clamped, &reference, parts);
+            }
+        } else {
+            self.centre(anchor);
+            sums = self.sum(Way::Centred, &reference, parts);
+            if !power.is_nan() {
+                unit *= over_power::<V>(centre, power);
+            }
+        }
+        let broken = sums.off_label.is_nan() || here && (own.logit.is_nan() || own.logit == f64::INFINITY);
+        out.maximum.set(if broken { f64::NAN } else { maximum });
+        out.sum.set(sums.off_label * unit);
+        out.power.set(power);
+        out.label.set(if here { own.logit / self.temperature } else { f64::NAN });
+        out.prediction.set(f64::from(best));
+        out.label_weight.set(if here { self.targets.class_weight(label) } else { f64::NAN });
+        let dense = self.targets.is_dense();
+        let counted = (self.classes - usize::from(here)) as f64;
+        let weight = if self.targets.has_entries() { sums.off_weight } else { counted };
+        // Of uniform weights the label is among the margins, at its own distance.
+        let margin = if here && !self.targets.has_entries() { sums.margin - (anchor - own.logit) } else { sums.margin };
+        let (weighted, weighted_low) = weighted(anchor, weight, margin, self.temperature);
+        out.weight.set(if dense { weight } else { 0.0 });
+        out.weight_low.set(0.0);
+        out.weighted.set(if dense { weighted } else { 0.0 });
+        out.weighted_low.set(if dense { weighted_low } else { 0.0 });
+    }
+
+    /// The gradient of a shard, given what is known of all. Classes take `targets.spread` times their weight from it.
+    #[inline(always)]
+    pub fn write_shard(&self, merged: &Merged, parts: &impl Parts) {
+        if merged.fill.get() != 1.0 {
+            return self.fill(merged.fill.get());
+        }
+        let maximum = merged.maximum.get();
+        let class = match self.label {
+            Label::Class(class) => class,
+            _ => usize::MAX,
+        };
+        let own = self.reference(class);
+        let mut factor = merged.factor.get() * Self::unlift();
+        let mut way = if self.line.softcap == 0.0 { Way::Clamped } else { Way::Direct };
+        let capped = self.line.softcap != 0.0;
+        if !capped && self.near(&Reference { logit: maximum * self.temperature, ..own }) {
+            let power = self.power();
+            factor /= over_power::<V>(maximum, power);
+        } else {
+            way = Way::Centred;
+            // Exactly, where it is of this shard.
+            let best = parts.argmax(0, self.classes);
+            let largest = self.reference(usize::try_from(best).unwrap_or(usize::MAX)).logit;
+            let here = largest / self.temperature == maximum;
+            self.centre(if here { largest } else { maximum * self.temperature });
+        }
+        self.scratch.factor[0].set(factor);
+        self.scratch.label_gradient[0].set(merged.own.get());
+        self.scratch.reference.set(Reference { class, ..own });
+        parts.write(way, 0, self.classes);
+    }
+}
+
+/// The sum of w x / t, in two parts: from the sum of weights, and of margins w (a - x).
+#[inline(always)]
+fn weighted(a: f64, weight: f64, margin: f64, t: f64) -> (f64, f64) {
+    let (product, lost) = two_product(a, weight);
+    let (sum, more) = two_sum(product, -margin);
+    let quotient = sum / t;
+    let (back, back_low) = two_product(quotient, t);
+    let low = ((sum - back) - back_low + (more + lost)) / t;
+    if low.is_finite() { two_sum(quotient, low) } else { (quotient, 0.0) }
+}
+
+/// The rounded sum, and what that rounds away (Knuth).
+#[inline(always)]
+fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let back = sum - a;
+    (sum, (a - (sum - back)) + (b - back))
+}
+
+/// The rounded product, and what that rounds away (Dekker).
+#[inline(always)]
+fn two_product(a: f64, b: f64) -> (f64, f64) {
+    let product = a * b;
+    let halves = |x: f64| {
+        let high = f64::from_bits(x.to_bits() & !0x7ff_ffff);
+        (high, x - high)
+    };
+    let ((a_high, a_low), (b_high, b_low)) = (halves(a), halves(b));
+    let low = a_low * b_low - (((product - a_high * b_high) - a_low * b_high) - a_high * b_low);
+    (product, if low.is_finite() { low } else { 0.0 })
+}

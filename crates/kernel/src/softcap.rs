@@ -1,0 +1,82 @@
+//! The softcap: y = c tanh(x / c), and its slope 1 - tanh(x / c)^2.
+//!
+//! With E = e^(2 |x| / c) - 1, tanh = E / (E + 2) and the slope is 4 (E + 1) / (E + 2)^2: no difference of two large numbers, and
+//! one division. In `f64`, since rounding y = 60 to `f32` would move its exponential by 32 ulp; of `f32` logits y comes in two parts.
+
+use crate::vector::{Element, Twice, Vector, Wide};
+use core::cell::Cell;
+
+const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
+static ONE: f64 = 1.0;
+static SIGN: f64 = -0.0;
+static LN2: [f64; 2] = [0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10];
+
+/// 1 / k! for k = 2, 3, ..., 13. Of `f32` logits the first eight: the first term left out is 2e-11 of r.
+static INVERSE_FACTORIALS: [f64; 12] = [
+    1.0 / 2.0,
+    1.0 / 6.0,
+    1.0 / 24.0,
+    1.0 / 120.0,
+    1.0 / 720.0,
+    1.0 / 5_040.0,
+    1.0 / 40_320.0,
+    1.0 / 362_880.0,
+    1.0 / 3_628_800.0,
+    1.0 / 39_916_800.0,
+    1.0 / 479_001_600.0,
+    1.0 / 6_227_020_800.0,
+];
+
+/// y and the slope there.
+#[inline(always)]
+pub fn cap<W: Wide, E: Element>(x: W, cap: W, inverse: W) -> (W, W) {
+    let (one, sign) = (W::constant(&ONE), W::constant(&SIGN));
+    let negative = x.and(sign);
+    let u = x.sub_bits(negative).mul(inverse);
+    // From 40 on tanh is 1, and the slope e^-80 of what it was at 0: below all that a gradient has.
+    let far = W::splat(if E::DOUBLE { 350.0 } else { 50.0 });
+    let u = far.below(u).select(far, u);
+    let twice = u.add(u);
+    let shifted = twice.mul(W::constant(&core::f64::consts::LOG2_E)).add(W::splat(ROUND + 1023.0));
+    let n = shifted.sub(W::splat(ROUND + 1023.0));
+    let r = twice.sub(n.mul(W::constant(&LN2[0]))).sub(n.mul(W::constant(&LN2[1])));
+    let square = r.mul(r);
+    let pair = |k: usize| W::constant(&INVERSE_FACTORIALS[k + 1]).mul(r).add(W::constant(&INVERSE_FACTORIALS[k]));
+    let mut rest = pair(6);
+    if E::DOUBLE {
+        rest = pair(10).mul(square).add(pair(8)).mul(square).add(rest);
+    }
+    let expm1 = rest.mul(square).add(pair(4)).mul(square).add(pair(2)).mul(square).add(pair(0)).mul(square).add(r);
+    let power = shifted.shl::<52>();
+    let e = expm1.mul(power).add(power.sub(one));
+    let share = one.div(e.add(one).add(one));
+    let half = share.add(share);
+    (e.mul(share).mul(cap).add_bits(negative), e.add(one).mul(half).mul(half))
+}
+
+/// Caps logits where they lie: second parts go into `low`, and the slopes into `slope`.
+#[inline(never)]
+pub fn stage<V: Vector>(
+    x: &[Cell<V::Element>],
+    high: &[Cell<V::Element>],
+    low: &[Cell<V::Element>],
+    slope: &[Cell<V::Element>],
+    cap_at: f64,
+) {
+    let (c, inverse) = (Twice::<V::Wide>::splat(cap_at), Twice::splat(1.0 / cap_at));
+    let ((x, x_rest), (high, _), (low, _), (slope, _)) =
+        (V::chunks(x), V::chunks(high), V::chunks(low), V::chunks(slope));
+    // The buffers have room for a whole vector at the end.
+    for (place, ((high, low), slope)) in high.iter().zip(low).zip(slope).enumerate() {
+        let x = match x.get(place) {
+            Some(x) => V::load(x),
+            None if place == x.len() && !x_rest.is_empty() => V::load_partial(x_rest, V::Element::default()),
+            None => break,
+        };
+        let (y, s) = cap::<Twice<V::Wide>, V::Element>(x.widen(), c, inverse);
+        let rounded = V::narrow(y);
+        rounded.store(high);
+        V::narrow(y.sub(rounded.widen())).store(low);
+        V::narrow(s).store(slope);
+    }
+}

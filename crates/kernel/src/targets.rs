@@ -1,0 +1,146 @@
+//! What each class should have: the weight q_j of a class in a row's loss.
+//!
+//! ```text
+//! q_j = w_j ((1 - e) t_j + e / C)        t: soft targets, or 1 at the label and 0 elsewhere; w: class weights; e: smoothing
+//! ```
+
+use crate::scratch::Scratch;
+use crate::vector::{Element, Vector, part};
+use core::cell::Cell;
+
+/// The targets of one row.
+#[derive(Clone, Copy)]
+pub struct Targets<'a> {
+    /// w, or empty: all 1.
+    pub class_weights: &'a [Cell<f32>],
+    /// t, or empty: there is a label.
+    pub soft: &'a [Cell<f32>],
+    /// From one soft target to the next.
+    pub stride: usize,
+    /// e, in 0..1.
+    pub smoothing: f64,
+    /// e / C, of all classes.
+    pub spread: f64,
+}
+
+/// q of the classes of a tile: an entry times `weight`, or `weight` where there are none.
+#[derive(Clone, Copy)]
+pub struct Tile<'a, E> {
+    /// Of each class, or empty.
+    pub entries: &'a [Cell<E>],
+    /// Of all.
+    pub weight: f64,
+}
+
+impl<'a> Targets<'a> {
+    /// Whether classes other than the label have weight.
+    #[inline(always)]
+    pub fn is_dense(&self) -> bool {
+        self.smoothing > 0.0 || !self.soft.is_empty()
+    }
+
+    /// Whether a tile has entries.
+    #[inline(always)]
+    pub fn has_entries(&self) -> bool {
+        !self.soft.is_empty() || !self.class_weights.is_empty()
+    }
+
+    /// q of a class.
+    #[inline(always)]
+    pub fn weight(&self, class: usize, is_label: bool) -> f64 {
+        let target = match self.soft.get(class * self.stride) {
+            Some(t) => f64::from(t.get()),
+            None => f64::from(u8::from(is_label)),
+        };
+        self.class_weight(class) * ((1.0 - self.smoothing) * target + self.spread)
+    }
+
+    /// w of a class.
+    #[inline(always)]
+    pub fn class_weight(&self, class: usize) -> f64 {
+        if self.class_weights.is_empty() {
+            return 1.0;
+        }
+        self.class_weights.get(class).map_or(f64::NAN, |w| f64::from(w.get()))
+    }
+
+    /// q of the classes `from` to `to`, but for what the label has more. The scratch area is used only where entries are not read
+    /// from their own memory, and then for at most a tile.
+    #[inline(always)]
+    pub fn tile<V: Vector>(&self, from: usize, to: usize, scratch: &'a Scratch) -> Tile<'a, V::Element> {
+        let weights = self.class_weights.get(from..to).unwrap_or(&[]);
+        if self.soft.is_empty() {
+            return Tile { entries: of_single::<V>(weights, scratch.target()), weight: self.spread };
+        }
+        if self.is_direct::<V::Element>()
+            && let Some(soft) = V::Element::of_single(part(self.soft, from, to))
+        {
+            return Tile { entries: soft, weight: 1.0 };
+        }
+        let staged = part(scratch.target::<V::Element>(), 0, to - from);
+        let soft = self.soft.get(from * self.stride..).unwrap_or(&[]);
+        stage::<V>(soft, self.stride, weights, self.smoothing, self.spread, staged);
+        Tile { entries: staged, weight: 1.0 }
+    }
+
+    /// Whether [`Targets::tile`] reads entries of any number of classes from their own memory.
+    #[inline(always)]
+    pub fn is_direct<E: Element>(&self) -> bool {
+        let one = self.soft.is_empty() || self.stride == 1 && self.smoothing == 0.0 && self.class_weights.is_empty();
+        !self.has_entries() || !E::DOUBLE && one
+    }
+}
+
+/// Numbers as those that are computed with.
+#[inline(always)]
+pub fn of_single<'a, V: Vector>(x: &'a [Cell<f32>], staged: &'a [Cell<V::Element>]) -> &'a [Cell<V::Element>] {
+    if let Some(x) = V::Element::of_single(x) {
+        return x;
+    }
+    let staged = staged.get(..x.len()).unwrap_or(&[]);
+    gather(x, 1, staged);
+    staged
+}
+
+/// q from soft targets, `stride` apart.
+#[inline(never)]
+fn stage<V: Vector>(
+    soft: &[Cell<f32>],
+    stride: usize,
+    weights: &[Cell<f32>],
+    smoothing: f64,
+    spread: f64,
+    to: &[Cell<V::Element>],
+) {
+    gather(soft, stride, to);
+    if smoothing != 0.0 {
+        combine::<V>(to, 1.0 - smoothing, spread, to);
+    }
+    for (w, q) in weights.iter().zip(to) {
+        q.set(V::Element::from_f64(q.get().to_f64() * f64::from(w.get())));
+    }
+}
+
+#[inline(never)]
+fn gather<E: Element>(from: &[Cell<f32>], stride: usize, to: &[Cell<E>]) {
+    let mut place = 0;
+    for to in to {
+        if let Some(x) = from.get(place) {
+            to.set(E::from_f64(f64::from(x.get())));
+        }
+        place += stride;
+    }
+}
+
+/// `to = x * factor + summand`; both may be the same memory.
+#[inline(never)]
+pub fn combine<V: Vector>(x: &[Cell<V::Element>], factor: f64, summand: f64, to: &[Cell<V::Element>]) {
+    let [factor, summand] = [factor, summand].map(|x| V::splat(V::Element::from_f64(x)));
+    let ((x, x_rest), (to, to_rest)) = (V::chunks(x), V::chunks(to));
+    for (x, to) in x.iter().zip(to) {
+        V::load(x).mul_add(factor, summand).store(to);
+    }
+    if !to_rest.is_empty() {
+        V::load_partial(x_rest, V::Element::default()).mul_add(factor, summand).store_partial(to_rest);
+    }
+}
