@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { root } from "../toolchain.mjs";
 import { families, gaps } from "./families.mjs";
-import { install, newestNode } from "./install.mjs";
+import { install, newestNode, nodeBinary } from "./install.mjs";
 import { commandLine, machine } from "./machine.mjs";
 import { isNormal, oracle, ulp } from "./oracle.mjs";
 import { peers } from "./peers.mjs";
@@ -24,6 +24,7 @@ const { values: options } = parseArgs({
     out: { type: "string", default: join(root, "docs/measurements") },
   },
 });
+const node = nodeBinary(options.node);
 const startsWithOneOf = (prefixes, name) => prefixes.split(",").some((prefix) => name.startsWith(prefix));
 const chosen = peers.filter(
   ({ name, language, bound, options: { oneCall } = {} }) =>
@@ -32,7 +33,7 @@ const chosen = peers.filter(
 );
 
 install({ native: options.native });
-const children = new Children(options.node);
+const children = new Children(node);
 const measurements = [];
 const lossByGap = {};
 for (const [family, batches] of families().filter(([name]) => startsWithOneOf(options.families, name))) {
@@ -52,7 +53,7 @@ const report = {
   description:
     "Errors of sparse softmax cross-entropy in units in the last place of float32. Made by npm run accuracy.",
   command: commandLine("accuracy"),
-  ...machine(options.node),
+  ...machine(node),
   versions: children.versions,
   peers: chosen.map(({ name }) => ({ name })),
   measurements,
@@ -71,7 +72,7 @@ async function judge(peer, data, exact, tally, family) {
   const ask = (operation, request) => children.ask(peer, 1, operation, request);
   let got;
   try {
-    await ask("prepare", { rows, classes, gradient: true, ...writeData(data) });
+    await ask("prepare", { gradient: true, ...writeData(data) });
     got = await readResults(children, peer, 1, true);
     await ask("release");
   } catch (error) {

@@ -5,6 +5,16 @@ import { createInterface } from "node:readline";
 const LONGEST_WARM_UP = 1000; // ms
 const SETTLED = 0.03;
 
+/** Those of 16 bits are given as bits. */
+const TYPES = {
+  float16: Uint16Array,
+  bfloat16: Uint16Array,
+  float32: Float32Array,
+  float64: Float64Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+};
+
 const opened = new Map();
 const prepared = new Map();
 
@@ -21,14 +31,11 @@ const operations = {
     return { version: implementation.version };
   },
 
-  async prepare({ peer, rows, classes, gradient, logits, labels }) {
-    const data = {
-      rows,
-      classes,
-      gradient,
-      logits: new Float32Array(read(logits)),
-      labels: new Int32Array(read(labels)),
-    };
+  async prepare({ peer, files, ...data }) {
+    const { logits, labels, ...others } = files;
+    data.logits = new TYPES[data.type](read(logits));
+    if (labels) data.labels = new TYPES[data.labelsType](read(labels));
+    for (const [name, file] of Object.entries(others)) data[name] = new Float32Array(read(file));
     prepared.set(peer, await opened.get(peer).prepare(data));
     return {};
   },
@@ -39,9 +46,9 @@ const operations = {
     await run();
     const result = await results();
     if (result === undefined) return { none: true };
-    writeFileSync(loss, bytes(result.loss));
-    if (result.gradient) writeFileSync(gradient, bytes(result.gradient));
-    return {};
+    writeFileSync(loss, Float32Array.from(result.loss));
+    if (result.gradient) writeFileSync(gradient, Float32Array.from(result.gradient));
+    return { type: "float32" };
   },
 
   /** Until the time of a call no longer falls: engines compile while they run. */
@@ -78,10 +85,6 @@ async function measure(run, milliseconds) {
     elapsed = performance.now() - begin;
   } while (elapsed < milliseconds);
   return { nanoseconds: (elapsed * 1e6) / calls, calls };
-}
-
-function bytes(array) {
-  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -1,7 +1,8 @@
 // Who is measured. Peers of one `process` share a process; all others have one of their own.
 
 const js = (name, module, threads, more) => ({ name, module, threads, language: "js", process: name, ...more });
-const ours = (name, threads, options) => js(name, "xent", threads, { process: "xent", ours: true, options });
+/** A build of xent. */
+export const ours = (name, threads, options) => js(name, "xent", threads, { process: "xent", ours: true, options });
 const bound = (name, pass) => js(name, "bounds", [1, 2], { process: "xent", bound: true, options: { pass } });
 const native = (name, module, options) => ({
   name,
