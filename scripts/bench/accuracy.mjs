@@ -2,10 +2,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { root } from "../toolchain.mjs";
 import { families, gaps } from "./families.mjs";
 import { install, newestNode, nodeBinary } from "./install.mjs";
-import { commandLine, machine } from "./machine.mjs";
+import { commandLine, folderOf, machine } from "./machine.mjs";
 import { isNormal, oracle, ulp } from "./oracle.mjs";
 import { peers } from "./peers.mjs";
 import { ChildFailure, Children, readResults, writeData } from "./processes.mjs";
@@ -15,13 +14,16 @@ import { accuracyReport } from "./report.mjs";
 const ORACLE_ERROR = 1e-11;
 const SERIES = "confident rows, 10 classes";
 
+const CHOICES = {
+  peers: { type: "string", default: "" },
+  families: { type: "string", default: "" },
+};
 const { values: options } = parseArgs({
   options: {
+    ...CHOICES,
     native: { type: "boolean", default: false },
-    peers: { type: "string", default: "" },
-    families: { type: "string", default: "" },
     node: { type: "string", default: newestNode },
-    out: { type: "string", default: join(root, "docs/measurements") },
+    out: { type: "string" },
   },
 });
 const node = nodeBinary(options.node);
@@ -59,9 +61,11 @@ const report = {
   measurements,
   lossByGap: { family: SERIES, unit: "relative error of the loss", gaps, peers: lossByGap },
 };
-mkdirSync(options.out, { recursive: true });
-writeFileSync(join(options.out, "accuracy.json"), `${JSON.stringify(report, special, 1)}\n`);
-writeFileSync(join(options.out, "accuracy.md"), accuracyReport(report));
+const out = folderOf(options, CHOICES);
+mkdirSync(out, { recursive: true });
+writeFileSync(join(out, "accuracy.json"), `${JSON.stringify(report, special, 1)}\n`);
+writeFileSync(join(out, "accuracy.md"), accuracyReport(report));
+console.error(`accuracy.json and accuracy.md are in ${out}`);
 
 function newTally() {
   return { loss: [], labelGradient: [], otherGradient: [], specials: 0, wrongSpecials: 0, failures: [] };
