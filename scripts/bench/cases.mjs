@@ -35,7 +35,7 @@ const OPTIONS = [
     make: addClassWeights,
   },
   {
-    name: "class weights + smoothing",
+    name: "class weights, smoothing",
     target: times(1.35, 1.4),
     make(data) {
       addClassWeights(data);
@@ -44,7 +44,7 @@ const OPTIONS = [
   },
   { name: "soft targets", target: times(1.7, 1.75), make: addTargets },
   {
-    name: "z-loss + sample weights",
+    name: "z-loss, sample weights",
     target: ({ classes }) => (classes === 10 ? times(1.3, 1.25) : times(1.1, 1.1)),
     make(data) {
       data.sampleWeights = weights(data.rows, 2);
@@ -52,7 +52,7 @@ const OPTIONS = [
     },
   },
   {
-    name: "ignored rows (15 %)",
+    name: "ignored rows, 15 %",
     target: ({ classes }) => (classes === 10 ? times(1.3, 1.25) : times(1.1, 1.1)),
     make(data) {
       const u = mulberry32(3);
@@ -71,7 +71,7 @@ const OPTIONS = [
       data.values = data.logits = Float64Array.from(data.logits);
     },
   },
-  { name: "row stride (padded)", target: plus(0.3), make: pad },
+  { name: "padded rows", target: plus(0.3), make: pad },
   {
     name: "int64 labels",
     labelsType: "int64",
@@ -99,7 +99,7 @@ export const cases = [
     })),
   ),
   ...SHAPES.map(({ shape, target }) => ({
-    name: `axis 1 of [${shape}]`,
+    name: `axis 1 of ${shape.join("×")}`,
     rows: shape.reduce((a, b) => a * b) / shape[1],
     classes: shape[1],
     layout: { shape, axis: 1, inner: shape.slice(2).reduce((a, b) => a * b) },

@@ -34,21 +34,21 @@ const operations = {
   async prepare({ peer, files, ...data }) {
     const { logits, labels, ...others } = files;
     data.logits = new TYPES[data.type](read(logits));
-    if (labels) data.labels = new TYPES[data.labelsType](read(labels));
+    data.labels = new TYPES[data.labelsType](read(labels));
     for (const [name, file] of Object.entries(others)) data[name] = new Float32Array(read(file));
-    prepared.set(peer, await opened.get(peer).prepare(data));
+    prepared.set(peer, { data, ...(await opened.get(peer).prepare(data)) });
     return {};
   },
 
-  /** One call, and its results in files. */
+  /** One call, and its results in files, the gradient without padding. */
   async results({ peer, loss, gradient }) {
-    const { run, results } = prepared.get(peer);
+    const { run, results, data } = prepared.get(peer);
     await run();
     const result = await results();
     if (result === undefined) return { none: true };
-    writeFileSync(loss, Float32Array.from(result.loss));
-    if (result.gradient) writeFileSync(gradient, Float32Array.from(result.gradient));
-    return { type: "float32" };
+    writeFileSync(loss, new Float32Array(result.loss));
+    if (result.gradient) writeFileSync(gradient, new Float32Array(withoutPadding(result.gradient, data)));
+    return {};
   },
 
   /** Until the time of a call no longer falls: engines compile while they run. */
@@ -85,6 +85,13 @@ async function measure(run, milliseconds) {
     elapsed = performance.now() - begin;
   } while (elapsed < milliseconds);
   return { nanoseconds: (elapsed * 1e6) / calls, calls };
+}
+
+function withoutPadding(gradient, { rows, classes, stride }) {
+  if (stride === classes) return gradient;
+  const whole = new Float32Array(rows * classes);
+  for (let i = 0; i < rows; i++) whole.set(gradient.subarray(i * stride, i * stride + classes), i * classes);
+  return whole;
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -52,7 +52,7 @@ async function prepare(children, { peer, problem, entry }) {
     await children.ask(peer, threads, "prepare", { gradient, ...problem.request });
     const results = await readResults(children, peer, threads, gradient);
     const wrong = results && mistake(results, problem.exact, problem.classes);
-    if (wrong) Object.assign(entry, { status: "wrong", reason: wrong });
+    if (wrong) fail(entry, "wrong", wrong);
     else await children.ask(peer, threads, "warmUp");
   });
   if (entry.status === "wrong") await release(children, peer, entry);
@@ -69,9 +69,13 @@ async function attempt(entry, action) {
     await action();
   } catch (error) {
     if (!(error instanceof ChildFailure)) throw error;
-    Object.assign(entry, { status: error.status, reason: error.message });
-    console.error(`    ${entry.peer}: ${entry.status}: ${entry.reason}`);
+    fail(entry, error.status, error.message);
   }
+}
+
+function fail(entry, status, reason) {
+  Object.assign(entry, { status, reason });
+  console.error(`    ${entry.peer}: ${status}: ${reason}`);
 }
 
 function quartiles(samples) {

@@ -153,12 +153,12 @@ export function writeData(data, name = "data") {
   return { rows, classes, stride, shape, axis, type, labelsType, options, files };
 }
 
-/** One call's results and the type of their numbers, or undefined for a bound. */
+/** One call's results and the types they had, or undefined for a bound. */
 export async function readResults(children, peer, threads, gradient) {
   const files = { loss: join(scratch, "loss"), gradient: join(scratch, "gradient") };
-  const { none, type } = await children.ask(peer, threads, "results", files);
+  const { none, types } = await children.ask(peer, threads, "results", files);
   if (none) return undefined;
-  return { type, loss: floats(files.loss), gradient: gradient ? floats(files.gradient) : undefined };
+  return { types, loss: floats(files.loss), gradient: gradient ? floats(files.gradient) : undefined };
 }
 
 function floats(file) {

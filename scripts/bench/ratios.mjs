@@ -1,14 +1,14 @@
 // Only xent: how much longer each option, type and layout takes than plain rows of as many classes, and with another
 // build of the package beside it, how much longer than there. The core's developer wants to know.
-import { cases, dataOf, plainOf, title } from "./cases.mjs";
+import { dataOf, plainOf, title } from "./cases.mjs";
 import { measure, problem, ratio } from "./measure.mjs";
 import { ours } from "./peers.mjs";
 import { digits } from "./report.mjs";
 
 /** Prints a line for each case and variant. */
-export async function ratios(children, { variants, dist, beside, wanted, settings }) {
+export async function ratios(children, cases, { variants, dist, beside, settings }) {
   let above = 0;
-  for (const one of cases.filter((one) => wanted(title(one)))) {
+  for (const one of cases) {
     const plain = problem(plainOf(one), "plain");
     const own = problem(dataOf(one), "case");
     for (const variant of variants) {

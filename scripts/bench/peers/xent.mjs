@@ -41,10 +41,7 @@ function resident(xent, data) {
   };
   return {
     run: () => batch.run(options),
-    results: () => ({
-      loss: batch.run(options).loss,
-      gradient: gradient ? withoutPadding(batch.gradient, data) : undefined,
-    }),
+    results: () => ({ loss: batch.run(options).loss, gradient: gradient ? batch.gradient : undefined }),
     dispose: () => batch.dispose(),
   };
 }
@@ -52,11 +49,4 @@ function resident(xent, data) {
 /** Bits are copied as bits, whether the batch's array is one of floats or of bits. */
 function copy(source, { buffer, byteOffset, length }) {
   new source.constructor(buffer, byteOffset, length).set(source);
-}
-
-function withoutPadding(gradient, { rows, classes, stride }) {
-  if (stride === classes) return gradient;
-  const whole = new Float32Array(rows * classes);
-  for (let i = 0; i < rows; i++) whole.set(gradient.subarray(i * stride, i * stride + classes), i * classes);
-  return whole;
 }
