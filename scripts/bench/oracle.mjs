@@ -16,14 +16,14 @@ export function oracle(data) {
     const from = outer * stride * inner + (i % inner);
     const to = outer * classes * inner + (i % inner);
     for (let j = 0; j < classes; j++) row[j] = values[from + j * inner];
-    loss[i] = rowOracle(row, i, data, result);
+    loss[i] = rowOracle(row, i, { ...data, target: (j) => data.targets[to + j * inner] }, result);
     for (let j = 0; j < classes; j++) gradient[to + j * inner] = result[j];
   }
   return { loss, gradient };
 }
 
 /** Loss of one row; its gradient goes to `g`. */
-function rowOracle(logits, i, { labels, targets, classWeights, sampleWeights, options = {} }, g) {
+function rowOracle(logits, i, { labels, targets, target, classWeights, sampleWeights, options = {} }, g) {
   const { ignoreIndex, labelSmoothing = 0, zLoss = 0, softcap, temperature = 1 } = options;
   const classes = logits.length;
   const label = targets ? 0 : Number(labels[i]);
@@ -57,8 +57,7 @@ function rowOracle(logits, i, { labels, targets, classWeights, sampleWeights, op
   const own = targets ? 0 : (1 - labelSmoothing) * weight(label);
   let loss = own === 0 ? 0 : own * (log + (x[top] - x[label]));
   let shared = 0;
-  const share = (j) =>
-    weight(j) * (labelSmoothing / classes + (targets ? (1 - labelSmoothing) * targets[i * classes + j] : 0));
+  const share = (j) => weight(j) * (labelSmoothing / classes + (targets ? (1 - labelSmoothing) * target(j) : 0));
   if (targets || labelSmoothing > 0) {
     for (let j = 0; j < classes; j++) {
       const q = share(j);
