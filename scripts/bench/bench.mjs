@@ -3,7 +3,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { cases, dataOf, plainOf, title } from "./cases.mjs";
+import { cases, dataOf, plainCases, plainOf, title } from "./cases.mjs";
 import { generate } from "./data.mjs";
 import { install, newestNode, nodeBinary } from "./install.mjs";
 import { commandLine, folderOf, machine } from "./machine.mjs";
@@ -45,12 +45,14 @@ const settings = { rounds: Number(options.rounds), milliseconds: Number(options.
 const shortSettings = { rounds: Math.ceil(settings.rounds / 2), milliseconds: settings.milliseconds / 2 };
 const node = nodeBinary(options.node);
 const children = new Children(node);
-const chosenCases = cases.filter((one) => options.cases.some((prefix) => title(one).startsWith(prefix)));
+const wanted = (one) => options.cases.some((prefix) => title(one).startsWith(prefix));
+const chosenCases = cases.filter(wanted);
 
 if (options.ratios) {
   const variants = options.variant.split(",");
   const [dist, beside] = [options.dist, options.beside].map((path) => path && resolve(path));
-  await ratios(children, chosenCases, { variants, dist, beside, settings });
+  const more = beside ? plainCases.filter(wanted) : [];
+  await ratios(children, [...more, ...chosenCases], { variants, dist, beside, settings });
 } else await compare();
 children.close();
 

@@ -89,6 +89,14 @@ const SHAPES = [
   { shape: [8, 2, 512, 512], target: times(1, 1.1) },
 ];
 
+/** Plain rows of other sizes, to compare two builds with. */
+export const plainCases = [
+  [262144, 4],
+  [10486, 100],
+  [128, 32000],
+  [32, 128256],
+].map(([rows, classes]) => ({ name: "plain", rows, classes, make: () => {} }));
+
 /** { name, rows, classes, target } and what `dataOf` needs. */
 export const cases = [
   ...SIZES.flatMap((size) =>

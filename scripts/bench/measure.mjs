@@ -78,7 +78,7 @@ function fail(entry, status, reason) {
   console.error(`    ${entry.peer}: ${status}: ${reason}`);
 }
 
-function quartiles(samples) {
+export function quartiles(samples) {
   const sorted = samples.toSorted((a, b) => a - b);
   const at = (part) => {
     const position = part * (sorted.length - 1);

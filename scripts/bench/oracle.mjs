@@ -11,73 +11,72 @@ export function oracle(data) {
   const gradient = new Float64Array(rows * classes);
   const row = new Float64Array(classes);
   const result = new Float64Array(classes);
+  const rowOf = rowOracle(data);
   for (let i = 0; i < rows; i++) {
     const outer = Math.floor(i / inner);
     const from = outer * stride * inner + (i % inner);
     const to = outer * classes * inner + (i % inner);
     for (let j = 0; j < classes; j++) row[j] = values[from + j * inner];
-    loss[i] = rowOracle(row, i, { ...data, target: (j) => data.targets[to + j * inner] }, result);
+    loss[i] = rowOf(row, i, to, result);
     for (let j = 0; j < classes; j++) gradient[to + j * inner] = result[j];
   }
   return { loss, gradient };
 }
 
-/** Loss of one row; its gradient goes to `g`. */
-function rowOracle(logits, i, { labels, targets, target, classWeights, sampleWeights, options = {} }, g) {
+/** A function that returns the loss of row i and puts its gradient into `g`; its targets begin at `at`. */
+function rowOracle({ classes, inner = 1, labels, targets, classWeights, sampleWeights, options = {} }) {
   const { ignoreIndex, labelSmoothing = 0, zLoss = 0, softcap, temperature = 1 } = options;
-  const classes = logits.length;
-  const label = targets ? 0 : Number(labels[i]);
-  if (!targets && label === ignoreIndex) {
-    g.fill(0);
-    return 0;
-  }
-  const x = softcap || temperature !== 1 ? logits.map((value) => transformed(value, softcap) / temperature) : logits;
-  let top = 0;
-  let valid = true;
-  for (let j = 0; j < classes; j++) {
-    if (x[j] > x[top]) top = j;
-    if (Number.isNaN(x[j])) valid = false;
-  }
-  if (!valid || !Number.isFinite(x[top])) {
-    g.fill(Number.NaN);
-    return Number.NaN;
-  }
-  let others = 0;
-  let rest = 0;
-  for (let j = 0; j < classes; j++) {
-    g[j] = Math.exp(x[j] - x[top]);
-    if (j !== top) rest += g[j];
-    if (j !== label) others += g[j];
-  }
-  const log = Math.log1p(rest);
-  const logSumExp = x[top] + log;
-  const weight = (j) => classWeights?.[j] ?? 1;
-  const sample = sampleWeights?.[i] ?? 1;
-  // What the label has to itself, and what every class has.
-  const own = targets ? 0 : (1 - labelSmoothing) * weight(label);
-  let loss = own === 0 ? 0 : own * (log + (x[top] - x[label]));
-  let shared = 0;
-  const share = (j) => weight(j) * (labelSmoothing / classes + (targets ? (1 - labelSmoothing) * target(j) : 0));
-  if (targets || labelSmoothing > 0) {
+  const weight = (j) => (classWeights ? classWeights[j] : 1);
+  const dense = targets !== undefined || labelSmoothing > 0;
+  /** What class j should have, the label's own part left out. */
+  const share = (j, at) =>
+    weight(j) * (labelSmoothing / classes + (targets ? (1 - labelSmoothing) * targets[at + j * inner] : 0));
+  const transform = (x) => (softcap ? softcap * Math.tanh(x / softcap) : x) / temperature;
+
+  return (logits, i, at, g) => {
+    const label = targets ? 0 : Number(labels[i]);
+    if (!targets && label === ignoreIndex) {
+      g.fill(0);
+      return 0;
+    }
+    const x = softcap || temperature !== 1 ? logits.map(transform) : logits;
+    let top = 0;
+    let valid = true;
     for (let j = 0; j < classes; j++) {
-      const q = share(j);
+      if (x[j] > x[top]) top = j;
+      if (Number.isNaN(x[j])) valid = false;
+    }
+    if (!valid || !Number.isFinite(x[top])) {
+      g.fill(Number.NaN);
+      return Number.NaN;
+    }
+    let others = 0;
+    let rest = 0;
+    for (let j = 0; j < classes; j++) {
+      g[j] = Math.exp(x[j] - x[top]);
+      if (j !== top) rest += g[j];
+      if (j !== label) others += g[j];
+    }
+    const log = Math.log1p(rest);
+    const logSumExp = x[top] + log;
+    const own = targets ? 0 : (1 - labelSmoothing) * weight(label);
+    let loss = own === 0 ? 0 : own * (log + (x[top] - x[label]));
+    let shared = 0;
+    for (let j = 0; dense && j < classes; j++) {
+      const q = share(j, at);
       shared += q;
       if (q !== 0) loss += q * (logSumExp - x[j]);
     }
-  }
-  const alpha = shared + 2 * zLoss * logSumExp;
-  for (let j = 0; j < classes; j++) {
-    const p = g[j] / (1 + rest);
-    const q = shared === 0 ? 0 : share(j);
-    const difference = j === label ? -others / (1 + rest) : p;
-    const slope = softcap ? 1 - Math.tanh(logits[j] / softcap) ** 2 : 1;
-    g[j] = ((sample * slope) / temperature) * (own * difference + alpha * p - q);
-  }
-  return sample * (loss + zLoss * logSumExp ** 2);
-}
-
-function transformed(x, softcap) {
-  return softcap ? softcap * Math.tanh(x / softcap) : x;
+    const sample = sampleWeights ? sampleWeights[i] : 1;
+    const alpha = shared + 2 * zLoss * logSumExp;
+    for (let j = 0; j < classes; j++) {
+      const p = g[j] / (1 + rest);
+      const difference = j === label ? -others / (1 + rest) : p;
+      const slope = softcap ? 1 - Math.tanh(logits[j] / softcap) ** 2 : 1;
+      g[j] = ((sample * slope) / temperature) * (own * difference + alpha * p - (dense ? share(j, at) : 0));
+    }
+    return sample * (loss + zLoss * logSumExp ** 2);
+  };
 }
 
 const SMALLEST_NORMAL = 2 ** -126;

@@ -1,13 +1,14 @@
 // Only xent: how much longer each option, type and layout takes than plain rows of as many classes, and with another
 // build of the package beside it, how much longer than there. The core's developer wants to know.
 import { dataOf, plainOf, title } from "./cases.mjs";
-import { measure, problem, ratio } from "./measure.mjs";
+import { measure, problem, quartiles, ratio } from "./measure.mjs";
 import { ours } from "./peers.mjs";
 import { digits } from "./report.mjs";
 
 /** Prints a line for each case and variant. */
 export async function ratios(children, cases, { variants, dist, beside, settings }) {
   let above = 0;
+  const plainToBeside = [];
   for (const one of cases) {
     const plain = problem(plainOf(one), "plain");
     const own = problem(dataOf(one), "case");
@@ -30,11 +31,13 @@ export async function ratios(children, cases, { variants, dist, beside, settings
         const times = ratio(now, plainNow);
         const most = limit(one, gradient, plainNow.entry.nanoseconds.median);
         if (times > most) above += 1;
+        const toBeside = before && ratio(now, before);
+        if (toBeside && one.name === "plain") plainToBeside.push(toBeside);
         cells.push(
           [
             `${gradient ? "both" : "forward"} ${digits(now.entry.nanoseconds.median, 3).padStart(5)} ns`,
             `${times.toFixed(2).padStart(6)} of ${most?.toFixed(2) ?? "1.00"}${times > most ? " !" : "  "}`,
-            ...(before ? [`${ratio(now, before)?.toFixed(3) ?? before.entry.status} of beside`] : []),
+            ...(before ? [`${toBeside?.toFixed(3) ?? before.entry.status} of beside`] : []),
           ].join("  "),
         );
       }
@@ -42,6 +45,10 @@ export async function ratios(children, cases, { variants, dist, beside, settings
     }
   }
   console.log(`\nnanoseconds per logit; times plain rows of as many classes, of the target; !: above it (${above})`);
+  if (plainToBeside.length > 0) {
+    const { median, lower, upper } = quartiles(plainToBeside);
+    console.log(`plain rows: ${median} of beside (quartiles ${lower}, ${upper}) in ${plainToBeside.length} ratios`);
+  }
 }
 
 /** The target, if there is one, as a ratio to plain rows that take so many nanoseconds per logit. */
