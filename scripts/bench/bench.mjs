@@ -89,7 +89,9 @@ async function compare() {
     description: "Sparse softmax cross-entropy: nanoseconds per logit. Made by npm run bench.",
     command: commandLine("bench"),
     ...machine(node),
-    versions: Object.fromEntries(chosen.map(({ name }) => [name, children.versions[name]])),
+    versions: Object.fromEntries(
+      Object.entries(children.versions).filter(([name]) => chosen.some((peer) => peer.name === name)),
+    ),
     pinned,
     settings: { table: settings, sweep: shortSettings, cases: shortSettings },
     peers: chosen.map(({ name, bound = false, ours = false }) => ({ name, bound, ours })),
