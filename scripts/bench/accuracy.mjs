@@ -2,10 +2,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { root } from "../toolchain.mjs";
 import { families, gaps } from "./families.mjs";
-import { install, newestNode } from "./install.mjs";
-import { commandLine, machine } from "./machine.mjs";
+import { install, newestNode, nodeBinary } from "./install.mjs";
+import { commandLine, folderOf, machine } from "./machine.mjs";
 import { isNormal, oracle, ulp } from "./oracle.mjs";
 import { peers } from "./peers.mjs";
 import { ChildFailure, Children, readResults, writeData } from "./processes.mjs";
@@ -15,15 +14,19 @@ import { accuracyReport } from "./report.mjs";
 const ORACLE_ERROR = 1e-11;
 const SERIES = "confident rows, 10 classes";
 
+const CHOICES = {
+  peers: { type: "string", default: "" },
+  families: { type: "string", default: "" },
+};
 const { values: options } = parseArgs({
   options: {
+    ...CHOICES,
     native: { type: "boolean", default: false },
-    peers: { type: "string", default: "" },
-    families: { type: "string", default: "" },
     node: { type: "string", default: newestNode },
-    out: { type: "string", default: join(root, "docs/measurements") },
+    out: { type: "string" },
   },
 });
+const node = nodeBinary(options.node);
 const startsWithOneOf = (prefixes, name) => prefixes.split(",").some((prefix) => name.startsWith(prefix));
 const chosen = peers.filter(
   ({ name, language, bound, options: { oneCall } = {} }) =>
@@ -32,7 +35,7 @@ const chosen = peers.filter(
 );
 
 install({ native: options.native });
-const children = new Children(options.node);
+const children = new Children(node);
 const measurements = [];
 const lossByGap = {};
 for (const [family, batches] of families().filter(([name]) => startsWithOneOf(options.families, name))) {
@@ -52,15 +55,17 @@ const report = {
   description:
     "Errors of sparse softmax cross-entropy in units in the last place of float32. Made by npm run accuracy.",
   command: commandLine("accuracy"),
-  ...machine(options.node),
+  ...machine(node),
   versions: children.versions,
   peers: chosen.map(({ name }) => ({ name })),
   measurements,
   lossByGap: { family: SERIES, unit: "relative error of the loss", gaps, peers: lossByGap },
 };
-mkdirSync(options.out, { recursive: true });
-writeFileSync(join(options.out, "accuracy.json"), `${JSON.stringify(report, special, 1)}\n`);
-writeFileSync(join(options.out, "accuracy.md"), accuracyReport(report));
+const out = folderOf(options, CHOICES);
+mkdirSync(out, { recursive: true });
+writeFileSync(join(out, "accuracy.json"), `${JSON.stringify(report, special, 1)}\n`);
+writeFileSync(join(out, "accuracy.md"), accuracyReport(report));
+console.error(`accuracy.json and accuracy.md are in ${out}`);
 
 function newTally() {
   return { loss: [], labelGradient: [], otherGradient: [], specials: 0, wrongSpecials: 0, failures: [] };
@@ -71,7 +76,7 @@ async function judge(peer, data, exact, tally, family) {
   const ask = (operation, request) => children.ask(peer, 1, operation, request);
   let got;
   try {
-    await ask("prepare", { rows, classes, gradient: true, ...writeData(data) });
+    await ask("prepare", { gradient: true, ...writeData(data) });
     got = await readResults(children, peer, 1, true);
     await ask("release");
   } catch (error) {

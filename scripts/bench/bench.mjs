@@ -1,139 +1,165 @@
-// How fast xent and its peers are: one process a peer, all shapes in turn, every peer in each round. See docs/measurements.
+// How fast xent and its peers are: one process a peer, all shapes and cases in turn, every peer in each round. See
+// docs/measurements.
 import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { root } from "../toolchain.mjs";
+import { cases, dataOf, plainCases, plainOf, title } from "./cases.mjs";
 import { generate } from "./data.mjs";
-import { install, newestNode } from "./install.mjs";
-import { commandLine, machine } from "./machine.mjs";
-import { mistake, oracle } from "./oracle.mjs";
-import { peers } from "./peers.mjs";
-import { ChildFailure, Children, pinned, readResults, writeData } from "./processes.mjs";
+import { install, newestNode, nodeBinary } from "./install.mjs";
+import { commandLine, folderOf, machine } from "./machine.mjs";
+import { measure, problem, ratio } from "./measure.mjs";
+import { peers, reference } from "./peers.mjs";
+import { Children, pinned } from "./processes.mjs";
+import { ratios } from "./ratios.mjs";
 import { speedReport } from "./report.mjs";
 
 const TABLE = ["4096x10", "1024x1000", "128x32000", "32x128256", "16x262144"];
 const SWEEP = [2, 4, 10, 32, 100, 320, 1000, 3200, 10000, 32000, 100000, 262144];
 const SWEEP_ELEMENTS = 2 ** 20;
 
+/** What leaves something out of the measurements. */
+const CHOICES = {
+  parts: { type: "string", default: "table,sweep,cases" },
+  shapes: { type: "string", default: TABLE.join() },
+  cases: { type: "string", multiple: true, default: [""] },
+  peers: { type: "string", default: "" },
+  threads: { type: "string", default: "1,2" },
+};
 const { values: options } = parseArgs({
   options: {
+    ...CHOICES,
     native: { type: "boolean", default: false },
-    shapes: { type: "string", default: TABLE.join() },
-    peers: { type: "string", default: "" },
-    threads: { type: "string", default: "1,2" },
     rounds: { type: "string", default: "9" },
     milliseconds: { type: "string", default: "50" },
-    "no-sweep": { type: "boolean", default: false },
     node: { type: "string", default: newestNode },
-    out: { type: "string", default: join(root, "docs/measurements") },
+    out: { type: "string" },
+    // Only xent, and only its cases: see ratios.mjs.
+    ratios: { type: "boolean", default: false },
+    variant: { type: "string", default: "relaxed,simd128" },
+    dist: { type: "string" },
+    beside: { type: "string" },
   },
 });
 
 const settings = { rounds: Number(options.rounds), milliseconds: Number(options.milliseconds) };
-const sweepSettings = { rounds: Math.ceil(settings.rounds / 2), milliseconds: settings.milliseconds / 2 };
-const chosen = peers.filter(
-  ({ name, language }) =>
-    (options.native || language === "js") && options.peers.split(",").some((prefix) => name.startsWith(prefix)),
-);
+const shortSettings = { rounds: Math.ceil(settings.rounds / 2), milliseconds: settings.milliseconds / 2 };
+const node = nodeBinary(options.node);
+const children = new Children(node);
+const wanted = (one) => options.cases.some((prefix) => title(one).startsWith(prefix));
+const chosenCases = cases.filter(wanted);
 
-install({ native: options.native });
-const children = new Children(options.node);
-const measurements = [];
-for (const threads of options.threads.split(",").map(Number)) {
-  for (const shape of options.shapes.split(",")) {
-    const [rows, classes] = shape.split("x").map(Number);
-    await measureShape({ part: "table", threads, rows, classes }, settings);
-  }
-  if (threads === 1 && !options["no-sweep"]) {
-    for (const classes of SWEEP) {
-      const rows = Math.max(1, Math.round(SWEEP_ELEMENTS / classes));
-      await measureShape({ part: "sweep", threads, rows, classes }, sweepSettings);
-    }
-  }
-  children.close();
-}
+if (options.ratios) {
+  const variants = options.variant.split(",");
+  const [dist, beside] = [options.dist, options.beside].map((path) => path && resolve(path));
+  const more = beside ? plainCases.filter(wanted) : [];
+  await ratios(children, [...more, ...chosenCases], { variants, dist, beside, settings });
+} else await compare();
+children.close();
 
-const report = {
-  description: "Sparse softmax cross-entropy: nanoseconds per logit. Made by npm run bench.",
-  command: commandLine("bench"),
-  ...machine(options.node),
-  versions: children.versions,
-  pinned,
-  settings: { table: settings, sweep: sweepSettings },
-  peers: chosen.map(({ name, bound = false, ours = false }) => ({ name, bound, ours })),
-  measurements,
-};
-mkdirSync(options.out, { recursive: true });
-writeFileSync(join(options.out, "bench.json"), `${JSON.stringify(report, null, 1)}\n`);
-writeFileSync(join(options.out, "bench.md"), speedReport(report));
-
-async function measureShape(shape, { rounds, milliseconds }) {
-  const { threads, rows, classes } = shape;
-  const begin = performance.now();
-  const data = generate({ rows, classes, seed: classes });
-  const exact = oracle(data);
-  const files = writeData(data);
-  for (const gradient of [false, true]) {
-    const entries = [];
-    for (const peer of chosen.filter((one) => one.threads.includes(threads))) {
-      const entry = { ...shape, gradient, peer: peer.name, status: "ok" };
-      measurements.push(entry);
-      await attempt(entry, async () => {
-        await children.ask(peer, threads, "prepare", { rows, classes, gradient, ...files });
-        const results = await readResults(children, peer, threads, gradient);
-        const wrong = results && mistake(results, exact, classes);
-        if (wrong) Object.assign(entry, { status: "wrong", reason: wrong });
-        else await children.ask(peer, threads, "warmUp");
-      });
-      if (entry.status === "ok") entries.push({ peer, entry, samples: [] });
-      else if (entry.status === "wrong") await release(peer, entry);
-    }
-    for (let round = 0; round < rounds; round++) {
-      // Another one begins each round, so that nobody always follows the same one.
-      for (let k = 0; k < entries.length; k++) {
-        const { peer, entry, samples } = entries[(k + round) % entries.length];
-        if (entry.status !== "ok") continue;
-        await attempt(entry, async () => {
-          const { nanoseconds } = await children.ask(peer, threads, "measure", { milliseconds });
-          samples.push(nanoseconds / (rows * classes));
-        });
+/** Everybody, with a report. */
+async function compare() {
+  const chosen = peers.filter(
+    ({ name, language }) =>
+      (options.native || language === "js") && options.peers.split(",").some((prefix) => name.startsWith(prefix)),
+  );
+  const parts = options.parts.split(",");
+  install({ native: options.native });
+  const measurements = [];
+  for (const threads of options.threads.split(",").map(Number)) {
+    const able = chosen.filter((one) => one.threads.includes(threads));
+    if (parts.includes("table")) {
+      for (const shape of options.shapes.split(",")) {
+        const [rows, classes] = shape.split("x").map(Number);
+        measurements.push(...(await shapeOf(able, { part: "table", threads, rows, classes }, settings)));
       }
     }
-    for (const { peer, entry, samples } of entries) {
-      if (entry.status !== "ok") continue;
-      entry.nanoseconds = quartiles(samples);
-      await release(peer, entry);
+    if (parts.includes("sweep") && threads === 1) {
+      for (const classes of SWEEP) {
+        const rows = Math.max(1, Math.round(SWEEP_ELEMENTS / classes));
+        measurements.push(...(await shapeOf(able, { part: "sweep", threads, rows, classes }, shortSettings)));
+      }
     }
+    if (parts.includes("cases") && threads === 1) {
+      for (const one of chosenCases) measurements.push(...(await caseOf(able, one)));
+    }
+    children.close();
   }
-  const seconds = ((performance.now() - begin) / 1000).toFixed(1);
-  console.error(`${shape.part} ${rows}x${classes}, ${threads === 1 ? "1 thread" : `${threads} threads`}: ${seconds} s`);
-}
 
-function release(peer, entry) {
-  return attempt(entry, () => children.ask(peer, entry.threads, "release"));
-}
-
-/** Keeps what went wrong in the entry: one peer's failure is a result, not the end of the run. */
-async function attempt(entry, action) {
-  try {
-    await action();
-  } catch (error) {
-    if (!(error instanceof ChildFailure)) throw error;
-    Object.assign(entry, { status: error.status, reason: error.message });
-    console.error(`    ${entry.peer}: ${entry.status}: ${entry.reason}`);
-  }
-}
-
-function quartiles(samples) {
-  const sorted = samples.toSorted((a, b) => a - b);
-  const at = (part) => {
-    const position = part * (sorted.length - 1);
-    const below = Math.floor(position);
-    return sorted[below] + (position - below) * (sorted[Math.ceil(position)] - sorted[below]);
+  const report = {
+    description: "Sparse softmax cross-entropy: nanoseconds per logit. Made by npm run bench.",
+    command: commandLine("bench"),
+    ...machine(node),
+    versions: Object.fromEntries(
+      Object.entries(children.versions).filter(([name]) => chosen.some((peer) => peer.name === name)),
+    ),
+    pinned,
+    settings: { table: settings, sweep: shortSettings, cases: shortSettings },
+    peers: chosen.map(({ name, bound = false, ours = false }) => ({ name, bound, ours })),
+    measurements,
   };
-  return { median: round(at(0.5)), lower: round(at(0.25)), upper: round(at(0.75)) };
+  const out = folderOf(options, CHOICES);
+  mkdirSync(out, { recursive: true });
+  writeFileSync(join(out, "bench.json"), `${JSON.stringify(report, null, 1)}\n`);
+  writeFileSync(join(out, "bench.md"), speedReport(report));
+  console.error(`bench.json and bench.md are in ${out}`);
 }
 
-function round(value) {
-  return Number(value.toPrecision(4));
+/** Plain rows. */
+async function shapeOf(able, shape, settings) {
+  const { part, threads, rows, classes } = shape;
+  return timed(`${part} ${rows}x${classes}, ${threads === 1 ? "1 thread" : `${threads} threads`}`, async () => {
+    const given = problem(generate({ rows, classes, seed: classes }));
+    const entries = [];
+    for (const gradient of [false, true]) {
+      const runs = able.map((peer) => ({ peer, problem: given, entry: { ...shape, gradient, peer: peer.name } }));
+      await measure(children, runs, settings);
+      entries.push(...runs.map(({ entry }) => entry));
+    }
+    return entries;
+  });
+}
+
+/** An option, type or layout, also as a ratio to xent's plain rows: for a variant of xent to its own. */
+async function caseOf(able, one) {
+  return timed(title(one), async () => {
+    const given = problem(dataOf(one), "case");
+    const plain = problem(plainOf(one), "plain");
+    const entries = [];
+    for (const gradient of [false, true]) {
+      const run = (peer, data, name) => ({
+        peer: { ...peer, name },
+        problem: data,
+        entry: entryOf(one, gradient, name),
+      });
+      const runs = able.filter((peer) => peer.cases).map((peer) => run(peer, given, peer.name));
+      const plains = able
+        .filter((peer) => peer.cases && peer.ours)
+        .map((peer) => run(peer, plain, plainName(peer.name)));
+      await measure(children, [...runs, ...plains], shortSettings);
+      for (const own of runs) {
+        const find = (name) => plains.find(({ peer }) => peer.name === plainName(name));
+        const compared = find(own.peer.name) ?? find(reference);
+        own.entry.plain = compared?.entry.nanoseconds?.median;
+        own.entry.timesPlain = compared && ratio(own, compared);
+        entries.push(own.entry);
+      }
+    }
+    return entries;
+  });
+}
+
+function entryOf(one, gradient, peer) {
+  const { name, rows, classes, layout } = one;
+  return { part: "cases", case: name, threads: 1, rows, classes, shape: layout?.shape, gradient, peer };
+}
+
+function plainName(name) {
+  return `${name}, plain rows`;
+}
+
+async function timed(name, action) {
+  const begin = performance.now();
+  const result = await action();
+  console.error(`${name}: ${((performance.now() - begin) / 1000).toFixed(1)} s`);
+  return result;
 }

@@ -5,6 +5,16 @@ import { createInterface } from "node:readline";
 const LONGEST_WARM_UP = 1000; // ms
 const SETTLED = 0.03;
 
+/** Those of 16 bits are given as bits. */
+const TYPES = {
+  float16: Uint16Array,
+  bfloat16: Uint16Array,
+  float32: Float32Array,
+  float64: Float64Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+};
+
 const opened = new Map();
 const prepared = new Map();
 
@@ -21,26 +31,23 @@ const operations = {
     return { version: implementation.version };
   },
 
-  async prepare({ peer, rows, classes, gradient, logits, labels }) {
-    const data = {
-      rows,
-      classes,
-      gradient,
-      logits: new Float32Array(read(logits)),
-      labels: new Int32Array(read(labels)),
-    };
-    prepared.set(peer, await opened.get(peer).prepare(data));
+  async prepare({ peer, files, ...data }) {
+    const { logits, labels, ...others } = files;
+    data.logits = new TYPES[data.type](read(logits));
+    data.labels = new TYPES[data.labelsType](read(labels));
+    for (const [name, file] of Object.entries(others)) data[name] = new Float32Array(read(file));
+    prepared.set(peer, { data, ...(await opened.get(peer).prepare(data)) });
     return {};
   },
 
-  /** One call, and its results in files. */
+  /** One call, and its results in files, the gradient without padding. */
   async results({ peer, loss, gradient }) {
-    const { run, results } = prepared.get(peer);
+    const { run, results, data } = prepared.get(peer);
     await run();
     const result = await results();
     if (result === undefined) return { none: true };
-    writeFileSync(loss, bytes(result.loss));
-    if (result.gradient) writeFileSync(gradient, bytes(result.gradient));
+    writeFileSync(loss, new Float32Array(result.loss));
+    if (result.gradient) writeFileSync(gradient, new Float32Array(withoutPadding(result.gradient, data)));
     return {};
   },
 
@@ -80,8 +87,11 @@ async function measure(run, milliseconds) {
   return { nanoseconds: (elapsed * 1e6) / calls, calls };
 }
 
-function bytes(array) {
-  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+function withoutPadding(gradient, { rows, classes, stride }) {
+  if (stride === classes) return gradient;
+  const whole = new Float32Array(rows * classes);
+  for (let i = 0; i < rows; i++) whole.set(gradient.subarray(i * stride, i * stride + classes), i * classes);
+  return whole;
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -2,10 +2,13 @@
 
 import importlib
 import json
+import re
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
+from ml_dtypes import bfloat16
 
 LONGEST_WARM_UP = 1.0  # seconds
 SETTLED = 0.03
@@ -20,18 +23,46 @@ def open_peer(peer, module, options, threads):
     return {"version": implementation.version}
 
 
-def prepare(peer, rows, classes, gradient, logits, labels):
-    x = np.fromfile(logits, np.float32).reshape(rows, classes)
-    y = np.fromfile(labels, np.int32)
-    prepared[peer] = opened[peer].prepare(x, y, gradient)
+def prepare(peer, gradient, files, **data):
+    arrays = read(files, **data)
+    prepared[peer] = opened[peer].prepare(arrays, gradient), arrays
     return {}
+
+
+def read(files, rows, classes, stride, shape=None, axis=-1, type="float32", labelsType="int32", options={}):
+    """The data as arrays in their shapes; bfloat16 as ml_dtypes has it. `logits` is a view of `padded`, without padding."""
+
+    def array(name, dtype, shape):
+        return np.fromfile(files[name], dtype).reshape(shape) if name in files else None
+
+    whole = shape or [rows, classes]
+    padded = array("logits", bfloat16 if type == "bfloat16" else type, shape or [rows, stride])
+    return SimpleNamespace(
+        classes=classes,
+        axis=axis,
+        type=type,
+        labels_type=labelsType,
+        options=options,
+        padded=padded,
+        logits=padded if shape else padded[:, :classes],
+        labels=array("labels", labelsType, np.delete(whole, axis)),
+        targets=array("targets", "float32", whole),
+        class_weights=array("classWeights", "float32", [classes]),
+        sample_weights=array("sampleWeights", "float32", [rows]),
+    )
 
 
 def results(peer, loss, gradient):
-    outputs = [np.asarray(output, np.float32) for output in prepared[peer]()]
-    for output, file in zip(outputs, [loss, gradient]):
-        output.tofile(file)
-    return {}
+    """One call's results in files, the gradient without padding, and the types they had."""
+    run, data = prepared[peer]
+    types = []
+    for output, file in zip(run(), [loss, gradient]):
+        types.append(re.search(r"b?float\d+", str(output.dtype)).group())
+        array = np.asarray(output.float() if hasattr(output, "float") else output, np.float32)
+        if array.shape == data.padded.shape != data.logits.shape:
+            array = np.ascontiguousarray(array[:, : data.classes])
+        array.tofile(file)
+    return {"types": types}
 
 
 def warm_up(peer):
@@ -45,7 +76,7 @@ def warm_up(peer):
 
 
 def measure(peer, milliseconds):
-    run = prepared[peer]
+    run, _ = prepared[peer]
     calls, elapsed = 0, 0.0
     begin = time.perf_counter()
     while calls == 0 or elapsed * 1e3 < milliseconds:

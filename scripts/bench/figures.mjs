@@ -1,36 +1,48 @@
-// Draws docs/measurements/speed.svg and error.svg from the measurements beside them.
+// Draws docs/measurements/speed.svg, options.svg and error.svg from the measurements beside them.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { root } from "../toolchain.mjs";
 import { install } from "./install.mjs";
+import { measurements } from "./machine.mjs";
 
 const { values: options } = parseArgs({
-  options: { out: { type: "string", default: join(root, "docs/measurements") } },
+  options: { out: { type: "string", default: measurements } },
 });
 
 install();
 const vega = await import("vega");
 const vegaLite = await import("vega-lite");
 
-// Ours are strong, JavaScript's peers warm and native ones cool; the bounds grey and dashed.
+// Ours are strong, JavaScript's peers warm and native ones cool; the bounds grey and dashed. `dark`: on a dark background.
 const LINES = {
-  "xent relaxed": { color: "#d0021b", width: 3.5 },
+  "xent relaxed": { color: "#d0021b", dark: "#ff4a5d", width: 3.5 },
   "xent simd128": { color: "#ff7f7f", width: 2.5 },
-  "xent one call": { color: "#8c1a2b", width: 1.5, dash: [2, 2] },
-  "plain JavaScript": { color: "#111111", width: 1.8 },
+  "xent one call": { color: "#8c1a2b", dark: "#d8506a", width: 1.5, dash: [2, 2] },
+  "plain JavaScript": { color: "#111111", dark: "#f2f2f2", width: 1.8 },
   "onnxruntime-node": { color: "#e08a00", width: 1.8 },
   "onnxruntime-web": { color: "#b8a200", width: 1.8 },
-  "tfjs wasm": { color: "#8a5a2b", width: 1.8 },
+  "tfjs wasm": { color: "#8a5a2b", dark: "#c4905c", width: 1.8 },
   "jax-js wasm": { color: "#c957b0", width: 1.8 },
-  PyTorch: { color: "#1f5fbf", width: 1.8, dash: [6, 2] },
-  "PyTorch compiled": { color: "#58a6e8", width: 1.8, dash: [6, 2] },
-  "TensorFlow op": { color: "#0b7a53", width: 1.8, dash: [6, 2] },
-  "TensorFlow XLA": { color: "#57b894", width: 1.8, dash: [6, 2] },
-  "JAX + optax jit": { color: "#6a3fb5", width: 1.8, dash: [6, 2] },
+  PyTorch: { color: "#1f5fbf", dark: "#4f8df5", width: 1.8, dash: [6, 2] },
+  "PyTorch compiled": { color: "#58a6e8", dark: "#9ad0ff", width: 1.8, dash: [6, 2] },
+  "TensorFlow op": { color: "#0b7a53", dark: "#27a877", width: 1.8, dash: [6, 2] },
+  "TensorFlow XLA": { color: "#57b894", dark: "#86dcbb", width: 1.8, dash: [6, 2] },
+  "JAX + optax jit": { color: "#6a3fb5", dark: "#b18cff", width: 1.8, dash: [6, 2] },
   memcpy: { color: "#888888", width: 1.5, dash: [3, 3] },
-  "max-scan": { color: "#bbbbbb", width: 1.5, dash: [3, 3] },
+  "max-scan": { color: "#bbbbbb", dark: "#666666", width: 1.5, dash: [3, 3] },
 };
+
+/** How the pictures change where the reader prefers dark pages. */
+function darkStyle() {
+  const colors = [
+    ["white", "#0d1117"],
+    ["#e8e8e8", "#262c36"],
+    ["#ccc", "#444c56"],
+    ...Object.values(LINES).map(({ color, dark }) => [color, dark]),
+  ].filter(([, dark]) => dark);
+  const rules = colors.map(([light, dark]) => `[fill="${light}"]{fill:${dark}}[stroke="${light}"]{stroke:${dark}}`);
+  return `<style>@media (prefers-color-scheme:dark){text{fill:#d1d7e0}${rules.join("")}}</style>`;
+}
 
 // Vega takes text for wider than it is where there is no canvas: short lines, or the picture gets a margin.
 const style = {
@@ -118,6 +130,110 @@ function speed({ measurements, machine }) {
   };
 }
 
+const DOTS = {
+  "xent relaxed": { shape: "circle", size: 110 },
+  "plain JavaScript": { shape: "cross", size: 55 },
+  PyTorch: { shape: "square", size: 50 },
+  "PyTorch compiled": { shape: "diamond", size: 60 },
+  "JAX + optax jit": { shape: "triangle-up", size: 55 },
+};
+
+/** One row an option, type or layout. */
+function cases({ measurements, machine }) {
+  const group = ({ classes, shape }) => (shape ? "axis not last" : `${classes} classes`);
+  const values = measurements
+    .filter(({ part, status, peer }) => part === "cases" && status === "ok" && DOTS[peer])
+    .map((one) => ({ ...one, group: group(one), ns: one.nanoseconds.median }))
+    .reverse(); // xent is drawn last, on top
+  if (values.length === 0) return undefined;
+  const names = new Set(values.map(({ peer }) => peer));
+  const domain = Object.keys(DOTS).filter((name) => names.has(name));
+  const range = (of) => domain.map((name) => of(name));
+  const byPeer = (range, more) => ({
+    field: "peer",
+    type: "nominal",
+    title: null,
+    sort: domain,
+    scale: { domain, range },
+    ...more,
+  });
+  const all = values.map(({ ns }) => ns);
+  const x = {
+    field: "ns",
+    type: "quantitative",
+    scale: { type: "log", domain: [Math.min(...all) * 0.85, Math.max(...all) * 1.15], nice: false },
+  };
+  const ticks = { values: [0.5, 1, 2, 5, 10, 20, 50, 100], format: "~g" };
+  const groups = [...new Set(values.map((one) => one.group))].reverse();
+  const panel = (one, gradient) => {
+    const order = [...new Set(values.filter((value) => value.group === one).map((value) => value.case))].reverse();
+    const y = {
+      field: "case",
+      type: "nominal",
+      sort: order,
+      title: null,
+      axis: { labels: !gradient, labelLimit: 320, ticks: false, domain: false, labelPadding: 8 },
+    };
+    const last = one === groups.at(-1);
+    return {
+      width: 290,
+      height: { step: 18 },
+      title: {
+        text: `${one}: ${gradient ? "loss + gradient" : "forward"}`,
+        fontSize: 12,
+        fontWeight: "normal",
+        anchor: "start",
+        frame: "group",
+        offset: 4,
+      },
+      transform: [
+        {
+          filter: {
+            and: [
+              { field: "group", equal: one },
+              { field: "gradient", equal: gradient },
+            ],
+          },
+        },
+      ],
+      layer: [
+        {
+          mark: { type: "rule", stroke: "#ccc" },
+          encoding: { y, x: { ...x, aggregate: "min" }, x2: { field: "ns", aggregate: "max" } },
+        },
+        {
+          mark: { type: "point", filled: true, opacity: 1 },
+          encoding: {
+            y,
+            x: { ...x, title: last ? "ns per logit" : null, axis: ticks },
+            color: byPeer(
+              range((name) => LINES[name].color),
+              { legend: { orient: "top", columns: 3, symbolSize: 90, symbolStrokeWidth: 1.5, columnPadding: 8 } },
+            ),
+            shape: byPeer(range((name) => DOTS[name].shape)),
+            size: byPeer(range((name) => DOTS[name].size)),
+          },
+        },
+      ],
+    };
+  };
+  return {
+    ...style,
+    title: {
+      text: "Time for each logit, by option, type and layout",
+      subtitle: [
+        `Further left is faster. One thread, ${machine.cpu}.`,
+        "4096 rows of 10 classes, 1024 of 1000.",
+        "Plain: float32, row-major, int32 labels.",
+      ],
+    },
+    data: { values },
+    vconcat: groups.map((one) => ({ hconcat: [panel(one, false), panel(one, true)], spacing: 12 })),
+    spacing: 10,
+    resolve: { legend: { color: "shared", shape: "shared" } },
+  };
+}
+
 const LEAST = 0.01; // below, a result is as good as exact
 const LAST_NORMAL = 87; // exp(-gap) is a normal float32
 
@@ -172,6 +288,7 @@ function error({ lossByGap }) {
 
 for (const [figure, source, draw] of [
   ["speed.svg", "bench.json", speed],
+  ["options.svg", "bench.json", cases],
   ["error.svg", "accuracy.json", error],
 ]) {
   const file = join(options.out, source);
@@ -181,5 +298,6 @@ for (const [figure, source, draw] of [
     continue;
   }
   const view = new vega.View(vega.parse(vegaLite.compile(spec).spec), { renderer: "none" });
-  writeFileSync(join(options.out, figure), `${await view.toSVG()}\n`);
+  const svg = await view.toSVG();
+  writeFileSync(join(options.out, figure), `${svg.replace(/^<svg[^>]*>/, (begin) => begin + darkStyle())}\n`);
 }

@@ -10,9 +10,13 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const venv = join(tools, "bench-venv");
 export const venvPython = join(venv, "bin/python");
 
-const newer = join(root, "test/runtimes/node_modules/node-24/bin/node");
-/** The newest Node.js at hand: it has the relaxed variant, which Node 20 refuses. */
-export const newestNode = existsSync(newer) ? newer : process.execPath;
+/** The executable of a Node.js: a path, or a version among those that the tests install, as "20". */
+export function nodeBinary(name) {
+  return /^\d+$/.test(name) ? join(root, `test/runtimes/node_modules/node-${name}/bin/node`) : name;
+}
+
+/** The Node.js that is measured: 24 has the relaxed variant, which Node 20 refuses. */
+export const newestNode = existsSync(nodeBinary("24")) ? "24" : process.execPath;
 
 export function install({ native = false } = {}) {
   mkdirSync(tools, { recursive: true });

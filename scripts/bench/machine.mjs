@@ -3,7 +3,10 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import { join } from "node:path";
-import { output, root } from "../toolchain.mjs";
+import { output, root, tools } from "../toolchain.mjs";
+
+/** The measurements that the documentation shows. */
+export const measurements = join(root, "docs/measurements");
 
 const PLACES = ["--out", "--node"];
 
@@ -31,6 +34,16 @@ export function machine(node) {
 export function commandLine(name) {
   const args = process.argv.slice(2).filter((arg, i, all) => !PLACES.includes(arg) && !PLACES.includes(all[i - 1]));
   return [`npm run ${name}`, ...(args.length > 0 ? ["--", ...args] : [])].join(" ");
+}
+
+/**
+ * Where results go. A run without native peers, or of a choice of what there is, does not take the place of the measurements
+ * that the documentation shows. `choices`: the options that leave something out, as parseArgs takes them.
+ */
+export function folderOf({ out, native, ...options }, choices) {
+  if (out !== undefined) return out;
+  const whole = Object.entries(choices).every(([name, choice]) => String(options[name]) === String(choice.default));
+  return native && whole ? measurements : join(tools, "measurements");
 }
 
 function wasmHash(variant) {

@@ -1,13 +1,45 @@
-// The formula of test/golden/README.md in f64: the maximum, and for its gradient the label, is left out of the sum, so
+// The formula of test/golden/README.md in f64. The maximum, and for its gradient the label, is left out of the sum, so
 // that nothing cancels.
 
-export function oracle({ rows, classes, logits, labels }) {
+/**
+ * The losses, and the gradient of their sum, in the layout of the logits but without padding. `values`: the logits as
+ * floats, where they are bits.
+ */
+export function oracle(data) {
+  const { rows, classes, inner = 1, stride = classes, logits, values = logits } = data;
   const loss = new Float64Array(rows);
   const gradient = new Float64Array(rows * classes);
+  const row = new Float64Array(classes);
+  const result = new Float64Array(classes);
+  const rowOf = rowOracle(data);
   for (let i = 0; i < rows; i++) {
-    const x = logits.subarray(i * classes, (i + 1) * classes);
-    const g = gradient.subarray(i * classes, (i + 1) * classes);
-    const label = labels[i];
+    const outer = Math.floor(i / inner);
+    const from = outer * stride * inner + (i % inner);
+    const to = outer * classes * inner + (i % inner);
+    for (let j = 0; j < classes; j++) row[j] = values[from + j * inner];
+    loss[i] = rowOf(row, i, to, result);
+    for (let j = 0; j < classes; j++) gradient[to + j * inner] = result[j];
+  }
+  return { loss, gradient };
+}
+
+/** A function that returns the loss of row i and puts its gradient into `g`; its targets begin at `at`. */
+function rowOracle({ classes, inner = 1, labels, targets, classWeights, sampleWeights, options = {} }) {
+  const { ignoreIndex, labelSmoothing = 0, zLoss = 0, softcap, temperature = 1 } = options;
+  const weight = (j) => (classWeights ? classWeights[j] : 1);
+  const dense = targets !== undefined || labelSmoothing > 0;
+  /** What class j should have, the label's own part left out. */
+  const share = (j, at) =>
+    weight(j) * (labelSmoothing / classes + (targets ? (1 - labelSmoothing) * targets[at + j * inner] : 0));
+  const transform = (x) => (softcap ? softcap * Math.tanh(x / softcap) : x) / temperature;
+
+  return (logits, i, at, g) => {
+    const label = targets ? 0 : Number(labels[i]);
+    if (!targets && label === ignoreIndex) {
+      g.fill(0);
+      return 0;
+    }
+    const x = softcap || temperature !== 1 ? logits.map(transform) : logits;
     let top = 0;
     let valid = true;
     for (let j = 0; j < classes; j++) {
@@ -15,9 +47,8 @@ export function oracle({ rows, classes, logits, labels }) {
       if (Number.isNaN(x[j])) valid = false;
     }
     if (!valid || !Number.isFinite(x[top])) {
-      loss[i] = Number.NaN;
       g.fill(Number.NaN);
-      continue;
+      return Number.NaN;
     }
     let others = 0;
     let rest = 0;
@@ -26,11 +57,26 @@ export function oracle({ rows, classes, logits, labels }) {
       if (j !== top) rest += g[j];
       if (j !== label) others += g[j];
     }
-    for (let j = 0; j < classes; j++) g[j] /= 1 + rest;
-    g[label] = -others / (1 + rest);
-    loss[i] = Math.log1p(rest) + (x[top] - x[label]);
-  }
-  return { loss, gradient };
+    const log = Math.log1p(rest);
+    const logSumExp = x[top] + log;
+    const own = targets ? 0 : (1 - labelSmoothing) * weight(label);
+    let loss = own === 0 ? 0 : own * (log + (x[top] - x[label]));
+    let shared = 0;
+    for (let j = 0; dense && j < classes; j++) {
+      const q = share(j, at);
+      shared += q;
+      if (q !== 0) loss += q * (logSumExp - x[j]);
+    }
+    const sample = sampleWeights ? sampleWeights[i] : 1;
+    const alpha = shared + 2 * zLoss * logSumExp;
+    for (let j = 0; j < classes; j++) {
+      const p = g[j] / (1 + rest);
+      const difference = j === label ? -others / (1 + rest) : p;
+      const slope = softcap ? 1 - Math.tanh(logits[j] / softcap) ** 2 : 1;
+      g[j] = ((sample * slope) / temperature) * (own * difference + alpha * p - (dense ? share(j, at) : 0));
+    }
+    return sample * (loss + zLoss * logSumExp ** 2);
+  };
 }
 
 const SMALLEST_NORMAL = 2 ** -126;
@@ -51,16 +97,20 @@ export function ulp(got, exact) {
   return Math.abs(got - exact) / 2 ** (exponent - 23);
 }
 
-/** What is wrong with a result by more than 1e-4, or undefined. Entries of a gradient are measured against 1/classes. */
-export function mistake({ loss, gradient }, exact, classes) {
+/** How far a result may be off: a type of 16 bits rounds it. */
+const TOLERANCE = { float16: 2 ** -10, bfloat16: 2 ** -7 };
+
+/** What is wrong with a result, or undefined. Entries of a gradient are measured against 1/classes. */
+export function mistake({ types = [], loss, gradient }, exact, classes) {
+  const [ofLoss = 1e-4, ofGradient = 1e-4] = types.map((type) => TOLERANCE[type]);
   for (let i = 0; i < exact.loss.length; i++) {
-    if (!(Math.abs(loss[i] - exact.loss[i]) <= 1e-4 * Math.max(1, Math.abs(exact.loss[i])))) {
+    if (!(Math.abs(loss[i] - exact.loss[i]) <= ofLoss * Math.max(1, Math.abs(exact.loss[i])))) {
       return `loss of row ${i} is ${loss[i]}, expected ${exact.loss[i]}`;
     }
   }
   if (gradient === undefined) return undefined;
   for (let i = 0; i < exact.gradient.length; i++) {
-    if (!(Math.abs(gradient[i] - exact.gradient[i]) <= 1e-4 * (Math.abs(exact.gradient[i]) + 1 / classes))) {
+    if (!(Math.abs(gradient[i] - exact.gradient[i]) <= ofGradient * (Math.abs(exact.gradient[i]) + 1 / classes))) {
       return `gradient entry ${i} is ${gradient[i]}, expected ${exact.gradient[i]}`;
     }
   }

@@ -139,20 +139,26 @@ export class Children {
   }
 }
 
-/** Logits and labels as files that children read. */
-export function writeData({ logits, labels }) {
-  const files = { logits: join(scratch, "logits"), labels: join(scratch, "labels") };
-  writeFileSync(files.logits, logits);
-  writeFileSync(files.labels, labels);
-  return files;
+const ARRAYS = ["logits", "labels", "targets", "classWeights", "sampleWeights"];
+
+/** What children prepare: the data, whose arrays are files. Data that are there at the same time have different names. */
+export function writeData(data, name = "data") {
+  const { rows, classes, stride = classes, shape, axis, type = "float32", labelsType = "int32", options = {} } = data;
+  const files = {};
+  for (const array of ARRAYS) {
+    if (data[array] === undefined) continue;
+    files[array] = join(scratch, `${name}-${array}`);
+    writeFileSync(files[array], data[array]);
+  }
+  return { rows, classes, stride, shape, axis, type, labelsType, options, files };
 }
 
-/** One call's results, or undefined for a bound. */
+/** One call's results and the types they had, or undefined for a bound. */
 export async function readResults(children, peer, threads, gradient) {
   const files = { loss: join(scratch, "loss"), gradient: join(scratch, "gradient") };
-  const { none } = await children.ask(peer, threads, "results", files);
+  const { none, types } = await children.ask(peer, threads, "results", files);
   if (none) return undefined;
-  return { loss: floats(files.loss), gradient: gradient ? floats(files.gradient) : undefined };
+  return { types, loss: floats(files.loss), gradient: gradient ? floats(files.gradient) : undefined };
 }
 
 function floats(file) {

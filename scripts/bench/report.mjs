@@ -15,7 +15,10 @@ export function speedReport(report) {
     `- Each peer is a process of its own${report.pinned ? ", all of one thread on the same core" : ""}. It is checked against the f64 oracle, warmed up, and then`,
     `  measured for ${settings.table.milliseconds} ms in each of ${settings.table.rounds} rounds, in turn with the others. The number is the median over the rounds, in`,
     "  parentheses half the distance of the quartiles in percent of it, where that is 3 or more.",
-    `- x: times ${reference}. Bold: the fastest of a column, the bounds left out.`,
+    `- x: times ${reference}. Bold: the fastest, the bounds left out.`,
+    `- Options, types and layouts: x is times the plain rows of as many classes of ${reference} in the same rounds, and for another`,
+    "  variant of xent times its own. Plain: float32, row-major, one int32 label a row. Their data are in scripts/bench/cases.mjs;",
+    `  ${settings.cases.rounds} rounds of ${settings.cases.milliseconds} ms.`,
     "- max-scan only reads the logits, memcpy copies them: no forward pass, or no gradient, can be quicker. Both have one thread.",
     "- What each call includes is said at the head of its file in scripts/bench/peers. In short: the logits are where the library",
     "  keeps them, but for onnxruntime-web and xent one call, which copy; results can be read by the caller.",
@@ -37,6 +40,7 @@ export function speedReport(report) {
         );
       }
     }
+    if (part === "table") lines.push(...[false, true].flatMap((gradient) => casesSection(measurements, gradient)));
   }
   return lines.join("\n");
 }
@@ -46,33 +50,19 @@ function table(entries, peers, withTimes) {
   const shape = ({ rows, classes }) => `${rows}x${classes}`;
   const shapes = [...new Set(entries.map(shape))];
   const find = (name, column) => entries.find((one) => one.peer === name && shape(one) === column);
-  const median = (entry) => entry?.nanoseconds?.median;
   const isBound = new Set(peers.filter(({ bound }) => bound).map(({ name }) => name));
   const fastest = new Map(
     shapes.map((column) => [
       column,
-      Math.min(
-        ...entries
-          .filter((one) => shape(one) === column && !isBound.has(one.peer))
-          .map((one) => median(one) ?? Infinity),
-      ),
+      fastestOf(entries.filter((one) => shape(one) === column && !isBound.has(one.peer))),
     ]),
   );
   const reasons = [];
   const cell = (name, column) => {
     const entry = find(name, column);
-    if (entry === undefined) return "";
-    if (entry.status !== "ok") {
-      reasons.push(`${name}: ${entry.status}: ${entry.reason}`);
-      return entry.status;
-    }
-    const { median: value, lower, upper } = entry.nanoseconds;
-    const spread = Math.round((50 * (upper - lower)) / value);
-    const number = value === fastest.get(column) ? `**${digits(value)}**` : digits(value);
     const own = median(find(reference, column));
-    const times =
-      !withTimes || own === undefined || name === reference || isBound.has(name) ? "" : `, ${digits(value / own, 2)}x`;
-    return `${number}${spread >= 3 ? ` (±${spread}%)` : ""}${times}`;
+    const times = withTimes && own && name !== reference && !isBound.has(name) ? median(entry) / own : undefined;
+    return cellOf(entry, { fastest: fastest.get(column), times, reasons });
   };
   const ratio = (bound) => [
     `${reference} / ${bound}`,
@@ -85,6 +75,57 @@ function table(entries, peers, withTimes) {
   const rows = names.map((name) => [name, ...shapes.map((column) => cell(name, column))]);
   for (const bound of isBound) if (names.includes(bound) && names.includes(reference)) rows.push(ratio(bound));
   return [...markdown(["", ...shapes], rows), ...notes(reasons)];
+}
+
+/** Rows are options, types and layouts, columns are peers; a table for each size, and one for the layouts. */
+function casesSection(measurements, gradient) {
+  const entries = measurements.filter((one) => one.part === "cases" && one.gradient === gradient);
+  const names = [...new Set(entries.map(({ peer }) => peer))];
+  const group = ({ rows, classes, shape }) => (shape ? "class axis not last" : `${rows}x${classes}`);
+  const lines = [];
+  for (const one of new Set(entries.map(group))) {
+    const inGroup = entries.filter((entry) => group(entry) === one);
+    const reasons = [];
+    const rows = [...new Set(inGroup.map((entry) => entry.case))].map((name) => {
+      const ofCase = inGroup.filter((entry) => entry.case === name);
+      const fastest = fastestOf(ofCase);
+      const cell = (peer) => {
+        const entry = ofCase.find((entry) => entry.peer === peer);
+        return cellOf(entry, { fastest, times: entry?.timesPlain, reasons });
+      };
+      return [name, ...names.map(cell)];
+    });
+    const what = `${gradient ? "loss + gradient" : "forward"}, one thread`;
+    lines.push(
+      `## Options, types and layouts: ${one}, ${what}`,
+      "",
+      ...markdown(["", ...names], rows),
+      ...notes(reasons),
+      "",
+    );
+  }
+  return lines;
+}
+
+function median(entry) {
+  return entry?.nanoseconds?.median;
+}
+
+function fastestOf(entries) {
+  return Math.min(...entries.map((one) => median(one) ?? Infinity));
+}
+
+/** What a peer took, in bold if it is the fastest, its spread, and how many times something else that is. */
+function cellOf(entry, { fastest, times, reasons }) {
+  if (entry === undefined) return "";
+  if (entry.status !== "ok") {
+    reasons.push(`${entry.peer}: ${entry.status}: ${entry.reason}`);
+    return entry.status;
+  }
+  const { median: value, lower, upper } = entry.nanoseconds;
+  const spread = Math.round((50 * (upper - lower)) / value);
+  const number = value === fastest ? `**${digits(value)}**` : digits(value);
+  return `${number}${spread >= 3 ? ` (±${spread}%)` : ""}${times === undefined ? "" : `, ${digits(times, 2)}x`}`;
 }
 
 export function notes(reasons) {

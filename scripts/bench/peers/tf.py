@@ -16,8 +16,8 @@ class Peer:
         tf.config.threading.set_inter_op_parallelism_threads(threads)
         self.jit = jit
 
-    def prepare(self, x, y, gradient):
-        logits, labels = tf.constant(x), tf.constant(y)
+    def prepare(self, data, gradient):
+        logits, labels = tf.constant(data.logits), tf.constant(data.labels)
         if not self.jit:
             return lambda: tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=labels)
         call = tf.function(_loss_and_gradient if gradient else _loss, jit_compile=True, autograph=False)

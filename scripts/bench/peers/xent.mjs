@@ -1,36 +1,52 @@
 // xent. A resident batch: the logits are in its memory already, as where a model writes them there; results are views.
 // One call: an ordinary Float32Array is copied in, and the results are copied out into new arrays.
-// Two threads: the pool.
-import { readFileSync } from "node:fs";
-import { createXent, sparseSoftmaxCrossEntropyWithLogits } from "xent";
+// Two threads: the pool. `dist`: another build of the package than this one.
+import { existsSync, readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
 
-const { version } = JSON.parse(readFileSync(new URL(import.meta.resolve("xent/package.json")), "utf8"));
-
-export async function open({ variant, oneCall, threads }) {
-  if (oneCall) return { version, prepare: prepareOneCall };
+export async function open({ variant, oneCall, threads, dist }) {
+  const entry = dist ? pathToFileURL(`${dist}/index.js`).href : import.meta.resolve("xent");
+  const manifest = new URL("../package.json", entry);
+  const version = existsSync(manifest) ? JSON.parse(readFileSync(manifest, "utf8")).version : undefined;
+  const { createXent, sparseSoftmaxCrossEntropyWithLogits } = await import(entry);
+  if (oneCall) return { version, prepare: (data) => prepareOneCall(sparseSoftmaxCrossEntropyWithLogits, data) };
   const xent = await createXent({ variant, threads });
   return { version, prepare: (data) => resident(xent, data) };
 }
 
-function prepareOneCall({ logits, labels, gradient }) {
+function prepareOneCall(call, { logits, labels, gradient }) {
   let result;
   return {
     run() {
-      result = sparseSoftmaxCrossEntropyWithLogits(logits, labels, { gradient });
+      result = call(logits, labels, { gradient });
     },
     results: () => result,
     dispose() {},
   };
 }
 
-function resident(xent, { rows, classes, logits, labels, gradient }) {
-  const batch = xent.createBatch({ rows, classes, gradient });
-  batch.logits.set(logits);
-  batch.labels.set(labels);
-  const options = { gradient };
+function resident(xent, data) {
+  const { rows, classes, stride, shape, axis, gradient, targets, classWeights, sampleWeights } = data;
+  const layout = shape ? { shape, axis } : { rows, classes, stride };
+  const types = { logits: data.type, labels: data.labelsType, targets: targets !== undefined };
+  const batch = xent.createBatch({ ...layout, ...types, gradient });
+  copy(data.logits, batch.logits);
+  if (targets) batch.targets.set(targets);
+  else batch.labels.set(data.labels);
+  const options = {
+    ...data.options,
+    ...(classWeights && { classWeights }),
+    ...(sampleWeights && { sampleWeights }),
+    gradient,
+  };
   return {
     run: () => batch.run(options),
     results: () => ({ loss: batch.run(options).loss, gradient: gradient ? batch.gradient : undefined }),
     dispose: () => batch.dispose(),
   };
+}
+
+/** Bits are copied as bits, whether the batch's array is one of floats or of bits. */
+function copy(source, { buffer, byteOffset, length }) {
+  new source.constructor(buffer, byteOffset, length).set(source);
 }
