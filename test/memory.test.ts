@@ -5,6 +5,7 @@ import { type Batch, createXentSync, type Xent } from "xent";
 import { copyBytes, firstChange, firstDifference } from "./support/bytes.ts";
 import { bitsOf, EVERYTHING, exampleBatch, exampleRows, type RowsSpec } from "./support/example.ts";
 import { mulberry32 } from "./support/golden.ts";
+import { fillUp, workBytes } from "./support/place.ts";
 import { thrown } from "./support/thrown.ts";
 import { variants } from "./support/variants.ts";
 
@@ -56,8 +57,7 @@ describe("batches that come and go", () => {
       const { byteLength } = xent.memory.buffer;
       comeAndGo(xent);
       expect(xent.memory.buffer.byteLength).toBe(byteLength);
-      // Two pages: the module's own, and what the job and the scratch memory take of theirs.
-      xent.createBatch({ rows: 1, classes: (byteLength - 2 * PAGE) / 4 });
+      fillUp(xent, byteLength);
       expect(xent.memory.buffer.byteLength).toBe(byteLength);
     },
   );
@@ -119,7 +119,7 @@ describe("in any order of creating, running, disposing and growing", () => {
     check = () => true;
     run(model: Model, xent: Xent): void {
       const { rows, classes, gradient } = this.spec;
-      const bytes = 4 * rows * (classes * (gradient === true ? 2 : 1) + 4);
+      const bytes = workBytes(this.spec) + 4 * rows * (classes * (gradient === true ? 2 : 1) + 4);
       let batch: Batch;
       try {
         batch = xent.createBatch(this.spec);
@@ -239,10 +239,11 @@ describe("what does not fit", () => {
     using xent = createXentSync({ maxBytes: 3 * PAGE });
     let error = "";
     for (let time = 0; time < 100; time++) error = thrown(() => tooLarge(xent));
-    // A row of logits, and 64 bytes each for its label and its three results.
-    const classes = (Number(/of which (\d+) are free/.exec(error)?.[1]) - 4 * 64) / 4;
-    expect(thrown(() => xent.createBatch({ rows: 1, classes: classes + 1 }))).toMatch(/^RangeError: /);
-    xent.createBatch({ rows: 1, classes });
+    // A row of logits, what its runs need, and 64 bytes each for its label and its three results.
+    const one = { rows: 1, classes: 1 };
+    const stride = (Number(/of which (\d+) are free/.exec(error)?.[1]) - workBytes(one) - 4 * 64) / 4;
+    expect(thrown(() => xent.createBatch({ ...one, stride: stride + 1 }))).toMatch(/^RangeError: /);
+    xent.createBatch({ ...one, stride });
     expect(xent.memory.buffer.byteLength).toBe(3 * PAGE);
     expect(thrown(() => xent.createBatch({ rows: 0, classes: 1 }))).toMatch(/ of which 0 are free in one piece$/);
   });
@@ -262,7 +263,7 @@ describe("what does not fit", () => {
     };
     for (let time = 0; time < 100; time++) {
       expect(thrown(() => xent.createBatch({ rows: 100, classes: 1000 }))).toMatch(
-        /^RangeError: 401\d{3} bytes do not fit: the engine refuses a memory of \d+ bytes$/,
+        /^RangeError: 4\d{5} bytes do not fit: the engine refuses a memory of \d+ bytes$/,
       );
     }
     expect(bitsOf(batch.run())).toEqual(bits);
@@ -285,10 +286,9 @@ describe.each(variants)("%s", (variant) => {
       using xent = createXentSync({ variant });
       const spec = { rows, classes, gradient };
       const first = exampleBatch(xent, spec);
-      const bytes = 4 * rows * (classes * (gradient === true ? 2 : 1) + 4);
-      const used = first.logits.byteOffset + bytes;
-      // Never touched, so it takes no memory. Its four other parts take 64 bytes each.
-      xent.createBatch({ rows: 3, classes: Math.floor((2 ** 32 - used - bytes - 4 * 64) / 12) });
+      const bytes = workBytes(spec) + 4 * rows * (classes * (gradient === true ? 2 : 1) + 4);
+      // Never touched, so it takes no memory.
+      fillUp(xent, 2 ** 32 - bytes);
       const last = exampleBatch(xent, spec);
       const result = last.run(EVERYTHING);
       const { predictions } = result;

@@ -15,7 +15,7 @@ import {
   readLabels,
 } from "./labels.ts";
 import { type LossOptions, ownWeights, type Reduction, readOptions, type Settings } from "./options.ts";
-import { bytesOfRow, kindOf, kindOfShard, type SharedBatch } from "./plan.ts";
+import { bytesOfRow, bytesOfWork, kindOf, kindOfShard, type SharedBatch } from "./plan.ts";
 import type { Schedule } from "./pool/schedule.ts";
 import type { Task } from "./pool/work.ts";
 import type { Partials } from "./shards/partials.ts";
@@ -55,9 +55,10 @@ export interface LossResult<G = Float32Array> {
 }
 
 /**
- * Rows of logits and labels in the kernel's own memory: nothing is copied. Every array is a view of that memory. After
- * the memory has grown (another batch was created), take it from the batch again: views of a private memory are detached
- * then, as JavaScript will have it. Results are views too, valid until the next run, growth or dispose.
+ * Rows of logits and labels in the kernel's own memory: nothing is copied. Every array is a view of that memory, and stays alive
+ * through every run with any options, and through one calls. Only `createBatch` grows the memory: if it is not shared, take the
+ * arrays from the batch again after that, since JavaScript has detached the earlier ones. Results are views too, valid until the
+ * next run of the batch, the next `createBatch` or dispose.
  */
 export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int32"> implements Disposable {
   readonly rows: number;
@@ -238,8 +239,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     const [count, normalizer] = this.#checkLabels(rules, begin, end);
     const shardLabels = shard && this.#classLabels(rules, begin, end);
     if (shard?.merged && shardLabels) assertMerged(shard.merged, shardLabels, shard, settings);
-    // The last that may throw, since it may grow the memory.
-    const work = this.#workingMemory(lane, settings, kind === "staged", schedule, shard !== undefined);
+    const work = this.#workingMemory(settings, kind === "staged", schedule, shard !== undefined);
     const [labels, ignoreIndex] = this.#kernelLabels(rules, begin, end);
     if (shard?.merged)
       writeMerged(shard.merged, new Float64Array(memory.buffer, work.shard, RECORD * rows), begin, settings);
@@ -291,9 +291,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     if (this.#engine.memory.buffer instanceof ArrayBuffer) {
       throw new TypeError("share() expected a shared memory: create the instance with shared: true");
     }
-    const { rows, classes } = this;
-    const bytes = RECORD_BYTES * rows + bytesOfRow(classes) + 4 * classes + 4 * rows;
-    return { ...this.#plan, buffer: this.#owner.allocate(bytes) };
+    return { ...this.#plan, buffer: this.#owner.allocate(bytesOfWork(this.#plan.layout, 1, true)) };
   }
 
   /** Gives the memory back. The second call does nothing. */
@@ -336,24 +334,15 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     return [begin, integer("rows[1]", rows[1], begin, this.rows)];
   }
 
-  /** Addresses in a lane's memory of what the kernel needs beside the batch: 0 for a row of each thread if none is needed. */
-  #workingMemory(
-    lane: Lane,
-    settings: Settings,
-    staged: boolean,
-    schedule: Schedule | undefined,
-    sharded: boolean,
-  ): WorkingMemory {
+  /** Addresses of what the kernel needs beside the batch, in what {@link bytesOfWork} has reserved: 0 for rows if none is needed. */
+  #workingMemory(settings: Settings, staged: boolean, schedule: Schedule | undefined, sharded: boolean): WorkingMemory {
     const { rows, classes } = this;
-    const { buffer } = this.#plan;
+    const { buffer: shard } = this.#plan;
     const rowBytes = staged ? bytesOfRow(classes) : 0;
     const rowsBytes = rowBytes * (schedule ? (this.#engine.pool?.slots ?? 1) : 1);
     const byClass = settings.classWeights ? 4 * classes : 0;
-    const bySample = settings.sampleWeights ? 4 * rows : 0;
     const shardBytes = sharded ? RECORD_BYTES * rows : 0;
     const recordBytes = schedule?.recordBytes ?? 0;
-    const bytes = shardBytes + recordBytes + rowsBytes + byClass + bySample;
-    const shard = bytes === 0 || buffer !== 0 ? buffer : lane.reserve(bytes);
     const records = shard + shardBytes;
     const first = records + recordBytes;
     return {

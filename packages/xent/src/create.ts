@@ -40,7 +40,7 @@ export function createXentSync(options?: XentOptions): Xent {
     throw new RangeError('"threads" expected 1: createXentSync can not wait for workers, createXent can');
   const heap = new Heap(maxBytes, shared);
   const compiled = module ?? compile(variant, shared);
-  const engine = makeEngine(compiled, heap.memory, heap.allocate(WORKSPACE_BYTES), heap);
+  const engine = makeEngine(compiled, heap.memory, heap.allocate(WORKSPACE_BYTES));
   return new Xent(compiled, variant, engine, heap);
 }
 
@@ -54,7 +54,7 @@ export async function createXent(options?: XentOptions): Promise<Xent> {
   const { threads, variant, maxBytes, shared, module, createWorker } = readXentOptions(options);
   const heap = new Heap(maxBytes, shared);
   const compiled = module ?? (await compileAsync(variant, shared));
-  const engine = makeEngine(compiled, heap.memory, heap.allocate(WORKSPACE_BYTES), heap);
+  const engine = makeEngine(compiled, heap.memory, heap.allocate(WORKSPACE_BYTES));
   if (threads === 1) return new Xent(compiled, variant, engine, heap);
   const { memory, kernel, scratch } = engine;
   const allocate = (bytes: number): number => heap.allocateZeroed(bytes);
@@ -67,7 +67,7 @@ export function attach(shared: SharedXent): Xent {
   if (!(shared?.memory instanceof WebAssembly.Memory && shared.module instanceof WebAssembly.Module)) {
     throw wrongType("shared", "what xent.share() returns", shared);
   }
-  const engine = makeEngine(shared.module, shared.memory, shared.workspace, undefined);
+  const engine = makeEngine(shared.module, shared.memory, shared.workspace);
   return new Xent(shared.module, shared.variant, engine, undefined);
 }
 

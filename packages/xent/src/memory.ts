@@ -2,6 +2,10 @@ import { HEAP_START, PAGE } from "./abi.ts";
 
 const ALIGNMENT = 64;
 
+function sizeOf(bytes: number): number {
+  return Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
+}
+
 /**
  * A WebAssembly.Memory and the only allocator in it: first fit over a sorted list of free ranges, 64-byte aligned.
  * Addresses are plain numbers below 2^32. Nothing of the bookkeeping lies in the memory itself, so no kernel and no
@@ -9,6 +13,7 @@ const ALIGNMENT = 64;
  */
 export class Heap {
   readonly memory: WebAssembly.Memory;
+  readonly maxBytes: number;
   readonly #maxPages: number;
   /** Free ranges, sorted, never adjacent. */
   readonly #free: { start: number; end: number }[] = [];
@@ -17,6 +22,7 @@ export class Heap {
   #touched: number = HEAP_START;
 
   constructor(maxBytes: number, shared: boolean) {
+    this.maxBytes = maxBytes;
     this.#maxPages = Math.floor(maxBytes / PAGE);
     const initial = HEAP_START / PAGE;
     try {
@@ -30,8 +36,8 @@ export class Heap {
 
   /** The address of `bytes` bytes. Throws RangeError, and has changed nothing, where the memory may not grow so far. */
   allocate(bytes: number): number {
-    const size = Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
-    let index = this.#free.findIndex((range) => range.end - range.start >= size);
+    const size = sizeOf(bytes);
+    let index = this.#find(size);
     if (index < 0) {
       this.#grow(size);
       index = this.#free.length - 1;
@@ -46,13 +52,23 @@ export class Heap {
     return address;
   }
 
-  /** As {@link allocate}, all zero. */
-  allocateZeroed(bytes: number): number {
+  /** As {@link allocate}, zero from its byte `begin` on. */
+  allocateZeroed(bytes: number, begin = 0): number {
     const touched = this.#touched;
     const address = this.allocate(bytes);
-    const used = Math.min(bytes, touched - address);
-    if (used > 0) new Uint8Array(this.memory.buffer, address, used).fill(0);
+    const start = address + begin;
+    const end = Math.min(address + bytes, touched);
+    if (start < end) new Uint8Array(this.memory.buffer, start, end - start).fill(0);
     return address;
+  }
+
+  /** Whether {@link allocate} would have to grow the memory for so many bytes. */
+  mustGrow(bytes: number): boolean {
+    return this.#find(sizeOf(bytes)) < 0;
+  }
+
+  #find(size: number): number {
+    return this.#free.findIndex((range) => range.end - range.start >= size);
   }
 
   /** Gives back what {@link allocate} gave. */

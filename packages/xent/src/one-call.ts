@@ -3,13 +3,19 @@ import { createXentSync } from "./create.ts";
 import type { Labels } from "./labels.ts";
 import type { LossOptions, ShapeOptions } from "./options.ts";
 import type { Logits } from "./views.ts";
-import type { GradientOf, Xent } from "./xent.ts";
+import { type GradientOf, KEPT_BYTES, type Xent } from "./xent.ts";
 
 let instance: Xent | undefined;
 
-function theInstance(): Xent {
+/** Calls this with the instance of all one calls, which is renewed where its memory has become large: it cannot shrink. */
+function inInstance<T>(call: (xent: Xent) => T): T {
   instance ??= createXentSync();
-  return instance;
+  const own = instance;
+  try {
+    return call(own);
+  } finally {
+    if (own.memory.buffer.byteLength > KEPT_BYTES && instance === own) instance = undefined;
+  }
 }
 
 /**
@@ -34,7 +40,7 @@ export function sparseSoftmaxCrossEntropyWithLogits<L extends Logits>(
   labels: Labels,
   options?: LossOptions & ShapeOptions,
 ): LossResult<GradientOf<L>> {
-  return theInstance().sparseSoftmaxCrossEntropyWithLogits(logits, labels, options);
+  return inInstance((xent) => xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels, options));
 }
 
 /**
@@ -57,5 +63,5 @@ export function softmaxCrossEntropyWithLogits<L extends Logits>(
   targets: Float32Array,
   options?: LossOptions & ShapeOptions,
 ): LossResult<GradientOf<L>> {
-  return theInstance().softmaxCrossEntropyWithLogits(logits, targets, options);
+  return inInstance((xent) => xent.softmaxCrossEntropyWithLogits(logits, targets, options));
 }

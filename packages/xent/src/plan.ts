@@ -1,7 +1,9 @@
+import { RECORD_BYTES } from "./abi.ts";
 import { integer, show, wrongType, wrongValue } from "./errors.ts";
 import { LABELS, type LabelsType, labelsType } from "./labels.ts";
 import { assertRowFits, type Layout, layoutOfRows, layoutOfShape } from "./layout.ts";
 import type { Settings } from "./options.ts";
+import { mostRecordBytes } from "./pool/schedule.ts";
 import { GRADIENTS, LOGITS, type LogitsType, logitsType } from "./views.ts";
 
 /** Size, layout and types of a batch. */
@@ -54,7 +56,7 @@ export interface SharedBatch<L extends LogitsType = LogitsType, K extends Labels
   readonly shift: number;
   readonly sequence: number;
   readonly regions: Regions;
-  /** The worker's working memory; 0 in the owner's own batch, which reserves it when it needs it. */
+  /** Working memory of a run: of the owner's, or of the worker's that this is for. */
   readonly buffer: number;
 }
 
@@ -86,6 +88,15 @@ export function bytesOfRow(classes: number): number {
   return 12 * classes;
 }
 
+/**
+ * Bytes that a run may need beside the batch, whatever its options: reserved with the batch, so that no run has to grow the memory,
+ * which would detach views. `slots`: threads that may take part. `sharded`: whether it may be a shard's.
+ */
+export function bytesOfWork({ rows, classes }: Layout, slots: number, sharded: boolean): number {
+  const records = mostRecordBytes(rows, classes, slots) + (sharded ? RECORD_BYTES * rows : 0);
+  return records + slots * bytesOfRow(classes) + 4 * classes + 4 * rows;
+}
+
 const ALIGNMENT = 64;
 
 const SPEC = [
@@ -93,10 +104,20 @@ const SPEC = [
   ...["logits", "labels", "targets", "shift", "sequence", "gradient"],
 ];
 
-/** Checks a specification and lays out its parts. `at(address)` gives their addresses in a block of `bytes` bytes. */
+/** A block of memory for a batch: what runs need comes first, then what {@link Batch} shows. */
+export interface BatchPlan<L extends LogitsType, K extends LabelsType> {
+  readonly bytes: number;
+  readonly workBytes: number;
+  /** The batch in a block at this address. */
+  at(address: number): SharedBatch<L, K>;
+}
+
+/** Checks a specification and lays out its parts; see {@link bytesOfWork}. */
 export function planBatch<L extends LogitsType, K extends LabelsType>(
   spec: BatchSpec<L, K>,
-): { bytes: number; at: (address: number) => SharedBatch<L, K> } {
+  slots: number,
+  sharded: boolean,
+): BatchPlan<L, K> {
   if (typeof spec !== "object" || spec === null) throw wrongType("spec", "an object", spec);
   for (const name of Object.keys(spec)) {
     if (!SPEC.includes(name)) throw new TypeError(`"spec" has no option ${show(name)}`);
@@ -125,6 +146,8 @@ export function planBatch<L extends LogitsType, K extends LabelsType>(
     bytes += Math.max(ALIGNMENT, Math.ceil(size / ALIGNMENT) * ALIGNMENT);
     return offset;
   };
+  part(bytesOfWork(layout, slots, sharded));
+  const workBytes = bytes;
   const offsets = {
     logits: part(size * elements),
     labels: targets ? undefined : part(LABELS[labels].BYTES_PER_ELEMENT * rows),
@@ -140,9 +163,9 @@ export function planBatch<L extends LogitsType, K extends LabelsType>(
     const regions = Object.fromEntries(
       Object.entries(offsets).map(([name, offset]) => [name, offset === undefined ? 0 : address + offset]),
     ) as unknown as Regions;
-    return { layout, logits, labels, shift, sequence, regions, buffer: 0 };
+    return { layout, logits, labels, shift, sequence, regions, buffer: address };
   };
-  return { bytes, at };
+  return { bytes, workBytes, at };
 }
 
 function readLayout({ rows, classes, stride, shape, axis }: BatchSpec<LogitsType, LabelsType>): Layout {

@@ -1,11 +1,11 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { Batch, type BatchOwner, type LossResult } from "./batch.ts";
-import { type Engine, owned, WORKSPACE_BYTES } from "./engine.ts";
+import { type Engine, makeEngine, owned, WORKSPACE_BYTES } from "./engine.ts";
 import { choice, typedArrayKind, wrongType } from "./errors.ts";
 import type { Variant } from "./features.ts";
 import { assertLabels, type Labels, type LabelsType, labelsTypeOf, readLabels } from "./labels.ts";
 import { type Layout, layoutOfShape } from "./layout.ts";
-import type { Heap } from "./memory.ts";
+import { Heap } from "./memory.ts";
 import { type LossOptions, ownWeights, readOptions, type Settings, type ShapeOptions } from "./options.ts";
 import { type BatchSpec, planBatch, type SharedBatch } from "./plan.ts";
 import { assertAttached, copyLogits, type GradientArrays, type Logits, type LogitsType, measure } from "./views.ts";
@@ -28,6 +28,10 @@ export class Xent implements Disposable {
   readonly #module: WebAssembly.Module;
   /** Undefined in an attached instance: only the owner of a memory allocates in it. */
   readonly #heap: Heap | undefined;
+  /** Batches that were created here and not disposed of. */
+  #batches = 0;
+  /** For one calls that would move the views of batches: a memory of their own. */
+  #aside: Place | undefined;
   #disposed = false;
 
   /** Made by `createXent`, `createXentSync` and `attach`. */
@@ -47,18 +51,26 @@ export class Xent implements Disposable {
   /**
    * Rows of logits and labels that lie in the kernel's memory, for as many runs as you like. All zero at first.
    *
+   * This is where a memory that is not shared grows, which detaches the views of other batches: take those from their batch again.
+   * Nothing else moves them: what runs with any options need is reserved here.
+   *
    * Throws RangeError where they do not fit below `maxBytes`; what exists stays as it is.
    */
   createBatch<L extends LogitsType = "float32", K extends LabelsType = "int32">(spec: BatchSpec<L, K>): Batch<L, K> {
     this.#assertAlive();
     const heap = owned(this.#heap, "createBatch");
-    const { bytes, at } = planBatch(spec);
-    return this.#batch(heap, at(heap.allocateZeroed(bytes)));
+    const { bytes, workBytes, at } = planBatch(spec, this.#slots, true);
+    return this.#batch({ heap, engine: this.#engine }, at(heap.allocateZeroed(bytes, workBytes)));
   }
 
-  #batch<L extends LogitsType, K extends LabelsType>(heap: Heap, plan: SharedBatch<L, K>): Batch<L, K> {
-    // The block begins with the logits.
-    const addresses = [plan.regions.logits];
+  get #slots(): number {
+    return this.#engine.pool?.slots ?? 1;
+  }
+
+  #batch<L extends LogitsType, K extends LabelsType>({ heap, engine }: Place, plan: SharedBatch<L, K>): Batch<L, K> {
+    this.#batches++;
+    // Its block begins with this buffer.
+    const addresses = [plan.buffer];
     const owner: BatchOwner = {
       assertAlive: () => this.#assertAlive(),
       allocate: (more) => {
@@ -67,16 +79,18 @@ export class Xent implements Disposable {
         return address;
       },
       release: () => {
+        this.#batches--;
         for (const address of addresses) heap.free(address);
       },
     };
-    return new Batch(this.#engine, plan, owner);
+    return new Batch(engine, plan, owner);
   }
 
   /** A batch that the owner of this memory has shared. Its memory stays the owner's. */
   attachBatch<L extends LogitsType, K extends LabelsType>(shared: SharedBatch<L, K>): Batch<L, K> {
     this.#assertAlive();
-    if (typeof shared?.regions?.logits !== "number") throw wrongType("shared", "what batch.share() returns", shared);
+    if (typeof shared?.regions?.logits !== "number" || !(shared.buffer > 0))
+      throw wrongType("shared", "what batch.share() returns", shared);
     return new Batch(this.#engine, shared, {
       assertAlive: () => this.#assertAlive(),
       allocate: () => {
@@ -141,12 +155,13 @@ export class Xent implements Disposable {
     const source = reference(logits, this.memory);
     const { gradient } = settings;
     // Not `using`: that needs a Symbol.dispose, which not every engine has.
-    const heap = owned(this.#heap, "one call");
     // Not the caller's shape: it is read once.
     const { rows, classes, inner } = layout;
     const shape = [rows / inner, classes, inner];
-    const { bytes, at } = planBatch<LogitsType, LabelsType>({ shape, axis: 1, ...spec, logits: type, gradient });
-    const batch = this.#batch(heap, at(heap.allocate(bytes)));
+    const whole = { shape, axis: 1, ...spec, logits: type, gradient };
+    const { bytes, at } = planBatch<LogitsType, LabelsType>(whole, this.#slots, false);
+    const place = this.#placeFor(bytes);
+    const batch = this.#batch(place, at(place.heap.allocate(bytes)));
     try {
       copyLogits(source(), batch.logits);
       fill(batch);
@@ -158,7 +173,17 @@ export class Xent implements Disposable {
       return result as LossResult<GradientOf<L>>;
     } finally {
       batch.dispose();
+      if ((this.#aside?.heap.memory.buffer.byteLength ?? 0) > KEPT_BYTES) this.#aside = undefined;
     }
+  }
+
+  /** Where a one call of so many bytes moves no views. */
+  #placeFor(bytes: number): Place {
+    const heap = owned(this.#heap, "one call");
+    const isPrivate = this.memory.buffer instanceof ArrayBuffer;
+    if (!isPrivate || this.#batches === 0 || !heap.mustGrow(bytes)) return { heap, engine: this.#engine };
+    this.#aside ??= openAside(this.#module, heap.maxBytes);
+    return this.#aside;
   }
 
   /**
@@ -198,6 +223,20 @@ export class Xent implements Disposable {
     if (this.#disposed) throw new TypeError("this Xent was disposed");
     this.#engine.pool?.assertAlive();
   }
+}
+
+/** A kernel, and the allocator of its memory. */
+interface Place {
+  readonly heap: Heap;
+  readonly engine: Engine;
+}
+
+/** A larger memory of one calls is given back after the call. */
+export const KEPT_BYTES: number = 2 ** 26;
+
+function openAside(module: WebAssembly.Module, maxBytes: number): Place {
+  const heap = new Heap(maxBytes, false);
+  return { heap, engine: makeEngine(module, heap.memory, heap.allocate(WORKSPACE_BYTES)) };
 }
 
 /** The gradient of float64 logits is float64, all others' is float32. */
