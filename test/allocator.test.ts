@@ -2,8 +2,8 @@
 // fits. A hundred thousand batches come and go; then all is one piece again.
 import { expect, test } from "vitest";
 import { type Batch, createXentSync } from "xent";
-import { copyBytes, firstDifference } from "./support/bytes.ts";
-import { exampleBatch } from "./support/example.ts";
+import { copyBytes, firstChange, firstDifference } from "./support/bytes.ts";
+import { bitsOf, EVERYTHING, exampleBatch } from "./support/example.ts";
 import { mulberry32 } from "./support/golden.ts";
 import { BEGIN, fillUp, workBytes } from "./support/place.ts";
 import { thrown } from "./support/thrown.ts";
@@ -65,6 +65,26 @@ test.each([false, true])(
     expect(xent.memory.buffer.byteLength).toBe(Math.ceil(highest / PAGE) * PAGE);
   },
 );
+
+test("a batch that leaves no room for the memory of options runs without them, and else throws and writes nothing", async () => {
+  const SPEC = { rows: 4, classes: 6000, gradient: true };
+  using small = createXentSync();
+  using xent = createXentSync({ maxBytes: 5 * PAGE });
+  const expected = bitsOf(exampleBatch(small, SPEC).run(EVERYTHING));
+  const classWeights = new Float32Array(SPEC.classes);
+  fillUp(xent, 5 * PAGE - rounded(4 * 4 * 6000) * 2 - 4 * 64);
+  const batch = exampleBatch(xent, SPEC);
+  const before = copyBytes(xent.memory);
+  const message = /^RangeError: this run needs \d+ bytes beside the batch, for which "maxBytes" has left no room$/;
+  for (let time = 0; time < 10; time++) {
+    expect(thrown(() => batch.run({ classWeights }))).toMatch(message);
+    await expect(batch.runAsync({ classWeights })).rejects.toThrow(/ left no room$/);
+    expect(thrown(() => batch.partials({ classOffset: 0, classesTotal: SPEC.classes }))).toMatch(message);
+  }
+  expect(firstChange(xent.memory, before)).toBeUndefined();
+  expect(bitsOf(batch.run(EVERYTHING))).toEqual(expected);
+  expect(bitsOf(await batch.runAsync(EVERYTHING))).toEqual(expected);
+});
 
 test("share throws where its memory does not fit below maxBytes, and leaks nothing", () => {
   const SPEC = { rows: 4, classes: 6000, gradient: true };

@@ -72,6 +72,9 @@ const bigLabels = xent.createBatch({ ...SPEC, labels: "int64" });
 bigLabels.labels.fill(99n);
 const badLabels = exampleBatch(xent, SPEC);
 badLabels.labels[2] = -1;
+const filled = createXentSync({ maxBytes: 2 * PAGE });
+const full = filled.createBatch({ rows: 1, classes: 10_000 });
+const weightsOfFull = new Float32Array(10_000);
 const owner = createXentSync({ shared: true });
 const lent = exampleBatch(owner, { ...SPEC, gradient: true });
 const [share, lentShare] = [owner.share(), lent.share()];
@@ -232,7 +235,8 @@ const CASES: Record<string, () => unknown> = {
   "a label that is no class": () => run({}, badLabels),
   "a label that is no class, with weights": () => run({ classWeights: new Float32Array(CLASSES) }, badLabels),
   "a label of 64 bits that is no class": () => run({}, bigLabels as never),
-  "a label that is no class, and memory that must grow": () => run({ temperature: 2 }, badLabels),
+  "a run that needs more memory than there is left": () => run({ classWeights: weightsOfFull }, full),
+  "a label that is no class, and working memory": () => run({ temperature: 2 }, badLabels),
   "gradient of the wrong type": () => run({ gradient: 1 }),
   "reduction of the wrong value": () => run({ reduction: "average" }),
   "ignoreIndex of the wrong value": () => run({ ignoreIndex: 0.5 }),
@@ -289,7 +293,7 @@ const CASES: Record<string, () => unknown> = {
 };
 
 describe("a call that throws has written nothing and taken no memory", () => {
-  const memories = [xent, owner, disposed].map((each) => each.memory);
+  const memories = [xent, owner, disposed, filled].map((each) => each.memory);
   const seen = new Set<string>();
   Error.stackTraceLimit = 50;
 

@@ -291,7 +291,8 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     if (this.#engine.memory.buffer instanceof ArrayBuffer) {
       throw new TypeError("share() expected a shared memory: create the instance with shared: true");
     }
-    return { ...this.#plan, buffer: this.#owner.allocate(bytesOfWork(this.#plan.layout, 1, true)) };
+    const bufferBytes = bytesOfWork(this.#plan.layout, 1, true);
+    return { ...this.#plan, buffer: this.#owner.allocate(bufferBytes), bufferBytes };
   }
 
   /** Gives the memory back. The second call does nothing. */
@@ -337,12 +338,17 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
   /** Addresses of what the kernel needs beside the batch, in what {@link bytesOfWork} has reserved: 0 for rows if none is needed. */
   #workingMemory(settings: Settings, staged: boolean, schedule: Schedule | undefined, sharded: boolean): WorkingMemory {
     const { rows, classes } = this;
-    const { buffer: shard } = this.#plan;
+    const { buffer: shard, bufferBytes } = this.#plan;
     const rowBytes = staged ? bytesOfRow(classes) : 0;
     const rowsBytes = rowBytes * (schedule ? (this.#engine.pool?.slots ?? 1) : 1);
     const byClass = settings.classWeights ? 4 * classes : 0;
     const shardBytes = sharded ? RECORD_BYTES * rows : 0;
     const recordBytes = schedule?.recordBytes ?? 0;
+    const bySample = settings.sampleWeights ? 4 * rows : 0;
+    const bytes = shardBytes + recordBytes + rowsBytes + byClass + bySample;
+    if (bytes > bufferBytes) {
+      throw new RangeError(`this run needs ${bytes} bytes beside the batch, for which "maxBytes" has left no room`);
+    }
     const records = shard + shardBytes;
     const first = records + recordBytes;
     return {

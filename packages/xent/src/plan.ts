@@ -56,8 +56,9 @@ export interface SharedBatch<L extends LogitsType = LogitsType, K extends Labels
   readonly shift: number;
   readonly sequence: number;
   readonly regions: Regions;
-  /** Working memory of a run: of the owner's, or of the worker's that this is for. */
+  /** Working memory of a run, and how large it is: of the owner's, or of the worker's that this is for. */
   readonly buffer: number;
+  readonly bufferBytes: number;
 }
 
 /**
@@ -94,30 +95,31 @@ export function bytesOfRow(classes: number): number {
  */
 export function bytesOfWork({ rows, classes }: Layout, slots: number, sharded: boolean): number {
   const records = mostRecordBytes(rows, classes, slots) + (sharded ? RECORD_BYTES * rows : 0);
-  return records + slots * bytesOfRow(classes) + 4 * classes + 4 * rows;
+  return inBlocks(records + slots * bytesOfRow(classes) + 4 * classes + 4 * rows);
 }
 
 const ALIGNMENT = 64;
+
+function inBlocks(bytes: number): number {
+  return Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
+}
 
 const SPEC = [
   ...["rows", "classes", "stride", "shape", "axis"],
   ...["logits", "labels", "targets", "shift", "sequence", "gradient"],
 ];
 
-/** A block of memory for a batch: what runs need comes first, then what {@link Batch} shows. */
+/** What a batch takes. */
 export interface BatchPlan<L extends LogitsType, K extends LabelsType> {
+  readonly layout: Layout;
+  /** Of its parts. */
   readonly bytes: number;
-  readonly workBytes: number;
-  /** The batch in a block at this address. */
-  at(address: number): SharedBatch<L, K>;
+  /** The batch in a block at this address: so many bytes of working memory, and behind them its parts. */
+  at(address: number, workBytes: number): SharedBatch<L, K>;
 }
 
-/** Checks a specification and lays out its parts; see {@link bytesOfWork}. */
-export function planBatch<L extends LogitsType, K extends LabelsType>(
-  spec: BatchSpec<L, K>,
-  slots: number,
-  sharded: boolean,
-): BatchPlan<L, K> {
+/** Checks a specification and lays out its parts. */
+export function planBatch<L extends LogitsType, K extends LabelsType>(spec: BatchSpec<L, K>): BatchPlan<L, K> {
   if (typeof spec !== "object" || spec === null) throw wrongType("spec", "an object", spec);
   for (const name of Object.keys(spec)) {
     if (!SPEC.includes(name)) throw new TypeError(`"spec" has no option ${show(name)}`);
@@ -143,11 +145,9 @@ export function planBatch<L extends LogitsType, K extends LabelsType>(
   let bytes = 0;
   const part = (size: number): number => {
     const offset = bytes;
-    bytes += Math.max(ALIGNMENT, Math.ceil(size / ALIGNMENT) * ALIGNMENT);
+    bytes += inBlocks(size);
     return offset;
   };
-  part(bytesOfWork(layout, slots, sharded));
-  const workBytes = bytes;
   const offsets = {
     logits: part(size * elements),
     labels: targets ? undefined : part(LABELS[labels].BYTES_PER_ELEMENT * rows),
@@ -159,13 +159,13 @@ export function planBatch<L extends LogitsType, K extends LabelsType>(
     kernelLabels: targets || (labels === "int32" && shift === 0) ? undefined : part(4 * rows),
   };
   if (gradient === "in-place") offsets.gradient = offsets.logits;
-  const at = (address: number): SharedBatch<L, K> => {
+  const at = (address: number, workBytes: number): SharedBatch<L, K> => {
     const regions = Object.fromEntries(
-      Object.entries(offsets).map(([name, offset]) => [name, offset === undefined ? 0 : address + offset]),
+      Object.entries(offsets).map(([name, offset]) => [name, offset === undefined ? 0 : address + workBytes + offset]),
     ) as unknown as Regions;
-    return { layout, logits, labels, shift, sequence, regions, buffer: address };
+    return { layout, logits, labels, shift, sequence, regions, buffer: address, bufferBytes: workBytes };
   };
-  return { bytes, workBytes, at };
+  return { layout, bytes, at };
 }
 
 function readLayout({ rows, classes, stride, shape, axis }: BatchSpec<LogitsType, LabelsType>): Layout {

@@ -7,7 +7,7 @@ import { assertLabels, type Labels, type LabelsType, labelsTypeOf, readLabels } 
 import { type Layout, layoutOfShape } from "./layout.ts";
 import { Heap } from "./memory.ts";
 import { type LossOptions, ownWeights, readOptions, type Settings, type ShapeOptions } from "./options.ts";
-import { type BatchSpec, planBatch, type SharedBatch } from "./plan.ts";
+import { type BatchSpec, bytesOfWork, planBatch, type SharedBatch } from "./plan.ts";
 import { assertAttached, copyLogits, type GradientArrays, type Logits, type LogitsType, measure } from "./views.ts";
 
 /** An instance's memory as data, for one worker: send it there, and call {@link attach} with it. */
@@ -52,19 +52,26 @@ export class Xent implements Disposable {
    * Rows of logits and labels that lie in the kernel's memory, for as many runs as you like. All zero at first.
    *
    * This is where a memory that is not shared grows, which detaches the views of other batches: take those from their batch again.
-   * Nothing else moves them: what runs with any options need is reserved here.
+   * Nothing else moves them: what runs with any options need is reserved here, if there is room for it.
    *
    * Throws RangeError where they do not fit below `maxBytes`; what exists stays as it is.
    */
   createBatch<L extends LogitsType = "float32", K extends LabelsType = "int32">(spec: BatchSpec<L, K>): Batch<L, K> {
     this.#assertAlive();
     const heap = owned(this.#heap, "createBatch");
-    const { bytes, workBytes, at } = planBatch(spec, this.#slots, true);
-    return this.#batch({ heap, engine: this.#engine }, at(heap.allocateZeroed(bytes, workBytes)));
+    const plan = planBatch(spec);
+    const workBytes = this.#bytesOfWork(plan, true);
+    const place = { heap, engine: this.#engine };
+    try {
+      return this.#batch(place, plan.at(heap.allocateZeroed(workBytes + plan.bytes, workBytes), workBytes));
+    } catch {
+      // A batch that leaves no room for options can be run without them.
+      return this.#batch(place, plan.at(heap.allocateZeroed(plan.bytes), 0));
+    }
   }
 
-  get #slots(): number {
-    return this.#engine.pool?.slots ?? 1;
+  #bytesOfWork({ layout }: { readonly layout: Layout }, sharded: boolean): number {
+    return bytesOfWork(layout, this.#engine.pool?.slots ?? 1, sharded);
   }
 
   #batch<L extends LogitsType, K extends LabelsType>({ heap, engine }: Place, plan: SharedBatch<L, K>): Batch<L, K> {
@@ -158,10 +165,10 @@ export class Xent implements Disposable {
     // Not the caller's shape: it is read once.
     const { rows, classes, inner } = layout;
     const shape = [rows / inner, classes, inner];
-    const whole = { shape, axis: 1, ...spec, logits: type, gradient };
-    const { bytes, at } = planBatch<LogitsType, LabelsType>(whole, this.#slots, false);
-    const place = this.#placeFor(bytes);
-    const batch = this.#batch(place, at(place.heap.allocate(bytes)));
+    const plan = planBatch<LogitsType, LabelsType>({ shape, axis: 1, ...spec, logits: type, gradient });
+    const workBytes = this.#bytesOfWork(plan, false);
+    const place = this.#placeFor(workBytes + plan.bytes);
+    const batch = this.#batch(place, plan.at(place.heap.allocate(workBytes + plan.bytes), workBytes));
     try {
       copyLogits(source(), batch.logits);
       fill(batch);
