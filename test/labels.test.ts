@@ -91,9 +91,8 @@ describe("something that is not an integer is a TypeError", () => {
     ["an array", [1], "Array"],
     ["an object", { valueOf: () => 1 }, "Object"],
     ["a symbol", Symbol("1"), "symbol"],
-    ["a bigint", 1n, "1n"],
   ])("%s among numbers", (_, label, shown) => {
-    const message = `TypeError: "labels" expected integers, but row 3 has something else, got ${shown}`;
+    const message = `TypeError: "labels" expected integers, but row 3 is something else, got ${shown}`;
     expect(thrown(() => oneCall(labelsWith({ 3: label }) as never))).toBe(message);
   });
 
@@ -101,12 +100,12 @@ describe("something that is not an integer is a TypeError", () => {
     const labels = [...good];
     delete labels[2];
     expect(thrown(() => oneCall(labels))).toBe(
-      'TypeError: "labels" expected integers, but row 2 has something else, got undefined',
+      'TypeError: "labels" expected integers, but row 2 is something else, got undefined',
     );
   });
 
-  test("the first bad row is named, whatever is wrong with it", () => {
-    expect(thrown(() => oneCall(labelsWith<unknown>({ 1: 99, 2: "1" }) as never))).toBe(outside(99, 1));
+  test("the first bad row is named, and before those that are no class", () => {
+    expect(thrown(() => oneCall(labelsWith<unknown>({ 1: 99, 2: "1" }) as never))).toMatch(/^TypeError: .* row 2 /);
     expect(thrown(() => oneCall(labelsWith<unknown>({ 1: "1", 2: 99 }) as never))).toMatch(/^TypeError: .* row 1 /);
   });
 
@@ -276,7 +275,7 @@ describe("a call that throws has written nothing", () => {
   test.each<[string, unknown, unknown, unknown]>([
     ["a bad label", logits, labelsWith({ 3: 7 }), EVERYTHING],
     ["a label that is no integer", logits, labelsWith({ 3: 1.5 }), EVERYTHING],
-    ["a bigint among numbers", logits, labelsWith({ 3: 1n }), EVERYTHING],
+    ["a bigint that is no class", logits, labelsWith<unknown>({ 3: 2n ** 64n }), EVERYTHING],
     ["labels of the wrong type", logits, Float32Array.from(good), EVERYTHING],
     ["logits of the wrong type", Int32Array.from(logits), good, EVERYTHING],
     ["a logit of the wrong type", [...logits].with(3, "0" as never), good, EVERYTHING],

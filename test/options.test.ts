@@ -89,10 +89,13 @@ describe("an option of the wrong type is a TypeError, of the wrong value a Range
     [{ temperature: Infinity }, 'RangeError: "temperature" expected a finite number > 0, got Infinity'],
     [{ invalidLabels: "ignore" }, 'RangeError: "invalidLabels" expected "throw" or "nan", got "ignore"'],
     [{ classWeights: [1, 1] }, 'RangeError: "classWeights" expected one number for each of 3 classes, got 2'],
-    [{ classWeights: 1 }, 'TypeError: "classWeights" expected a Float32Array, or an array of numbers, got 1'],
+    [
+      { classWeights: 1 },
+      'TypeError: "classWeights" expected a Float32Array or Float64Array, or an array of numbers, got 1',
+    ],
     [
       { classWeights: ["1", 1, 1] },
-      'TypeError: "classWeights" expected a Float32Array, or an array of numbers, got Array',
+      'TypeError: "classWeights" expected numbers, but entry 0 is something else, got "1"',
     ],
     [{ sampleWeights: [1] }, 'RangeError: "sampleWeights" expected one number for each of 4 rows, got 1'],
   ];

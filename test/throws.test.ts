@@ -102,6 +102,7 @@ beforeAll(async () => {
 afterAll(() => pooled.dispose());
 
 const { logits, labels } = exampleRows(ROWS, CLASSES);
+const nest = (array: unknown, times: number): unknown => (times === 0 ? array : nest([array], times - 1));
 const one = (...given: unknown[]) =>
   (xent.sparseSoftmaxCrossEntropyWithLogits as (...given: unknown[]) => unknown)(...given);
 const oneSoft = (...given: unknown[]) =>
@@ -256,6 +257,22 @@ const CASES: Record<string, () => unknown> = {
   "a run of what is attached without memory of its own": () =>
     attached.attachBatch({ ...lentShare, buffer: 0 }).run({ temperature: 2 }),
 
+  // What is written for the caller.
+  "bits into a batch of float32": () => batch.setLogits(new Uint16Array(1)),
+  "logits that do not fit": () => batch.setLogits([1, 2], ROWS * CLASSES - 1),
+  "logits at a place that there is not": () => batch.setLogits([1], -1),
+  "rows that are no rows of the batch": () => batch.setLogits([[1]]),
+  "logits for a disposed batch": () => gone.setLogits([1]),
+  "labels of a type that the batch has not": () => plain.setLabels([2 ** 31]),
+  "labels that do not fit": () => plain.setLabels(labels, 1),
+  "labels for a disposed batch": () => gone.setLabels([1]),
+  "targets that do not fit the batch": () => soft.setTargets([1], ROWS * CLASSES),
+  "rows of targets that are no rows of the batch": () => soft.setTargets([[1]]),
+  "targets for a batch with labels": () => batch.setTargets([1]),
+  "targets for a disposed batch": () => gone.setTargets([1]),
+  "a copy of the wrong type": () => run({ copy: 1 }),
+  "weights in arrays of arrays": () => run({ classWeights: [[1]] }),
+
   // One call.
   "one call of a disposed instance": () => disposed.sparseSoftmaxCrossEntropyWithLogits([[1]], [0]),
   "one soft call of a disposed instance": () => disposed.softmaxCrossEntropyWithLogits([[1]], Float32Array.of(0)),
@@ -280,10 +297,17 @@ const CASES: Record<string, () => unknown> = {
   "a row that is none": () => one([[1], 1], [0, 0]),
   "a row that is longer": () => one([[1], [1, 2]], [0, 0]),
   "a logit in a row that is no number": () => one([[1, "1"]], [0]),
+  "logits in too many arrays": () => one(nest([1], 32), [0]),
+  "rows of logits of a type that there is not": () => one([new Int32Array(6)], [0]),
+  "rows of logits that are detached": () => one([detached], [0]),
+  "rows of labels of a type that there is not": () => one(logits, [new Float32Array(ROWS)]),
+  "labels of other sizes than the rows": () => one(logits, [[0, 1, 2, 3]], { shape: [2, 2, CLASSES] }),
   "a shape of one call that is none": () => one(logits, labels, { shape: 3 }),
   "a shape that does not fit": () => one(logits, labels, { shape: [ROWS, 1] }),
   "a call above maxBytes": () => one(new Float32Array(1e6), new Int32Array(10)),
-  "targets that are none": () => oneSoft([[1]], [1]),
+  "targets that are none": () => oneSoft([[1]], ["1"]),
+  "targets of bits": () => oneSoft([[1]], new Uint16Array(1)),
+  "targets of other sizes": () => oneSoft([[1, 2]], [[1], [2]]),
   "targets that are detached": () => oneSoft(logits, detached, { shape: [ROWS, CLASSES] }),
   "targets that do not fit": () => oneSoft([[1]], new Float32Array(2)),
   "targets without a shape": () => oneSoft(logits, logits),

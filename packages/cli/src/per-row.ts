@@ -7,7 +7,7 @@ import { npyHeader } from "./npy.ts";
 export interface Rows {
   readonly first: number;
   readonly labels: Int32Array;
-  readonly loss: Float32Array;
+  readonly loss: Float32Array | Float64Array;
   readonly predictions: Int32Array;
 }
 
@@ -46,7 +46,7 @@ export class PerRow {
 
   async write({ first, labels, loss, predictions }: Rows): Promise<void> {
     if (this.#isNpy) {
-      await this.#write(Uint8Array.from(new Uint8Array(loss.buffer, loss.byteOffset, loss.byteLength)));
+      await this.#write(new Uint8Array(Float32Array.from(loss).buffer));
       return;
     }
     // Some thousands at a time: the lines take more memory than the numbers.

@@ -1,7 +1,18 @@
 import { choice, typedArrayKind, wrongType } from "./errors.ts";
+import { entriesOf, leavesOf, type NestedArray } from "./nested.ts";
+import { assertAttached } from "./views.ts";
 
-/** Class indices, one a row. Arrays of ordinary numbers are for the one-call form, small inputs and teaching. */
-export type Labels = LabelsArrays[LabelsType] | readonly number[];
+/** Class indices, one a row: a typed array, or arrays, nested or not, of integers, numbers or BigInts. */
+export type Labels = LabelsArrays[LabelsType] | NestedArray<number | bigint> | NestedArray<LabelsArrays[LabelsType]>;
+
+/** Labels in order, and the sizes of nested arrays of them. */
+export interface LabelRows {
+  readonly labels: FlatLabels;
+  readonly shape: readonly number[] | undefined;
+}
+
+/** Labels that have been read: one for each row, in order. */
+export type FlatLabels = LabelsArrays[LabelsType] | readonly (number | bigint)[];
 
 /** The typed arrays of labels. */
 export interface LabelsArrays {
@@ -49,11 +60,58 @@ export function labelsTypeOf(labels: unknown): LabelsType | undefined {
 }
 
 /** Throws TypeError unless these are labels of a supported type. The values are {@link readLabels}' business. */
-export function assertLabels(labels: unknown): asserts labels is Labels {
-  if (Array.isArray(labels)) return;
-  if (labelsTypeOf(labels) === undefined) {
-    throw wrongType("labels", "an integer typed array, or an array of integers", labels);
+export function flatLabels(title: string, labels: unknown): LabelRows {
+  const expected = "an integer typed array, or an array of integers";
+  if (!Array.isArray(labels)) {
+    if (labelsTypeOf(labels) === undefined) throw wrongType(title, expected, labels);
+    assertAttached(title, labels);
+    return { labels: labels as LabelsArrays[LabelsType], shape: undefined };
   }
+  const found = leavesOf(title, labels);
+  const [leaf] = found.leaves;
+  if (found.kind !== "Array" && labelsTypeOf(leaf) === undefined) throw wrongType(title, expected, leaf);
+  const isLabel = (entry: unknown): entry is number | bigint => typeof entry === "bigint" || Number.isInteger(entry);
+  const flat = entriesOf(
+    title,
+    found,
+    { expected: "integers", entry: "row" },
+    isLabel,
+    (length) => new Array<number | bigint>(length),
+  );
+  return { labels: flat, shape: found.shape.length > 1 ? found.shape : undefined };
+}
+
+/** Labels in an array of this type. Throws RangeError where it does not have the number. */
+export function exactLabels(title: string, labels: FlatLabels, type: LabelsType): LabelsArrays[LabelsType] {
+  const { name, BYTES_PER_ELEMENT: bytes } = LABELS[type];
+  if (typedArrayKind(labels) === name) return labels as LabelsArrays[LabelsType];
+  const bits = 8 * bytes - (type.startsWith("u") ? 0 : 1);
+  const least = type.startsWith("u") ? 0 : -(2 ** bits);
+  const exact = new LABELS[type](new ArrayBuffer(bytes * labels.length), 0, labels.length);
+  for (let i = 0; i < labels.length; i++) {
+    const label = labels[i] as number | bigint;
+    // JavaScript compares the two kinds of numbers exactly.
+    if (label < least || label >= 2 ** bits) {
+      throw new RangeError(`"${title}" has ${label} at ${i}, which is no ${type}: create the batch with other labels`);
+    }
+    if (bytes === 8) (exact as BigInt64Array)[i] = BigInt(label);
+    else (exact as Int32Array)[i] = Number(label);
+  }
+  return exact;
+}
+
+/** Labels of one call, which {@link readLabels} has let pass, in an array that a batch takes. */
+export function typedLabels(labels: FlatLabels): LabelsArrays[LabelsType] {
+  if (!Array.isArray(labels)) return labels as LabelsArrays[LabelsType];
+  const flat = labels as readonly (number | bigint)[];
+  if (flat.every((label) => label === (Number(label) | 0))) return Int32Array.from(flat as readonly number[]);
+  return BigInt64Array.from(flat, toBigInt);
+}
+
+/** What has more than 53 bits is no class, and must not become one. */
+function toBigInt(label: number | bigint): bigint {
+  const isSafe = label >= Number.MIN_SAFE_INTEGER && label <= Number.MAX_SAFE_INTEGER;
+  return isSafe ? BigInt(label) : -(2n ** 62n);
 }
 
 /** What the kernel is told instead of a label, where it reads a copy. */
@@ -75,7 +133,7 @@ export interface LabelRules {
 }
 
 /** The plain rules: each row has the label at its own place. */
-export function isDirect(labels: Labels, rules: LabelRules): boolean {
+export function isDirect(labels: FlatLabels, rules: LabelRules): boolean {
   return labels instanceof Int32Array && rules.shift === 0;
 }
 
@@ -85,7 +143,7 @@ export function isDirect(labels: Labels, rules: LabelRules): boolean {
  * [0, classes).
  */
 export function readLabels(
-  labels: Labels,
+  labels: FlatLabels,
   rules: LabelRules,
   begin: number,
   end: number,
@@ -105,7 +163,13 @@ export function readLabels(
 }
 
 /** Writes what {@link readLabels} has let pass, as the kernel takes it. */
-export function copyLabels(labels: Labels, rules: LabelRules, begin: number, end: number, target: Int32Array): void {
+export function copyLabels(
+  labels: FlatLabels,
+  rules: LabelRules,
+  begin: number,
+  end: number,
+  target: Int32Array,
+): void {
   for (let row = begin; row < end; row++) target[row] = labelOf(labels, rules, row);
 }
 
@@ -127,19 +191,17 @@ function countLabels(
 }
 
 /** The class of a row, {@link IGNORED}, or where that is allowed INVALID. */
-function labelOf(labels: Labels, rules: LabelRules, row: number): number {
+function labelOf(labels: FlatLabels, rules: LabelRules, row: number): number {
   const { classes, ignoreIndex, strict, shift, sequence } = rules;
   if ((row % sequence) + shift >= sequence) return IGNORED;
-  const label = labels[row + shift];
+  const label = labels[row + shift] as number | bigint;
   // Compared in 64 bits: 2^32 must not become 0.
-  if (typeof label === "bigint" && !Array.isArray(labels)) {
+  if (typeof label === "bigint") {
     if (ignoreIndex !== undefined && label === BigInt(ignoreIndex)) return IGNORED;
     if (label >= 0n && label < BigInt(classes)) return Number(label);
-  } else if (typeof label === "number" && Number.isInteger(label)) {
+  } else {
     if (label === ignoreIndex) return IGNORED;
     if (label >= 0 && label < classes) return label;
-  } else {
-    throw wrongType("labels", `integers, but row ${row} has something else`, label);
   }
   if (strict) throw outside(label, row, classes);
   return INVALID;

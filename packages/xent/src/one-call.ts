@@ -1,9 +1,8 @@
-import type { LossResult } from "./batch.ts";
 import { createXentSync } from "./create.ts";
+import type { Logits, Targets } from "./inputs.ts";
 import type { Labels } from "./labels.ts";
 import type { LossOptions, ShapeOptions } from "./options.ts";
-import type { Logits } from "./views.ts";
-import { type GradientOf, KEPT_BYTES, type Xent } from "./xent.ts";
+import { KEPT_BYTES, type OneCallResult, type Xent } from "./xent.ts";
 
 let instance: Xent | undefined;
 
@@ -35,11 +34,11 @@ function inInstance<T>(call: (xent: Xent) => T): T {
  * loss[0]; // 0.2975…
  * ```
  */
-export function sparseSoftmaxCrossEntropyWithLogits<L extends Logits>(
-  logits: L,
-  labels: Labels,
-  options?: LossOptions & ShapeOptions,
-): LossResult<GradientOf<L>> {
+export function sparseSoftmaxCrossEntropyWithLogits<
+  L extends Logits,
+  G extends boolean = false,
+  P extends boolean = false,
+>(logits: L, labels: Labels, options?: LossOptions<G, P> & ShapeOptions): OneCallResult<L, G, P, false> {
   return inInstance((xent) => xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels, options));
 }
 
@@ -58,10 +57,10 @@ export function sparseSoftmaxCrossEntropyWithLogits<L extends Logits>(
  * loss[0]; // 0.3521…
  * ```
  */
-export function softmaxCrossEntropyWithLogits<L extends Logits>(
+export function softmaxCrossEntropyWithLogits<L extends Logits, G extends boolean = false, P extends boolean = false>(
   logits: L,
-  targets: Float32Array,
-  options?: LossOptions & ShapeOptions,
-): LossResult<GradientOf<L>> {
+  targets: Targets,
+  options?: LossOptions<G, P> & ShapeOptions,
+): OneCallResult<L, G, P, true> {
   return inInstance((xent) => xent.softmaxCrossEntropyWithLogits(logits, targets, options));
 }
