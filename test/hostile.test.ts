@@ -135,7 +135,9 @@ describe("what is read", () => {
       (read) =>
         xent.createBatch(read({ ...SPEC, logits: "float64", labels: "uint8", shift: 1, sequence: ROWS })).dispose(),
       (read) =>
-        createXentSync(read({ threads: 1, variant: "simd128" as const, maxBytes: 8 * PAGE, shared: true })).dispose(),
+        createXentSync(
+          read({ threads: 1 as const, variant: "simd128" as const, maxBytes: 8 * PAGE, shared: true }),
+        ).dispose(),
     ];
     for (const use of uses) {
       let counts = new Map<PropertyKey, number>();

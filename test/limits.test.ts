@@ -99,7 +99,7 @@ test("an engine without memory is named", () => {
   Object.assign(WebAssembly, { Memory: undefined });
   try {
     expect(thrown(() => createXentSync({ maxBytes: 2 * PAGE }))).toBe(
-      'RangeError: "maxBytes" of 131072: this engine has no such memory',
+      'RangeError: "maxBytes" of 131072: this engine has no memory',
     );
   } finally {
     Object.assign(WebAssembly, { Memory });

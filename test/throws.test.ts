@@ -20,6 +20,9 @@ const OTHERS: Record<string, RegExp> = {
   "a job has begun, whose results WorkerError calls undefined: faults.test.ts":
     /^pool\/pool\.js: (throw (error|mine|this\.#(lost|failure\(\)));|this\.#assertProgress|pool\.#assertProgress)/,
   "the same": /^xent\.js: this\.#engine\.pool\?\.assertAlive/,
+  "rejects with Error: faults.test.ts": /^pool\/pool\.js: throw notStarted/,
+  "throws Error where nothing may be compiled: environments.test.ts": /^load\.js: throw notCompiled/,
+  "is thrown on": /^create\.js: throw error;/,
   "nothing gets there": /unreachable|owned\(this\.#heap, "one call"\)/,
 };
 const OLD_ENGINE = /this engine has no relaxed SIMD/;

@@ -41,5 +41,8 @@ export const engines: readonly Engine[] = [
     mayRead: ["--allow-read=."],
     snippet: "deno.mjs",
   }),
-  engine("Bun", `@oven/bun-${platform}-${arch === "arm64" ? "aarch64" : arch}/bin/bun`, { snippet: "bun.mjs" }),
+  engine("Bun", `@oven/bun-${platform}-${arch === "arm64" ? "aarch64" : arch}/bin/bun`, {
+    variant: "simd128",
+    snippet: "bun.mjs",
+  }),
 ];

@@ -13,7 +13,7 @@
 // layout, views; engine -> load, memory, job; pool/pool -> work, spawn -> schedule; all of them -> features, abi, errors.
 
 export type { Batch, RunOptions, RunResult } from "./batch.ts";
-export type { XentOptions } from "./create.ts";
+export type { XentOptions, XentSyncOptions } from "./create.ts";
 export { attach, createXent, createXentSync } from "./create.ts";
 export { WorkerError } from "./errors.ts";
 export type { Variant } from "./features.ts";
@@ -40,4 +40,5 @@ export { mergePartials, type Partials, type PartialsSettings } from "./shards/pa
 export type { PartialsOptions, ShardOptions } from "./shards/shard.ts";
 export { type RowsResult, Totals } from "./shards/totals.ts";
 export type { GradientArrays, LogitsArrays, LogitsType, LossArrays } from "./views.ts";
+export type { WasmMemory, WasmModule } from "./wasm.ts";
 export type { GradientOf, OneCallResult, SharedXent, Xent } from "./xent.ts";

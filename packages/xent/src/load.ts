@@ -1,11 +1,11 @@
 import { importsOf, type Kernel } from "./abi.ts";
 import { wrongType } from "./errors.ts";
-import { hasRelaxedSimd, type Variant } from "./features.ts";
+import { fuses, hasRelaxedSimd, type Variant } from "./features.ts";
 import { memoryFlags, wasm } from "./generated/wasm.ts";
 
 /** The variant that "auto" stands for here. */
 export function bestVariant(): Variant {
-  return hasRelaxedSimd() ? "relaxed" : "simd128";
+  return hasRelaxedSimd() && fuses() ? "relaxed" : "simd128";
 }
 
 /** The variant of a module that somebody else has compiled. */
@@ -24,7 +24,11 @@ export function compile(variant: Variant, shared: boolean): WebAssembly.Module {
   const key = `${variant} ${shared}`;
   let module = modules.get(key);
   if (module === undefined) {
-    module = new WebAssembly.Module(moduleBytes(variant, shared));
+    try {
+      module = new WebAssembly.Module(moduleBytes(variant, shared));
+    } catch (cause) {
+      throw notCompiled(cause);
+    }
     modules.set(key, module);
   }
   return module;
@@ -35,10 +39,21 @@ export async function compileAsync(variant: Variant, shared: boolean): Promise<W
   const key = `${variant} ${shared}`;
   let module = modules.get(key);
   if (module === undefined) {
-    module = await WebAssembly.compile(moduleBytes(variant, shared));
+    try {
+      module = await WebAssembly.compile(moduleBytes(variant, shared));
+    } catch (cause) {
+      throw notCompiled(cause);
+    }
     modules.set(key, module);
   }
   return module;
+}
+
+function notCompiled(cause: unknown): Error {
+  return new Error(
+    "this environment compiles no WebAssembly at run time: create an instance with \"module\", compiled from one of the .wasm files of xent; a Content-Security-Policy needs 'wasm-unsafe-eval'",
+    { cause },
+  );
 }
 
 const EXPORTS: readonly (keyof Kernel)[] = ["run", "sum_segment", "finish_row", "scale_segment", "reduce"];

@@ -6,6 +6,27 @@ function sizeOf(bytes: number): number {
   return Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
 }
 
+/** All of wasm32. An engine may set all of it aside at once, so where that fails, less. */
+const LIMITS = [2 ** 32, 2 ** 30, 2 ** 28] as const;
+
+function reserve(limits: readonly number[], shared: boolean): { memory: WebAssembly.Memory; limit: number } {
+  const initial = HEAP_START / PAGE;
+  const kind = shared ? "shared " : "";
+  let cause: unknown;
+  for (const limit of limits) {
+    try {
+      return { memory: new WebAssembly.Memory({ initial, maximum: Math.floor(limit / PAGE), shared }), limit };
+    } catch (error) {
+      cause = error;
+    }
+  }
+  const why =
+    cause instanceof RangeError
+      ? `the process has no address space left for a ${kind}memory (ulimit -v, a container's limit, or many instances): engines set aside some 8 GB for each; in Node.js --disable-wasm-trap-handler takes less`
+      : `this engine has no ${kind}memory`;
+  throw new RangeError(`"maxBytes" of ${limits.at(-1)}: ${why}`, { cause });
+}
+
 /**
  * A WebAssembly.Memory and the only allocator in it: first fit over a sorted list of free ranges, 64-byte aligned.
  * Addresses are plain numbers below 2^32. Nothing of the bookkeeping lies in the memory itself, so no kernel and no
@@ -13,7 +34,6 @@ function sizeOf(bytes: number): number {
  */
 export class Heap {
   readonly memory: WebAssembly.Memory;
-  readonly maxBytes: number;
   readonly #maxPages: number;
   /** Free ranges, sorted, never adjacent. */
   readonly #free: { start: number; end: number }[] = [];
@@ -21,17 +41,17 @@ export class Heap {
   /** Memory from here on has never been given out, so it is zero. */
   #touched: number = HEAP_START;
 
-  constructor(maxBytes: number, shared: boolean) {
-    this.maxBytes = maxBytes;
-    this.#maxPages = Math.floor(maxBytes / PAGE);
-    const initial = HEAP_START / PAGE;
-    try {
-      this.memory = new WebAssembly.Memory({ initial, maximum: this.#maxPages, shared });
-    } catch (cause) {
-      throw new RangeError(`"maxBytes" of ${maxBytes}: this engine has no such ${shared ? "shared " : ""}memory`, {
-        cause,
-      });
-    }
+  /** Without `maxBytes`: as large as there is address space for. */
+  constructor(maxBytes: number | undefined, shared: boolean) {
+    const limits = maxBytes === undefined ? LIMITS : [maxBytes];
+    const { memory, limit } = reserve(limits, shared);
+    this.memory = memory;
+    this.#maxPages = Math.floor(limit / PAGE);
+  }
+
+  /** The ceiling of the memory. */
+  get maxBytes(): number {
+    return this.#maxPages * PAGE;
   }
 
   /** The address of `bytes` bytes. Throws RangeError, and has changed nothing, where the memory may not grow so far. */

@@ -13,11 +13,12 @@ import { type LossOptions, ownWeights, type ShapeOptions } from "./options.ts";
 import { type BatchGradient, type BatchSpec, bytesOfWork, planBatch, type SharedBatch } from "./plan.ts";
 import type { LossResult, OwnArrays, OwnInt32Array } from "./result.ts";
 import type { LogitsType } from "./views.ts";
+import type { WasmMemory, WasmModule } from "./wasm.ts";
 
 /** An instance's memory as data, for one worker: send it there, and call {@link attach} with it. */
 export interface SharedXent {
-  readonly memory: WebAssembly.Memory;
-  readonly module: WebAssembly.Module;
+  readonly memory: WasmMemory;
+  readonly module: WasmModule;
   readonly variant: Variant;
   /** The worker's own working memory. */
   readonly workspace: number;
@@ -27,7 +28,7 @@ export interface SharedXent {
 export class Xent implements Disposable {
   /** The build of the kernel that runs. */
   readonly variant: Variant;
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WasmMemory;
   readonly #engine: Engine;
   readonly #module: WebAssembly.Module;
   /** Undefined in an attached instance: only the owner of a memory allocates in it. */
