@@ -70,7 +70,7 @@ export class Batch<
   #shard: PartialsOptions | undefined;
   #views: Views<L, K> | undefined;
 
-  /** Made by `createBatch` and `attachBatch`. */
+  /** @internal Made by `createBatch` and `attachBatch`. */
   constructor(engine: Engine, plan: SharedBatch<L, K, G, T>, owner: BatchOwner) {
     this.rows = plan.layout.rows;
     this.classes = plan.layout.classes;

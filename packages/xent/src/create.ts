@@ -1,11 +1,13 @@
 import { HEAP_START, PAGE } from "./abi.ts";
+import { compile, compileAsync } from "./compile.ts";
 import { makeEngine, WORKSPACE_BYTES } from "./engine.ts";
 import { choice, integer, show, wrongType } from "./errors.ts";
-import { availableParallelism, hasRelaxedSimd, hasThreads, type Variant } from "./features.ts";
-import { bestVariant, compile, compileAsync, variantOf } from "./load.ts";
+import { hasRelaxedSimd, type Variant } from "./features.ts";
+import { bestVariant, variantOf } from "./load.ts";
 import { Heap } from "./memory.ts";
 import { NoWorker, Pool } from "./pool/pool.ts";
 import type { PoolWorker } from "./pool/spawn.ts";
+import { availableParallelism, hasThreads } from "./runtime.ts";
 import type { WasmModule } from "./wasm.ts";
 import { type SharedXent, Xent } from "./xent.ts";
 

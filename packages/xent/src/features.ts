@@ -39,37 +39,10 @@ export function fuses(): boolean {
 }
 
 /** Undefined where the environment forbids even to ask, as some do by throwing. */
-function attempt<T>(ask: () => T): T | undefined {
+export function attempt<T>(ask: () => T): T | undefined {
   try {
     return ask();
   } catch {
     return undefined;
   }
-}
-
-interface NodeModules {
-  "node:os": { availableParallelism(): number };
-  "node:worker_threads": {
-    Worker: new (source: string, options: object) => { postMessage(message: unknown): void; terminate(): unknown };
-  };
-}
-
-/** A module of Node.js, where there is one (Deno and Bun have them, too): no import that a bundler would look for. */
-export function nodeModule<K extends keyof NodeModules>(name: K): NodeModules[K] | undefined {
-  return attempt(() => {
-    const { process } = globalThis as { process?: { getBuiltinModule?(name: K): NodeModules[K] | undefined } };
-    return process?.getBuiltinModule?.(name);
-  });
-}
-
-/** Whether there can be threads that share a memory: a page needs cross-origin isolation for that. */
-export function hasThreads(): boolean {
-  const workers = nodeModule("node:worker_threads") ?? (globalThis as { Worker?: unknown }).Worker;
-  return typeof SharedArrayBuffer === "function" && workers !== undefined;
-}
-
-/** How many threads run at once here. */
-export function availableParallelism(): number {
-  const { navigator } = globalThis as { navigator?: { hardwareConcurrency?: number } };
-  return nodeModule("node:os")?.availableParallelism() ?? navigator?.hardwareConcurrency ?? 1;
 }

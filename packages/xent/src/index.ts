@@ -30,6 +30,7 @@ export type {
   OwnArrays,
   OwnInt32Array,
   OwnResult,
+  OwnUint8Array,
   WithCorrect,
   WithGradient,
   WithPredictions,

@@ -68,6 +68,9 @@ export interface OwnArrays {
 /** Predictions that are the caller's own. */
 export type OwnInt32Array = ReturnType<typeof Int32Array.of>;
 
+/** Bytes that are the caller's own. */
+export type OwnUint8Array = ReturnType<typeof Uint8Array.of>;
+
 /** A result that is the caller's own. */
 export type OwnResult<
   L extends LogitsType = "float32",

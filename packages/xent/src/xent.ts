@@ -39,7 +39,7 @@ export class Xent implements Disposable {
   #aside: Place | undefined;
   #disposed = false;
 
-  /** Made by `createXent`, `createXentSync` and `attach`. */
+  /** @internal Made by `createXent`, `createXentSync` and `attach`. */
   constructor(module: WebAssembly.Module, variant: Variant, engine: Engine, heap: Heap | undefined) {
     this.variant = variant;
     this.memory = engine.memory;
