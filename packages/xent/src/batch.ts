@@ -3,6 +3,7 @@
 import { RECORD_BYTES } from "./abi.ts";
 import type { Engine, Lane } from "./engine.ts";
 import { integer, wrongType } from "./errors.ts";
+import { isShared } from "./features.ts";
 import { assertFits, type Logits, readLogits, readTargets, rowsOf, type Targets, writeSource } from "./inputs.ts";
 import { LOGITS_TYPES } from "./job.ts";
 import {
@@ -338,7 +339,7 @@ export class Batch<
    */
   share(): SharedBatch<L, K, G, T> {
     this.#assertAlive();
-    if (this.#engine.memory.buffer instanceof ArrayBuffer) {
+    if (!isShared(this.#engine.memory)) {
       throw new TypeError("share() expected a shared memory: create the instance with shared: true");
     }
     const bufferBytes = bytesOfWork(this.#plan.layout, 1, true);

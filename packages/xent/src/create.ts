@@ -88,7 +88,9 @@ function instance({ variant }: Settings, module: WebAssembly.Module, heap: Heap)
 
 /** In a worker: an instance over a memory whose owner called `share()`. It runs batches that were shared with it. */
 export function attach(shared: SharedXent): Xent {
-  if (!(shared?.memory instanceof WebAssembly.Memory && shared.module instanceof WebAssembly.Module)) {
+  // Of whichever realm they are.
+  const kinds = [shared?.memory, shared?.module].map((value) => Object.prototype.toString.call(value));
+  if (kinds.join() !== "[object WebAssembly.Memory],[object WebAssembly.Module]") {
     throw wrongType("shared", "what xent.share() returns", shared);
   }
   const engine = makeEngine(shared.module, shared.memory, shared.workspace);

@@ -38,6 +38,11 @@ export function fuses(): boolean {
   return fused;
 }
 
+/** Whether workers can have this memory. Its buffer may be of another realm's, as in a test runner's. */
+export function isShared({ buffer }: WebAssembly.Memory): boolean {
+  return Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]";
+}
+
 /** Undefined where the environment forbids even to ask, as some do by throwing. */
 export function attempt<T>(ask: () => T): T | undefined {
   try {

@@ -1,6 +1,6 @@
 import { importsOf, type Kernel } from "./abi.ts";
 import { wrongType } from "./errors.ts";
-import { fuses, hasRelaxedSimd, type Variant } from "./features.ts";
+import { attempt, fuses, hasRelaxedSimd, isShared, type Variant } from "./features.ts";
 
 /** The variant that "auto" stands for here. */
 export function bestVariant(): Variant {
@@ -9,8 +9,10 @@ export function bestVariant(): Variant {
 
 /** The variant of a module that somebody else has compiled. */
 export function variantOf(module: unknown): Variant {
-  if (!(module instanceof WebAssembly.Module)) throw wrongType("module", "a WebAssembly.Module", module);
-  const [section] = WebAssembly.Module.customSections(module, "xent");
+  // Which also takes one of another realm's, as bundlers for edge runtimes give.
+  const sections = attempt(() => WebAssembly.Module.customSections(module as WebAssembly.Module, "xent"));
+  if (sections === undefined) throw wrongType("module", "a WebAssembly.Module", module);
+  const [section] = sections;
   const name = section && String.fromCharCode(...new Uint8Array(section));
   if (name === "simd128" || name === "relaxed") return name;
   throw new TypeError('"module" expected one of the .wasm files of this version of xent');
@@ -24,7 +26,7 @@ export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memo
   try {
     ({ exports } = new WebAssembly.Instance(module, importsOf(memory)));
   } catch (cause) {
-    const kind = memory.buffer instanceof ArrayBuffer ? "private memory: without" : "shared memory: with";
+    const kind = isShared(memory) ? "shared memory: with" : "private memory: without";
     throw new TypeError(`"module" expected one for a ${kind} -shared in its file's name`, { cause });
   }
   const missing = EXPORTS.find((name) => typeof exports[name] !== "function");

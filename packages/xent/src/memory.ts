@@ -21,7 +21,7 @@ function reserve(limits: readonly number[], shared: boolean): { memory: WebAssem
     }
   }
   const why =
-    cause instanceof RangeError
+    (cause as Error).name === "RangeError"
       ? `the process has no address space left for a ${kind}memory (ulimit -v, a container's limit, or many instances): engines set aside some 8 GB for each; in Node.js --disable-wasm-trap-handler takes less`
       : `this engine has no ${kind}memory`;
   throw new RangeError(`"maxBytes" of ${limits.at(-1)}: ${why}`, { cause });

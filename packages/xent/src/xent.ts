@@ -3,7 +3,7 @@ import { Batch, type BatchOwner } from "./batch.ts";
 import { type Call, readCall } from "./call.ts";
 import { type Engine, makeEngine, owned, WORKSPACE_BYTES } from "./engine.ts";
 import { wrongType } from "./errors.ts";
-import type { Variant } from "./features.ts";
+import { isShared, type Variant } from "./features.ts";
 import { type Logits, readTargets, type Targets, writeSource } from "./inputs.ts";
 import { flatLabels, type Labels, type LabelsType, labelsTypeOf, readLabels, typedLabels } from "./labels.ts";
 import type { Layout } from "./layout.ts";
@@ -205,8 +205,7 @@ export class Xent implements Disposable {
   /** Where a one call of so many bytes moves no views. */
   #placeFor(bytes: number): Place {
     const heap = owned(this.#heap, "one call");
-    const isPrivate = this.memory.buffer instanceof ArrayBuffer;
-    if (!isPrivate || this.#batches === 0 || !heap.mustGrow(bytes)) return { heap, engine: this.#engine };
+    if (isShared(this.memory) || this.#batches === 0 || !heap.mustGrow(bytes)) return { heap, engine: this.#engine };
     this.#aside ??= openAside(this.#module, heap.maxBytes);
     return this.#aside;
   }
@@ -219,7 +218,7 @@ export class Xent implements Disposable {
   share(): SharedXent {
     this.#assertAlive();
     const heap = owned(this.#heap, "share");
-    if (this.memory.buffer instanceof ArrayBuffer) {
+    if (!isShared(this.memory)) {
       throw new TypeError("share() expected a shared memory: create the instance with shared: true");
     }
     return {
