@@ -9,26 +9,32 @@ import { root } from "./toolchain.mjs";
 const index = "src/index.ts";
 const worker = "src/pool/worker.ts";
 
-/** Files, what they are made of, and how files of wasm are imported there. */
+/** Files, what they are made of, and where nothing may be compiled which modules are imported, and what follows their names. */
 const entries = [
   { file: "index.js", input: index },
   { file: "index.cjs", input: index },
   { file: "worker.js", input: worker },
   { file: "worker.cjs", input: worker },
   // wrangler and workerd give a module for a .wasm file; Next.js and Vercel for one that says so.
-  { file: "workerd.js", input: index, wasm: "" },
-  { file: "edge-light.js", input: index, wasm: "?module" },
+  { file: "workerd.js", input: index, wasm: { variants: ["simd128", "relaxed"], suffix: "" } },
+  // Its sandbox compiles both on the Node.js that it runs on: Node.js 20 has no relaxed SIMD.
+  { file: "edge-light.js", input: index, wasm: { variants: ["simd128"], suffix: "?module" } },
 ];
 
-function edge(core, suffix) {
-  const replaced = ["compile.ts", "runtime.ts"];
+function edge(core, { variants, suffix }) {
+  const replaced = { "/compile.ts": "compile.ts", "/runtime.ts": "runtime.ts", "/generated/worker.ts": "worker.ts" };
   return {
     name: "edge",
     resolveId(id, importer) {
-      if (id.startsWith("wasm:")) return { id: `./xent-${id.slice(5)}.wasm${suffix}`, external: true };
-      const name = replaced.find((file) => id.endsWith(`/${file}`));
-      return name && !importer?.includes("/edge/") ? join(core, "src/edge", name) : undefined;
+      if (id.startsWith("wasm:")) {
+        const variant = id.slice(5);
+        return variants.includes(variant) ? { id: `./xent-${variant}.wasm${suffix}`, external: true } : id;
+      }
+      const end = Object.keys(replaced).find((file) => id.endsWith(file));
+      return end && !importer?.includes("/edge/") ? join(core, "src/edge", replaced[end]) : undefined;
     },
+    // A variant that is left out.
+    load: (id) => (id.startsWith("wasm:") ? "export default undefined;" : undefined),
   };
 }
 

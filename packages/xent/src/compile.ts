@@ -1,6 +1,9 @@
 import type { Variant } from "./features.ts";
 import { memoryFlags, wasm } from "./generated/wasm.ts";
 
+/** Whether there is a module of relaxed SIMD. */
+export const hasRelaxedModule: boolean = true;
+
 const modules = new Map<string, WebAssembly.Module>();
 
 /** The kernel's module, compiled on first use. */

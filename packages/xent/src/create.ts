@@ -1,9 +1,9 @@
 import { HEAP_START, PAGE } from "./abi.ts";
-import { compile, compileAsync } from "./compile.ts";
+import { compile, compileAsync, hasRelaxedModule } from "./compile.ts";
 import { makeEngine, WORKSPACE_BYTES } from "./engine.ts";
 import { choice, integer, show, wrongType } from "./errors.ts";
-import { hasRelaxedSimd, type Variant } from "./features.ts";
-import { bestVariant, variantOf } from "./load.ts";
+import { fuses, hasRelaxedSimd, type Variant } from "./features.ts";
+import { variantOf } from "./load.ts";
 import { Heap } from "./memory.ts";
 import { NoWorker, Pool } from "./pool/pool.ts";
 import type { PoolWorker } from "./pool/spawn.ts";
@@ -146,8 +146,11 @@ function readVariant(asked: unknown = "auto", module: WebAssembly.Module | undef
     if (variant === "auto" || variant === found) return found;
     throw new RangeError(`"variant" expected ${show(found)}, which "module" is, got ${show(variant)}`);
   }
-  if (variant === "relaxed" && !hasRelaxedSimd()) {
+  const relaxed = hasRelaxedModule && hasRelaxedSimd();
+  if (variant === "relaxed" && !relaxed) {
     throw new RangeError('"variant" expected "auto" or "simd128": this engine has no relaxed SIMD');
   }
-  return variant === "auto" ? bestVariant() : variant;
+  if (variant !== "auto") return variant;
+  // Where multiply-add is not fused, relaxed has the same bits, and is slower.
+  return relaxed && fuses() ? "relaxed" : "simd128";
 }

@@ -1,11 +1,6 @@
 import { importsOf, type Kernel } from "./abi.ts";
 import { wrongType } from "./errors.ts";
-import { attempt, fuses, hasRelaxedSimd, isShared, type Variant } from "./features.ts";
-
-/** The variant that "auto" stands for here. */
-export function bestVariant(): Variant {
-  return hasRelaxedSimd() && fuses() ? "relaxed" : "simd128";
-}
+import { attempt, isShared, type Variant } from "./features.ts";
 
 /** The variant of a module that somebody else has compiled. */
 export function variantOf(module: unknown): Variant {
