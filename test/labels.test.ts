@@ -79,6 +79,44 @@ describe("a label outside of [0, classes) is a RangeError in TensorFlow's words"
   });
 });
 
+describe("labels of 64 bits are read as words, and all of them count", () => {
+  const wide = [
+    0n,
+    1n,
+    2n,
+    3n,
+    -1n,
+    -100n,
+    2n ** 31n,
+    2n ** 32n,
+    2n ** 32n + 1n,
+    -(2n ** 32n),
+    2n ** 63n - 1n,
+    2n ** 40n + 2n,
+  ];
+
+  test.each([undefined, 0, 1, -1, -100, 2 ** 32, 2 ** 32 + 1, -(2 ** 32), 2 ** 40 + 2])(
+    "ignoreIndex: %s",
+    (ignoreIndex) => {
+      for (const type of ["int64", "uint64"] as const) {
+        using batch = xent.createBatch({ rows: 1, classes: 3, labels: type });
+        for (const label of wide) {
+          (batch.labels as BigInt64Array)[0] = label;
+          const [stored = 0n] = batch.labels;
+          const isIgnored = ignoreIndex !== undefined && stored === BigInt(ignoreIndex);
+          const run = () => batch.run(ignoreIndex === undefined ? {} : { ignoreIndex }).count;
+          if (isIgnored) expect(run()).toBe(0);
+          else if (stored >= 0n && stored < 3n) expect(run()).toBe(1);
+          else expect(thrown(run)).toContain(`a label value of ${stored} at row 0`);
+          expect(batch.run({ ...(ignoreIndex === undefined ? {} : { ignoreIndex }), invalidLabels: "nan" }).count).toBe(
+            isIgnored ? 0 : 1,
+          );
+        }
+      }
+    },
+  );
+});
+
 describe("something that is not an integer is a TypeError", () => {
   test.each<[string, unknown, string]>([
     ["NaN", Number.NaN, "NaN"],

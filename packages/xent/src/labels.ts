@@ -148,16 +148,19 @@ export function readLabels(
   begin: number,
   end: number,
 ): [count: number, normalizer: number] {
-  if (labels instanceof Int32Array && rules.shift === 0 && rules.strict && !rules.classWeights) {
-    const count = countLabels(labels, rules.classes, rules.ignoreIndex, begin, end);
-    return [count, count];
+  const { classes, ignoreIndex, strict, shift, classWeights } = rules;
+  if (strict && shift === 0 && !classWeights) {
+    const count = countClasses(labels, classes, ignoreIndex, begin, end);
+    // Else somewhere is one that is none: which, the loop below finds.
+    if (count !== undefined) return [count, count];
   }
+  const label = labelReader(labels, rules);
   let [count, normalizer] = [0, 0];
   for (let row = begin; row < end; row++) {
-    const label = labelOf(labels, rules, row);
-    if (label === IGNORED) continue;
+    const found = label(row);
+    if (found === IGNORED) continue;
     count++;
-    normalizer += label >= 0 ? (rules.classWeights?.[label] ?? 1) : 1;
+    normalizer += found >= 0 ? (classWeights?.[found] ?? 1) : 1;
   }
   return [count, normalizer];
 }
@@ -170,41 +173,100 @@ export function copyLabels(
   end: number,
   target: Int32Array,
 ): void {
-  for (let row = begin; row < end; row++) target[row] = labelOf(labels, rules, row);
+  const words = wordsOf(labels);
+  if (words && rules.strict && rules.shift === 0) {
+    const ignored = wordsOfIndex(labels, rules.ignoreIndex);
+    for (let row = begin; row < end; row++) {
+      const label = words[2 * row] as number;
+      target[row] = label === ignored?.low && words[2 * row + 1] === ignored.high ? IGNORED : label;
+    }
+    return;
+  }
+  const label = labelReader(labels, rules);
+  for (let row = begin; row < end; row++) target[row] = label(row);
 }
 
-/** The usual case, with nothing else in the loop. */
-function countLabels(
-  labels: Int32Array,
+/** The usual cases, without a branch for each label: how many are not ignored; undefined where one is no class. */
+function countClasses(
+  labels: FlatLabels,
   classes: number,
   ignoreIndex: number | undefined,
   begin: number,
   end: number,
-): number {
-  let counted = end - begin;
-  for (let row = begin; row < end; row++) {
-    const label = labels[row] as number;
-    if (label === ignoreIndex) counted--;
-    else if (label >>> 0 >= classes) throw outside(label, row, classes);
-  }
-  return counted;
+): number | undefined {
+  const last = classes - 1;
+  // Its sign bit is set by a number below 0, and by one above the last class.
+  let bad = 0;
+  let ignored = 0;
+  const words = wordsOf(labels);
+  const index = wordsOfIndex(labels, ignoreIndex);
+  let high = 0;
+  if (words && !index) {
+    for (let row = begin; row < end; row++) {
+      const label = words[2 * row] as number;
+      high |= words[2 * row + 1] as number;
+      bad |= label | (last - label);
+    }
+  } else if (words && index) {
+    for (let row = begin; row < end; row++) {
+      const label = words[2 * row] as number;
+      const above = words[2 * row + 1] as number;
+      const same = label === index.low && above === index.high ? 1 : 0;
+      ignored += same;
+      high |= above & (same - 1);
+      bad |= (label | (last - label)) & (same - 1);
+    }
+  } else if (labels instanceof Int32Array && ignoreIndex === undefined) {
+    for (let row = begin; row < end; row++) {
+      const label = labels[row] as number;
+      bad |= label | (last - label);
+    }
+  } else if (labels instanceof Int32Array) {
+    for (let row = begin; row < end; row++) {
+      const label = labels[row] as number;
+      const same = label === ignoreIndex ? 1 : 0;
+      ignored += same;
+      bad |= (label | (last - label)) & (same - 1);
+    }
+  } else return undefined;
+  return bad < 0 || high !== 0 ? undefined : end - begin - ignored;
 }
 
-/** The class of a row, {@link IGNORED}, or where that is allowed INVALID. */
-function labelOf(labels: FlatLabels, rules: LabelRules, row: number): number {
+/** Integers of 64 bits as pairs of words, the lower one first: a BigInt for each would take thirty times as long. */
+function wordsOf(labels: FlatLabels): Int32Array | undefined {
+  const isWide = labels instanceof BigInt64Array || labels instanceof BigUint64Array;
+  return isWide ? new Int32Array(labels.buffer, labels.byteOffset, 2 * labels.length) : undefined;
+}
+
+/** The same of an ignore index; undefined where these labels can not have it. */
+function wordsOfIndex(labels: FlatLabels, ignoreIndex: number | undefined): { low: number; high: number } | undefined {
+  if (ignoreIndex === undefined || (ignoreIndex < 0 && labels instanceof BigUint64Array)) return undefined;
+  return { low: ignoreIndex | 0, high: Math.floor(ignoreIndex / 2 ** 32) };
+}
+
+/** What gives the class of a row, {@link IGNORED}, or where that is allowed INVALID. */
+function labelReader(labels: FlatLabels, rules: LabelRules): (row: number) => number {
   const { classes, ignoreIndex, strict, shift, sequence } = rules;
-  if ((row % sequence) + shift >= sequence) return IGNORED;
-  const label = labels[row + shift] as number | bigint;
-  // Compared in 64 bits: 2^32 must not become 0.
-  if (typeof label === "bigint") {
-    if (ignoreIndex !== undefined && label === BigInt(ignoreIndex)) return IGNORED;
-    if (label >= 0n && label < BigInt(classes)) return Number(label);
-  } else {
-    if (label === ignoreIndex) return IGNORED;
-    if (label >= 0 && label < classes) return label;
-  }
-  if (strict) throw outside(label, row, classes);
-  return INVALID;
+  const words = wordsOf(labels);
+  return (row) => {
+    if (shift > 0 && (row % sequence) + shift >= sequence) return IGNORED;
+    const at = row + shift;
+    // Compared in 64 bits: 2^32 must not become 0.
+    if (words && words[2 * at + 1] === 0) {
+      const low = words[2 * at] as number;
+      if (low >= 0 && low < classes && low !== ignoreIndex) return low;
+    }
+    const label = labels[at] as number | bigint;
+    if (typeof label === "bigint") {
+      if (ignoreIndex !== undefined && label === BigInt(ignoreIndex)) return IGNORED;
+      if (label >= 0n && label < BigInt(classes)) return Number(label);
+    } else {
+      if (label === ignoreIndex) return IGNORED;
+      if (label >= 0 && label < classes) return label;
+    }
+    if (strict) throw outside(label, row, classes);
+    return INVALID;
+  };
 }
 
 /** TensorFlow's words. */

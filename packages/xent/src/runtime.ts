@@ -28,3 +28,15 @@ export function availableParallelism(): number {
   const { navigator } = globalThis as { navigator?: { hardwareConcurrency?: number } };
   return nodeModule("node:os")?.availableParallelism() ?? navigator?.hardwareConcurrency ?? 1;
 }
+
+/** Lets this thread do what else it has to do. A timer would wait for 4 ms in a page. */
+export function nextTask(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(undefined);
+  });
+}

@@ -12,3 +12,8 @@ export function hasThreads(): boolean {
 export function availableParallelism(): number {
   return 1;
 }
+
+/** Lets this thread do what else it has to do. */
+export function nextTask(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
+}
