@@ -4,9 +4,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { inspect } from "node:util";
 import { createContext, runInContext } from "node:vm";
 import { buildSync } from "esbuild";
 import { afterAll, describe, expect, test } from "vitest";
+import { createXentSync } from "xent";
 import { engines } from "./runtimes/engines.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "xent-environments-"));
@@ -27,6 +29,10 @@ function printed(command: string[], script: string): unknown {
 
 const newer = engines.find(({ name, installed }) => installed && name === "Node.js 24")?.command;
 const LOSS = "xent.sparseSoftmaxCrossEntropyWithLogits([[0, 0]], [0]).loss[0].toFixed(3)";
+
+test("console.log of an instance shows its threads", () => {
+  expect(inspect(createXentSync({ variant: "simd128" }))).toMatch(/^Xent \{\s+variant: 'simd128',\s+threads: 1,/);
+});
 
 describe("where process.getBuiltinModule throws", () => {
   test("one thread never asks for it, and threads: auto is one thread", () => {

@@ -78,6 +78,23 @@ describe.each<[string, () => Promise<Xent>]>([
   });
 });
 
+describe("run({ copy: true })", () => {
+  test.each([undefined, [2, 5]] as const)("gives the same numbers in arrays of their own, rows: %s", async (rows) => {
+    using xent = createXentSync();
+    const batch = exampleBatch(xent, { rows: 8, classes: 100, gradient: true });
+    const options = { ...EVERYTHING, ...(rows && { rows }) };
+    const views = batch.run(options);
+    const bits = bitsOf(views);
+    for (const copy of [batch.run({ ...options, copy: true }), await batch.runAsync({ ...options, copy: true })]) {
+      expect(bitsOf(copy)).toEqual(bits);
+      const arrays = [copy.loss, copy.logSumExp, copy.gradient, copy.predictions];
+      for (const array of arrays) expect(array?.buffer.byteLength).toBe(array?.byteLength);
+    }
+    // What a clone of a view takes along.
+    expect(structuredClone(views).loss.buffer.byteLength).toBe(xent.memory.buffer.byteLength);
+  });
+});
+
 describe("one calls of an instance beside a batch in a private memory", () => {
   const large = exampleRows(100, 20_000);
   const expected = bitsOf(createXentSync().sparseSoftmaxCrossEntropyWithLogits(large.logits, large.labels, EVERYTHING));

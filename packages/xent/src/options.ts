@@ -24,7 +24,7 @@ export interface LossOptions<G extends boolean = boolean, P extends boolean = bo
   ignoreIndex?: number | undefined;
   /** Weight of each class, [classes]. As in PyTorch, the mean is weighted by those of the labels. */
   classWeights?: Weights | undefined;
-  /** Factor of the loss of each row, [rows]. Does not change the normalizer. */
+  /** Factor of the loss of each row, [rows]; 0: loss and gradient 0, whatever is in the row. Does not change the normalizer. */
   sampleWeights?: Weights | undefined;
   /** e in [0, 1): (1 - e) of a target belongs to the label, e is spread evenly over all classes. Default 0. */
   labelSmoothing?: number | undefined;

@@ -46,6 +46,8 @@ export class Xent implements Disposable {
     this.#module = module;
     this.#engine = engine;
     this.#heap = heap;
+    // What console.log shows in Node.js, Deno and Bun, where getters of a class are not.
+    Object.defineProperty(this, Symbol.for("nodejs.util.inspect.custom"), { value: inspect });
   }
 
   /** Threads that a run uses, the calling one among them where it may wait. Fewer than asked for when workers have ended. */
@@ -247,6 +249,16 @@ export class Xent implements Disposable {
     if (this.#disposed) throw new TypeError("this Xent was disposed");
     this.#engine.pool?.assertAlive();
   }
+}
+
+function inspect(
+  this: Xent,
+  _depth: number,
+  options: object,
+  show: (value: object, options: object) => string,
+): string {
+  const { variant, threads, memory } = this;
+  return `Xent ${show({ variant, threads, memory }, options)}`;
 }
 
 /** A kernel, and the allocator of its memory. */
