@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Variant } from "xent";
+import { browsers, type PageReader } from "./runtimes/browsers.ts";
 import { type Browser, hasChromium, launchChromium } from "./runtimes/chromium.ts";
 import { type Engine, engines } from "./runtimes/engines.ts";
 import { blocksRunBy } from "./support/blocks.ts";
@@ -132,7 +133,8 @@ function run({ command, args }: Engine, more: readonly string[]): Promise<Ended>
 const printedBySnippets = "10.373491287231445\n";
 
 const missing = engines.filter(({ installed }) => !installed).map(({ name }) => name);
-for (const name of hasChromium ? missing : [...missing, "Chromium"]) {
+const missingBrowsers = browsers.filter(({ installed }) => !installed).map(({ name }) => name);
+for (const name of [...missing, ...missingBrowsers, ...(hasChromium ? [] : ["Chromium"])]) {
   console.warn(`${name} is not installed: its tests are skipped`);
 }
 
@@ -236,6 +238,40 @@ describe.skipIf(!hasChromium)("Chromium", () => {
     for (const error of errors) expect(error).toContain("worker-src");
   });
 });
+
+for (const { name, installed, variant, threads, shares, launch } of browsers) {
+  describe.skipIf(!installed)(name, () => {
+    let browser: PageReader;
+    beforeAll(async () => {
+      browser = await launch();
+    }, 60_000);
+    afterAll(() => browser?.close());
+
+    for (const isolated of [true, false]) {
+      describe(isolated ? "in a page that is cross-origin isolated" : "in any other page", () => {
+        const title = `${name}, isolated: ${isolated}`;
+        const look = async () => {
+          const server = await serve(project.folder, isolated ? isolation : {});
+          try {
+            return JSON.parse(await browser.read(server.url));
+          } finally {
+            await server.close();
+          }
+        };
+        rules(title, look, variant, isolated ? threads : 1);
+
+        test(`crossOriginIsolated is ${isolated}`, () => expect(seenIn.get(title)?.engine.isolated).toBe(isolated));
+
+        const may = isolated && shares;
+        test(`workers of the user's own ${may ? "run rows in the same memory" : "can not have the memory"}`, () => {
+          const seen = seenIn.get(title);
+          if (may) expect(seen?.share).toEqual({ web: seen?.batches[variant] });
+          else expect(seen?.share).toMatch(/Error/);
+        });
+      });
+    }
+  });
+}
 
 describe("all runtimes", () => {
   test("have the same bits of simd128", () => {
