@@ -43,7 +43,7 @@ createXent({ threads: 2 }).then((xent) => {
 });`;
 
 describe("require", () => {
-  for (const { name, command, installed } of engines.filter(({ name }) => /Node|Bun/.test(name))) {
+  for (const { name, command, installed } of engines.filter(({ name }) => /^(Node|Bun)/.test(name))) {
     test.skipIf(!installed)(`in ${name}, without its support for ES modules where that can be turned off`, () => {
       const folder = app("require", { "package.json": { type: "commonjs" }, "main.js": REQUIRE });
       const flags = /2[2-6]/.test(name) ? ["--no-experimental-require-module"] : [];

@@ -1,11 +1,14 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Variant } from "xent";
+import { findArm64 } from "../../scripts/arm64.mjs";
 
 /** A runtime that starts with a command, as the set-up has installed it. */
 export interface Engine {
   readonly name: string;
   readonly installed: boolean;
+  /** Whether a set-up may have to do without it. */
+  readonly optional: boolean;
   readonly command: string;
   readonly args: readonly string[];
   /** What reading files takes. */
@@ -23,12 +26,15 @@ function engine(name: string, path: string, more: Partial<Engine>): Engine {
   const command = fileURLToPath(new URL(`node_modules/${path}`, import.meta.url));
   const installed = existsSync(command);
   return {
-    ...{ name, installed, command, args: [], mayRead: [], variant: "relaxed", workers: ["node", "web"], snippet: "" },
+    ...{ name, installed, optional: false, command, args: [], mayRead: [] },
+    ...{ variant: "relaxed", workers: ["node", "web"], snippet: "" },
     ...more,
   };
 }
 
 const node = { workers: ["node"], snippet: "node.mjs" };
+
+const arm64 = findArm64();
 
 export const engines: readonly Engine[] = [
   // The one without relaxed SIMD.
@@ -45,4 +51,6 @@ export const engines: readonly Engine[] = [
     variant: "simd128",
     snippet: "bun.mjs",
   }),
+  // In an emulator.
+  { ...engine("arm64", "", node), optional: true, installed: arm64 !== undefined, ...arm64 },
 ];
