@@ -7,8 +7,8 @@ import { findArm64 } from "../../scripts/arm64.mjs";
 export interface Engine {
   readonly name: string;
   readonly installed: boolean;
-  /** Whether a set-up may have to do without it. */
-  readonly optional: boolean;
+  /** Whether it runs in an emulator: slowly, and where there is one. */
+  readonly emulated: boolean;
   readonly command: string;
   readonly args: readonly string[];
   /** What reading files takes. */
@@ -26,7 +26,7 @@ function engine(name: string, path: string, more: Partial<Engine>): Engine {
   const command = fileURLToPath(new URL(`node_modules/${path}`, import.meta.url));
   const installed = existsSync(command);
   return {
-    ...{ name, installed, optional: false, command, args: [], mayRead: [] },
+    ...{ name, installed, emulated: false, command, args: [], mayRead: [] },
     ...{ variant: "relaxed", workers: ["node", "web"], snippet: "" },
     ...more,
   };
@@ -51,6 +51,5 @@ export const engines: readonly Engine[] = [
     variant: "simd128",
     snippet: "bun.mjs",
   }),
-  // In an emulator.
-  { ...engine("arm64", "", node), optional: true, installed: arm64 !== undefined, ...arm64 },
+  { ...engine("arm64", "", node), emulated: true, installed: arm64 !== undefined, ...arm64 },
 ];

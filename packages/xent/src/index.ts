@@ -9,8 +9,9 @@
  * @module
  */
 
-// Imports go one way: index -> one-call -> create -> xent -> batch -> engine -> pool, and besides batch -> options, plan -> labels,
-// layout, views; engine -> load, memory, job; pool/pool -> work, spawn -> schedule; all of them -> features, abi, errors.
+// Imports go one way: index -> one-call -> create -> xent -> call, batch -> engine -> pool, and besides batch -> inputs, options, plan
+// -> labels, layout, views -> nested, half; engine -> load, memory, job; pool/pool -> work, spawn -> schedule; all of them -> features,
+// abi, errors. What is in edge/ takes the place of compile, runtime and generated/worker where nothing may be compiled.
 
 export type { Batch, RunOptions, RunResult } from "./batch.ts";
 export type { XentOptions, XentSyncOptions } from "./create.ts";

@@ -323,5 +323,5 @@ function notStarted(why: string, isOwn: boolean, cause?: unknown): Error {
   const hint = isOwn
     ? 'What createWorker makes must import "xent/worker"'
     : "Where a Content-Security-Policy forbids workers from blob:, give createWorker; Node.js with --permission needs --allow-worker";
-  return new Error(`a worker of the pool did not start: ${why}. ${hint}`, { cause });
+  return new Error(`a worker of the pool did not start: ${why.replace(/\.$/, "")}. ${hint}`, { cause });
 }
