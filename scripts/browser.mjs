@@ -1,4 +1,4 @@
-// Chromium for the tests: where it is, and how it gets onto a machine that has none.
+// Browsers for the tests: where they are, and how they get onto a machine that has none.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -29,10 +29,42 @@ export function installChromium() {
   // A few attempts that give up after a silence of so many milliseconds.
   const env = { ...process.env, PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT: "5000" };
   if (works(process.execPath, download, { env, timeout: 600_000 })) return true;
-  if (process.getuid?.() !== 0 || output("apt-get", ["--version"]) === undefined) return false;
   console.log("    playwright cannot download it here; installing Debian's");
+  return installPackages("chromium");
+}
+
+/** Path of a Firefox: what $FIREFOX says, else one on PATH. */
+export function findFirefox() {
+  const name = process.env.FIREFOX ?? ["firefox-esr", "firefox"].find((name) => onPath(name) !== undefined);
+  return name && onPath(name);
+}
+
+/** Paths of WebKit's driver, of a browser that it drives, and of what gives both a display. */
+export function findWebKit() {
+  const driver = onPath("WebKitWebDriver");
+  const xvfb = onPath("xvfb-run");
+  const miniBrowser = driver && output("sh", ["-c", "ls /usr/lib/*/webkit2gtk-4.1/MiniBrowser"]);
+  return miniBrowser && xvfb ? { driver, miniBrowser, xvfb } : undefined;
+}
+
+function onPath(name) {
+  return output("sh", ["-c", `command -v ${name}`]);
+}
+
+/** Debian's Firefox. Whether it worked. */
+export function installFirefox() {
+  return installPackages("firefox-esr");
+}
+
+/** Debian's WebKit. Whether it worked. */
+export function installWebKit() {
+  return installPackages("webkit2gtk-driver", "xvfb", "xauth");
+}
+
+function installPackages(...names) {
+  if (process.getuid?.() !== 0 || output("apt-get", ["--version"]) === undefined) return false;
   const apt = (...args) => works("apt-get", ["-y", "-qq", ...args], {});
-  return apt("update") && apt("install", "--no-install-recommends", "chromium");
+  return apt("update") && apt("install", "--no-install-recommends", ...names);
 }
 
 function works(command, args, options) {

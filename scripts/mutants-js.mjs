@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { transformSync } from "esbuild";
+import { bundlePackage } from "./bundle.mjs";
 import { root } from "./toolchain.mjs";
 
 /** The suites of each file: first those that are quick and notice most. */
@@ -111,9 +111,8 @@ for (const file of files) {
       blank,
     )
     .replace(/`[^`]*`|"[^"\n]*"|'[^'\n]*'/g, blank);
-  const dist = join(copy, `packages/xent/dist/${file}.js`);
-  const original = readFileSync(dist, "utf8");
-  writeFileSync(dist, built(source));
+  const place = join(copy, `packages/xent/src/${file}.ts`);
+  await bundlePackage(join(copy, "packages/xent"));
   if (await isNoticed(file)) throw new Error(`the tests of ${file} fail without any fault`);
   for (const [pattern, replacement] of FAULTS) {
     for (const match of visible.matchAll(pattern)) {
@@ -122,14 +121,13 @@ for (const file of files) {
       const mutant = source.slice(0, match.index) + made + source.slice(match.index + found.length);
       // The negation of a condition takes its other bracket along.
       const whole = made === "if (!" ? negated(source, match.index) : mutant;
-      let code;
+      writeFileSync(place, whole);
       try {
-        code = built(whole);
+        await bundlePackage(join(copy, "packages/xent"));
       } catch {
         continue;
       }
       count++;
-      writeFileSync(dist, code);
       if (!(await isNoticed(file))) {
         const line = source.slice(0, match.index).split("\n").length;
         survivors.push(
@@ -139,17 +137,11 @@ for (const file of files) {
       }
     }
   }
-  writeFileSync(dist, original);
+  writeFileSync(place, source);
   console.log(`mutants: ${file}: ${count} so far, ${survivors.length} survived`);
 }
 rmSync(copy, { recursive: true });
 console.log(`mutants: ${count} faults, ${count - survivors.length} noticed, ${survivors.length} survived`);
-
-/** As the package is built, but without its types being checked. */
-function built(source) {
-  const { code } = transformSync(source, { loader: "ts", format: "esm", target: "es2022" });
-  return code.replace(/(from ".*)\.ts"/g, '$1.js"');
-}
 
 function negated(source, at) {
   const open = at + "if ".length;

@@ -22,9 +22,14 @@ const { root } = protobuf.parse(
 );
 const Model = root.lookupType("Model");
 
-const TYPES = { float32: 1, int32: 6, int64: 7 };
+const TYPES = { float32: 1, int32: 6, int64: 7, float16: 10 };
 const INTEGER = 2;
 const STRING = 3;
+
+/** The number of a type, as an attribute has it. */
+export function typeNumber(type) {
+  return TYPES[type];
+}
 
 export function node(op_type, input, output, attributes = {}) {
   const attribute = Object.entries(attributes).map(([name, value]) =>

@@ -6,7 +6,8 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findChromium, installChromium } from "./browser.mjs";
+import { findArm64, installArm64 } from "./arm64.mjs";
+import { findChromium, findFirefox, findWebKit, installChromium, installFirefox, installWebKit } from "./browser.mjs";
 import { findRedis, installRedis } from "./redis.mjs";
 import { debianRustc, output, root, target, tools, versions, wasmCompiler } from "./toolchain.mjs";
 
@@ -25,6 +26,9 @@ const quickBuild = {
 /** What some tests take, and are skipped without. */
 const optional = [
   optionalTool("Chromium for the tests", "60 s", "CHROMIUM", findChromium, installChromium),
+  optionalTool("Firefox for the tests", "30 s", "FIREFOX", findFirefox, installFirefox),
+  optionalTool("WebKit for the tests", "60 s", undefined, findWebKit, installWebKit),
+  optionalTool("arm64's Node.js for the tests", "30 s", undefined, findArm64, installArm64),
   optionalTool("Redis for the tests", "10 s", undefined, findRedis, installRedis),
 ];
 

@@ -1,5 +1,5 @@
 // An application bundled by esbuild with no configuration: runs, and ships what it uses.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,8 +26,23 @@ async function bundle(source: string): Promise<Uint8Array> {
 
 describe("a bundled application", () => {
   // Both variants of the wasm in it.
-  test("that uses all of the package is below 50 KB compressed", async () => {
-    expect(gzipSync(await bundle('export * from "xent";'), { level: 9 }).length).toBeLessThan(50 * 1024);
+  test.each([
+    ["all of the package", 'export * from "xent";', 53],
+    ["one call", 'export { sparseSoftmaxCrossEntropyWithLogits } from "xent";', 46],
+  ])("that uses %s is small, compressed", async (_, source, kilobytes) => {
+    expect(gzipSync(await bundle(source), { level: 9 }).length).toBeLessThan(kilobytes * 1024);
+  });
+
+  test("that throws prints its own line, and none of the wasm", async () => {
+    const file = join(folder, "throws.mjs");
+    writeFileSync(
+      file,
+      await bundle('import { createXentSync } from "xent"; createXentSync().createBatch({ rows: 1, classes: 0 });'),
+    );
+    const { status, stderr } = spawnSync(process.execPath, [file], { encoding: "utf8" });
+    expect(status).toBe(1);
+    expect(stderr).toContain('RangeError: "classes" expected an integer');
+    expect(stderr).not.toMatch(/[0-9a-f]{200}/);
   });
 
   test("runs", async () => {

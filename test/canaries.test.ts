@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { createXentSync, type RunOptions, type Xent } from "xent";
 import { copyBytes, firstDifference } from "./support/bytes.ts";
 import { holds } from "./support/cases.ts";
+import { fillUp, workBytes } from "./support/place.ts";
 import { optionsFor, specs, type Wishes, wishes } from "./support/specs.ts";
 import { type AnySpec, Twin } from "./support/twin.ts";
 import { variants } from "./support/variants.ts";
@@ -12,15 +13,8 @@ import { variants } from "./support/variants.ts";
 const PAGE = 65536;
 const MAX_PAGES = 20;
 const CANARY = 0xa5;
-/** More than any of the batches has. */
-const MOST = { rows: 48, classes: 1500 };
 
 type Range = readonly [begin: number, end: number];
-
-/** A batch of one row for everything that is free up to here. */
-function fillUp(xent: Xent, free: number): void {
-  if (free > 0) xent.createBatch({ rows: 1, classes: (free - 4 * 64) / 4 });
-}
 
 /** The bytes that a run may write, where the batch lies between these addresses. */
 function outputs(twin: Twin, { gradient, predictions, rows }: RunOptions, end: number): Range[] {
@@ -42,20 +36,12 @@ function outputs(twin: Twin, { gradient, predictions, rows }: RunOptions, end: n
 }
 
 function assertCanaries(xent: Xent, spec: AnySpec, asked: Wishes, seed: number, atTheEnd: boolean): void {
-  // The working memory first, and for good, so that it does not come in between.
-  const wide = xent.createBatch(MOST);
-  wide.run({
-    temperature: 2,
-    classWeights: new Float32Array(MOST.classes),
-    sampleWeights: new Float32Array(MOST.rows),
-  });
   const measure = new Twin(spec, xent);
   using behind = xent.createBatch({ rows: 0, classes: 1 });
-  const begin = measure.batch.logits.byteOffset;
-  const bytes = behind.logits.byteOffset - begin;
+  const bytes = behind.logits.byteOffset - workBytes({ rows: 0, classes: 1 }) - measure.batch.logits.byteOffset;
   measure.batch.dispose();
   behind.dispose();
-  if (atTheEnd) fillUp(xent, MAX_PAGES * PAGE - begin - bytes);
+  if (atTheEnd) fillUp(xent, MAX_PAGES * PAGE - bytes - workBytes(spec));
   const twin = new Twin(spec, xent);
   const start = twin.batch.logits.byteOffset;
   const end = start + bytes;

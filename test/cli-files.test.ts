@@ -51,7 +51,7 @@ function sumOf(logits: Float): number {
   const batch = createXentSync().createBatch({ rows: ROWS, classes: CLASSES, logits });
   (batch.logits as Float64Array).set(LOGITS[logits] as Float64Array);
   batch.labels.set(labels);
-  return batch.run().loss.reduce((sum, loss) => sum + loss, 0);
+  return Array.from(batch.run().loss).reduce((sum, loss) => sum + loss, 0);
 }
 
 function evaluate(...args: string[]): Ended {

@@ -157,7 +157,7 @@ describe("a worker that does not start", () => {
       () => {
         throw new RangeError("no more workers");
       },
-      /^no more workers$/,
+      /^a worker of the pool did not start: RangeError: no more workers\. What createWorker makes/,
     ],
   ])("because it %s rejects createXent, and the others are ended", async (_, second, message) => {
     const workers: Worker[] = [];

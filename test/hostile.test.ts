@@ -135,7 +135,9 @@ describe("what is read", () => {
       (read) =>
         xent.createBatch(read({ ...SPEC, logits: "float64", labels: "uint8", shift: 1, sequence: ROWS })).dispose(),
       (read) =>
-        createXentSync(read({ threads: 1, variant: "simd128" as const, maxBytes: 8 * PAGE, shared: true })).dispose(),
+        createXentSync(
+          read({ threads: 1 as const, variant: "simd128" as const, maxBytes: 8 * PAGE, shared: true }),
+        ).dispose(),
     ];
     for (const use of uses) {
       let counts = new Map<PropertyKey, number>();
@@ -315,10 +317,12 @@ describe("arrays", () => {
 
   test("of another kind than they say are what they are", () => {
     const { xent, batch, check } = scene();
-    const doubles = named(new Float64Array(CLASSES), "Float32Array") as never;
-    expect(thrown(() => batch.run({ classWeights: doubles }))).toMatch(
-      /^TypeError: "classWeights" expected a Float32Array/,
-    );
+    const doubles = named(
+      Float64Array.from({ length: CLASSES }, (_, i) => i / 8),
+      "Float32Array",
+    ) as Float64Array;
+    const expected = bitsOf(batch.run({ classWeights: Array.from(doubles) }));
+    expect(bitsOf(batch.run({ classWeights: doubles }))).toEqual(expected);
     // Also in the memory, where weights are copied first.
     const integers = new Int32Array(xent.memory.buffer, batch.logits.byteOffset, CLASSES) as never;
     expect(thrown(() => batch.run({ classWeights: integers }))).toMatch(/^TypeError: "classWeights" expected/);
@@ -467,6 +471,8 @@ describe("arrays", () => {
       expect(thrown(() => xent.sparseSoftmaxCrossEntropyWithLogits([[0, value as never]], [0]))).toMatch(
         /^TypeError: "logits"/,
       );
+      // A BigInt is an integer, and arrays of labels may be nested.
+      if (typeof value === "bigint" || Array.isArray(value)) continue;
       expect(thrown(() => xent.sparseSoftmaxCrossEntropyWithLogits([[0, 1]], [value as never]))).toMatch(
         /^TypeError: "labels"/,
       );

@@ -5,6 +5,7 @@ import { type Batch, createXentSync, type Xent } from "xent";
 import { copyBytes, firstChange, firstDifference } from "./support/bytes.ts";
 import { bitsOf, EVERYTHING, exampleBatch, exampleRows, type RowsSpec } from "./support/example.ts";
 import { mulberry32 } from "./support/golden.ts";
+import { fillUp, workBytes } from "./support/place.ts";
 import { thrown } from "./support/thrown.ts";
 import { variants } from "./support/variants.ts";
 
@@ -56,8 +57,7 @@ describe("batches that come and go", () => {
       const { byteLength } = xent.memory.buffer;
       comeAndGo(xent);
       expect(xent.memory.buffer.byteLength).toBe(byteLength);
-      // Two pages: the module's own, and what the job and the scratch memory take of theirs.
-      xent.createBatch({ rows: 1, classes: (byteLength - 2 * PAGE) / 4 });
+      fillUp(xent, byteLength);
       expect(xent.memory.buffer.byteLength).toBe(byteLength);
     },
   );
@@ -139,7 +139,7 @@ describe("in any order of creating, running, disposing and growing", () => {
       model.live.push({
         batch,
         canary,
-        bytes,
+        bytes: bytes + workBytes(this.spec),
         parts: parts.map(({ byteOffset, byteLength }) => ({ byteOffset, byteLength })),
       });
       check(model, xent);
@@ -262,7 +262,7 @@ describe("what does not fit", () => {
     };
     for (let time = 0; time < 100; time++) {
       expect(thrown(() => xent.createBatch({ rows: 100, classes: 1000 }))).toMatch(
-        /^RangeError: 401\d{3} bytes do not fit: the engine refuses a memory of \d+ bytes$/,
+        /^RangeError: 4\d{5} bytes do not fit: the engine refuses a memory of \d+ bytes$/,
       );
     }
     expect(bitsOf(batch.run())).toEqual(bits);
@@ -285,10 +285,9 @@ describe.each(variants)("%s", (variant) => {
       using xent = createXentSync({ variant });
       const spec = { rows, classes, gradient };
       const first = exampleBatch(xent, spec);
-      const bytes = 4 * rows * (classes * (gradient === true ? 2 : 1) + 4);
-      const used = first.logits.byteOffset + bytes;
-      // Never touched, so it takes no memory. Its four other parts take 64 bytes each.
-      xent.createBatch({ rows: 3, classes: Math.floor((2 ** 32 - used - bytes - 4 * 64) / 12) });
+      const bytes = workBytes(spec) + 4 * rows * (classes * (gradient === true ? 2 : 1) + 4);
+      // Never touched, so it takes no memory.
+      fillUp(xent, 2 ** 32 - bytes);
       const last = exampleBatch(xent, spec);
       const result = last.run(EVERYTHING);
       const { predictions } = result;

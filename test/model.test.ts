@@ -25,7 +25,12 @@ abstract class Step implements Command {
     return true;
   }
   async run(model: Model, xent: Xent): Promise<void> {
+    const { buffer } = xent.memory;
+    const { length } = model.alive;
     await this.step(model, xent);
+    // Nothing but these moves the views of a private memory.
+    if (length > 0 && buffer instanceof ArrayBuffer && !(this instanceof Create || this instanceof Grow))
+      expect(xent.memory.buffer).toBe(buffer);
     for (const twin of model.alive) twin.check(xent);
   }
   abstract step(model: Model, xent: Xent): void | Promise<void>;

@@ -16,16 +16,21 @@ afterAll(remove);
 
 describe("the tarball", () => {
   test("has what runs, its types, and the modules, and nothing that is left over", () => {
-    const scripts = files.filter((path) => path.endsWith(".js"));
-    expect(scripts).toContain("dist/index.js");
-    for (const script of scripts) expect(files).toContain(script.replace(/\.js$/, ".d.ts"));
+    const code = files.filter((path) => /\.(c?js|d\.c?ts)$/.test(path));
+    expect(code.sort()).toEqual(
+      [
+        ...["edge-light.js", "index.cjs", "index.d.cts", "index.d.ts", "index.js", "wasm.d.ts"],
+        ...["worker.cjs", "worker.d.cts", "worker.d.ts", "worker.js", "workerd.js"],
+      ].map((name) => `dist/${name}`),
+    );
     expect(files.filter((path) => path.endsWith(".wasm")).sort()).toEqual([
       "dist/xent-relaxed-shared.wasm",
       "dist/xent-relaxed.wasm",
       "dist/xent-simd128-shared.wasm",
       "dist/xent-simd128.wasm",
     ]);
-    const known = /^(package\.json|README\.md|CHANGELOG\.md|LICENSE(-\w+)?|dist\/([\w/-]+\.(js|d\.ts)|[\w-]+\.wasm))$/;
+    const known =
+      /^((worker\/)?package\.json|README\.md|CHANGELOG\.md|LICENSE(-\w+)?|dist\/[\w-]+\.(c?js|d\.c?ts|wasm))$/;
     expect(files.filter((path) => !known.test(path))).toEqual([]);
   });
 
@@ -44,15 +49,18 @@ describe("the tarball", () => {
   });
 
   test("has every file that it exports: code, with its types first, and data", () => {
-    const exported = Object.entries(manifest["exports"] as Record<string, string | Record<string, string>>);
+    type Target = string | { [condition: string]: Target };
+    const look = (name: string, target: Target): string[] => {
+      if (typeof target === "string") return [target];
+      const conditions = Object.keys(target);
+      if (conditions.includes("types")) expect(conditions, name).toEqual(["types", "default"]);
+      return Object.values(target).flatMap((inner) => look(name, inner));
+    };
+    const exported = Object.entries(manifest["exports"] as Record<string, Target>);
     expect(exported.length).toBeGreaterThan(3);
-    for (const [name, target] of exported) {
-      const data = typeof target === "string";
-      if (data) expect(target, name).toMatch(/\.(wasm|json)$/);
-      else expect(Object.keys(target), name).toEqual(["types", "default"]);
-      const paths = data ? [target] : Object.values(target);
-      expect(paths.filter((path) => !existsSync(join(installed, path)))).toEqual([]);
-    }
+    const paths = exported.flatMap(([name, target]) => look(name, target));
+    const old = ["main", "module", "types"].map((name) => `./${manifest[name]}`);
+    expect([...paths, ...old].filter((path) => !existsSync(join(installed, path)))).toEqual([]);
   });
 });
 

@@ -10,13 +10,17 @@ import { sparseSoftmaxCrossEntropyWithLogits } from "xent";
 import { loadTokens } from "../packages/examples/src/language-model.mjs";
 import { blocksRunBy } from "./support/blocks.ts";
 import { logitsAfter, tokensOf, writeCausalLm } from "./support/causal-lm.ts";
+import { nearestFloat16 } from "./support/half.ts";
 import { exactRow } from "./support/oracle.ts";
 import { ulp } from "./support/ulp.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const runtimes = join(root, "test/runtimes/node_modules");
 const folder = mkdtempSync(join(tmpdir(), "xent-recipes-"));
-beforeAll(() => writeCausalLm(join(folder, "causal-lm")));
+beforeAll(() => {
+  writeCausalLm(join(folder, "causal-lm"));
+  writeCausalLm(join(folder, "16 bits/causal-lm"), "float16");
+});
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** A command that runs scripts. */
@@ -25,17 +29,29 @@ const THIS_NODE: Engine = [process.execPath];
 const DENO: Engine = [join(runtimes, "@deno/linux-x64-glibc/deno"), "run", "--allow-all"];
 const BUN: Engine = [join(runtimes, "@oven/bun-linux-x64/bin/bun")];
 
-/** What a script of this repository prints where the model lies. */
-function printed([command, ...flags]: Engine, script: string, ...args: string[]): string {
+interface Run {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a script of this repository where the model lies. */
+function run([command, ...flags]: Engine, script: string, args: string[], place = "."): Run {
   const all = [...flags, join(root, script), ...args];
-  const { error, status, stdout, stderr } = spawnSync(command, all, { cwd: folder, encoding: "utf8", timeout: 60_000 });
+  const { error, ...ended } = spawnSync(command, all, { cwd: join(folder, place), encoding: "utf8", timeout: 60_000 });
   if (error) throw error;
+  return ended;
+}
+
+/** What it prints. */
+function printed(engine: Engine, script: string, args: string[] = [], place?: string): string {
+  const { status, stdout, stderr } = run(engine, script, args, place);
   expect(status, `${script}:\n${stdout}${stderr}`).toBe(0);
   return stdout.trim();
 }
 
-function numbers(engine: Engine, script: string): number[] {
-  return printed(engine, script).split(" ").map(Number);
+function numbers(engine: Engine, script: string, place?: string): number[] {
+  return printed(engine, script, [], place).split(" ").map(Number);
 }
 
 function testIf(...needed: string[]) {
@@ -52,11 +68,12 @@ function expectUlp(got: readonly number[], exact: readonly number[], bound: numb
 
 describe("the next-token loss of a causal language model", () => {
   /** Row by row, 0 for the last row and where padding comes next. */
-  function exactLosses(tokens: number[], sequence = tokens.length): number[] {
+  function exactLosses(tokens: number[], rounded: (x: number) => number, sequence = tokens.length): number[] {
     const next = Array.from({ length: sequence }, (_, i) => tokens[i + 1]);
-    return next.map((target, i) =>
-      target === undefined ? 0 : exactRow({ x: logitsAfter(tokens[i] as number), target, sampleWeight: 1 }, {}).loss,
-    );
+    return next.map((target, i) => {
+      const x = logitsAfter(tokens[i] as number).map(rounded);
+      return target === undefined ? 0 : exactRow({ x, target, sampleWeight: 1 }, {}).loss;
+    });
   }
 
   const meanOf = (losses: number[]): number => {
@@ -64,22 +81,44 @@ describe("the next-token loss of a causal language model", () => {
     return counted.reduce((sum, loss) => sum + loss) / counted.length;
   };
 
-  for (const runtime of ["onnxruntime-node", "onnxruntime-web"]) {
-    testIf(packageOf(runtime))(`with ${runtime}, from a model's file`, () => {
-      const exact = exactLosses([3, 1, 4, 1, 5, 9, 2, 6]);
-      const [mean, ...losses] = numbers(THIS_NODE, `test/recipes/${runtime}.mjs`);
-      expect(mean).toBeCloseTo(meanOf(exact), 5);
-      expectUlp(losses, exact, 2);
-    });
-  }
+  const text = [3, 1, 4, 1, 5, 9, 2, 6];
+  const asIs = (x: number): number => x;
 
-  testIf(packageOf("@huggingface/transformers"))("with transformers.js, of texts that are padded", () => {
-    const [short, long] = ["the cat sat", "on the mat, or near it"].map(tokensOf) as [number[], number[]];
-    const exact = [...exactLosses(short, long.length), ...exactLosses(long)];
-    const [perplexity, ...losses] = numbers(THIS_NODE, "test/recipes/transformers.mjs");
-    expect(perplexity).toBeCloseTo(Math.exp(meanOf(exact)), 1);
+  testIf(packageOf("onnxruntime-node"))("with onnxruntime-node, from a model's file", () => {
+    const exact = exactLosses(text, asIs);
+    const [mean, ...losses] = numbers(THIS_NODE, "test/recipes/onnxruntime-node.mjs");
+    expect(mean).toBeCloseTo(meanOf(exact), 5);
     expectUlp(losses, exact, 2);
   });
+
+  testIf(packageOf("onnxruntime-node"))("with onnxruntime-node, of a model of 16 bits is refused", () => {
+    const { status, stderr } = run(THIS_NODE, "test/recipes/onnxruntime-node.mjs", [], "16 bits");
+    expect(status).toBe(1);
+    expect(stderr).toContain("Unexpected output data type");
+  });
+
+  // They have 16-bit logits in a Uint16Array, or in a Float16Array where the runtime has one.
+  const nodes = [THIS_NODE, ...["20", "22", "24", "26"].map((v): Engine => [join(runtimes, `node-${v}/bin/node`)])];
+  for (const node of nodes) {
+    for (const [place, rounded] of [[".", asIs] as const, ["16 bits", nearestFloat16] as const]) {
+      const where = `${node === THIS_NODE ? "this Node" : node[0].slice(runtimes.length + 1)}, model: ${place}`;
+
+      testIf(packageOf("onnxruntime-web"), node[0])(`with onnxruntime-web, in ${where}`, () => {
+        const exact = exactLosses(text, rounded);
+        const [mean, ...losses] = numbers(node, "test/recipes/onnxruntime-web.mjs", place);
+        expect(mean).toBeCloseTo(meanOf(exact), 5);
+        expectUlp(losses, exact, 2);
+      });
+
+      testIf(packageOf("@huggingface/transformers"), node[0])(`with transformers.js, padded, in ${where}`, () => {
+        const [short, long] = ["the cat sat", "on the mat, or near it"].map(tokensOf) as [number[], number[]];
+        const exact = [...exactLosses(short, rounded, long.length), ...exactLosses(long, rounded)];
+        const [perplexity, ...losses] = numbers(node, "test/recipes/transformers.mjs", place);
+        expect(perplexity).toBeCloseTo(Math.exp(meanOf(exact)), 1);
+        expectUlp(losses, exact, 2);
+      });
+    }
+  }
 });
 
 testIf(packageOf("@tensorflow/tfjs-core"))("as an operation of TensorFlow.js, with its gradient", () => {
@@ -138,17 +177,17 @@ describe("an output tensor over the logits of a batch", () => {
 
   for (const [name, engine, takesShared] of engines) {
     testIf(packageOf("onnxruntime-node"), engine[0])(`is written by onnxruntime-node, in ${name}`, () => {
-      expect(printed(engine, probe, "onnxruntime-node", "private")).toBe(written);
+      expect(printed(engine, probe, ["onnxruntime-node", "private"])).toBe(written);
     });
 
     const does = takesShared ? "is written" : "is refused";
     testIf(packageOf("onnxruntime-node"), engine[0])(`${does} by onnxruntime-node in shared memory, in ${name}`, () => {
       const expected = takesShared ? written : "Error: Invalid argument";
-      expect(printed(engine, probe, "onnxruntime-node", "shared")).toBe(expected);
+      expect(printed(engine, probe, ["onnxruntime-node", "shared"])).toBe(expected);
     });
 
     testIf(packageOf("onnxruntime-web"), engine[0])(`is left alone by onnxruntime-web, in ${name}`, () => {
-      expect(printed(engine, probe, "onnxruntime-web", "private")).toBe(unwritten);
+      expect(printed(engine, probe, ["onnxruntime-web", "private"])).toBe(unwritten);
     });
   }
 });

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Variant } from "xent";
+import { browsers, type PageReader } from "./runtimes/browsers.ts";
 import { type Browser, hasChromium, launchChromium } from "./runtimes/chromium.ts";
 import { type Engine, engines } from "./runtimes/engines.ts";
 import { blocksRunBy } from "./support/blocks.ts";
@@ -17,7 +18,7 @@ interface Seen {
   engine: { variant: Variant; fuses: boolean; isolated?: boolean };
   rows: { loss: string[]; gradient: string[] };
   labels: Record<string, string>;
-  batches: Record<Variant, string[]>;
+  batches: Record<"simd128", string[]> & { relaxed?: string[] };
   growth: unknown;
   threads: { threads: number; run: string[]; runAsync: string[] };
   share: Record<string, string[]> | string;
@@ -71,8 +72,8 @@ function rules(name: string, look: () => Promise<Seen>, variant: Variant, thread
   beforeAll(async () => {
     seen = await look();
     seenIn.set(name, seen);
-  }, 60_000);
-  const expected = (of = variant) => seen.batches[of];
+  }, 180_000);
+  const expected = (of = variant) => seen.batches[of] as string[];
 
   test(`"auto" takes ${variant}`, () => expect(seen.engine.variant).toBe(variant));
 
@@ -115,12 +116,12 @@ interface Ended {
   stderr: string;
 }
 
-function run({ command, args }: Engine, more: readonly string[]): Promise<Ended> {
+function run({ command, args, emulated }: Engine, more: readonly string[]): Promise<Ended> {
   const options = {
     cwd: project.folder,
     env: { ...process.env, DENO_DIR: join(project.folder, ".deno"), DENO_NO_UPDATE_CHECK: "1" },
     // Far above what it takes, for what does not end by itself.
-    timeout: 50_000,
+    timeout: emulated ? 170_000 : 50_000,
   };
   return new Promise((resolve) => {
     execFile(command, [...args, ...more], options, (error, stdout, stderr) => {
@@ -132,7 +133,9 @@ function run({ command, args }: Engine, more: readonly string[]): Promise<Ended>
 const printedBySnippets = "10.373491287231445\n";
 
 const missing = engines.filter(({ installed }) => !installed).map(({ name }) => name);
-for (const name of hasChromium ? missing : [...missing, "Chromium"]) {
+const emulated = engines.filter((engine) => engine.emulated).map(({ name }) => name);
+const missingBrowsers = browsers.filter(({ installed }) => !installed).map(({ name }) => name);
+for (const name of [...missing, ...missingBrowsers, ...(hasChromium ? [] : ["Chromium"])]) {
   console.warn(`${name} is not installed: its tests are skipped`);
 }
 
@@ -237,6 +240,40 @@ describe.skipIf(!hasChromium)("Chromium", () => {
   });
 });
 
+for (const { name, installed, variant, threads, shares, launch } of browsers) {
+  describe.skipIf(!installed)(name, () => {
+    let browser: PageReader;
+    beforeAll(async () => {
+      browser = await launch();
+    }, 60_000);
+    afterAll(() => browser?.close());
+
+    for (const isolated of [true, false]) {
+      describe(isolated ? "in a page that is cross-origin isolated" : "in any other page", () => {
+        const title = `${name}, isolated: ${isolated}`;
+        const look = async () => {
+          const server = await serve(project.folder, isolated ? isolation : {});
+          try {
+            return JSON.parse(await browser.read(server.url));
+          } finally {
+            await server.close();
+          }
+        };
+        rules(title, look, variant, isolated ? threads : 1);
+
+        test(`crossOriginIsolated is ${isolated}`, () => expect(seenIn.get(title)?.engine.isolated).toBe(isolated));
+
+        const may = isolated && shares;
+        test(`workers of the user's own ${may ? "run rows in the same memory" : "can not have the memory"}`, () => {
+          const seen = seenIn.get(title);
+          if (may) expect(seen?.share).toEqual({ web: seen?.batches[variant] });
+          else expect(seen?.share).toMatch(/Error/);
+        });
+      });
+    }
+  });
+}
+
 describe("all runtimes", () => {
   test("have the same bits of simd128", () => {
     const [first, ...others] = [...seenIn.values()].map(({ batches }) => batches.simd128);
@@ -245,16 +282,20 @@ describe("all runtimes", () => {
   });
 
   test("that fuse have the same bits of relaxed, and those that do not have those of simd128", () => {
-    const relaxed = [...seenIn.values()].filter(({ engine }) => engine.variant === "relaxed");
+    const relaxed = [...seenIn.values()].filter(({ batches }) => batches.relaxed !== undefined);
     const fused = relaxed.find(({ engine }) => engine.fuses)?.batches.relaxed;
     for (const { engine, batches } of relaxed) {
       expect(batches.relaxed).toEqual(engine.fuses ? fused : batches.simd128);
+      expect(engine.variant).toBe(engine.fuses ? "relaxed" : "simd128");
     }
   });
 
   // For no other kind of machine is Node.js packed for npm.
   test.runIf(process.platform === "linux" && process.arch === "x64")("are here after the set-up", () => {
-    expect(missing, "remove .tools/test-runtimes.stamp, and run the set-up again").toEqual([]);
+    expect(
+      missing.filter((name) => !emulated.includes(name)),
+      "remove .tools/test-runtimes.stamp, and run the set-up again",
+    ).toEqual([]);
   });
 });
 

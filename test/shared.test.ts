@@ -86,11 +86,14 @@ describe.each(variants)("%s", (variant) => {
 
   test("a worker sees batches from after the memory has grown", async () => {
     for (let round = 0; round < 3; round++) {
-      // Twice the memory each time.
+      // Twice the memory each time, for rows that are far from each other.
       const { byteLength } = owner.memory.buffer;
-      const rows = byteLength / 2048;
+      const rows = 8;
       const spec = { rows, classes: 512 };
-      const batch = exampleBatch(owner, spec);
+      const { logits, labels } = exampleRows(rows, 512);
+      using batch = owner.createBatch({ ...spec, stride: byteLength / 4 / rows });
+      batch.setLogits(Array.from({ length: rows }, (_, row) => logits.subarray(512 * row, 512 * (row + 1))));
+      batch.setLabels(labels);
       expect(owner.memory.buffer.byteLength).toBeGreaterThan(byteLength);
       const options = { rows: [rows - 7, rows] as const };
       expect(bitsOf(await runIn(workers[1], batch.share(), options))).toEqual(expectedOf(spec, options));

@@ -7,11 +7,11 @@ const rows = tokens.length;
 
 const session = await InferenceSession.create("causal-lm/onnx/model.onnx");
 const xent = await createXent();
-const batch = xent.createBatch({ rows, classes, labels: "int64", shift: 1 });
-batch.labels.set(tokens);
 
 const { logits } = await session.run({ input_ids: new Tensor("int64", tokens, [1, rows]) });
-batch.logits.set(logits.data);
+const batch = xent.createBatch({ rows, classes, logits: logits.type, labels: "int64", shift: 1 });
+batch.setLogits(logits.data); // "float32" or "float16", in whatever array this runtime has for it
+batch.setLabels(tokens);
 
 const { mean, loss } = batch.run();
 console.log(mean, ...loss);

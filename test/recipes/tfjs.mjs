@@ -5,8 +5,10 @@ import { sparseSoftmaxCrossEntropyWithLogits } from "xent";
 /** The mean loss, as an operation that knows its gradient. */
 const crossEntropy = (logits, labels) =>
   tf.customGrad((x) => {
-    const options = { gradient: true, reduction: "mean" };
-    const { mean, gradient } = sparseSoftmaxCrossEntropyWithLogits(x.dataSync(), labels, options);
+    const { mean, gradient } = sparseSoftmaxCrossEntropyWithLogits(x.dataSync(), labels, {
+      gradient: true,
+      reduction: "mean",
+    });
     return { value: tf.scalar(mean), gradFunc: (dy) => tf.mul(dy, tf.tensor(gradient, x.shape)) };
   })(logits);
 

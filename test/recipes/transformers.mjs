@@ -9,9 +9,10 @@ const { logits } = await model(inputs);
 
 const [texts, sequence, classes] = logits.dims;
 const xent = await createXent();
-const batch = xent.createBatch({ rows: texts * sequence, classes, labels: "int64", shift: 1, sequence });
-batch.logits.set(logits.data);
-batch.labels.set(inputs.input_ids.data.map((token, i) => (inputs.attention_mask.data[i] ? token : -100n)));
+const rows = texts * sequence;
+const batch = xent.createBatch({ rows, classes, logits: logits.type, labels: "int64", shift: 1, sequence });
+batch.setLogits(logits.data);
+batch.setLabels(inputs.input_ids.data.map((token, i) => (inputs.attention_mask.data[i] ? token : -100n)));
 
 const { mean, loss } = batch.run({ ignoreIndex: -100 });
 console.log(Math.exp(mean), ...loss);

@@ -1,11 +1,14 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Variant } from "xent";
+import { findArm64 } from "../../scripts/arm64.mjs";
 
 /** A runtime that starts with a command, as the set-up has installed it. */
 export interface Engine {
   readonly name: string;
   readonly installed: boolean;
+  /** Whether it runs in an emulator: slowly, and where there is one. */
+  readonly emulated: boolean;
   readonly command: string;
   readonly args: readonly string[];
   /** What reading files takes. */
@@ -23,12 +26,15 @@ function engine(name: string, path: string, more: Partial<Engine>): Engine {
   const command = fileURLToPath(new URL(`node_modules/${path}`, import.meta.url));
   const installed = existsSync(command);
   return {
-    ...{ name, installed, command, args: [], mayRead: [], variant: "relaxed", workers: ["node", "web"], snippet: "" },
+    ...{ name, installed, emulated: false, command, args: [], mayRead: [] },
+    ...{ variant: "relaxed", workers: ["node", "web"], snippet: "" },
     ...more,
   };
 }
 
 const node = { workers: ["node"], snippet: "node.mjs" };
+
+const arm64 = findArm64();
 
 export const engines: readonly Engine[] = [
   // The one without relaxed SIMD.
@@ -41,5 +47,9 @@ export const engines: readonly Engine[] = [
     mayRead: ["--allow-read=."],
     snippet: "deno.mjs",
   }),
-  engine("Bun", `@oven/bun-${platform}-${arch === "arm64" ? "aarch64" : arch}/bin/bun`, { snippet: "bun.mjs" }),
+  engine("Bun", `@oven/bun-${platform}-${arch === "arm64" ? "aarch64" : arch}/bin/bun`, {
+    variant: "simd128",
+    snippet: "bun.mjs",
+  }),
+  { ...engine("arm64", "", node), emulated: true, installed: arm64 !== undefined, ...arm64 },
 ];

@@ -2,7 +2,7 @@
 // head. Its numbers are eighths, so that every logit is exact in f32.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { constant, model, node, value } from "../../scripts/onnx.mjs";
+import { constant, model, node, typeNumber, value } from "../../scripts/onnx.mjs";
 
 const PADDING = "<pad>";
 const VOCABULARY = [PADDING, ..."abcdefghijklmnopqrstuvwxyz ,.'-"];
@@ -30,15 +30,16 @@ export function logitsAfter(token: number): number[] {
   );
 }
 
-/** Writes the model as the hub has them: a configuration, a tokenizer, and `onnx/model.onnx`. */
-export function writeCausalLm(folder: string): void {
+/** Writes the model as the hub has them: a configuration, a tokenizer, and `onnx/model.onnx`, with logits of this type. */
+export function writeCausalLm(folder: string, type: "float32" | "float16" = "float32"): void {
   const anySize = [undefined, undefined]; // [texts, sequence]
   const onnx = model({
     inputs: [value("input_ids", "int64", anySize)],
-    outputs: [value("logits", "float32", [...anySize, CLASSES])],
+    outputs: [value("logits", type, [...anySize, CLASSES])],
     nodes: [
       node("Gather", ["embedding", "input_ids"], ["hidden"], { axis: 0 }),
-      node("MatMul", ["hidden", "head"], ["logits"]),
+      node("MatMul", ["hidden", "head"], ["wide"]),
+      node("Cast", ["wide"], ["logits"], { to: typeNumber(type) }),
     ],
     constants: [
       constant("embedding", "float32", [CLASSES, WIDTH], Float32Array.from(embedding)),

@@ -9,6 +9,14 @@ export function float16Bits(x: number): number {
   return sign | (((exponent + 15) << 10) + (size / 2 ** exponent - 1) * 1024);
 }
 
+/** The nearest normal binary16 of a number that is not too large for one, of two the even one. */
+export function nearestFloat16(x: number): number {
+  const step = 2 ** (Math.floor(Math.log2(Math.abs(x))) - 10);
+  const below = Math.floor(x / step);
+  const rest = x / step - below;
+  return x === 0 ? 0 : (rest > 0.5 || (rest === 0.5 && below % 2 !== 0) ? below + 1 : below) * step;
+}
+
 /** Bits of a number that is exactly a bfloat16. */
 export function bfloat16Bits(x: number): number {
   return (new Uint32Array(Float32Array.of(x).buffer)[0] as number) >>> 16;

@@ -58,7 +58,7 @@ export function makeParts(
       (batch.logits as Float32Array).set(logits.subarray(place(o), place(o) + size) as Float32Array, o * size);
     }
     batch.labels.set(labels);
-    const weights = classWeights && { classWeights: classWeights.slice(begin, end) };
+    const weights = classWeights && { classWeights: Float32Array.from(classWeights).subarray(begin, end) };
     const partials = batch.partials({ ...options, ...weights, classOffset: begin, classesTotal });
     const copyTo: Part["copyTo"] = (whole, from) => {
       for (let o = 0; o < outer; o++) whole.set(from.subarray(o * size, (o + 1) * size), place(o));

@@ -3,21 +3,27 @@
 import { RECORD_BYTES } from "./abi.ts";
 import type { Engine, Lane } from "./engine.ts";
 import { integer, wrongType } from "./errors.ts";
+import { isShared } from "./features.ts";
+import { assertFits, type Logits, readLogits, readTargets, rowsOf, type Targets, writeSource } from "./inputs.ts";
 import { LOGITS_TYPES } from "./job.ts";
 import {
   copyLabels,
+  exactLabels,
+  flatLabels,
   IGNORED,
   isDirect,
   LABELS,
   type LabelRules,
+  type Labels,
   type LabelsArrays,
   type LabelsType,
   readLabels,
 } from "./labels.ts";
-import { type LossOptions, ownWeights, type Reduction, readOptions, type Settings } from "./options.ts";
-import { costOf, isDivisible, type SharedBatch } from "./plan.ts";
+import { boolean, type LossOptions, ownWeights, type Reduction, readOptions, type Settings } from "./options.ts";
+import { type BatchGradient, bytesOfWork, costOf, isDivisible, type SharedBatch } from "./plan.ts";
 import type { Schedule } from "./pool/schedule.ts";
 import type { Task } from "./pool/work.ts";
+import type { LossResult, OwnResult } from "./result.ts";
 import type { Partials } from "./shards/partials.ts";
 import {
   assertMerged,
@@ -34,44 +40,29 @@ import {
   GRADIENTS,
   type GradientArrays,
   LOGITS,
+  LOSSES,
   type LogitsArrays,
   type LogitsType,
-  LOSSES,
   type LossArrays,
 } from "./views.ts";
 
-/** Losses of a batch of rows. Arrays have one entry a row, unless said otherwise. */
-export interface LossResult<G = Float32Array, F = Float32Array> {
-  /** The loss of each row, never reduced. f64 where the logits are. */
-  loss: F;
-  /** Sum of the losses before they are rounded to f32, added in f64 and always in the same order. */
-  sum: number;
-  /** `sum / normalizer`, and 0 where that is 0. */
-  mean: number;
-  /** The number of rows that are not ignored; with class weights, the sum of their labels' weights. */
-  normalizer: number;
-  /** The number of rows that are not ignored. */
-  count: number;
-  /** Gradient of the reduced loss, in the layout of the logits, if asked for. */
-  gradient?: G;
-  /** Logarithm of the sum of the exponentials of a row's logits, after softcap and temperature. */
-  logSumExp: F;
-  /** First class with the largest logit as it is given, -1 where {@link logSumExp} is NaN; if asked for. */
-  predictions?: Int32Array;
-  /** How many rows, not ignored, are predicted right; if predictions are asked for and there are labels. */
-  correct?: number;
-}
-
 /**
- * Rows of logits and labels in the kernel's own memory: nothing is copied. Every array is a view of that memory. After
- * the memory has grown (another batch was created), take it from the batch again: views of a private memory are detached
- * then, as JavaScript will have it. Results are views too, valid until the next run, growth or dispose.
+ * Rows of logits and labels in the kernel's own memory: nothing is copied. Every array is a view of that memory, and stays alive
+ * through every run with any options, and through one calls. Only `createBatch` grows the memory: if it is not shared, take the
+ * arrays from the batch again after that, since JavaScript has detached the earlier ones. Results are views too, valid until the
+ * next run of the batch, the next `createBatch` or dispose.
  */
-export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int32"> implements Disposable {
+export class Batch<
+  L extends LogitsType = "float32",
+  K extends LabelsType = "int32",
+  G extends BatchGradient = BatchGradient,
+  T extends boolean = boolean,
+> implements Disposable
+{
   readonly rows: number;
   readonly classes: number;
   readonly #engine: Engine;
-  readonly #plan: SharedBatch<L, K>;
+  readonly #plan: SharedBatch<L, K, G, T>;
   readonly #owner: BatchOwner;
   #disposed = false;
   /** In the middle of {@link runAsync}. */
@@ -80,8 +71,8 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
   #shard: PartialsOptions | undefined;
   #views: Views<L, K> | undefined;
 
-  /** Made by `createBatch` and `attachBatch`. */
-  constructor(engine: Engine, plan: SharedBatch<L, K>, owner: BatchOwner) {
+  /** @internal Made by `createBatch` and `attachBatch`. */
+  constructor(engine: Engine, plan: SharedBatch<L, K, G, T>, owner: BatchOwner) {
     this.rows = plan.layout.rows;
     this.classes = plan.layout.classes;
     this.#engine = engine;
@@ -94,26 +85,74 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     return this.#current().logits;
   }
 
-  /** [rows]. Write your labels here. */
-  get labels(): LabelsArrays[K] {
+  /** [rows]. Write your labels here. Throws TypeError where the batch was created with `targets`. */
+  get labels(): T extends true ? never : LabelsArrays[K] {
     const { labels } = this.#current();
     if (labels === undefined) throw new TypeError("this batch has soft targets, and no labels");
-    return labels;
+    return labels as T extends true ? never : LabelsArrays[K];
   }
 
   /** In the layout of the logits, or undefined where the batch was created with labels. Write your soft targets here. */
-  get targets(): Float32Array | undefined {
-    return this.#current().targets;
+  get targets(): T extends true ? Float32Array : undefined {
+    return this.#current().targets as T extends true ? Float32Array : undefined;
   }
 
   /** In the layout of the logits, or undefined where the batch was created without. "in-place": the logits' memory. */
-  get gradient(): GradientArrays[L] | undefined {
-    return this.#current().gradient;
+  get gradient(): G extends false ? undefined : GradientArrays[L] {
+    return this.#current().gradient as G extends false ? undefined : GradientArrays[L];
   }
 
   /** [rows]. The losses that runs have written, whoever ran which rows; 0 where nobody has. */
   get loss(): LossArrays[L] {
     return this.#current().loss;
+  }
+
+  /**
+   * Writes logits of any kind that one call takes, from element `offset` of {@link logits} on: numbers are rounded once to the batch's
+   * type, those of a Float16Array into a "float16" batch are exact, and a Uint16Array has bits. Nested arrays may leave out the
+   * padding of a `stride`.
+   *
+   * Throws before a byte is written: TypeError for bits where the batch has numbers, and for what is no number; RangeError for what
+   * does not fit.
+   */
+  setLogits(source: Logits, offset = 0): void {
+    const { layout, logits: type } = this.#plan;
+    const numbers = readLogits("source", source);
+    if (numbers.kind === "Uint16Array" && (type === "float32" || type === "float64")) {
+      throw new TypeError(
+        `"source" is a Uint16Array, whose numbers are bits, but this batch has ${type} logits: create it with logits: "float16" or "bfloat16"`,
+      );
+    }
+    const rows = rowsOf(numbers, layout);
+    assertFits(rows, offset, layout.elements);
+    this.#assertIdle();
+    writeSource(numbers, type, this.logits, offset, rows);
+  }
+
+  /**
+   * Writes labels of any kind that one call takes, from row `offset` on.
+   *
+   * Throws before a byte is written: TypeError for what is no integer; RangeError for one that the batch's type of labels does not have,
+   * and for what does not fit. Whether they are classes is checked by runs.
+   */
+  setLabels(source: Labels, offset = 0): void {
+    const { labels } = flatLabels("source", source);
+    const exact = exactLabels("source", labels, this.#plan.labels);
+    assertFits({ extent: exact.length }, offset, this.rows);
+    this.#assertIdle();
+    (this.labels as Int32Array).set(exact as Int32Array, offset);
+  }
+
+  /** As {@link setLogits}, for soft targets. Throws TypeError where the batch was created with labels. */
+  setTargets(source: Targets, offset = 0): void {
+    const { layout } = this.#plan;
+    const numbers = readTargets("source", source);
+    const rows = rowsOf(numbers, layout);
+    assertFits(rows, offset, layout.elements);
+    this.#assertIdle();
+    const { targets } = this.#current();
+    if (targets === undefined) throw new TypeError("this batch has labels: create it with targets: true");
+    writeSource(numbers, "float32", targets, offset, rows);
   }
 
   /**
@@ -124,8 +163,10 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
    * Throws RangeError for a label outside of [0, classes), before a byte is written; TypeError in the middle of a
    * {@link runAsync} of this batch; WorkerError where a worker of the pool fails.
    */
-  run(options?: RunOptions): LossResult<GradientArrays[L], LossArrays[L]> {
-    return this.#finish(this.#now(options));
+  run<RG extends boolean = false, RP extends boolean = false, RC extends boolean = false>(
+    options?: RunOptions<RG, RP, RC>,
+  ): RunResult<L, RG, RP, RC, T> {
+    return this.#finish(this.#now(options)) as RunResult<L, RG, RP, RC, T>;
   }
 
   /**
@@ -135,8 +176,10 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
    *
    * Rejects with the errors of {@link run}, and with TypeError where batch or instance are disposed in the meantime.
    */
-  async runAsync(options?: RunOptions): Promise<LossResult<GradientArrays[L], LossArrays[L]>> {
-    return this.#later(options, undefined, (job) => this.#finish(job));
+  async runAsync<RG extends boolean = false, RP extends boolean = false, RC extends boolean = false>(
+    options?: RunOptions<RG, RP, RC>,
+  ): Promise<RunResult<L, RG, RP, RC, T>> {
+    return this.#later(options, undefined, (job) => this.#finish(job) as RunResult<L, RG, RP, RC, T>);
   }
 
   /**
@@ -225,10 +268,11 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     const { rows, classes } = this;
     const { layout, logits, regions } = this.#plan;
     const { memory, pool } = this.#engine;
-    // Code of the caller's (a getter, a Proxy) runs in these three lines only, and nothing that it does is missed behind them.
+    // Code of the caller's (a getter, a Proxy) runs in these four lines only, and nothing that it does is missed behind them.
     const own = ownWeights(options, memory);
     const [begin, end] = this.#range(own?.rows);
-    const settings = readOptions(own, rows, classes, ["rows", ...(shard ? SHARD_OPTIONS : [])]);
+    const copy = boolean("copy", own?.copy ?? false);
+    const settings = readOptions(own, rows, classes, ["rows", ...(shard ? SHARD_OPTIONS : ["copy"])]);
     if (settings.gradient && regions.gradient === 0) {
       throw new TypeError(
         '"gradient" expected a batch with memory for it: create it with gradient: true or "in-place"',
@@ -246,8 +290,7 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     const [count, normalizer] = this.#checkLabels(rules, begin, end);
     const shardLabels = shard && this.#classLabels(rules, begin, end);
     if (shard?.merged && shardLabels) assertMerged(shard.merged, shardLabels, shard, settings);
-    // The last that may throw, since it may grow the memory.
-    const work = this.#workingMemory(lane, settings, schedule, shard !== undefined);
+    const work = this.#workingMemory(settings, schedule, shard !== undefined);
     const [labels, ignoreIndex] = this.#kernelLabels(rules, begin, end);
     if (shard?.merged)
       writeMerged(shard.merged, new Float64Array(memory.buffer, work.shard, RECORD * rows), begin, settings);
@@ -287,21 +330,20 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     const { gradient } = settings;
     const { records } = work;
     const task = schedule && { schedule, gradient, job: lane.address, records };
-    return { lane, settings, begin, end, count, normalizer, task, shard, shardLabels, records: work.shard };
+    return { lane, settings, begin, end, count, normalizer, copy, task, shard, shardLabels, records: work.shard };
   }
 
   /**
    * This batch as data, for `attachBatch` in a worker that has attached the same memory. It reserves the worker's working
    * memory (4 bytes a class, 84 a row), so call it once a worker.
    */
-  share(): SharedBatch<L, K> {
+  share(): SharedBatch<L, K, G, T> {
     this.#assertAlive();
-    if (this.#engine.memory.buffer instanceof ArrayBuffer) {
+    if (!isShared(this.#engine.memory)) {
       throw new TypeError("share() expected a shared memory: create the instance with shared: true");
     }
-    const { rows, classes } = this;
-    const bytes = RECORD_BYTES * rows + 4 * classes + 4 * rows;
-    return { ...this.#plan, buffer: this.#owner.allocate(bytes) };
+    const bufferBytes = bytesOfWork(this.#plan.layout, 1, true);
+    return { ...this.#plan, buffer: this.#owner.allocate(bufferBytes), bufferBytes };
   }
 
   /** Gives the memory back. The second call does nothing. */
@@ -344,21 +386,18 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     return [begin, integer("rows[1]", rows[1], begin, this.rows)];
   }
 
-  /** Addresses in a lane's memory of what the kernel needs beside the batch. */
-  #workingMemory(
-    lane: Lane,
-    settings: Settings,
-    schedule: Schedule | undefined,
-    sharded: boolean,
-  ): WorkingMemory {
+  /** Addresses of what the kernel needs beside the batch, in what {@link bytesOfWork} has reserved: 0 for rows if none is needed. */
+  #workingMemory(settings: Settings, schedule: Schedule | undefined, sharded: boolean): WorkingMemory {
     const { rows, classes } = this;
-    const { buffer } = this.#plan;
+    const { buffer: shard, bufferBytes } = this.#plan;
     const byClass = settings.classWeights ? 4 * classes : 0;
-    const bySample = settings.sampleWeights ? 4 * rows : 0;
     const shardBytes = sharded ? RECORD_BYTES * rows : 0;
     const recordBytes = schedule?.recordBytes ?? 0;
+    const bySample = settings.sampleWeights ? 4 * rows : 0;
     const bytes = shardBytes + recordBytes + byClass + bySample;
-    const shard = bytes === 0 || buffer !== 0 ? buffer : lane.reserve(bytes);
+    if (bytes > bufferBytes) {
+      throw new RangeError(`this run needs ${bytes} bytes beside the batch, for which "maxBytes" has left no room`);
+    }
     const records = shard + shardBytes;
     const first = records + recordBytes;
     return {
@@ -406,15 +445,17 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
     return [regions.kernelLabels, IGNORED];
   }
 
-  #finish({ lane, settings, begin, end, count, normalizer }: Prepared): LossResult<GradientArrays[L], LossArrays[L]> {
+  #finish({ lane, settings, begin, end, count, normalizer, copy }: Prepared): LossResult<LossArrays[L]> {
     this.#engine.kernel.reduce(lane.address, begin, end);
     // The memory may have grown since.
     const views = this.#current();
     const all = begin === 0 && end === this.rows;
-    const part = <T extends Float32Array | Float64Array | Int32Array>(view: T): T =>
-      all ? view : (view.subarray(begin, end) as T);
+    const part = <V extends Float32Array | Float64Array | Int32Array>(view: V): V => {
+      const own = all ? view : view.subarray(begin, end);
+      return (copy ? own.slice() : own) as V;
+    };
     const sum = lane.job.read("sum");
-    const result: LossResult<GradientArrays[L], LossArrays[L]> = {
+    const result: LossResult<LossArrays[L]> = {
       loss: part(views.loss),
       sum,
       mean: normalizer === 0 ? 0 : sum / normalizer,
@@ -422,7 +463,10 @@ export class Batch<L extends LogitsType = "float32", K extends LabelsType = "int
       count,
       logSumExp: part(views.logSumExp),
     };
-    if (settings.gradient && views.gradient) result.gradient = this.#gradient({ begin, end });
+    if (settings.gradient && views.gradient) {
+      const gradient = this.#gradient({ begin, end });
+      result.gradient = (copy ? gradient.slice() : gradient) as GradientArrays[L];
+    }
     if (settings.predictions) {
       result.predictions = part(views.predictions);
       if (views.labels) result.correct = lane.job.read("correct");
@@ -462,7 +506,25 @@ export interface BatchOwner {
 }
 
 /** Options of a run. */
-export type RunOptions = LossOptions & { rows?: readonly [begin: number, end: number] };
+export interface RunOptions<G extends boolean = boolean, P extends boolean = boolean, C extends boolean = boolean>
+  extends LossOptions<G, P> {
+  /** Only the rows from `begin` to `end`. Default: all. */
+  rows?: readonly [begin: number, end: number] | undefined;
+  /**
+   * Whether the arrays of the result are copies of its own. Default false: views, valid until the batch's next run. Those of a
+   * memory that is not shared take all of that memory along where they are posted to a worker or cloned.
+   */
+  copy?: C | undefined;
+}
+
+/** What a run returns. */
+export type RunResult<
+  L extends LogitsType = "float32",
+  G extends boolean = boolean,
+  P extends boolean = boolean,
+  C extends boolean = boolean,
+  T extends boolean = boolean,
+> = [C] extends [true] ? OwnResult<L, G, P, T> : LossResult<LossArrays[L], G, P, Int32Array, T>;
 
 /** A job that is ready to be computed. */
 interface Prepared {
@@ -472,6 +534,8 @@ interface Prepared {
   readonly end: number;
   readonly count: number;
   readonly normalizer: number;
+  /** Whether the result is to be the caller's own. */
+  readonly copy: boolean;
   /** For the pool, if it is worth that. */
   readonly task: Task | undefined;
   /** Of a job that is about a shard. */

@@ -24,8 +24,6 @@ export interface Lane {
   readonly job: JobRecord;
   /** Address of {@link job}. */
   readonly address: number;
-  /** Address of at least so many bytes, the same memory at each call. Throws RangeError where there are none. */
-  readonly reserve: (bytes: number) => number;
 }
 
 const JOB_ROOM: number = Math.ceil(JOB_BYTES / 64) * 64;
@@ -33,13 +31,8 @@ const JOB_ROOM: number = Math.ceil(JOB_BYTES / 64) * 64;
 /** Bytes of an engine's workspace: two job records and the scratch memory. */
 export const WORKSPACE_BYTES: number = 2 * JOB_ROOM + SCRATCH_BYTES;
 
-/** Over a memory that has a workspace for it. Without a heap, as in attached instances, nothing is reserved. */
-export function makeEngine(
-  module: WebAssembly.Module,
-  memory: WebAssembly.Memory,
-  workspace: number,
-  heap: Heap | undefined,
-): Engine {
+/** Over a memory that has a workspace for it. */
+export function makeEngine(module: WebAssembly.Module, memory: WebAssembly.Memory, workspace: number): Engine {
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = <T>(job: () => Promise<T>): Promise<T> => {
     const mine = last.then(job);
@@ -50,24 +43,15 @@ export function makeEngine(
     memory,
     kernel: instantiate(module, memory),
     scratch: workspace + 2 * JOB_ROOM,
-    now: makeLane(memory, workspace, heap),
-    later: makeLane(memory, workspace + JOB_ROOM, heap),
+    now: makeLane(memory, workspace),
+    later: makeLane(memory, workspace + JOB_ROOM),
     inTurn,
     pool: undefined,
   };
 }
 
-function makeLane(memory: WebAssembly.Memory, address: number, heap: Heap | undefined): Lane {
-  let area = { address: 0, bytes: 0 };
-  const reserve = (bytes: number): number => {
-    if (area.bytes < bytes) {
-      const address = owned(heap, "run").allocate(bytes);
-      heap?.free(area.address);
-      area = { address, bytes };
-    }
-    return area.address;
-  };
-  return { job: new JobRecord(memory, address), address, reserve };
+function makeLane(memory: WebAssembly.Memory, address: number): Lane {
+  return { job: new JobRecord(memory, address), address };
 }
 
 /** The heap of the owner of a memory: an attached instance has none. */

@@ -9,35 +9,45 @@ const RELAXED_PROBE = [
   2, 11,
 ];
 
+// (module (func (export "madd") (param f32 f32 f32) (result f32) (f32x4.extract_lane 0
+//   (f32x4.relaxed_madd (f32x4.splat (local.get 0)) (f32x4.splat (local.get 1)) (f32x4.splat (local.get 2))))))
+// prettier-ignore
+const MADD = [
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 8, 1, 96, 3, 125, 125, 125, 1, 125, 3, 2, 1, 0, 7, 8, 1, 4, 109, 97, 100, 100, 0, 0,
+  10, 22, 1, 20, 0, 32, 0, 253, 19, 32, 1, 253, 19, 32, 2, 253, 19, 253, 133, 2, 253, 31, 0, 11,
+];
+
 let relaxed: boolean | undefined;
+let fused: boolean | undefined;
 
 /** Whether this engine takes relaxed SIMD. */
 export function hasRelaxedSimd(): boolean {
-  relaxed ??= WebAssembly.validate(new Uint8Array(RELAXED_PROBE));
+  relaxed ??= attempt(() => WebAssembly.validate(new Uint8Array(RELAXED_PROBE))) ?? false;
   return relaxed;
 }
 
-interface NodeModules {
-  "node:os": { availableParallelism(): number };
-  "node:worker_threads": {
-    Worker: new (source: string, options: object) => { postMessage(message: unknown): void; terminate(): unknown };
-  };
+/** Whether its relaxed multiply-add rounds once: if not, it has the bits of simd128, and is slower. */
+export function fuses(): boolean {
+  // Where nothing may be compiled, nothing can be asked: most engines do.
+  fused ??=
+    attempt(() => {
+      const { madd } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(MADD))).exports;
+      // The square is 1 + 2^-11 + 2^-24, whose last term no float has room for.
+      return (madd as (a: number, b: number, c: number) => number)(1 + 2 ** -12, 1 + 2 ** -12, -(1 + 2 ** -11)) !== 0;
+    }) ?? true;
+  return fused;
 }
 
-/** A module of Node.js, where there is one (Deno and Bun have them, too): no import that a bundler would look for. */
-export function nodeModule<K extends keyof NodeModules>(name: K): NodeModules[K] | undefined {
-  const { process } = globalThis as { process?: { getBuiltinModule?(name: K): NodeModules[K] | undefined } };
-  return process?.getBuiltinModule?.(name);
+/** Whether workers can have this memory. Its buffer may be of another realm's, as in a test runner's. */
+export function isShared({ buffer }: WebAssembly.Memory): boolean {
+  return Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]";
 }
 
-/** Whether there can be threads that share a memory: a page needs cross-origin isolation for that. */
-export function hasThreads(): boolean {
-  const workers = nodeModule("node:worker_threads") ?? (globalThis as { Worker?: unknown }).Worker;
-  return typeof SharedArrayBuffer === "function" && workers !== undefined;
-}
-
-/** How many threads run at once here. */
-export function availableParallelism(): number {
-  const { navigator } = globalThis as { navigator?: { hardwareConcurrency?: number } };
-  return nodeModule("node:os")?.availableParallelism() ?? navigator?.hardwareConcurrency ?? 1;
+/** Undefined where the environment forbids even to ask, as some do by throwing. */
+export function attempt<T>(ask: () => T): T | undefined {
+  try {
+    return ask();
+  } catch {
+    return undefined;
+  }
 }

@@ -9,23 +9,38 @@
  * @module
  */
 
-// Imports go one way: index -> one-call -> create -> xent -> batch -> engine -> pool, and besides batch -> options, plan -> labels,
-// layout, views; engine -> load, memory, job; pool/pool -> work, spawn -> schedule; all of them -> features, abi, errors.
+// Imports go one way: index -> one-call -> create -> xent -> call, batch -> engine -> pool, and besides batch -> inputs, options, plan
+// -> labels, layout, views -> nested, half; engine -> load, memory, job; pool/pool -> work, spawn -> schedule; all of them -> features,
+// abi, errors. What is in edge/ takes the place of compile, runtime and generated/worker where nothing may be compiled.
 
-export type { Batch, LossResult, RunOptions } from "./batch.ts";
-export type { XentOptions } from "./create.ts";
+export type { Batch, RunOptions, RunResult } from "./batch.ts";
+export type { XentOptions, XentSyncOptions } from "./create.ts";
 export { attach, createXent, createXentSync } from "./create.ts";
 export { WorkerError } from "./errors.ts";
 export type { Variant } from "./features.ts";
+export type { Logits, Targets } from "./inputs.ts";
 export type { Labels, LabelsArrays, LabelsType } from "./labels.ts";
+export type { NestedArray } from "./nested.ts";
 export { softmaxCrossEntropyWithLogits, sparseSoftmaxCrossEntropyWithLogits } from "./one-call.ts";
-export type { LossOptions, Reduction, ShapeOptions } from "./options.ts";
-export type { BatchSpec, SharedBatch } from "./plan.ts";
+export type { LossOptions, Reduction, ShapeOptions, Weights } from "./options.ts";
+export type { BatchGradient, BatchOfRows, BatchOfShape, BatchSpec, BatchTypes, SharedBatch } from "./plan.ts";
 export type { PoolWorker } from "./pool/spawn.ts";
+export type {
+  Losses,
+  LossResult,
+  OwnArrays,
+  OwnInt32Array,
+  OwnResult,
+  OwnUint8Array,
+  WithCorrect,
+  WithGradient,
+  WithPredictions,
+} from "./result.ts";
 export { decodePartials, decodeTotals, encodePartials, encodeTotals } from "./shards/file.ts";
 export { lossFromPartials, type PartialsResult } from "./shards/loss.ts";
 export { mergePartials, type Partials, type PartialsSettings } from "./shards/partials.ts";
 export type { PartialsOptions, ShardOptions } from "./shards/shard.ts";
 export { type RowsResult, Totals } from "./shards/totals.ts";
-export type { GradientArrays, Logits, LogitsArrays, LogitsType } from "./views.ts";
-export type { GradientOf, SharedXent, Xent } from "./xent.ts";
+export type { GradientArrays, LogitsArrays, LogitsType, LossArrays } from "./views.ts";
+export type { WasmMemory, WasmModule } from "./wasm.ts";
+export type { GradientOf, OneCallResult, SharedXent, Xent } from "./xent.ts";

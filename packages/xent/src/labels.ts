@@ -1,7 +1,18 @@
 import { choice, typedArrayKind, wrongType } from "./errors.ts";
+import { entriesOf, leavesOf, type NestedArray } from "./nested.ts";
+import { assertAttached } from "./views.ts";
 
-/** Class indices, one a row. Arrays of ordinary numbers are for the one-call form, small inputs and teaching. */
-export type Labels = LabelsArrays[LabelsType] | readonly number[];
+/** Class indices, one a row: a typed array, or arrays, nested or not, of integers, numbers or BigInts. */
+export type Labels = LabelsArrays[LabelsType] | NestedArray<number | bigint> | NestedArray<LabelsArrays[LabelsType]>;
+
+/** Labels in order, and the sizes of nested arrays of them. */
+export interface LabelRows {
+  readonly labels: FlatLabels;
+  readonly shape: readonly number[] | undefined;
+}
+
+/** Labels that have been read: one for each row, in order. */
+export type FlatLabels = LabelsArrays[LabelsType] | readonly (number | bigint)[];
 
 /** The typed arrays of labels. */
 export interface LabelsArrays {
@@ -49,11 +60,58 @@ export function labelsTypeOf(labels: unknown): LabelsType | undefined {
 }
 
 /** Throws TypeError unless these are labels of a supported type. The values are {@link readLabels}' business. */
-export function assertLabels(labels: unknown): asserts labels is Labels {
-  if (Array.isArray(labels)) return;
-  if (labelsTypeOf(labels) === undefined) {
-    throw wrongType("labels", "an integer typed array, or an array of integers", labels);
+export function flatLabels(title: string, labels: unknown): LabelRows {
+  const expected = "an integer typed array, or an array of integers";
+  if (!Array.isArray(labels)) {
+    if (labelsTypeOf(labels) === undefined) throw wrongType(title, expected, labels);
+    assertAttached(title, labels);
+    return { labels: labels as LabelsArrays[LabelsType], shape: undefined };
   }
+  const found = leavesOf(title, labels);
+  const [leaf] = found.leaves;
+  if (found.kind !== "Array" && labelsTypeOf(leaf) === undefined) throw wrongType(title, expected, leaf);
+  const isLabel = (entry: unknown): entry is number | bigint => typeof entry === "bigint" || Number.isInteger(entry);
+  const flat = entriesOf(
+    title,
+    found,
+    { expected: "integers", entry: "row" },
+    isLabel,
+    (length) => new Array<number | bigint>(length),
+  );
+  return { labels: flat, shape: found.shape.length > 1 ? found.shape : undefined };
+}
+
+/** Labels in an array of this type. Throws RangeError where it does not have the number. */
+export function exactLabels(title: string, labels: FlatLabels, type: LabelsType): LabelsArrays[LabelsType] {
+  const { name, BYTES_PER_ELEMENT: bytes } = LABELS[type];
+  if (typedArrayKind(labels) === name) return labels as LabelsArrays[LabelsType];
+  const bits = 8 * bytes - (type.startsWith("u") ? 0 : 1);
+  const least = type.startsWith("u") ? 0 : -(2 ** bits);
+  const exact = new LABELS[type](new ArrayBuffer(bytes * labels.length), 0, labels.length);
+  for (let i = 0; i < labels.length; i++) {
+    const label = labels[i] as number | bigint;
+    // JavaScript compares the two kinds of numbers exactly.
+    if (label < least || label >= 2 ** bits) {
+      throw new RangeError(`"${title}" has ${label} at ${i}, which is no ${type}: create the batch with other labels`);
+    }
+    if (bytes === 8) (exact as BigInt64Array)[i] = BigInt(label);
+    else (exact as Int32Array)[i] = Number(label);
+  }
+  return exact;
+}
+
+/** Labels of one call, which {@link readLabels} has let pass, in an array that a batch takes. */
+export function typedLabels(labels: FlatLabels): LabelsArrays[LabelsType] {
+  if (!Array.isArray(labels)) return labels as LabelsArrays[LabelsType];
+  const flat = labels as readonly (number | bigint)[];
+  if (flat.every((label) => label === (Number(label) | 0))) return Int32Array.from(flat as readonly number[]);
+  return BigInt64Array.from(flat, toBigInt);
+}
+
+/** What has more than 53 bits is no class, and must not become one. */
+function toBigInt(label: number | bigint): bigint {
+  const isSafe = label >= Number.MIN_SAFE_INTEGER && label <= Number.MAX_SAFE_INTEGER;
+  return isSafe ? BigInt(label) : -(2n ** 62n);
 }
 
 /** What the kernel is told instead of a label, where it reads a copy. */
@@ -75,7 +133,7 @@ export interface LabelRules {
 }
 
 /** The plain rules: each row has the label at its own place. */
-export function isDirect(labels: Labels, rules: LabelRules): boolean {
+export function isDirect(labels: FlatLabels, rules: LabelRules): boolean {
   return labels instanceof Int32Array && rules.shift === 0;
 }
 
@@ -85,64 +143,130 @@ export function isDirect(labels: Labels, rules: LabelRules): boolean {
  * [0, classes).
  */
 export function readLabels(
-  labels: Labels,
+  labels: FlatLabels,
   rules: LabelRules,
   begin: number,
   end: number,
 ): [count: number, normalizer: number] {
-  if (labels instanceof Int32Array && rules.shift === 0 && rules.strict && !rules.classWeights) {
-    const count = countLabels(labels, rules.classes, rules.ignoreIndex, begin, end);
-    return [count, count];
+  const { classes, ignoreIndex, strict, shift, classWeights } = rules;
+  if (strict && shift === 0 && !classWeights) {
+    const count = countClasses(labels, classes, ignoreIndex, begin, end);
+    // Else somewhere is one that is none: which, the loop below finds.
+    if (count !== undefined) return [count, count];
   }
+  const label = labelReader(labels, rules);
   let [count, normalizer] = [0, 0];
   for (let row = begin; row < end; row++) {
-    const label = labelOf(labels, rules, row);
-    if (label === IGNORED) continue;
+    const found = label(row);
+    if (found === IGNORED) continue;
     count++;
-    normalizer += label >= 0 ? (rules.classWeights?.[label] ?? 1) : 1;
+    normalizer += found >= 0 ? (classWeights?.[found] ?? 1) : 1;
   }
   return [count, normalizer];
 }
 
 /** Writes what {@link readLabels} has let pass, as the kernel takes it. */
-export function copyLabels(labels: Labels, rules: LabelRules, begin: number, end: number, target: Int32Array): void {
-  for (let row = begin; row < end; row++) target[row] = labelOf(labels, rules, row);
+export function copyLabels(
+  labels: FlatLabels,
+  rules: LabelRules,
+  begin: number,
+  end: number,
+  target: Int32Array,
+): void {
+  const words = wordsOf(labels);
+  if (words && rules.strict && rules.shift === 0) {
+    const ignored = wordsOfIndex(labels, rules.ignoreIndex);
+    for (let row = begin; row < end; row++) {
+      const label = words[2 * row] as number;
+      target[row] = label === ignored?.low && words[2 * row + 1] === ignored.high ? IGNORED : label;
+    }
+    return;
+  }
+  const label = labelReader(labels, rules);
+  for (let row = begin; row < end; row++) target[row] = label(row);
 }
 
-/** The usual case, with nothing else in the loop. */
-function countLabels(
-  labels: Int32Array,
+/** The usual cases, without a branch for each label: how many are not ignored; undefined where one is no class. */
+function countClasses(
+  labels: FlatLabels,
   classes: number,
   ignoreIndex: number | undefined,
   begin: number,
   end: number,
-): number {
-  let counted = end - begin;
-  for (let row = begin; row < end; row++) {
-    const label = labels[row] as number;
-    if (label === ignoreIndex) counted--;
-    else if (label >>> 0 >= classes) throw outside(label, row, classes);
-  }
-  return counted;
+): number | undefined {
+  const last = classes - 1;
+  // Its sign bit is set by a number below 0, and by one above the last class.
+  let bad = 0;
+  let ignored = 0;
+  const words = wordsOf(labels);
+  const index = wordsOfIndex(labels, ignoreIndex);
+  let high = 0;
+  if (words && !index) {
+    for (let row = begin; row < end; row++) {
+      const label = words[2 * row] as number;
+      high |= words[2 * row + 1] as number;
+      bad |= label | (last - label);
+    }
+  } else if (words && index) {
+    for (let row = begin; row < end; row++) {
+      const label = words[2 * row] as number;
+      const above = words[2 * row + 1] as number;
+      const same = label === index.low && above === index.high ? 1 : 0;
+      ignored += same;
+      high |= above & (same - 1);
+      bad |= (label | (last - label)) & (same - 1);
+    }
+  } else if (labels instanceof Int32Array && ignoreIndex === undefined) {
+    for (let row = begin; row < end; row++) {
+      const label = labels[row] as number;
+      bad |= label | (last - label);
+    }
+  } else if (labels instanceof Int32Array) {
+    for (let row = begin; row < end; row++) {
+      const label = labels[row] as number;
+      const same = label === ignoreIndex ? 1 : 0;
+      ignored += same;
+      bad |= (label | (last - label)) & (same - 1);
+    }
+  } else return undefined;
+  return bad < 0 || high !== 0 ? undefined : end - begin - ignored;
 }
 
-/** The class of a row, {@link IGNORED}, or where that is allowed INVALID. */
-function labelOf(labels: Labels, rules: LabelRules, row: number): number {
+/** Integers of 64 bits as pairs of words, the lower one first: a BigInt for each would take thirty times as long. */
+function wordsOf(labels: FlatLabels): Int32Array | undefined {
+  const isWide = labels instanceof BigInt64Array || labels instanceof BigUint64Array;
+  return isWide ? new Int32Array(labels.buffer, labels.byteOffset, 2 * labels.length) : undefined;
+}
+
+/** The same of an ignore index; undefined where these labels can not have it. */
+function wordsOfIndex(labels: FlatLabels, ignoreIndex: number | undefined): { low: number; high: number } | undefined {
+  if (ignoreIndex === undefined || (ignoreIndex < 0 && labels instanceof BigUint64Array)) return undefined;
+  return { low: ignoreIndex | 0, high: Math.floor(ignoreIndex / 2 ** 32) };
+}
+
+/** What gives the class of a row, {@link IGNORED}, or where that is allowed INVALID. */
+function labelReader(labels: FlatLabels, rules: LabelRules): (row: number) => number {
   const { classes, ignoreIndex, strict, shift, sequence } = rules;
-  if ((row % sequence) + shift >= sequence) return IGNORED;
-  const label = labels[row + shift];
-  // Compared in 64 bits: 2^32 must not become 0.
-  if (typeof label === "bigint" && !Array.isArray(labels)) {
-    if (ignoreIndex !== undefined && label === BigInt(ignoreIndex)) return IGNORED;
-    if (label >= 0n && label < BigInt(classes)) return Number(label);
-  } else if (typeof label === "number" && Number.isInteger(label)) {
-    if (label === ignoreIndex) return IGNORED;
-    if (label >= 0 && label < classes) return label;
-  } else {
-    throw wrongType("labels", `integers, but row ${row} has something else`, label);
-  }
-  if (strict) throw outside(label, row, classes);
-  return INVALID;
+  const words = wordsOf(labels);
+  return (row) => {
+    if (shift > 0 && (row % sequence) + shift >= sequence) return IGNORED;
+    const at = row + shift;
+    // Compared in 64 bits: 2^32 must not become 0.
+    if (words && words[2 * at + 1] === 0) {
+      const low = words[2 * at] as number;
+      if (low >= 0 && low < classes && low !== ignoreIndex) return low;
+    }
+    const label = labels[at] as number | bigint;
+    if (typeof label === "bigint") {
+      if (ignoreIndex !== undefined && label === BigInt(ignoreIndex)) return IGNORED;
+      if (label >= 0n && label < BigInt(classes)) return Number(label);
+    } else {
+      if (label === ignoreIndex) return IGNORED;
+      if (label >= 0 && label < classes) return label;
+    }
+    if (strict) throw outside(label, row, classes);
+    return INVALID;
+  };
 }
 
 /** TensorFlow's words. */

@@ -2,6 +2,31 @@ import { HEAP_START, PAGE } from "./abi.ts";
 
 const ALIGNMENT = 64;
 
+function sizeOf(bytes: number): number {
+  return Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
+}
+
+/** All of wasm32. An engine may set all of it aside at once, so where that fails, less. */
+const LIMITS = [2 ** 32, 2 ** 30, 2 ** 28] as const;
+
+function reserve(limits: readonly number[], shared: boolean): { memory: WebAssembly.Memory; limit: number } {
+  const initial = HEAP_START / PAGE;
+  const kind = shared ? "shared " : "";
+  let cause: unknown;
+  for (const limit of limits) {
+    try {
+      return { memory: new WebAssembly.Memory({ initial, maximum: Math.floor(limit / PAGE), shared }), limit };
+    } catch (error) {
+      cause = error;
+    }
+  }
+  const why =
+    (cause as Error).name === "RangeError"
+      ? `the process has no address space left for a ${kind}memory (ulimit -v, a container's limit, or many instances): engines set aside some 8 GB for each; in Node.js --disable-wasm-trap-handler takes less`
+      : `this engine has no ${kind}memory`;
+  throw new RangeError(`"maxBytes" of ${limits.at(-1)}: ${why}`, { cause });
+}
+
 /**
  * A WebAssembly.Memory and the only allocator in it: first fit over a sorted list of free ranges, 64-byte aligned.
  * Addresses are plain numbers below 2^32. Nothing of the bookkeeping lies in the memory itself, so no kernel and no
@@ -16,22 +41,23 @@ export class Heap {
   /** Memory from here on has never been given out, so it is zero. */
   #touched: number = HEAP_START;
 
-  constructor(maxBytes: number, shared: boolean) {
-    this.#maxPages = Math.floor(maxBytes / PAGE);
-    const initial = HEAP_START / PAGE;
-    try {
-      this.memory = new WebAssembly.Memory({ initial, maximum: this.#maxPages, shared });
-    } catch (cause) {
-      throw new RangeError(`"maxBytes" of ${maxBytes}: this engine has no such ${shared ? "shared " : ""}memory`, {
-        cause,
-      });
-    }
+  /** Without `maxBytes`: as large as there is address space for. */
+  constructor(maxBytes: number | undefined, shared: boolean) {
+    const limits = maxBytes === undefined ? LIMITS : [maxBytes];
+    const { memory, limit } = reserve(limits, shared);
+    this.memory = memory;
+    this.#maxPages = Math.floor(limit / PAGE);
+  }
+
+  /** The ceiling of the memory. */
+  get maxBytes(): number {
+    return this.#maxPages * PAGE;
   }
 
   /** The address of `bytes` bytes. Throws RangeError, and has changed nothing, where the memory may not grow so far. */
   allocate(bytes: number): number {
-    const size = Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
-    let index = this.#free.findIndex((range) => range.end - range.start >= size);
+    const size = sizeOf(bytes);
+    let index = this.#find(size);
     if (index < 0) {
       this.#grow(size);
       index = this.#free.length - 1;
@@ -46,13 +72,23 @@ export class Heap {
     return address;
   }
 
-  /** As {@link allocate}, all zero. */
-  allocateZeroed(bytes: number): number {
+  /** As {@link allocate}, zero from its byte `begin` on. */
+  allocateZeroed(bytes: number, begin = 0): number {
     const touched = this.#touched;
     const address = this.allocate(bytes);
-    const used = Math.min(bytes, touched - address);
-    if (used > 0) new Uint8Array(this.memory.buffer, address, used).fill(0);
+    const start = address + begin;
+    const end = Math.min(address + bytes, touched);
+    if (start < end) new Uint8Array(this.memory.buffer, start, end - start).fill(0);
     return address;
+  }
+
+  /** Whether {@link allocate} would have to grow the memory for so many bytes. */
+  mustGrow(bytes: number): boolean {
+    return this.#find(sizeOf(bytes)) < 0;
+  }
+
+  #find(size: number): number {
+    return this.#free.findIndex((range) => range.end - range.start >= size);
   }
 
   /** Gives back what {@link allocate} gave. */

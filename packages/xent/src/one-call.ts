@@ -1,15 +1,20 @@
-import type { LossResult } from "./batch.ts";
 import { createXentSync } from "./create.ts";
+import type { Logits, Targets } from "./inputs.ts";
 import type { Labels } from "./labels.ts";
 import type { LossOptions, ShapeOptions } from "./options.ts";
-import type { Logits } from "./views.ts";
-import type { GradientOf, Xent } from "./xent.ts";
+import { KEPT_BYTES, type OneCallResult, type Xent } from "./xent.ts";
 
 let instance: Xent | undefined;
 
-function theInstance(): Xent {
+/** Calls this with the instance of all one calls, which is renewed where its memory has become large: it cannot shrink. */
+function inInstance<T>(call: (xent: Xent) => T): T {
   instance ??= createXentSync();
-  return instance;
+  const own = instance;
+  try {
+    return call(own);
+  } finally {
+    if (own.memory.buffer.byteLength > KEPT_BYTES && instance === own) instance = undefined;
+  }
 }
 
 /**
@@ -29,12 +34,12 @@ function theInstance(): Xent {
  * loss[0]; // 0.2975…
  * ```
  */
-export function sparseSoftmaxCrossEntropyWithLogits<L extends Logits>(
-  logits: L,
-  labels: Labels,
-  options?: LossOptions & ShapeOptions,
-): LossResult<GradientOf<L>, GradientOf<L>> {
-  return theInstance().sparseSoftmaxCrossEntropyWithLogits(logits, labels, options);
+export function sparseSoftmaxCrossEntropyWithLogits<
+  L extends Logits,
+  G extends boolean = false,
+  P extends boolean = false,
+>(logits: L, labels: Labels, options?: LossOptions<G, P> & ShapeOptions): OneCallResult<L, G, P, false> {
+  return inInstance((xent) => xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels, options));
 }
 
 /**
@@ -52,10 +57,10 @@ export function sparseSoftmaxCrossEntropyWithLogits<L extends Logits>(
  * loss[0]; // 0.3521…
  * ```
  */
-export function softmaxCrossEntropyWithLogits<L extends Logits>(
+export function softmaxCrossEntropyWithLogits<L extends Logits, G extends boolean = false, P extends boolean = false>(
   logits: L,
-  targets: Float32Array,
-  options?: LossOptions & ShapeOptions,
-): LossResult<GradientOf<L>, GradientOf<L>> {
-  return theInstance().softmaxCrossEntropyWithLogits(logits, targets, options);
+  targets: Targets,
+  options?: LossOptions<G, P> & ShapeOptions,
+): OneCallResult<L, G, P, true> {
+  return inInstance((xent) => xent.softmaxCrossEntropyWithLogits(logits, targets, options));
 }

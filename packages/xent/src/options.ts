@@ -1,46 +1,53 @@
 import { choice, integer, show, typedArrayKind, wrongType, wrongValue } from "./errors.ts";
+import { type NumbersOf16Bits, readSource } from "./inputs.ts";
 import { assertAttached } from "./views.ts";
 
 /** What the gradient is the gradient of. */
 export type Reduction = "none" | "sum" | "mean";
 
-/** What to compute. Names and meanings follow PyTorch and Keras; all combine. */
-export interface LossOptions {
+/** A number for each class, or for each row; kept as f32. */
+export type Weights = Float32Array | Float64Array | NumbersOf16Bits | readonly number[];
+
+/**
+ * What to compute. Names and meanings follow PyTorch and Keras; all combine. `G` and `P` are what is known of `gradient` and
+ * `predictions`: the type of the result follows them.
+ */
+export interface LossOptions<G extends boolean = boolean, P extends boolean = boolean> {
   /** Also the gradient of the reduced loss with respect to the logits. Default false. */
-  gradient?: boolean;
+  gradient?: G | undefined;
   /**
    * What the gradient is the gradient of. "none" (default) and "sum": the sum of the losses. "mean": their sum divided
    * by `normalizer`. The losses are returned row by row whatever this is.
    */
-  reduction?: Reduction;
+  reduction?: Reduction | undefined;
   /** Rows with this label have loss 0 and gradient 0 and do not count. May lie outside of [0, classes). Default: none. */
-  ignoreIndex?: number;
+  ignoreIndex?: number | undefined;
   /** Weight of each class, [classes]. As in PyTorch, the mean is weighted by those of the labels. */
-  classWeights?: Float32Array | readonly number[];
-  /** Factor of the loss of each row, [rows]. Does not change the normalizer. */
-  sampleWeights?: Float32Array | readonly number[];
+  classWeights?: Weights | undefined;
+  /** Factor of the loss of each row, [rows]; 0: loss and gradient 0, whatever is in the row. Does not change the normalizer. */
+  sampleWeights?: Weights | undefined;
   /** e in [0, 1): (1 - e) of a target belongs to the label, e is spread evenly over all classes. Default 0. */
-  labelSmoothing?: number;
+  labelSmoothing?: number | undefined;
   /** z >= 0: adds z (log-sum-exp)^2 to each loss, not weighted by class. Default 0. */
-  zLoss?: number;
+  zLoss?: number | undefined;
   /** c > 0: logits become c tanh(x / c) first. Default: no cap. */
-  softcap?: number;
+  softcap?: number | undefined;
   /** t > 0: logits are divided by it, after the cap. Default 1. */
-  temperature?: number;
+  temperature?: number | undefined;
   /** Also the class with the largest logit of each row, and how many of them are the label. Default false. */
-  predictions?: boolean;
+  predictions?: P | undefined;
   /** What a label outside of [0, classes) does: "throw" (default), or "nan": its row is NaN, as TensorFlow has it on GPU. */
-  invalidLabels?: "throw" | "nan";
+  invalidLabels?: "throw" | "nan" | undefined;
 }
 
 /** The array of logits in one call: what its shape does not say by itself. */
 export interface ShapeOptions {
   /** Sizes of all axes of the logits. Default [rows, classes], with as many rows as labels. */
-  shape?: readonly number[];
+  shape?: readonly number[] | undefined;
   /** The axis of the classes in `shape`; from the end if negative. Default -1. */
-  axis?: number;
+  axis?: number | undefined;
   /** What the numbers of a Uint16Array are. */
-  logits?: "float16" | "bfloat16";
+  logits?: "float16" | "bfloat16" | undefined;
 }
 
 /** Checked options, defaults filled in. */
@@ -124,7 +131,8 @@ function isPositive(x: number): boolean {
   return x > 0 && x < Infinity;
 }
 
-function boolean(title: string, value: unknown): boolean {
+/** True or false, or an error that names it. */
+export function boolean(title: string, value: unknown): boolean {
   if (typeof value !== "boolean") throw wrongType(title, "true or false", value);
   return value;
 }
@@ -138,8 +146,12 @@ function number(title: string, value: unknown, expected: string, accepts: (value
 function weights(title: string, value: unknown): Float32Array | undefined {
   if (value === undefined) return undefined;
   if (typedArrayKind(value) === "Float32Array") return value as Float32Array;
-  if (Array.isArray(value) && value.every((x) => typeof x === "number")) return Float32Array.from(value);
-  throw wrongType(title, "a Float32Array, or an array of numbers", value);
+  const expected = "a Float32Array or Float64Array, or an array of numbers";
+  const { kind, parts, elements, shape } = readSource(title, value, expected);
+  if (kind === "Uint16Array" || shape !== undefined) throw wrongType(title, expected, value);
+  const weights = new Float32Array(elements);
+  for (const part of parts) weights.set(part);
+  return weights;
 }
 
 function assertLength(title: string, array: Float32Array | undefined, length: number, of: string): void {

@@ -1,36 +1,62 @@
+import { RECORD_BYTES } from "./abi.ts";
 import { integer, show, wrongType, wrongValue } from "./errors.ts";
 import { LABELS, type LabelsType, labelsType } from "./labels.ts";
 import { assertRowFits, type Layout, layoutOfRows, layoutOfShape } from "./layout.ts";
 import type { Settings } from "./options.ts";
-import { GRADIENTS, LOGITS, type LogitsType, LOSSES, logitsType } from "./views.ts";
+import { mostRecordBytes } from "./pool/schedule.ts";
+import { GRADIENTS, LOGITS, LOSSES, type LogitsType, logitsType } from "./views.ts";
 
-/** Size, layout and types of a batch. */
-export interface BatchSpec<L extends LogitsType = "float32", K extends LabelsType = "int32"> {
+/** Whether a batch has memory for a gradient: of its own, or the logits' ("in-place", which the gradient replaces). */
+export type BatchGradient = boolean | "in-place";
+
+/** Size, layout and types of a batch: `rows` and `classes`, or a `shape`. */
+export type BatchSpec<
+  L extends LogitsType = "float32",
+  K extends LabelsType = "int32",
+  G extends BatchGradient = BatchGradient,
+  T extends boolean = boolean,
+> = (BatchOfRows | BatchOfShape) & BatchTypes<L, K, G, T>;
+
+/** Size of a batch whose rows lie one after the other. */
+export interface BatchOfRows {
   /** Rows, at least 0. */
-  rows?: number;
+  rows: number;
   /** Classes, at least 1. */
-  classes?: number;
+  classes: number;
   /** Elements from the start of one row to the next, at least `classes` (the default): padded vocabularies. */
-  stride?: number;
-  /** Instead of rows and classes: the sizes of all axes of the logits. */
-  shape?: readonly number[];
+  stride?: number | undefined;
+  shape?: undefined;
+  axis?: undefined;
+}
+
+/** Size of a batch of any rank. */
+export interface BatchOfShape {
+  /** The sizes of all axes of the logits. */
+  shape: readonly number[];
   /** The axis of the classes in `shape`; from the end if negative. Default -1. */
-  axis?: number;
+  axis?: number | undefined;
+  rows?: undefined;
+  classes?: undefined;
+  stride?: undefined;
+}
+
+/** What a batch consists of. */
+export interface BatchTypes<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean> {
   /** Type of the logits. Default "float32". */
-  logits?: L;
+  logits?: L | undefined;
   /** Type of the labels. Default "int32", the only one that is not copied. */
-  labels?: K;
+  labels?: K | undefined;
   /** Whether there are soft targets instead of labels: probabilities, in the layout of the logits. Default false. */
-  targets?: boolean;
+  targets?: T | undefined;
   /**
    * Next-token labels without a copy of your own: row i has label i + shift, and the last `shift` rows of each sequence
    * are ignored. Default 0.
    */
-  shift?: number;
+  shift?: number | undefined;
   /** Rows of one sequence, for `shift`. Default: all rows. */
-  sequence?: number;
-  /** Whether there is memory for a gradient: of its own, or the logits' ("in-place", which the gradient replaces). */
-  gradient?: boolean | "in-place";
+  sequence?: number | undefined;
+  /** Whether there is memory for a gradient. Default false. */
+  gradient?: G | undefined;
 }
 
 /** Where the parts of a batch lie. 0: nowhere. */
@@ -50,15 +76,23 @@ interface Regions {
 }
 
 /** A batch as data: to be sent to a worker, where `attachBatch` makes a {@link Batch} of it. */
-export interface SharedBatch<L extends LogitsType = LogitsType, K extends LabelsType = LabelsType> {
+export interface SharedBatch<
+  L extends LogitsType = LogitsType,
+  K extends LabelsType = LabelsType,
+  G extends BatchGradient = BatchGradient,
+  T extends boolean = boolean,
+> {
   readonly layout: Layout;
   readonly logits: L;
   readonly labels: K;
+  readonly gradient: G;
+  readonly targets: T;
   readonly shift: number;
   readonly sequence: number;
   readonly regions: Regions;
-  /** The worker's working memory; 0 in the owner's own batch, which reserves it when it needs it. */
+  /** Working memory of a run, and how large it is: of the owner's, or of the worker's that this is for. */
   readonly buffer: number;
+  readonly bufferBytes: number;
 }
 
 /** How long a class takes, in units of the plain loss: what makes a job worth another thread. */
@@ -72,17 +106,39 @@ export function isDivisible({ layout, regions }: SharedBatch): boolean {
   return layout.classStride === 1 && regions.targets === 0;
 }
 
+/**
+ * Bytes that a run may need beside the batch, whatever its options: reserved with the batch, so that no run has to grow the memory,
+ * which would detach views. `slots`: threads that may take part. `sharded`: whether it may be a shard's.
+ */
+export function bytesOfWork({ rows, classes }: Layout, slots: number, sharded: boolean): number {
+  const records = mostRecordBytes(rows, classes, slots) + (sharded ? RECORD_BYTES * rows : 0);
+  return inBlocks(records + 4 * classes + 4 * rows);
+}
+
 const ALIGNMENT = 64;
+
+function inBlocks(bytes: number): number {
+  return Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
+}
 
 const SPEC = [
   ...["rows", "classes", "stride", "shape", "axis"],
   ...["logits", "labels", "targets", "shift", "sequence", "gradient"],
 ];
 
-/** Checks a specification and lays out its parts. `at(address)` gives their addresses in a block of `bytes` bytes. */
-export function planBatch<L extends LogitsType, K extends LabelsType>(
-  spec: BatchSpec<L, K>,
-): { bytes: number; at: (address: number) => SharedBatch<L, K> } {
+/** What a batch takes. */
+export interface BatchPlan<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean> {
+  readonly layout: Layout;
+  /** Of its parts. */
+  readonly bytes: number;
+  /** The batch in a block at this address: so many bytes of working memory, and behind them its parts. */
+  at(address: number, workBytes: number): SharedBatch<L, K, G, T>;
+}
+
+/** Checks a specification and lays out its parts. */
+export function planBatch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean>(
+  spec: BatchSpec<L, K, G, T>,
+): BatchPlan<L, K, G, T> {
   if (typeof spec !== "object" || spec === null) throw wrongType("spec", "an object", spec);
   for (const name of Object.keys(spec)) {
     if (!SPEC.includes(name)) throw new TypeError(`"spec" has no option ${show(name)}`);
@@ -108,7 +164,7 @@ export function planBatch<L extends LogitsType, K extends LabelsType>(
   let bytes = 0;
   const part = (size: number): number => {
     const offset = bytes;
-    bytes += Math.max(ALIGNMENT, Math.ceil(size / ALIGNMENT) * ALIGNMENT);
+    bytes += inBlocks(size);
     return offset;
   };
   const offsets = {
@@ -123,13 +179,14 @@ export function planBatch<L extends LogitsType, K extends LabelsType>(
     kernelLabels: targets || (labels === "int32" && shift === 0) ? undefined : part(4 * rows),
   };
   if (gradient === "in-place") offsets.gradient = offsets.logits;
-  const at = (address: number): SharedBatch<L, K> => {
+  const at = (address: number, workBytes: number): SharedBatch<L, K, G, T> => {
     const regions = Object.fromEntries(
-      Object.entries(offsets).map(([name, offset]) => [name, offset === undefined ? 0 : address + offset]),
+      Object.entries(offsets).map(([name, offset]) => [name, offset === undefined ? 0 : address + workBytes + offset]),
     ) as unknown as Regions;
-    return { layout, logits, labels, shift, sequence, regions, buffer: 0 };
+    const facts = { gradient: gradient as G, targets: targets as T };
+    return { layout, logits, labels, ...facts, shift, sequence, regions, buffer: address, bufferBytes: workBytes };
   };
-  return { bytes, at };
+  return { layout, bytes, at };
 }
 
 function readLayout({ rows, classes, stride, shape, axis }: BatchSpec<LogitsType, LabelsType>): Layout {

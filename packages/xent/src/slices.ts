@@ -1,3 +1,5 @@
+import { nextTask } from "./runtime.ts";
+
 /** Elements that are computed before somebody looks at the clock: less than a millisecond of the plain loss. */
 const LOOK = 2 ** 18;
 /** A page that draws 60 frames a second has 16 ms for one. */
@@ -19,16 +21,4 @@ export async function inSlices(
       started = Date.now();
     }
   }
-}
-
-/** A timer would wait for 4 ms in a page. */
-function nextTask(): Promise<void> {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(undefined);
-  });
 }

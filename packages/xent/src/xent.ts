@@ -1,19 +1,24 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { Batch, type BatchOwner, type LossResult } from "./batch.ts";
-import { type Engine, owned, WORKSPACE_BYTES } from "./engine.ts";
-import { choice, typedArrayKind, wrongType } from "./errors.ts";
-import type { Variant } from "./features.ts";
-import { assertLabels, type Labels, type LabelsType, labelsTypeOf, readLabels } from "./labels.ts";
-import { type Layout, layoutOfShape } from "./layout.ts";
-import type { Heap } from "./memory.ts";
-import { type LossOptions, ownWeights, readOptions, type Settings, type ShapeOptions } from "./options.ts";
-import { type BatchSpec, planBatch, type SharedBatch } from "./plan.ts";
-import { assertAttached, copyLogits, type GradientArrays, type Logits, type LogitsType, measure } from "./views.ts";
+import { Batch, type BatchOwner } from "./batch.ts";
+import { type Call, readCall } from "./call.ts";
+import { type Engine, makeEngine, owned, WORKSPACE_BYTES } from "./engine.ts";
+import { wrongType } from "./errors.ts";
+import { isShared, type Variant } from "./features.ts";
+import { type Logits, readTargets, type Targets, writeSource } from "./inputs.ts";
+import { flatLabels, type Labels, type LabelsType, labelsTypeOf, readLabels, typedLabels } from "./labels.ts";
+import type { Layout } from "./layout.ts";
+import { Heap } from "./memory.ts";
+import type { NestedArray } from "./nested.ts";
+import { type LossOptions, ownWeights, type ShapeOptions } from "./options.ts";
+import { type BatchGradient, type BatchSpec, bytesOfWork, planBatch, type SharedBatch } from "./plan.ts";
+import type { LossResult, OwnArrays, OwnInt32Array } from "./result.ts";
+import type { LogitsType } from "./views.ts";
+import type { WasmMemory, WasmModule } from "./wasm.ts";
 
 /** An instance's memory as data, for one worker: send it there, and call {@link attach} with it. */
 export interface SharedXent {
-  readonly memory: WebAssembly.Memory;
-  readonly module: WebAssembly.Module;
+  readonly memory: WasmMemory;
+  readonly module: WasmModule;
   readonly variant: Variant;
   /** The worker's own working memory. */
   readonly workspace: number;
@@ -23,20 +28,26 @@ export interface SharedXent {
 export class Xent implements Disposable {
   /** The build of the kernel that runs. */
   readonly variant: Variant;
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WasmMemory;
   readonly #engine: Engine;
   readonly #module: WebAssembly.Module;
   /** Undefined in an attached instance: only the owner of a memory allocates in it. */
   readonly #heap: Heap | undefined;
+  /** Batches that were created here and not disposed of. */
+  #batches = 0;
+  /** For one calls that would move the views of batches: a memory of their own. */
+  #aside: Place | undefined;
   #disposed = false;
 
-  /** Made by `createXent`, `createXentSync` and `attach`. */
+  /** @internal Made by `createXent`, `createXentSync` and `attach`. */
   constructor(module: WebAssembly.Module, variant: Variant, engine: Engine, heap: Heap | undefined) {
     this.variant = variant;
     this.memory = engine.memory;
     this.#module = module;
     this.#engine = engine;
     this.#heap = heap;
+    // What console.log shows in Node.js, Deno and Bun, where getters of a class are not.
+    Object.defineProperty(this, Symbol.for("nodejs.util.inspect.custom"), { value: inspect });
   }
 
   /** Threads that a run uses, the calling one among them where it may wait. Fewer than asked for when workers have ended. */
@@ -47,18 +58,45 @@ export class Xent implements Disposable {
   /**
    * Rows of logits and labels that lie in the kernel's memory, for as many runs as you like. All zero at first.
    *
+   * This is where a memory that is not shared grows, which detaches the views of other batches: take those from their batch again.
+   * Nothing else moves them: what runs with any options need is reserved here, if there is room for it.
+   *
    * Throws RangeError where they do not fit below `maxBytes`; what exists stays as it is.
    */
-  createBatch<L extends LogitsType = "float32", K extends LabelsType = "int32">(spec: BatchSpec<L, K>): Batch<L, K> {
+  createBatch<
+    L extends LogitsType = "float32",
+    K extends LabelsType = "int32",
+    G extends BatchGradient = false,
+    T extends boolean = false,
+  >(spec: BatchSpec<L, K, G, T>): Batch<L, K, G, T>;
+  createBatch<L extends LogitsType, K extends LabelsType>(spec: BatchSpec<L, K>): Batch<L, K>;
+  createBatch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean>(
+    spec: BatchSpec<L, K, G, T>,
+  ): Batch<L, K, G, T> {
     this.#assertAlive();
     const heap = owned(this.#heap, "createBatch");
-    const { bytes, at } = planBatch(spec);
-    return this.#batch(heap, at(heap.allocateZeroed(bytes)));
+    const plan = planBatch(spec);
+    const workBytes = this.#bytesOfWork(plan, true);
+    const place = { heap, engine: this.#engine };
+    try {
+      return this.#batch(place, plan.at(heap.allocateZeroed(workBytes + plan.bytes, workBytes), workBytes));
+    } catch {
+      // A batch that leaves no room for options can be run without them.
+      return this.#batch(place, plan.at(heap.allocateZeroed(plan.bytes), 0));
+    }
   }
 
-  #batch<L extends LogitsType, K extends LabelsType>(heap: Heap, plan: SharedBatch<L, K>): Batch<L, K> {
-    // The block begins with the logits.
-    const addresses = [plan.regions.logits];
+  #bytesOfWork({ layout }: { readonly layout: Layout }, sharded: boolean): number {
+    return bytesOfWork(layout, this.#engine.pool?.slots ?? 1, sharded);
+  }
+
+  #batch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean>(
+    { heap, engine }: Place,
+    plan: SharedBatch<L, K, G, T>,
+  ): Batch<L, K, G, T> {
+    this.#batches++;
+    // Its block begins with this buffer.
+    const addresses = [plan.buffer];
     const owner: BatchOwner = {
       assertAlive: () => this.#assertAlive(),
       allocate: (more) => {
@@ -67,16 +105,20 @@ export class Xent implements Disposable {
         return address;
       },
       release: () => {
+        this.#batches--;
         for (const address of addresses) heap.free(address);
       },
     };
-    return new Batch(this.#engine, plan, owner);
+    return new Batch(engine, plan, owner);
   }
 
   /** A batch that the owner of this memory has shared. Its memory stays the owner's. */
-  attachBatch<L extends LogitsType, K extends LabelsType>(shared: SharedBatch<L, K>): Batch<L, K> {
+  attachBatch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean>(
+    shared: SharedBatch<L, K, G, T>,
+  ): Batch<L, K, G, T> {
     this.#assertAlive();
-    if (typeof shared?.regions?.logits !== "number") throw wrongType("shared", "what batch.share() returns", shared);
+    if (typeof shared?.regions?.logits !== "number" || !(shared.buffer > 0))
+      throw wrongType("shared", "what batch.share() returns", shared);
     return new Batch(this.#engine, shared, {
       assertAlive: () => this.#assertAlive(),
       allocate: () => {
@@ -86,79 +128,88 @@ export class Xent implements Disposable {
     });
   }
 
-  /** As the function of this name, with this instance's memory: copies in and out. */
-  sparseSoftmaxCrossEntropyWithLogits<L extends Logits>(
+  /** As the function of this name, with this instance's variant and threads: copies in and out. */
+  sparseSoftmaxCrossEntropyWithLogits<L extends Logits, G extends boolean = false, P extends boolean = false>(
     logits: L,
     labels: Labels,
-    options?: LossOptions & ShapeOptions,
-  ): LossResult<GradientOf<L>, GradientOf<L>> {
+    options?: LossOptions<G, P> & ShapeOptions,
+  ): OneCallResult<L, G, P, false> {
     this.#assertAlive();
     owned(this.#heap, "sparseSoftmaxCrossEntropyWithLogits");
-    assertLabels(labels);
-    assertAttached("labels", labels);
-    const call = readCall(logits, ownWeights(options, this.memory), labels);
-    const { rows, classes } = call.layout;
-    if (labels.length !== rows) {
-      throw new RangeError(`"labels" has ${labels.length} rows, which do not fit ${rows} rows of ${classes} logits`);
-    }
+    const own = ownWeights(options, this.memory);
+    const rows = flatLabels("labels", labels);
+    const call = readCall(logits, rows, own);
+    const { classes, rows: sequence } = call.layout;
     const { ignoreIndex, classWeights, invalidLabels } = call.settings;
-    const rules = { classes, ignoreIndex, classWeights, strict: invalidLabels === "throw", shift: 0, sequence: rows };
-    readLabels(labels, rules, 0, rows);
-    const source = reference(labels, this.memory);
-    const type = labelsTypeOf(labels);
-    return this.#once(logits, call, { labels: type ?? "int64" }, (batch) => {
-      if (type === undefined) (batch.labels as BigInt64Array).set(Array.from(labels as readonly number[], toBigInt));
-      else (batch.labels as Int32Array).set(source() as Int32Array);
-    });
+    const rules = { classes, ignoreIndex, classWeights, strict: invalidLabels === "throw", shift: 0, sequence };
+    readLabels(rows.labels, rules, 0, sequence);
+    const typed = typedLabels(rows.labels);
+    const source = reference(typed, this.memory);
+    const spec = { labels: labelsTypeOf(typed) };
+    return this.#once(call, spec, (batch) => batch.labels.set(source() as never)) as OneCallResult<L, G, P, false>;
   }
 
-  /** As the function of this name, with this instance's memory: copies in and out. */
-  softmaxCrossEntropyWithLogits<L extends Logits>(
+  /** As the function of this name, with this instance's variant and threads: copies in and out. */
+  softmaxCrossEntropyWithLogits<L extends Logits, G extends boolean = false, P extends boolean = false>(
     logits: L,
-    targets: Float32Array,
-    options?: LossOptions & ShapeOptions,
-  ): LossResult<GradientOf<L>, GradientOf<L>> {
+    targets: Targets,
+    options?: LossOptions<G, P> & ShapeOptions,
+  ): OneCallResult<L, G, P, true> {
     this.#assertAlive();
     owned(this.#heap, "softmaxCrossEntropyWithLogits");
-    const call = readCall(logits, ownWeights(options, this.memory), undefined);
+    const own = ownWeights(options, this.memory);
+    const numbers = readTargets("targets", targets);
+    const call = readCall(logits, undefined, own, numbers.shape);
     const { elements } = call.layout;
-    if (typedArrayKind(targets) !== "Float32Array") throw wrongType("targets", "a Float32Array", targets);
-    assertAttached("targets", targets);
-    if (targets.length !== elements) {
-      throw new RangeError(`"targets" expected one for each of ${elements} logits, got ${targets.length}`);
+    if (numbers.elements !== elements) {
+      throw new RangeError(`"targets" expected one for each of ${elements} logits, got ${numbers.elements}`);
     }
     if (call.settings.ignoreIndex !== undefined) throw new TypeError('"ignoreIndex" expected labels, not soft targets');
-    const source = reference(targets, this.memory);
-    return this.#once(logits, call, { targets: true }, (batch) => batch.targets?.set(source()));
+    const parts = numbers.parts.map((part) => reference(part, this.memory));
+    const result = this.#once(call, { targets: true }, (batch) => {
+      const source = { ...numbers, parts: parts.map((part) => part()) };
+      writeSource(source, "float32", batch.targets as Float32Array, 0, WHOLE);
+    });
+    return result as OneCallResult<L, G, P, true>;
   }
 
-  #once<L extends Logits>(
-    logits: L,
-    { type, layout, lossOptions, settings }: Call,
-    spec: { labels?: LabelsType; targets?: boolean },
+  #once(
+    { logits, type, layout, lossOptions, settings }: Call,
+    spec: { labels?: LabelsType | undefined; targets?: boolean },
     fill: (batch: Batch<LogitsType, LabelsType>) => void,
-  ): LossResult<GradientOf<L>, GradientOf<L>> {
-    const source = reference(logits, this.memory);
+  ): LossResult<Float32Array | Float64Array> {
+    const parts = logits.parts.map((part) => reference(part, this.memory));
     const { gradient } = settings;
-    // Not `using`: that needs a Symbol.dispose, which not every engine has.
-    const heap = owned(this.#heap, "one call");
     // Not the caller's shape: it is read once.
     const { rows, classes, inner } = layout;
     const shape = [rows / inner, classes, inner];
-    const { bytes, at } = planBatch<LogitsType, LabelsType>({ shape, axis: 1, ...spec, logits: type, gradient });
-    const batch = this.#batch(heap, at(heap.allocate(bytes)));
+    const plan = planBatch<LogitsType, LabelsType, boolean, boolean>({
+      shape,
+      axis: 1,
+      ...spec,
+      logits: type,
+      gradient,
+    });
+    const workBytes = this.#bytesOfWork(plan, false);
+    const place = this.#placeFor(workBytes + plan.bytes);
+    const batch = this.#batch(place, plan.at(place.heap.allocate(workBytes + plan.bytes), workBytes));
+    // Not `using`: that needs a Symbol.dispose, which not every engine has.
     try {
-      copyLogits(source(), batch.logits);
+      writeSource({ ...logits, parts: parts.map((part) => part()) }, type, batch.logits, 0, WHOLE);
       fill(batch);
-      const result = batch.run(lossOptions);
-      result.loss = result.loss.slice();
-      result.logSumExp = result.logSumExp.slice();
-      if (result.gradient) result.gradient = result.gradient.slice();
-      if (result.predictions) result.predictions = result.predictions.slice();
-      return result as LossResult<GradientOf<L>, GradientOf<L>>;
+      return batch.run({ ...lossOptions, copy: true });
     } finally {
       batch.dispose();
+      if ((this.#aside?.heap.memory.buffer.byteLength ?? 0) > KEPT_BYTES) this.#aside = undefined;
     }
+  }
+
+  /** Where a one call of so many bytes moves no views. */
+  #placeFor(bytes: number): Place {
+    const heap = owned(this.#heap, "one call");
+    if (isShared(this.memory) || this.#batches === 0 || !heap.mustGrow(bytes)) return { heap, engine: this.#engine };
+    this.#aside ??= openAside(this.#module, heap.maxBytes);
+    return this.#aside;
   }
 
   /**
@@ -169,7 +220,7 @@ export class Xent implements Disposable {
   share(): SharedXent {
     this.#assertAlive();
     const heap = owned(this.#heap, "share");
-    if (this.memory.buffer instanceof ArrayBuffer) {
+    if (!isShared(this.memory)) {
       throw new TypeError("share() expected a shared memory: create the instance with shared: true");
     }
     return {
@@ -200,53 +251,51 @@ export class Xent implements Disposable {
   }
 }
 
-/** The gradient of float64 logits is float64, all others' is float32. */
-export type GradientOf<L> = L extends Float64Array ? GradientArrays["float64"] : GradientArrays["float32"];
-
-/** One call, checked. */
-interface Call {
-  readonly type: LogitsType;
-  readonly layout: Layout;
-  readonly lossOptions: LossOptions;
-  readonly settings: Settings;
+function inspect(
+  this: Xent,
+  _depth: number,
+  options: object,
+  show: (value: object, options: object) => string,
+): string {
+  const { variant, threads, memory } = this;
+  return `Xent ${show({ variant, threads, memory }, options)}`;
 }
 
-function readCall(logits: Logits, options: (LossOptions & ShapeOptions) | undefined, labels: Labels | undefined): Call {
-  if (options !== undefined && (typeof options !== "object" || options === null)) {
-    throw wrongType("options", "an object", options);
-  }
-  const all: LossOptions & ShapeOptions = options ?? {};
-  const { shape: stated, axis = -1, logits: bits, ...lossOptions } = all;
-  const found = measure(logits, bits === undefined ? undefined : choice("logits", bits, ["float16", "bfloat16"]));
-  const shape = stated ?? found.shape ?? shapeOfRows(found.elements, labels);
-  const layout = layoutOfShape(shape, axis);
-  if (layout.elements !== found.elements) {
-    throw new RangeError(`"shape" of ${layout.elements} elements does not fit ${found.elements} logits`);
-  }
-  const settings = readOptions(lossOptions, layout.rows, layout.classes);
-  return { type: found.type, layout, lossOptions, settings };
+/** A kernel, and the allocator of its memory. */
+interface Place {
+  readonly heap: Heap;
+  readonly engine: Engine;
 }
 
-function shapeOfRows(elements: number, labels: Labels | undefined): readonly number[] {
-  if (labels === undefined) throw wrongType("shape", "the sizes of all axes of the logits", undefined);
-  const rows = labels.length;
-  if (rows === 0 && elements === 0) return [0, 1];
-  if (elements === 0) throw new RangeError('"logits" expected at least one class, got 0 logits');
-  if (rows === 0 || elements % rows !== 0) {
-    throw new RangeError(`"labels" has ${rows} rows, which do not divide ${elements} logits`);
-  }
-  return [rows, elements / rows];
+/** A larger memory of one calls is given back after the call. */
+export const KEPT_BYTES: number = 2 ** 26;
+
+function openAside(module: WebAssembly.Module, maxBytes: number): Place {
+  const heap = new Heap(maxBytes, false);
+  return { heap, engine: makeEngine(module, heap.memory, heap.allocate(WORKSPACE_BYTES)) };
 }
 
-/** A label of an ordinary array. Where it is no exact number it is no class either, and must not become one. */
-function toBigInt(label: number): bigint {
-  return Number.isSafeInteger(label) ? BigInt(label) : -(2n ** 62n);
-}
+/** The arrays of one call: those of float64 logits are float64, all others' are float32. */
+export type GradientOf<L> = L extends Float64Array | NestedArray<Float64Array>
+  ? OwnArrays["float64"]
+  : OwnArrays["float32"];
+
+/** What one call returns: all of it is the caller's own. */
+export type OneCallResult<
+  L,
+  G extends boolean = boolean,
+  P extends boolean = boolean,
+  T extends boolean = boolean,
+> = LossResult<GradientOf<L>, G, P, OwnInt32Array, T>;
+
+/** A source in one piece. */
+const WHOLE = { run: 0, step: 0 };
 
 /** A function that gives this array, also after the memory that it may be a view of has grown and detached it. */
-function reference<T extends Logits | Labels>(array: T, memory: WebAssembly.Memory): () => T {
-  if (!ArrayBuffer.isView(array) || array.buffer !== memory.buffer) return () => array;
-  const { byteOffset, length } = array;
+function reference<T extends ArrayBufferView>(array: T, memory: WebAssembly.Memory): () => T {
+  if (array.buffer !== memory.buffer) return () => array;
+  const { byteOffset } = array;
+  const { length } = array as unknown as { length: number };
   const View = array.constructor as new (buffer: ArrayBufferLike, offset: number, length: number) => T;
   return () => new View(memory.buffer, byteOffset, length);
 }

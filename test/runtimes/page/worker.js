@@ -1,1 +1,1 @@
-import "/node_modules/xent/dist/pool/worker.js";
+import "/node_modules/xent/dist/worker.js";

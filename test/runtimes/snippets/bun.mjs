@@ -1,6 +1,6 @@
 import { createXent } from "xent";
 
-const xent = await createXent({ threads: "auto", variant: "simd128" });
+const xent = await createXent({ threads: "auto" });
 const batch = xent.createBatch({ rows: 128, classes: 32000 });
 
 batch.logits.fill(0.5);

@@ -76,7 +76,7 @@ export class Pool {
 
   /** Starts all workers. Throws Error where one of them does not start; none is left then. */
   static async start(spec: PoolSpec): Promise<Pool> {
-    const { memory, module, kernel, scratch, threads, createWorker = spawn } = spec;
+    const { memory, module, kernel, scratch, threads, createWorker } = spec;
     const slots = threads + 1;
     const count = wordsOf(slots);
     const address = spec.allocate(4 * count);
@@ -96,12 +96,17 @@ export class Pool {
     const workers: PoolWorker[] = [];
     try {
       for (const [i, place] of places.slice(pool.#own ? 1 : 0).entries()) {
-        const worker = createWorker();
-        if (typeof worker?.postMessage !== "function" || typeof worker.terminate !== "function")
-          throw wrongType("createWorker", "a function that makes a worker", worker);
+        const worker = makeWorker(createWorker);
         workers.push(worker);
         pool.#members.push(
-          pool.#member(worker, { memory, module, words: address, count, index: i + 1, ...place }),
+          pool.#member(worker, createWorker !== undefined, {
+            memory,
+            module,
+            words: address,
+            count,
+            index: i + 1,
+            ...place,
+          }),
         );
       }
       await Promise.all(pool.#members.map(({ ready }) => ready));
@@ -112,12 +117,12 @@ export class Pool {
     return pool;
   }
 
-  #member(worker: PoolWorker, start: Start): Member {
+  #member(worker: PoolWorker, isOwn: boolean, start: Start): Member {
     let started = false;
     const ready = new Promise<void>((resolve, reject) => {
       const failed = (why: string): void => {
         clearTimeout(timer);
-        reject(notStarted(why));
+        reject(notStarted(why, isOwn));
       };
       const begun = (): void => {
         started = true;
@@ -289,8 +294,27 @@ export class Pool {
   }
 }
 
-function notStarted(why: string): Error {
-  return new Error(
-    `a worker of the pool did not start: ${why}. Where a Content-Security-Policy forbids workers from blob:, give createWorker`,
-  );
+/** What {@link PoolSpec.createWorker} has given is none. */
+export class NoWorker extends TypeError {
+  override readonly name = "TypeError";
+}
+
+function makeWorker(createWorker: (() => PoolWorker) | undefined): PoolWorker {
+  let worker: PoolWorker;
+  try {
+    worker = (createWorker ?? spawn)();
+  } catch (cause) {
+    throw notStarted(String(cause), createWorker !== undefined, cause);
+  }
+  if (typeof worker?.postMessage !== "function" || typeof worker.terminate !== "function") {
+    throw new NoWorker(wrongType("createWorker", "a function that makes a worker", worker).message);
+  }
+  return worker;
+}
+
+function notStarted(why: string, isOwn: boolean, cause?: unknown): Error {
+  const hint = isOwn
+    ? 'What createWorker makes must import "xent/worker"'
+    : "Where a Content-Security-Policy forbids workers from blob:, give createWorker; Node.js with --permission needs --allow-worker";
+  return new Error(`a worker of the pool did not start: ${why.replace(/\.$/, "")}. ${hint}`, { cause });
 }

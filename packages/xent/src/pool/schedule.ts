@@ -64,6 +64,12 @@ function splitRows(rows: number, threads: number): number {
   return (rows % threads) + (rows < 64 * threads ? threads : 0);
 }
 
+/** The most that {@link Schedule.recordBytes} can be, whatever is asked for. */
+export function mostRecordBytes(rows: number, classes: number, threads: number): number {
+  const segments = Math.ceil(classes / SEGMENT);
+  return segments > 1 ? Math.min(rows, MOST_SPLIT_ROWS * threads) * bytesOfRecord(segments) : 0;
+}
+
 /** Bytes of the record of a row in segments. */
 export function bytesOfRecord(segments: number): number {
   return HEADER_BYTES + SEGMENT_BYTES * segments;

@@ -1,5 +1,5 @@
-import { nodeModule } from "../features.ts";
 import { workerSource } from "../generated/worker.ts";
+import { nodeModule } from "../runtime.ts";
 
 /** A worker of the web, or of node:worker_threads. */
 export interface PoolWorker {

@@ -1,6 +1,7 @@
 // Partials and totals as bytes, for other machines and languages: docs/scale.md describes both files.
 
 import { wrongType } from "../errors.ts";
+import type { OwnUint8Array } from "../result.ts";
 import { type Numbers, pack, Unpacked } from "./container.ts";
 import { assertPartials, COLUMNS, type Column, type Partials, SETTINGS, SMOOTHED, TYPES } from "./partials.ts";
 import { Totals } from "./totals.ts";
@@ -14,7 +15,7 @@ const NAMES = Object.keys(COLUMNS) as Column[];
  * Partials as bytes: 32 a row, 8 more where a label was seen, where they were merged, and with class weights; 4 more with sample
  * weights, 32 with label smoothing.
  */
-export function encodePartials(partials: Partials): Uint8Array<ArrayBuffer> {
+export function encodePartials(partials: Partials): OwnUint8Array {
   assertPartials(partials);
   const { rows, classesTotal, classes, settings } = partials;
   // Columns that say nothing are left out.
@@ -59,7 +60,7 @@ export function decodePartials(bytes: Uint8Array): Partials {
 }
 
 /** Totals as bytes, some 100 of them: the same ones for the same totals. */
-export function encodeTotals(totals: Totals): Uint8Array<ArrayBuffer> {
+export function encodeTotals(totals: Totals): OwnUint8Array {
   if (!(totals instanceof Totals)) throw wrongType("totals", "Totals", totals);
   const { count, correct } = totals;
   const { sum, normalizer } = totals.terms;

@@ -13,7 +13,7 @@ export interface ShardOptions {
 }
 
 /** Options of a shard: class weights are those of the batch's classes. */
-export type PartialsOptions = LossOptions & ShardOptions & { rows?: readonly [begin: number, end: number] };
+export type PartialsOptions = LossOptions & ShardOptions & { rows?: readonly [begin: number, end: number] | undefined };
 
 /** Names of {@link ShardOptions}. */
 export const SHARD_OPTIONS = ["classOffset", "classesTotal"] as const;

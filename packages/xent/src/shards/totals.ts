@@ -3,7 +3,7 @@ import { ExactSum } from "./exact.ts";
 
 /** What a run, or {@link lossFromPartials}, says of some rows. */
 export interface RowsResult {
-  readonly loss: Float32Array;
+  readonly loss: Float32Array | Float64Array;
   readonly normalizer: number;
   readonly count: number;
   readonly correct?: number;
@@ -21,7 +21,7 @@ export class Totals {
 
   /** Adds the rows of a result. Those whose predictions were not asked for count as wrong. */
   add(result: RowsResult): this {
-    if (typeof result !== "object" || result === null || typedArrayKind(result.loss) !== "Float32Array") {
+    if (typeof result !== "object" || result === null || !isLosses(result.loss)) {
       throw wrongType("result", "what run() or lossFromPartials() gives", result);
     }
     this.#addCounts(result.count, result.correct ?? 0);
@@ -96,4 +96,9 @@ export class Totals {
     for (const term of terms.normalizer) totals.#normalizer.add(term);
     return totals;
   }
+}
+
+function isLosses(loss: unknown): boolean {
+  const kind = typedArrayKind(loss);
+  return kind === "Float32Array" || kind === "Float64Array";
 }

@@ -1,0 +1,9 @@
+declare module "wasm:simd128" {
+  const module: WebAssembly.Module;
+  export default module;
+}
+
+declare module "wasm:relaxed" {
+  const module: WebAssembly.Module | undefined;
+  export default module;
+}

@@ -1,0 +1,155 @@
+// What a caller gives as numbers, in whatever arrays: read once, before anything is written.
+
+import { integer, typedArrayKind, wrongType } from "./errors.ts";
+import { bitsOfNumbers } from "./half.ts";
+import type { Layout } from "./layout.ts";
+import { entriesOf, type Leaves, leavesOf, type NestedArray, showShape } from "./nested.ts";
+import { assertAttached, type LogitsArrays, type LogitsType } from "./views.ts";
+
+/** Rows of logits: a typed array, or arrays of numbers or of typed arrays, which state their shape themselves. */
+export type Logits =
+  | LogitsArray
+  | NestedArray<number>
+  // Rows of one kind.
+  | NestedArray<Float32Array>
+  | NestedArray<Float64Array>
+  | NestedArray<Uint16Array>
+  | NestedArray<NumbersOf16Bits>;
+
+/** Soft targets, in the layout of the logits. */
+export type Targets =
+  | Exclude<LogitsArray, Uint16Array>
+  | NestedArray<number>
+  | NestedArray<Float32Array>
+  | NestedArray<Float64Array>
+  | NestedArray<NumbersOf16Bits>;
+
+type LogitsArray = Float32Array | Float64Array | Uint16Array | NumbersOf16Bits;
+
+/** Float16Array, where the runtime has it. */
+export interface NumbersOf16Bits extends ArrayBufferView {
+  readonly length: number;
+  readonly [index: number]: number;
+  readonly [Symbol.toStringTag]: "Float16Array";
+}
+
+type Part = Float32Array | Float64Array | Uint16Array;
+
+/** Numbers, in order. */
+export interface Source {
+  /** "Array" of ordinary numbers. */
+  readonly kind: "Array" | "Float32Array" | "Float64Array" | "Float16Array" | "Uint16Array";
+  readonly parts: readonly Part[];
+  readonly elements: number;
+  /** Sizes of nested arrays. */
+  readonly shape: readonly number[] | undefined;
+}
+
+const KINDS: readonly string[] = ["Float32Array", "Float64Array", "Float16Array", "Uint16Array"];
+
+/** Throws TypeError for what is no number, and RangeError for rows of different lengths. */
+export function readSource(title: string, value: unknown, expected: string): Source {
+  if (!Array.isArray(value)) {
+    const kind = typedArrayKind(value);
+    if (kind === undefined || !KINDS.includes(kind)) throw wrongType(title, expected, value);
+    assertAttached(title, value);
+    const part = value as Part;
+    return { kind: kind as Source["kind"], parts: [part], elements: part.length, shape: undefined };
+  }
+  const found = leavesOf(title, value);
+  const { kind, shape } = found;
+  if (kind !== "Array" && !KINDS.includes(kind)) throw wrongType(title, expected, found.leaves[0]);
+  const parts = kind === "Array" ? [numbersOf(title, found)] : (found.leaves as readonly Part[]);
+  for (const part of parts) assertAttached(title, part);
+  const elements = parts.reduce((sum, part) => sum + part.length, 0);
+  return { kind: kind as Source["kind"], parts, elements, shape: shape.length > 1 ? shape : undefined };
+}
+
+function numbersOf(title: string, leaves: Leaves): Float64Array {
+  const isNumber = (entry: unknown): entry is number => typeof entry === "number";
+  return entriesOf(
+    title,
+    leaves,
+    { expected: "numbers", entry: "entry" },
+    isNumber,
+    (length) => new Float64Array(length),
+  );
+}
+
+/** Logits of any kind. */
+export function readLogits(title: string, value: unknown): Source {
+  return readSource(
+    title,
+    value,
+    "a Float32Array, Float64Array, Float16Array or Uint16Array, or (nested) arrays of numbers",
+  );
+}
+
+/** Soft targets of any kind. */
+export function readTargets(title: string, value: unknown): Source {
+  const expected = "a Float32Array, Float64Array or Float16Array, or (nested) arrays of numbers";
+  const source = readSource(title, value, expected);
+  if (source.kind === "Uint16Array") throw wrongType(title, expected, value);
+  return source;
+}
+
+/** How the numbers of a source lie in a batch: `run` of them every `step` elements, `extent` elements in all. */
+export interface Rows {
+  readonly run: number;
+  readonly step: number;
+  readonly extent: number;
+}
+
+/** Throws RangeError for nested arrays whose sizes say that they are no rows of this layout. */
+export function rowsOf({ shape, elements }: Source, { classes, rowStride, inner }: Layout): Rows {
+  const whole = { run: elements, step: elements, extent: elements };
+  if (shape === undefined || elements === 0) return whole;
+  const last = shape.at(-1);
+  if (inner === 1 && last === classes) {
+    return { run: classes, step: rowStride, extent: (elements / classes - 1) * rowStride + classes };
+  }
+  const behind = (axis: number): number => shape.slice(axis + 1).reduce((a, b) => a * b, 1);
+  const fits =
+    inner === 1 ? last === rowStride : shape.some((size, axis) => size === classes && behind(axis) === inner);
+  if (fits) return whole;
+  const rows = inner === 1 ? `rows of ${classes} logits` : `${classes} classes with ${inner} rows side by side`;
+  throw new RangeError(`"source" of sizes ${showShape(shape)} does not fit ${rows}`);
+}
+
+/** Throws RangeError where so many elements do not fit from here on. */
+export function assertFits({ extent }: Pick<Rows, "extent">, offset: number, capacity: number): void {
+  integer("offset", offset, 0, capacity);
+  if (extent > capacity - offset) {
+    throw new RangeError(`"source" takes ${extent} elements, of which ${capacity - offset} are left behind ${offset}`);
+  }
+}
+
+/** Writes the numbers as this type has them, each rounded once. Those of a Uint16Array are bits. */
+export function writeSource(
+  { kind, parts }: Source,
+  type: LogitsType,
+  target: LogitsArrays[LogitsType],
+  offset: number,
+  { run, step }: Pick<Rows, "run" | "step">,
+): void {
+  let at = offset;
+  for (const part of parts) {
+    if (step === run) {
+      target.set(converted(part, kind, type), at);
+      at += part.length;
+      continue;
+    }
+    for (let i = 0; i < part.length; i += run) {
+      target.set(converted(part.subarray(i, i + run), kind, type), at);
+      at += step;
+    }
+  }
+}
+
+function converted(part: Part, kind: Source["kind"], type: LogitsType): Part {
+  if (type === "float32" || type === "float64" || kind === "Uint16Array") return part;
+  if (kind === "Float16Array" && type === "float16") {
+    return new Uint16Array(part.buffer, part.byteOffset, part.length);
+  }
+  return bitsOfNumbers(part, type);
+}

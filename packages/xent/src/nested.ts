@@ -1,0 +1,81 @@
+import { show, typedArrayKind, wrongType } from "./errors.ts";
+
+/** Arrays in arrays, with numbers or typed arrays at the bottom. */
+export type NestedArray<T> = readonly (T | NestedArray<T>)[];
+
+/** What nested arrays consist of. */
+export interface Leaves {
+  /** Sizes, the outermost first. */
+  readonly shape: readonly number[];
+  /** The innermost arrays, in order, all of them of one kind and length. */
+  readonly leaves: readonly (readonly unknown[] | ArrayBufferView)[];
+  /** "Array", or the kind of the typed arrays. */
+  readonly kind: string;
+}
+
+const DEEPEST = 32;
+
+/** Throws RangeError where rows differ in length, TypeError where they differ in kind. What is in the leaves is not looked at. */
+export function leavesOf(title: string, array: readonly unknown[]): Leaves {
+  const shape: number[] = [];
+  let level: readonly unknown[] = [array];
+  for (;;) {
+    const leaves = level as Leaves["leaves"];
+    const kind = kindOf(level[0]) ?? "Array";
+    const length = lengthOf(leaves[0]);
+    for (const [index, row] of level.entries()) {
+      if (kindOf(row) !== kind) {
+        const expected = kind === "Array" ? "rows of numbers" : "rows of one kind";
+        throw wrongType(title, `${expected}, but row ${index} is something else`, row);
+      }
+      if (lengthOf(leaves[index]) !== length) {
+        throw new RangeError(
+          `"${title}" has ${length} numbers in row 0, but ${lengthOf(leaves[index])} in row ${index}`,
+        );
+      }
+    }
+    shape.push(length);
+    if (kind !== "Array" || level.length === 0 || kindOf((level[0] as readonly unknown[])[0]) === undefined) {
+      return { shape, leaves, kind };
+    }
+    if (shape.length === DEEPEST) throw wrongType(title, `arrays in at most ${DEEPEST} arrays`, array);
+    level = (level as readonly (readonly unknown[])[]).flatMap((row) => Array.from(row));
+  }
+}
+
+/** The numbers of leaves, each read once. Throws TypeError for the first entry that `accepts` does not let pass. */
+export function entriesOf<T extends number | bigint, A extends { [index: number]: T }>(
+  title: string,
+  { leaves, shape }: Leaves,
+  { expected, entry: noun }: { readonly expected: string; readonly entry: string },
+  accepts: (entry: unknown) => entry is T,
+  make: (length: number) => A,
+): A {
+  const length = shape.at(-1) ?? 0;
+  const entries = make(leaves.length * length);
+  let at = 0;
+  for (const [row, leaf] of leaves.entries()) {
+    for (let i = 0; i < length; i++) {
+      const entry: unknown = (leaf as readonly unknown[])[i];
+      if (!accepts(entry)) {
+        const place = shape.length > 1 ? `row ${row} has something else at ${i}` : `${noun} ${i} is something else`;
+        throw wrongType(title, `${expected}, but ${place}`, entry);
+      }
+      entries[at++] = entry;
+    }
+  }
+  return entries;
+}
+
+/** Sizes as they are written. */
+export function showShape(shape: readonly number[]): string {
+  return `[${shape.map(show).join(", ")}]`;
+}
+
+function kindOf(value: unknown): string | undefined {
+  return Array.isArray(value) ? "Array" : typedArrayKind(value);
+}
+
+function lengthOf(leaf: Leaves["leaves"][number] | undefined): number {
+  return leaf === undefined ? 0 : (leaf as readonly unknown[]).length;
+}

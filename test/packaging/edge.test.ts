@@ -1,0 +1,133 @@
+// The tarball in edge runtimes: workerd, on which Cloudflare Workers run, and the one on which Next.js tests middleware.
+import { readFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { EdgeRuntime } from "edge-runtime";
+import { build, type Plugin } from "esbuild";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type PackedProject, packedProject } from "../support/packed.ts";
+
+interface Miniflare {
+  dispatchFetch(url: string): Promise<Response>;
+  dispose(): Promise<void>;
+}
+// Its own types need packages that nothing else does.
+const name: string = "miniflare";
+const { Miniflare } = (await import(name)) as { Miniflare: new (options: object) => Miniflare };
+let project: PackedProject;
+beforeAll(() => {
+  project = packedProject();
+}, 60_000);
+afterAll(() => project.remove());
+
+/** What the handler of a request answers: results of one call, of a batch, and how many threads "auto" gives. */
+const ANSWER = `
+  const { loss, gradient } = sparseSoftmaxCrossEntropyWithLogits([[0, 0], [2, 1]], [0, 1], { gradient: true });
+  const xent = await createXent({ threads: "auto" });
+  const batch = xent.createBatch({ rows: 1, classes: 2 });
+  batch.setLogits([3, 0]);
+  // Long enough for more than one slice.
+  const long = xent.createBatch({ rows: 40, classes: 100_000 });
+  long.logits.fill(1);
+  const answer = { one: [...loss, ...gradient], batch: batch.run().mean, threads: xent.threads, async: (await long.runAsync({ temperature: 2 })).mean };`;
+
+const EXPECTED = {
+  one: [Math.log(2), Math.log1p(Math.E), -0.5, 0.5, 1 / (1 + 1 / Math.E), -1 / (1 + 1 / Math.E)].map((x) =>
+    expect.closeTo(x, 6),
+  ),
+  batch: expect.closeTo(Math.log1p(Math.exp(-3)), 7),
+  threads: 1,
+  async: expect.closeTo(Math.log(100_000), 4),
+};
+
+/** Bundles a script of the project as its platform does. */
+async function bundle(
+  source: string,
+  conditions: string[],
+  options: { plugins?: Plugin[]; format: "esm" | "iife" },
+): Promise<string> {
+  const outfile = join(project.folder, `out-${conditions[0]}`, "main.js");
+  await build({
+    stdin: { contents: source, resolveDir: project.folder },
+    bundle: true,
+    outfile,
+    conditions,
+    loader: { ".wasm": "copy" },
+    mainFields: ["browser", "module", "main"],
+    assetNames: "[name]",
+    ...options,
+  });
+  return outfile;
+}
+
+describe("workerd", () => {
+  async function answerOf(source: string, conditions: string[]): Promise<unknown> {
+    const path = await bundle(source, conditions, { format: "esm" });
+    const miniflare = new Miniflare({
+      modules: true,
+      modulesRules: [
+        { type: "ESModule", include: ["**/*.js"] },
+        { type: "CompiledWasm", include: ["**/*.wasm"] },
+      ],
+      scriptPath: path,
+      modulesRoot: dirname(path),
+      compatibilityDate: "2025-01-01",
+    });
+    try {
+      return await (await miniflare.dispatchFetch("http://localhost/")).json();
+    } finally {
+      await miniflare.dispose();
+    }
+  }
+
+  test("computes, one call too, without a setting", async () => {
+    const worker = `import { createXent, sparseSoftmaxCrossEntropyWithLogits } from "xent";
+      export default { async fetch() { ${ANSWER} return Response.json(answer); } };`;
+    expect(await answerOf(worker, ["workerd", "worker", "browser"])).toEqual(EXPECTED);
+  }, 60_000);
+
+  test("takes a module, and names it where it is missing", async () => {
+    const worker = `import { createXentSync, sparseSoftmaxCrossEntropyWithLogits } from "xent";
+      import module from "xent/xent-simd128.wasm";
+      export default { fetch() {
+        let error;
+        try { sparseSoftmaxCrossEntropyWithLogits([[0, 0]], [0]); } catch (thrown) { error = String(thrown); }
+        const xent = createXentSync({ module });
+        return Response.json([error, xent.variant, xent.sparseSoftmaxCrossEntropyWithLogits([[0, 0]], [0]).loss[0].toFixed(6)]);
+      } };`;
+    expect(await answerOf(worker, ["import"])).toEqual([
+      expect.stringMatching(
+        /^Error: this environment compiles no WebAssembly at run time: create an instance with "module"/,
+      ),
+      "simd128",
+      "0.693147",
+    ]);
+  }, 60_000);
+});
+
+test("Next.js's edge runtime computes, one call too, with the module as its bundler hands it over", async () => {
+  // Next.js makes a variable of the sandbox of each file.
+  const modules: Plugin = {
+    name: "modules",
+    setup(build) {
+      build.onResolve({ filter: /\.wasm\?module$/ }, ({ path }) => ({
+        path: basename(path, ".wasm?module"),
+        namespace: "module",
+      }));
+      build.onLoad({ filter: /.*/, namespace: "module" }, ({ path }) => ({
+        contents: `export default globalThis.wasm[${JSON.stringify(path)}];`,
+      }));
+    },
+  };
+  const script = `import { createXent, sparseSoftmaxCrossEntropyWithLogits } from "xent";
+    addEventListener("fetch", (event) => event.respondWith((async () => { ${ANSWER} return Response.json(answer); })()));`;
+  const path = await bundle(script, ["edge-light", "worker", "import"], { format: "iife", plugins: [modules] });
+  const bytes = readFileSync(join(project.folder, "node_modules/xent/dist/xent-simd128.wasm"));
+  const wasm = { "xent-simd128": new WebAssembly.Module(bytes) };
+  const code = readFileSync(path, "utf8");
+  // What its build refuses, and what it warns of.
+  expect(code).not.toMatch(
+    /WebAssembly\.(compile|instantiate)\b|\beval\(|new Function|getBuiltinModule|MessageChannel/,
+  );
+  const runtime = new EdgeRuntime({ initialCode: code, extend: (context) => Object.assign(context, { wasm }) });
+  expect(await (await runtime.dispatchFetch("http://localhost/")).json()).toEqual(EXPECTED);
+});

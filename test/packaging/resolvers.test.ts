@@ -1,0 +1,226 @@
+// The tarball in what looks for packages in a way of its own: test runners, compilers, bundlers and requires, each as it comes.
+import { spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { engines } from "../runtimes/engines.ts";
+import { output, type PackedProject, packedProject } from "../support/packed.ts";
+
+const tools = fileURLToPath(new URL("node_modules", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
+let project: PackedProject;
+beforeAll(() => {
+  project = packedProject();
+}, 60_000);
+afterAll(() => project.remove());
+
+/** Writes an application of the project, and returns its folder. */
+function app(name: string, files: Record<string, string | object>): string {
+  for (const [file, content] of Object.entries(files)) {
+    const path = join(project.folder, name, file);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, typeof content === "string" ? content : JSON.stringify(content));
+  }
+  return join(project.folder, name);
+}
+
+/** Everything a script prints, of which the status must be 0. */
+function run(command: string, args: string[], cwd: string): string {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, encoding: "utf8", timeout: 120_000 });
+  if (error) throw error;
+  expect(status, stdout + stderr).toBe(0);
+  return stdout + stderr;
+}
+
+const LOSS = "sparseSoftmaxCrossEntropyWithLogits([[0, 0]], [0]).loss[0].toFixed(6)";
+const REQUIRE = `const { createXent, sparseSoftmaxCrossEntropyWithLogits } = require("xent");
+createXent({ threads: 2 }).then((xent) => {
+  const batch = xent.createBatch({ rows: 400, classes: 1000 });
+  console.log(${LOSS}, xent.threads, batch.run().mean.toFixed(6));
+  xent.dispose();
+});`;
+
+describe("require", () => {
+  for (const { name, command, installed } of engines.filter(({ name }) => /^(Node|Bun)/.test(name))) {
+    test.skipIf(!installed)(`in ${name}, without its support for ES modules where that can be turned off`, () => {
+      const folder = app("require", { "package.json": { type: "commonjs" }, "main.js": REQUIRE });
+      const flags = /2[2-6]/.test(name) ? ["--no-experimental-require-module"] : [];
+      expect(run(command, [...flags, "main.js"], folder).trim()).toBe("0.693147 2 6.907755");
+    });
+  }
+
+  test("finds a worker's script, and the resolvers that do not read exports find all of it", () => {
+    const require = createRequire(import.meta.url);
+    const resolve = require("resolve") as { sync(name: string, options: object): string };
+    const basedir = app("resolve", { "package.json": { type: "commonjs" } });
+    const found = ["xent", "xent/worker"].map((name) => resolve.sync(name, { basedir }));
+    expect(found.map((path) => path.slice(-15))).toEqual(
+      ["dist/index.cjs", "dist/worker.cjs"].map((path) => `/${path}`.slice(-15)),
+    );
+  });
+});
+
+describe("jest as it comes", () => {
+  const jest = (folder: string): string =>
+    run(process.execPath, [join(tools, "jest/bin/jest.js"), "--rootDir", folder], folder);
+  const check = `test("computes", () => { expect(${LOSS}).toBe("0.693147"); });
+    test("keeps views", () => {
+      const xent = createXentSync();
+      const batch = xent.createBatch({ rows: 2, classes: 3 });
+      const { logits } = batch;
+      xent.sparseSoftmaxCrossEntropyWithLogits(new Float32Array(1e6), new Int32Array(10));
+      expect(batch.logits).toBe(logits);
+      expect(() => batch.share()).toThrow("share() expected a shared memory");
+    });`;
+
+  test("runs a test that requires xent", () => {
+    const folder = app("jest", {
+      "package.json": { type: "commonjs" },
+      "one.test.js": `const { createXentSync, sparseSoftmaxCrossEntropyWithLogits } = require("xent");\n${check}`,
+    });
+    expect(jest(folder)).toContain("2 passed");
+  });
+
+  test("runs a test in TypeScript, with ts-jest", () => {
+    const folder = app("ts-jest", {
+      "package.json": { type: "commonjs", jest: { transform: { "\\.ts$": join(tools, "ts-jest") } } },
+      "tsconfig.json": {
+        compilerOptions: {
+          strict: true,
+          module: "commonjs",
+          moduleResolution: "node10",
+          esModuleInterop: true,
+          types: [],
+        },
+      },
+      "globals.d.ts": "declare const test: any, expect: any;",
+      "one.test.ts": `/// <reference path="./globals.d.ts" />\nimport { createXentSync, sparseSoftmaxCrossEntropyWithLogits } from "xent";\n${check}`,
+    });
+    expect(jest(folder)).toContain("2 passed");
+  });
+});
+
+describe("TypeScript", () => {
+  const compilers: Record<string, string> = {
+    "5.2": join(tools, "typescript-5.2/lib/tsc.js"),
+    "5.9": join(tools, "typescript/lib/tsc.js"),
+    "7": join(root, "node_modules/typescript/bin/tsc"),
+  };
+  const use = `
+import { createXent, createXentSync, sparseSoftmaxCrossEntropyWithLogits, softmaxCrossEntropyWithLogits, type LossOptions } from "xent";
+import "xent/worker";
+const x = [[1, 2, 3]];
+const withGradient = sparseSoftmaxCrossEntropyWithLogits(x, [0], { gradient: true, predictions: true, ignoreIndex: undefined });
+export const numbers: number[] = [withGradient.gradient[0]!, withGradient.predictions[0]!, withGradient.correct];
+export const own: Float32Array = sparseSoftmaxCrossEntropyWithLogits(x, [2n]).loss;
+export const wide: Float64Array = sparseSoftmaxCrossEntropyWithLogits([Float64Array.of(1, 2)], [0], { gradient: true }).gradient;
+export const soft = softmaxCrossEntropyWithLogits(x, [[0, 0, 1]], { gradient: true }).gradient[0]!;
+export function any(options: LossOptions): number | undefined {
+  return sparseSoftmaxCrossEntropyWithLogits(x, [0], options).gradient?.[0];
+}
+export async function batches(): Promise<void> {
+  const xent = await createXent({ threads: "auto", maxBytes: undefined });
+  const batch = xent.createBatch({ rows: 1, classes: 3, gradient: true });
+  batch.setLogits(x);
+  batch.setLabels([0]);
+  const backward = (gradient: Float32Array): number => gradient.length;
+  const { gradient, loss } = batch.run({ gradient: true, copy: true });
+  backward(gradient); backward(batch.gradient); backward(loss);
+  const targets = xent.createBatch({ shape: [1, 3], targets: true });
+  targets.targets.fill(1);
+  const { mean } = await targets.runAsync();
+  const none: undefined = targets.gradient;
+  console.log(mean, none, xent.memory.buffer.byteLength);
+  // @ts-expect-error: not asked for
+  backward(batch.run().gradient);
+  // @ts-expect-error: no gradient in this batch
+  backward(targets.gradient);
+  // @ts-expect-error: there are soft targets
+  targets.labels.fill(0);
+  // @ts-expect-error: that is what createXent is for
+  createXentSync({ threads: 2 });
+  // @ts-expect-error: rows are missing
+  xent.createBatch({ classes: 3 });
+  // @ts-expect-error: no such option, also beside one that there is
+  batch.run({ gradient: true, gradients: true });
+  // @ts-expect-error: targets have no predictions that are right
+  const right: number = targets.run({ predictions: true }).correct;
+}
+declare const console: { log(...values: unknown[]): void };
+`;
+  const wasm = `import module from "xent/xent-simd128.wasm";
+import { createXentSync } from "xent";
+export const xent = createXentSync({ module });`;
+
+  const strict = [
+    "--noEmit",
+    "--strict",
+    "--exactOptionalPropertyTypes",
+    "--noUncheckedIndexedAccess",
+    "--skipLibCheck",
+    "false",
+  ];
+
+  const cases: [string, string, string[], string[]][] = [
+    // Compilers, file, and how they look for packages.
+    ["node10", "use.ts", ["--module", "commonjs", "--moduleResolution", "node10"], ["5.2", "5.9"]],
+    ["node16, CommonJS", "use.cts", ["--module", "node16", "--moduleResolution", "node16"], ["5.2", "5.9", "7"]],
+    ["node16, ESM", "use.mts", ["--module", "node16", "--moduleResolution", "node16"], ["5.2", "5.9", "7"]],
+    ["nodenext", "use.mts", ["--module", "nodenext", "--moduleResolution", "nodenext"], ["5.2", "5.9", "7"]],
+    ["bundler", "use.ts", ["--module", "esnext", "--moduleResolution", "bundler"], ["5.2", "5.9", "7"]],
+  ];
+  for (const [name, file, flags, versions] of cases) {
+    for (const version of versions) {
+      test(`${version} compiles with ${name}, without the DOM and with every declaration checked`, () => {
+        const folder = app("typescript", { "package.json": { type: "commonjs" }, [file]: use });
+        const own = version === "5.9" && name === "node10" ? ["--ignoreDeprecations", "5.0"] : [];
+        run(
+          process.execPath,
+          [compilers[version] as string, ...strict, "--target", "es2022", "--lib", "es2022", ...flags, ...own, file],
+          folder,
+        );
+      });
+    }
+  }
+
+  test.each(["5.2", "5.9", "7"])("%s knows what an import of a .wasm file is, with the DOM's types", (version) => {
+    const folder = app("typescript-wasm", { "package.json": { type: "module" }, "wasm.ts": wasm });
+    const flags = ["--target", "es2022", "--lib", "es2022,dom", "--module", "esnext", "--moduleResolution", "bundler"];
+    run(process.execPath, [compilers[version] as string, ...strict, ...flags, "wasm.ts"], folder);
+  });
+
+  test.each(["5.9", "7"])("%s knows that results of one call are the caller's own", (version) => {
+    const blob = `import { sparseSoftmaxCrossEntropyWithLogits, encodeTotals, Totals } from "xent";
+      export const blob = new Blob([sparseSoftmaxCrossEntropyWithLogits([[1, 2]], [0]).loss, encodeTotals(new Totals())]);`;
+    const folder = app("typescript-blob", { "package.json": { type: "module" }, "blob.ts": blob });
+    const flags = ["--target", "es2022", "--lib", "es2022,dom", "--module", "nodenext"];
+    run(process.execPath, [compilers[version] as string, ...strict, ...flags, "blob.ts"], folder);
+  });
+});
+
+describe("Parcel as it comes", () => {
+  test("bundles for Node", () => {
+    const folder = app("parcel", {
+      "package.json": {
+        name: "app",
+        private: true,
+        source: "main.js",
+        targets: {
+          main: false,
+          out: {
+            distDir: "out",
+            context: "node",
+            includeNodeModules: true,
+            outputFormat: "commonjs",
+            engines: { node: ">=20" },
+          },
+        },
+      },
+      "main.js": `import { sparseSoftmaxCrossEntropyWithLogits } from "xent";\nconsole.log(${LOSS});`,
+    });
+    run(process.execPath, [join(tools, "parcel/lib/bin.js"), "build", "--no-cache", "--no-source-maps"], folder);
+    expect(output(process.execPath, ["out/main.js"], folder).trim()).toBe("0.693147");
+  });
+});
