@@ -1,4 +1,4 @@
-import { choice, integer, show, typedArrayKind, wrongType, wrongValue } from "./errors.ts";
+import { bufferOf, choice, integer, lengthOf, show, typedArrayKind, wrongType, wrongValue } from "./errors.ts";
 import { assertAttached } from "./views.ts";
 
 /** What the gradient is the gradient of. */
@@ -115,7 +115,7 @@ export function ownWeights<T extends LossOptions>(options: T | undefined, memory
   for (const name of ["classWeights", "sampleWeights"] as const) {
     const weights = own[name];
     if (!ArrayBuffer.isView(weights) || typedArrayKind(weights) !== "Float32Array") continue;
-    if (weights.buffer === memory.buffer) own[name] = new Float32Array(weights);
+    if (bufferOf(weights) === memory.buffer) own[name] = new Float32Array(weights);
   }
   return own;
 }
@@ -145,7 +145,8 @@ function weights(title: string, value: unknown): Float32Array | undefined {
 function assertLength(title: string, array: Float32Array | undefined, length: number, of: string): void {
   if (array === undefined) return;
   assertAttached(title, array);
-  if (array.length !== length) {
-    throw new RangeError(`"${title}" expected one number for each of ${length} ${of}, got ${array.length}`);
+  const got = lengthOf(array);
+  if (got !== length) {
+    throw new RangeError(`"${title}" expected one number for each of ${length} ${of}, got ${got}`);
   }
 }

@@ -1,4 +1,4 @@
-import { choice, typedArrayKind, wrongType } from "./errors.ts";
+import { bufferOf, byteOffsetOf, choice, lengthOf, typedArrayKind, wrongType } from "./errors.ts";
 
 /** Rows of logits. Nested arrays of numbers state their shape themselves, if they have two axes. */
 export type Logits =
@@ -63,9 +63,9 @@ export function logitsType(name: unknown): LogitsType {
 
 /** Whether the memory of an array has been given away (postMessage with transfer, or a grown WebAssembly.Memory). */
 function isDetached(array: ArrayBufferView): boolean {
-  if (array.byteLength > 0) return false;
+  if (lengthOf(array) > 0) return false;
   try {
-    new Uint8Array(array.buffer);
+    new Uint8Array(bufferOf(array));
     return false;
   } catch {
     return true;
@@ -74,7 +74,7 @@ function isDetached(array: ArrayBufferView): boolean {
 
 /** Throws TypeError for an array whose memory has been given away. */
 export function assertAttached(title: string, array: unknown): void {
-  if (ArrayBuffer.isView(array) && isDetached(array)) {
+  if (ArrayBuffer.isView(array) && typedArrayKind(array) !== undefined && isDetached(array)) {
     throw new TypeError(
       `"${title}" is detached: its memory was transferred, or belonged to a WebAssembly.Memory that has grown`,
     );
@@ -114,21 +114,16 @@ export function measure(logits: unknown, bits: "float16" | "bfloat16" | undefine
 
 function measureTyped(logits: ArrayBufferView, bits: "float16" | "bfloat16" | undefined): Measure {
   assertAttached("logits", logits);
-  const of = (type: LogitsType, array: { readonly length: number }): Measure => ({
-    type,
-    elements: array.length,
-    shape: undefined,
-  });
-  const array = logits as Float32Array;
+  const of = (type: LogitsType): Measure => ({ type, elements: lengthOf(logits), shape: undefined });
   const kind = typedArrayKind(logits);
-  if (kind === "Float32Array") return of("float32", array);
-  if (kind === "Float64Array") return of("float64", array);
-  if (kind === "Float16Array") return of("float16", array);
+  if (kind === "Float32Array") return of("float32");
+  if (kind === "Float64Array") return of("float64");
+  if (kind === "Float16Array") return of("float16");
   if (kind === "Uint16Array") {
     if (bits === undefined) {
       throw new TypeError('"logits" is a Uint16Array: say what its numbers are, with logits: "float16" or "bfloat16"');
     }
-    return of(bits, array);
+    return of(bits);
   }
   throw wrongType(
     "logits",
@@ -146,7 +141,7 @@ export function copyLogits(logits: Logits, target: LogitsArrays[LogitsType]): vo
       else for (const x of entry) target[at++] = x;
     }
   } else if (typedArrayKind(logits) === "Float16Array") {
-    target.set(new Uint16Array(logits.buffer, logits.byteOffset, logits.length));
+    target.set(new Uint16Array(bufferOf(logits), byteOffsetOf(logits), lengthOf(logits)));
   } else {
     target.set(logits as Float32Array);
   }

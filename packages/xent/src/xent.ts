@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { Batch, type BatchOwner, type LossResult } from "./batch.ts";
 import { type Engine, owned, WORKSPACE_BYTES } from "./engine.ts";
-import { choice, typedArrayKind, wrongType } from "./errors.ts";
+import { bufferOf, byteOffsetOf, choice, lengthOf, typedArrayKind, wrongType } from "./errors.ts";
 import type { Variant } from "./features.ts";
 import { assertLabels, type Labels, type LabelsType, labelsTypeOf, readLabels } from "./labels.ts";
 import { type Layout, layoutOfShape } from "./layout.ts";
@@ -98,8 +98,9 @@ export class Xent implements Disposable {
     assertAttached("labels", labels);
     const call = readCall(logits, ownWeights(options, this.memory), labels);
     const { rows, classes } = call.layout;
-    if (labels.length !== rows) {
-      throw new RangeError(`"labels" has ${labels.length} rows, which do not fit ${rows} rows of ${classes} logits`);
+    const count = countOf(labels);
+    if (count !== rows) {
+      throw new RangeError(`"labels" has ${count} rows, which do not fit ${rows} rows of ${classes} logits`);
     }
     const { ignoreIndex, classWeights, invalidLabels } = call.settings;
     const rules = { classes, ignoreIndex, classWeights, strict: invalidLabels === "throw", shift: 0, sequence: rows };
@@ -124,8 +125,9 @@ export class Xent implements Disposable {
     const { elements } = call.layout;
     if (typedArrayKind(targets) !== "Float32Array") throw wrongType("targets", "a Float32Array", targets);
     assertAttached("targets", targets);
-    if (targets.length !== elements) {
-      throw new RangeError(`"targets" expected one for each of ${elements} logits, got ${targets.length}`);
+    const count = lengthOf(targets);
+    if (count !== elements) {
+      throw new RangeError(`"targets" expected one for each of ${elements} logits, got ${count}`);
     }
     if (call.settings.ignoreIndex !== undefined) throw new TypeError('"ignoreIndex" expected labels, not soft targets');
     const source = reference(targets, this.memory);
@@ -229,7 +231,7 @@ function readCall(logits: Logits, options: (LossOptions & ShapeOptions) | undefi
 
 function shapeOfRows(elements: number, labels: Labels | undefined): readonly number[] {
   if (labels === undefined) throw wrongType("shape", "the sizes of all axes of the logits", undefined);
-  const rows = labels.length;
+  const rows = countOf(labels);
   if (rows === 0 && elements === 0) return [0, 1];
   if (elements === 0) throw new RangeError('"logits" expected at least one class, got 0 logits');
   if (rows === 0 || elements % rows !== 0) {
@@ -243,10 +245,17 @@ function toBigInt(label: number): bigint {
   return Number.isSafeInteger(label) ? BigInt(label) : -(2n ** 62n);
 }
 
+/** How many labels there are. */
+function countOf(labels: Labels): number {
+  return ArrayBuffer.isView(labels) ? lengthOf(labels) : labels.length;
+}
+
+type ViewOf<T> = new (buffer: ArrayBufferLike, offset: number, length: number) => T;
+
 /** A function that gives this array, also after the memory that it may be a view of has grown and detached it. */
 function reference<T extends Logits | Labels>(array: T, memory: WebAssembly.Memory): () => T {
-  if (!ArrayBuffer.isView(array) || array.buffer !== memory.buffer) return () => array;
-  const { byteOffset, length } = array;
-  const View = array.constructor as new (buffer: ArrayBufferLike, offset: number, length: number) => T;
+  if (!ArrayBuffer.isView(array) || bufferOf(array) !== memory.buffer) return () => array;
+  const [byteOffset, length] = [byteOffsetOf(array), lengthOf(array)];
+  const View = Reflect.get(globalThis, typedArrayKind(array) as string) as ViewOf<T>;
   return () => new View(memory.buffer, byteOffset, length);
 }
