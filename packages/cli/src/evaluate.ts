@@ -1,20 +1,22 @@
-import { type LogitsType, Totals } from "xent";
+import { encodeTotals, type LogitsType, Totals } from "xent";
 import { badUsage } from "./failure.ts";
 import {
   assertAlike,
   assertAverage,
+  type Closers,
   closing,
   computingThreads,
   evaluateFile,
   type FileFlags,
   type FilePair,
   type FileResult,
+  inputsOf,
   instance,
   pairs,
 } from "./files.ts";
 import type { NotFinite } from "./not-finite.ts";
+import { OutputFile } from "./output-file.ts";
 import { progressBar } from "./progress.ts";
-import { writeTotals } from "./totals-file.ts";
 
 export interface EvaluateFlags extends FileFlags {
   readonly logits?: string;
@@ -55,14 +57,29 @@ export interface Evaluation extends Summary {
   readonly seconds: number;
 }
 
-export async function evaluate(
+export function evaluate(files: readonly string[], flags: EvaluateFlags, signal: AbortSignal): Promise<Evaluation> {
+  return closing((closers) => evaluateAll(files, flags, signal, closers));
+}
+
+async function evaluateAll(
   files: readonly string[],
   flags: EvaluateFlags,
   signal: AbortSignal,
+  closers: Closers,
 ): Promise<Evaluation> {
   const start = performance.now();
   const all = pairs([...(flags.logits === undefined ? [] : [flags.logits]), ...files], flags.labels);
   if (all.length > 1 && flags.perRow !== undefined) throw badUsage("--per-row: expected one file of logits");
+  // Before all the work, which would be in vain without a place for what comes of it.
+  const file =
+    flags.totals === undefined
+      ? undefined
+      : await OutputFile.open(
+          "--totals",
+          flags.totals,
+          all.flatMap((pair) => inputsOf(pair, flags)),
+        );
+  closers.push(() => file?.discard());
   const { results, variant } =
     flags.queue === undefined ? await evaluateHere(all, flags, signal) : await onQueue(all, flags, flags.queue, signal);
   const totals = new Totals();
@@ -70,7 +87,8 @@ export async function evaluate(
   const rows = results.reduce((sum, result) => sum + result.rows, 0);
   const labels = together(all.map((pair) => pair.labels));
   assertAverage(totals, labels, rows, flags);
-  if (flags.totals !== undefined) await writeTotals(flags.totals, totals);
+  await file?.write(encodeTotals(totals));
+  await file?.finish();
   const [first] = results as [FileResult];
   const one = results.length === 1;
   return {

@@ -6,7 +6,8 @@ import { BYTES, type DType } from "./dtypes.ts";
 import { badData } from "./failure.ts";
 
 const KINDS: Record<string, string> = { f: "float", i: "int", u: "uint" };
-const MOST_HEADER_BYTES = 2 ** 20;
+/** As in NumPy, which reads no longer one of a file that it does not trust. */
+const MOST_HEADER_BYTES = 10_000;
 
 /** Reads the header; the array's own bytes are then next. */
 export async function readNpy(name: string, bytes: Bytes): Promise<ArrayFile> {
@@ -23,13 +24,15 @@ export async function readNpy(name: string, bytes: Bytes): Promise<ArrayFile> {
   const descr = /'descr': *'([^']*)'/.exec(header)?.[1];
   const order = /'fortran_order': *(True|False)/.exec(header)?.[1];
   const sizes = /'shape': *\(((?:\d+, *)*\d*)\)/.exec(header)?.[1];
-  if (descr === undefined || order === undefined || sizes === undefined) {
+  const isOnce = header.match(/'(descr|fortran_order|shape)'/g)?.length === 3;
+  if (descr === undefined || order === undefined || sizes === undefined || !isOnce) {
     throw badData(`${name}: expected an array of plain numbers, found ${header.trim().slice(0, 60)}`);
   }
   const shape = sizes
     .split(",")
     .filter((size) => size.trim() !== "")
     .map(Number);
+  if (!shape.every(Number.isSafeInteger)) throw badData(`${name}: an array of shape (${sizes.slice(0, 60)})`);
   if (order === "True") throw badData(`${name}: in Fortran order: save numpy.ascontiguousarray(a)`);
   return { name, dtype: dtypeOf(name, descr), shape, bytes };
 }
