@@ -17,6 +17,7 @@ import {
 import type { NotFinite } from "./not-finite.ts";
 import { OutputFile } from "./output-file.ts";
 import { progressBar } from "./progress.ts";
+import { visible } from "./visible.ts";
 
 export interface EvaluateFlags extends FileFlags {
   readonly logits?: string;
@@ -25,6 +26,7 @@ export interface EvaluateFlags extends FileFlags {
   readonly perRow?: string;
   readonly totals?: string;
   readonly queue?: string;
+  readonly verify?: true;
   readonly queueName: string;
 }
 
@@ -80,7 +82,7 @@ async function evaluateAll(
           all.flatMap((pair) => inputsOf(pair, flags)),
         );
   closers.push(() => file?.discard());
-  const { results, variant } =
+  const { results, variant, forget } =
     flags.queue === undefined ? await evaluateHere(all, flags, signal) : await onQueue(all, flags, flags.queue, signal);
   const totals = new Totals();
   for (const result of results) totals.merge(result.totals);
@@ -89,6 +91,10 @@ async function evaluateAll(
   assertAverage(totals, labels, rows, flags);
   await file?.write(encodeTotals(totals));
   await file?.finish();
+  // Now nothing is lost by it. Nor is it where that fails: another run takes what is there.
+  await forget?.().catch((error: Error) => {
+    process.stderr.write(`xent: results are left in Redis: ${visible(error.message)}\n`);
+  });
   const [first] = results as [FileResult];
   const one = results.length === 1;
   return {
@@ -120,7 +126,7 @@ function evaluateHere(
   all: readonly FilePair[],
   flags: EvaluateFlags,
   signal: AbortSignal,
-): Promise<{ results: FileResult[]; variant: string }> {
+): Promise<{ results: FileResult[]; variant: string; forget?(): Promise<void> }> {
   return closing(async (closers) => {
     const xent = await instance(flags.threads, flags.variant, signal, closers);
     const results: FileResult[] = [];

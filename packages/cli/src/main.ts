@@ -52,6 +52,7 @@ addFileOptions(evaluating)
   .option("--per-row <file>", "also write the loss of each row: .npy or .csv")
   .option("--totals <file>", "also write the exact sums, for xent merge")
   .option("--strict", "a row without a finite loss is an error")
+  .option("--verify", "with --queue: compare all bytes of the files with those of the workers, not a sample")
   .option("--queue <url>", "have the files evaluated by xent work, by way of a Redis: redis://host:port")
   .option(...QUEUE_NAME);
 addLossOptions(evaluating);
