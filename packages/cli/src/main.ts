@@ -37,7 +37,7 @@ addLossOptions(explaining).action((logits: string[], flags: ExplainFlags) => {
   process.stdout.write(flags.json ? toJson(explanation) : explanationText(explanation));
 });
 
-const QUEUE_NAME = ["--queue-name <name>", "of the queue at this Redis", "xent"] as const;
+const QUEUE_NAME = ["--queue-name <name>", "of the queue at this Redis", queueName, "xent"] as const;
 
 const evaluating = program
   .command("evaluate")
@@ -129,6 +129,8 @@ async function interruptible<T>(run: (signal: AbortSignal) => Promise<T>): Promi
   const interrupted = (): void => {
     process.stderr.write("xent: interrupted\n");
     process.exitCode = interrupt.signal.reason;
+    // A connection that is about to be given up is not waited for.
+    setTimeout(() => process.exit(), 500).unref();
   };
   try {
     const result = await run(interrupt.signal);
@@ -139,6 +141,11 @@ async function interruptible<T>(run: (signal: AbortSignal) => Promise<T>): Promi
     interrupted();
     return undefined;
   }
+}
+
+function queueName(text: string): string {
+  if (text === "" || text.includes(":")) throw new InvalidArgumentError('Expected a name without ":".');
+  return text;
 }
 
 function threads(text: string): number | "auto" {

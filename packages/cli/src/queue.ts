@@ -108,13 +108,14 @@ export async function work({ queue, queueName, threads, root = "." }: WorkFlags,
       say(`${pair.logits}: ${result.rows} rows, ${((performance.now() - started) / 1000).toFixed(2)} s`);
       return resultOf(id, result);
     };
-    let trouble = "";
+    /** Since the last task: each is said once. */
+    const troubles = new Set<string>();
     const onTrouble = ({ message }: Error): void => {
-      if (message !== trouble && message !== "") say(`Redis: ${message}`);
-      trouble = message;
+      if (message !== "" && !troubles.has(message)) say(`Redis: ${message}`);
+      troubles.add(message);
     };
     const onTask = (_: string, error: Error | undefined): void => {
-      trouble = "";
+      troubles.clear();
       if (error) say(`failed: ${error.message}`);
     };
     const isFinal = (error: unknown): boolean => error instanceof Failure;

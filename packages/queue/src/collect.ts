@@ -1,6 +1,6 @@
 import { type Job, Queue, QueueEvents } from "bullmq";
 import type { Redis } from "ioredis";
-import { assertName, assertReachable, Connections, QueueError, queueError, within } from "./connection.ts";
+import { assertName, assertReachable, Connections, LOST, QueueError, queueError, TASK, within } from "./connection.ts";
 
 /** Something to compute. */
 export interface Task<T> {
@@ -139,6 +139,10 @@ class Collection<T extends object, R> {
   async #isLost({ id }: Task<T>, again: boolean): Promise<boolean> {
     const job = await this.#job(id);
     if (job === undefined) return true;
+    if (job.name !== TASK) {
+      await this.#queue.remove(id);
+      return true;
+    }
     if (job.finishedOn === undefined) return false;
     // One that has failed at first says so, though it is completed.
     const state = await job.getState();
@@ -147,7 +151,8 @@ class Collection<T extends object, R> {
       if (reason === undefined) return false;
       this.#countBad(id, reason);
     } else if (state === "failed") {
-      if (!again) throw new QueueError(job.failedReason || `task ${id} has failed, and Redis no longer knows why`);
+      if (!again && job.failedReason !== LOST)
+        throw new QueueError(job.failedReason || `task ${id} has failed, and Redis no longer knows why`);
     } else if (state !== "unknown") return false;
     await this.#queue.remove(id);
     return true;
@@ -176,7 +181,7 @@ class Collection<T extends object, R> {
     if (wanted.length === 0) return;
     const backoff = { type: "exponential", delay: 1000 };
     const opts = { attempts: this.#attempts, backoff, removeOnComplete: false, removeOnFail: false };
-    await this.#queue.addBulk(wanted.map(({ id, data }) => ({ name: "task", data, opts: { ...opts, jobId: id } })));
+    await this.#queue.addBulk(wanted.map(({ id, data }) => ({ name: TASK, data, opts: { ...opts, jobId: id } })));
   }
 
   /** A Redis that is full or has become a replica says so; one that was full may have thrown away where a task stands. */

@@ -1,5 +1,10 @@
 import { Redis } from "ioredis";
 
+/** By this name a task is known from what is left of one when Redis throws away what it likes. */
+export const TASK = "task";
+/** What a worker answers to such a rest, which is nobody's fault. */
+export const LOST = "Redis has lost this task";
+
 /** Redis cannot be reached or refuses to work, a name is none, or a task has failed for good. */
 export class QueueError extends Error {
   override readonly name = "QueueError";

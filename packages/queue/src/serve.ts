@@ -1,5 +1,5 @@
 import { DelayedError, type Processor, UnrecoverableError, Worker } from "bullmq";
-import { assertName, assertReachable, Connections } from "./connection.ts";
+import { assertName, assertReachable, Connections, LOST, TASK } from "./connection.ts";
 
 /** How a worker serves a queue. */
 export interface ServeOptions<T, R> {
@@ -28,6 +28,8 @@ export interface ServeOptions<T, R> {
 
 /** After so long without a sign of life a worker is taken for dead, and its task given to another one. */
 const LOCK_MS = 10_000;
+/** How often a Redis that refuses something is asked again. */
+const RETRY_MS = 1000;
 /** Deaths of workers in the middle of one task, until it is taken for the cause of them. */
 const MOST_DEATHS = 5;
 
@@ -43,6 +45,9 @@ export async function serve<T, R>(options: ServeOptions<T, R>): Promise<void> {
   const connections = new Connections(url);
   const process: Processor<unknown, R> = async (job, token) => {
     const id = job.id as string;
+    if (job.name !== TASK) throw new UnrecoverableError(LOST);
+    // BullMQ's own timer for this goes on for ever where Redis goes away while a worker is closed.
+    const alive = setInterval(() => void job.extendLock(token as string, LOCK_MS).catch(() => {}), LOCK_MS / 2);
     // Progress that Redis misses is not worth a failure.
     const progress = (value: object): void => void job.updateProgress(value).catch(() => {});
     try {
@@ -58,6 +63,8 @@ export async function serve<T, R>(options: ServeOptions<T, R>): Promise<void> {
       onTask?.(id, error as Error);
       const message = error instanceof Error ? error.message : String(error);
       throw error instanceof NoTaskError || isFinal(error) ? new UnrecoverableError(message) : new Error(message);
+    } finally {
+      clearInterval(alive);
     }
   };
   try {
@@ -66,6 +73,8 @@ export async function serve<T, R>(options: ServeOptions<T, R>): Promise<void> {
         new Worker<unknown, R>(name, process, {
           connection,
           lockDuration: LOCK_MS,
+          skipLockRenewal: true,
+          runRetryDelay: RETRY_MS,
           stalledInterval: LOCK_MS / 2,
           maxStalledCount: MOST_DEATHS,
         }),
