@@ -411,6 +411,14 @@ export async function outcomeOf(target: Target, bytes: Uint8Array): Promise<stri
     return "read";
   } catch (error) {
     if (!(error instanceof Failure || error instanceof RangeError)) throw error;
-    return error.message.replace(/"[^"]*"|[\d.e+-]+|\/\S*/g, "#").slice(0, 80);
+    // Where it is refused, and by whom that was asked; of rows, for what.
+    const frames = String(error.stack).matchAll(/packages\/\w+\/(?!src\/failure)(\S+:\d+):\d+/g);
+    const [column = ""] = / as \w+ of row/.exec(error.message) ?? [];
+    return (
+      [...frames]
+        .slice(0, 2)
+        .map(([, place]) => place)
+        .join() + column
+    );
   }
 }
