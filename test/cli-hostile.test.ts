@@ -19,6 +19,8 @@ import { join } from "node:path";
 import { zipSync } from "fflate";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { decodeTotals, encodeTotals, Totals } from "xent";
+import { FileBytes, openFile } from "../packages/cli/src/bytes.ts";
+import { wordsOf } from "../packages/cli/src/text.ts";
 import { npy, safetensors, withHeader } from "./support/array-files.ts";
 import { binary, type Ended, xentCommand } from "./support/cli.ts";
 
@@ -329,6 +331,31 @@ describe("what is written", () => {
     child.kill(signal);
     expect(await ended).toBe(status);
     expect(readdirSync(folder).filter((name) => name.startsWith("out"))).toEqual([]);
+  });
+});
+
+describe("a file that is cut while it is read is an error", () => {
+  test("of numbers", async () => {
+    write("cut.npy", npy("float32", [5000], new Float32Array(5000)));
+    const { file, size } = await openFile(path("cut.npy"));
+    const bytes = new FileBytes("cut.npy", file, 0, size);
+    await bytes.read(new Uint8Array(128));
+    truncateSync(path("cut.npy"), 1000);
+    await expect(bytes.read(new Uint8Array(20_000))).rejects.toThrow(
+      "cut.npy: truncated: it was cut while it was read",
+    );
+    await bytes.close();
+  });
+
+  test("of text", async () => {
+    write("cut.txt", "1 ".repeat(200_000));
+    const words = wordsOf(path("cut.txt"));
+    expect((await words.next()).value).toHaveLength(32_768);
+    truncateSync(path("cut.txt"), 70_000);
+    const rest = async (): Promise<void> => {
+      for await (const some of words) expect(some.length).toBeGreaterThan(0);
+    };
+    await expect(rest()).rejects.toThrow("cut.txt: truncated: it was cut while it was read");
   });
 });
 

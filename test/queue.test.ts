@@ -49,6 +49,9 @@ describe("without a Redis", () => {
   });
 
   test("so is something that is no address of one", () => {
+    expect(xentCommand([...args, "redis://me:pass@word:x@:1?password=secret"]).stderr).toBe(
+      'xent: expected a URL like redis://127.0.0.1:6379, got "redis://me:***@:1?***"\n',
+    );
     expect(xentCommand([...args, "http://localhost"])).toMatchObject({
       status: 1,
       stderr: 'xent: expected a URL like redis://127.0.0.1:6379, got "http://localhost"\n',

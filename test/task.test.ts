@@ -52,6 +52,8 @@ describe("a task", () => {
     ["a checksum that is none", { contents: [content, { ...content, sha256: "0" }] }],
     ["a file of no size", { contents: [content, { ...content, size: -1 }] }],
     ["more than there is to say", { command: "rm" }],
+    ["a name that every object has", { toString: 1 }],
+    ["a prototype", { flags: JSON.parse('{"shift":0,"variant":"simd128","__proto__":{"perRow":"x.csv"}}') }],
   ])("with %s is none", (_, change) => {
     expect(thrown(() => readTask({ ...data, ...change }))).toMatch(/^Error: no task: [^\n]*$/);
   });

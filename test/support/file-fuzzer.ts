@@ -186,12 +186,13 @@ function readPartials(bytes: Uint8Array): void {
   const others = emptyOthers(partials);
   const whole = isWhole && partials.classes[0]?.[0] === 0 ? partials : mergePartials(others, partials);
   const { loss, sum, count, correct, predictions } = lossFromPartials(whole);
-  const isNegative =
-    loss.some((x) => x < 0) &&
-    !partials.labelWeight.some((w) => !(w >= 0)) &&
-    !partials.sampleWeights.some((w) => !(w >= 0));
-  const smooth = partials.settings.labelSmoothing > 0;
-  if (isNegative && !smooth) throw new Error(`a loss of ${loss.join()}`);
+  const { labels, labelWeight, sampleWeights, maximum, settings } = whole;
+  const isWeight = (w: number | undefined): boolean => w !== undefined && w >= 0 && w < Infinity;
+  for (const [row, x] of loss.entries()) {
+    const isPlain = isWeight(labelWeight[row]) && isWeight(sampleWeights[row]) && settings.labelSmoothing === 0;
+    if (!isPlain || (labels[row] as number) < 0 || !Number.isFinite(maximum[row])) continue;
+    if (!(x >= 0)) throw new Error(`a loss of ${x} in row ${row}`);
+  }
   if (count > partials.rows || correct > count || typeof sum !== "number") throw new Error("counts");
   if (predictions.some((best) => best < -1 || best >= partials.classesTotal)) throw new Error("predictions");
 }
@@ -342,13 +343,17 @@ const TOKENS = [
   "__proto__",
 ];
 
+const KINDS_AS_LONG = [0, 1, 6, 7];
+
 /** One to some changes. */
 export function mutate(bytes: Uint8Array, other: Uint8Array, random: Random): Uint8Array {
   let now = Buffer.from(bytes);
+  // Else most would be refused for their length.
+  const staysAsLong = random(2) === 0;
   for (let changes = 1 + random(1 + random(4)); changes > 0; changes--) {
     const at = random(now.length + 1);
     const length = random(1 + random(32));
-    const kind = random(10);
+    const kind = staysAsLong ? (KINDS_AS_LONG[random(KINDS_AS_LONG.length)] as number) : random(10);
     if (kind === 0 && at < now.length) now[at] = (now[at] as number) ^ (1 << random(8));
     else if (kind === 1 && at < now.length) now[at] = random(256);
     else if (kind === 2) now = Buffer.concat([now.subarray(0, at), now.subarray(at + length)]);
@@ -368,7 +373,7 @@ export function mutate(bytes: Uint8Array, other: Uint8Array, random: Random): Ui
     } else if (kind === 7 && now.length >= 8)
       now.writeDoubleLE(DOUBLES[random(DOUBLES.length)] as number, 4 * random((now.length - 4) >> 2));
     else if (kind === 8) {
-      const numbers = [...now.toString("latin1").matchAll(/-?\d+/g)];
+      const numbers = [...now.toString("latin1").matchAll(/-?\d+|"[^"]*"|true|false/g)];
       const found = numbers[random(Math.max(1, numbers.length))];
       const token = TOKENS[random(TOKENS.length)] as string;
       if (found)

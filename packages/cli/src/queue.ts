@@ -86,8 +86,9 @@ export interface WorkFlags {
 
 /** Evaluates files for others, until the signal aborts. */
 export async function work({ queue, queueName, threads, root = "." }: WorkFlags, signal: AbortSignal): Promise<void> {
-  const { serve } = await library();
+  const { assertReachable, serve } = await library();
   const folder = await Root.open(root);
+  await expected(assertReachable(queue));
   const say = (text: string): void => void process.stderr.write(`${dim(visible(text))}\n`);
   await closing(async (closers) => {
     const instances = new Instances(threads, signal);

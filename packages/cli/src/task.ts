@@ -1,5 +1,6 @@
 // What is said on a queue: tasks and their results, of which nothing is believed before it is checked.
 import { createHash } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import * as v from "valibot";
 import { decodeTotals, encodeTotals, type LogitsType } from "xent";
 import { fileOf } from "./arrays.ts";
@@ -156,7 +157,11 @@ function checked<const S extends v.GenericSchema>(schema: S, value: unknown, wha
     throw badData(`${what}: of protocol ${protocol}, and this xent speaks ${PROTOCOL}`);
   }
   const read = v.safeParse(schema, value, { abortEarly: true });
-  if (read.success) return read.output;
+  if (read.success) {
+    // Names that every object knows are none of a schema's.
+    if (isDeepStrictEqual(read.output, value)) return read.output;
+    throw badData(`${what}: it says more than there is to say`);
+  }
   const [issue] = read.issues;
   const at = v.getDotPath(issue);
   throw badData(`${what}: ${at === null ? "" : `${at}: `}${issue.message}`);

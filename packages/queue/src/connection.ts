@@ -125,5 +125,5 @@ export function assertName(name: string): void {
 }
 
 function withoutPassword(url: string): string {
-  return url.replace(/:[^:@/]*@/, ":***@");
+  return url.replace(/^(\w+:\/\/[^:@/]*):.*@/s, "$1:***@").replace(/\?.*/s, "?***");
 }
