@@ -20,13 +20,14 @@ afterAll(() => {
 });
 
 const handles = (): number => (process.platform === "linux" ? readdirSync("/proc/self/fd").length : 0);
-const MOST_MS = 5000;
+/** Of a processor, whatever else the machine does. */
+const MOST_SECONDS = 5;
 
 async function tried(target: Target, bytes: Uint8Array): Promise<string> {
-  const start = performance.now();
+  const start = process.cpuUsage();
   try {
     const outcome = await outcomeOf(target, bytes);
-    if (performance.now() - start > MOST_MS) throw new Error("it took too long");
+    if (process.cpuUsage(start).user > 1e6 * MOST_SECONDS) throw new Error("it took too long");
     return outcome;
   } catch (error) {
     const input = Buffer.from(bytes).toString("base64");

@@ -42,7 +42,7 @@ function workers(
   };
 }
 
-describe.skipIf(server === undefined).concurrent("the queue", () => {
+describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000 * LONGER }, () => {
   const started: (TestRedis | Detour)[] = [];
   const redis = async (...flags: string[]): Promise<TestRedis> => {
     const one = await TestRedis.start(...flags);
@@ -74,21 +74,17 @@ describe.skipIf(server === undefined).concurrent("the queue", () => {
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   });
 
-  test(
-    "2,000 tasks, and four workers: each result once",
-    async () => {
-      const { url } = await redis();
-      const end = workers(url, "many", 4, 0);
-      const seen: string[] = [];
-      const queue = { url, name: "many", tasks: tasksOf(2000) };
-      const results = await collect<Number, number>({ ...queue, onResult: (id) => seen.push(id) });
-      expect(sorted(results)).toEqual(squares(2000));
-      expect(new Set(seen).size).toBe(seen.length);
-      await forget(queue);
-      await end();
-    },
-    60_000 * LONGER,
-  );
+  test("2,000 tasks, and four workers: each result once", async () => {
+    const { url } = await redis();
+    const end = workers(url, "many", 4, 0);
+    const seen: string[] = [];
+    const queue = { url, name: "many", tasks: tasksOf(2000) };
+    const results = await collect<Number, number>({ ...queue, onResult: (id) => seen.push(id) });
+    expect(sorted(results)).toEqual(squares(2000));
+    expect(new Set(seen).size).toBe(seen.length);
+    await forget(queue);
+    await end();
+  });
 
   test.each([
     ["which keeps nothing", []],
@@ -119,192 +115,156 @@ describe.skipIf(server === undefined).concurrent("the queue", () => {
     90_000,
   );
 
-  test(
-    "Redis has no memory left: one error, and the same run goes on when it has",
-    async () => {
-      const { url, port } = await redis();
-      const client = new Redis(url);
-      const troubles = new Set<string>();
-      const end = workers(url, "full", 1, 100, { onTrouble: ({ message }) => troubles.add(message) });
-      const queue = { url, name: "full", tasks: tasksOf(30) };
-      await client.config("SET", "maxmemory", "1");
-      const message = `the Redis at redis://127.0.0.1:${port} fails: OOM command not allowed`;
-      await expect(collect(queue)).rejects.toThrow(message);
-      // In the middle: some are computed, and no more can be written.
-      await client.config("SET", "maxmemory", "0");
-      let count = 0;
-      const first = collect<Number, number>({
-        ...queue,
-        onResult: () => void (++count === 5 && client.config("SET", "maxmemory", "1")),
-      });
-      await expect(first).rejects.toThrow(message);
-      expect([...troubles].join()).toContain("OOM command not allowed");
-      expect([...troubles].length).toBeLessThan(20);
-      const stderr = xentCommand(["evaluate", ...slow, "--queue", url], { cwd: folder }).stderr;
-      expect(stderr).toMatch(/^xent: the Redis at [^\n]* fails: OOM command not allowed[^\n]*\n$/);
-      await client.config("SET", "maxmemory", "0");
-      expect(sorted(await collect<Number, number>(queue))).toEqual(squares(30));
-      client.disconnect();
-      await end();
-    },
-    60_000 * LONGER,
-  );
+  test("Redis has no memory left: one error, and the same run goes on when it has", async () => {
+    const { url, port } = await redis();
+    const client = new Redis(url);
+    const troubles = new Set<string>();
+    const end = workers(url, "full", 1, 100, { onTrouble: ({ message }) => troubles.add(message) });
+    const queue = { url, name: "full", tasks: tasksOf(30) };
+    await client.config("SET", "maxmemory", "1");
+    const message = `the Redis at redis://127.0.0.1:${port} fails: OOM command not allowed`;
+    await expect(collect(queue)).rejects.toThrow(message);
+    // In the middle: some are computed, and no more can be written.
+    await client.config("SET", "maxmemory", "0");
+    let count = 0;
+    const first = collect<Number, number>({
+      ...queue,
+      onResult: () => void (++count === 5 && client.config("SET", "maxmemory", "1")),
+    });
+    await expect(first).rejects.toThrow(message);
+    expect([...troubles].join()).toContain("OOM command not allowed");
+    expect([...troubles].length).toBeLessThan(20);
+    const stderr = xentCommand(["evaluate", ...slow, "--queue", url], { cwd: folder }).stderr;
+    expect(stderr).toMatch(/^xent: the Redis at [^\n]* fails: OOM command not allowed[^\n]*\n$/);
+    await client.config("SET", "maxmemory", "0");
+    expect(sorted(await collect<Number, number>(queue))).toEqual(squares(30));
+    client.disconnect();
+    await end();
+  });
 
-  test(
-    "Redis throws away whatever it likes, for a while",
-    async () => {
-      const { url } = await redis("--maxmemory-policy", "allkeys-random");
-      const client = new Redis(url);
-      const end = workers(url, "evicted", 2, 20);
-      const evicting = (async () => {
-        for (let i = 0; i < 30 * LONGER; i++) {
-          await pause(100);
-          const key = await client.randomkey();
-          if (key !== null) await client.del(key);
-        }
-      })();
-      const results = await collect<Number, number>({ url, name: "evicted", tasks: tasksOf(150) });
-      await evicting;
-      expect(sorted(results)).toEqual(squares(150));
-      client.disconnect();
-      await end();
-    },
-    90_000 * LONGER,
-  );
-
-  test(
-    "all of Redis is flushed in the middle",
-    async () => {
-      const { url } = await redis();
-      const client = new Redis(url);
-      const end = workers(url, "flushed", 2, 20);
-      let count = 0;
-      const onResult = (): void => void (++count % 40 === 0 && client.flushall());
-      expect(sorted(await collect<Number, number>({ url, name: "flushed", tasks: tasksOf(100), onResult }))).toEqual(
-        squares(100),
-      );
-      client.disconnect();
-      await end();
-    },
-    60_000 * LONGER,
-  );
-
-  test(
-    "Redis is 3 s away",
-    async () => {
-      const way = await detour((await redis()).port);
-      way.delay = 1500;
-      const end = workers(way.url, "away", 2);
-      const results = await collect<Number, number>({ url: way.url, name: "away", tasks: tasksOf(4) });
-      expect(sorted(results)).toEqual(squares(4));
-      await end();
-    },
-    90_000 * LONGER,
-  );
-
-  test(
-    "connections are cut at random",
-    async () => {
-      const way = await detour((await redis()).port);
-      const end = workers(way.url, "cut", 3, 10);
-      let isCutting = true;
-      const cutting = (async () => {
-        for (let i = 0; i < 40 * LONGER && isCutting; i++) {
-          await pause(100);
-          way.cut(0.3);
-        }
-      })();
-      const results = await collect<Number, number>({ url: way.url, name: "cut", tasks: tasksOf(300) });
-      isCutting = false;
-      await cutting;
-      expect(sorted(results)).toEqual(squares(300));
-      await end();
-    },
-    90_000 * LONGER,
-  );
-
-  test(
-    "two who ask for the same, at the same time",
-    async () => {
-      const { url } = await redis();
-      const end = workers(url, "both", 2, 5);
-      const queue = { url, name: "both", tasks: tasksOf(100) };
-      const one = async (): Promise<ReadonlyMap<string, number>> => {
-        const results = await collect<Number, number>(queue);
-        await forget(queue);
-        return results;
-      };
-      for (const results of await Promise.all([one(), one(), one()])) expect(sorted(results)).toEqual(squares(100));
-      await end();
-    },
-    60_000 * LONGER,
-  );
-
-  test(
-    "a worker is stopped in the middle of a file, and goes on when another one has computed it",
-    async () => {
-      const { url } = await redis();
-      const client = new Redis(url);
-      const local = xentJson<{ sum: number; rows: number }>(["evaluate", ...slow], { cwd: folder });
-      const first = startXent(folder, "work", "--queue", url, "--threads", "1");
-      const asking = startXent(folder, "evaluate", ...slow, "--queue", url, "--json");
-      while ((await client.llen("bull:xent:active")) === 0) await pause(5);
-      first.child.kill("SIGSTOP");
-      const second = startXent(folder, "work", "--queue", url, "--threads", "1");
-      const { status, stdout } = await asking.ended;
-      expect(status).toBe(0);
-      expect(JSON.parse(stdout)).toMatchObject({ sum: local.sum, rows: local.rows });
-      first.child.kill("SIGCONT");
-      // What it says then is too late, and harms nobody.
-      const again = startXent(folder, "evaluate", ...slow, "--queue", url, "--json");
-      expect(JSON.parse((await again.ended).stdout)).toMatchObject({ sum: local.sum, rows: local.rows });
-      for (const { child, ended } of [first, second]) {
-        child.kill("SIGTERM");
-        const { status, stderr } = await ended;
-        expect(status).toBe(143);
-        expect(stderr).not.toMatch(/^\s*at /m);
+  test("Redis throws away whatever it likes, for a while", async () => {
+    const { url } = await redis("--maxmemory-policy", "allkeys-random");
+    const client = new Redis(url);
+    const end = workers(url, "evicted", 2, 20);
+    const evicting = (async () => {
+      for (let i = 0; i < 30 * LONGER; i++) {
+        await pause(100);
+        const key = await client.randomkey();
+        if (key !== null) await client.del(key);
       }
-      client.disconnect();
-    },
-    120_000 * LONGER,
-  );
+    })();
+    const results = await collect<Number, number>({ url, name: "evicted", tasks: tasksOf(150) });
+    await evicting;
+    expect(sorted(results)).toEqual(squares(150));
+    client.disconnect();
+    await end();
+  });
 
-  test(
-    "Redis is gone for good: who is asked to end, ends",
-    async () => {
-      const server = await redis();
-      const asking = startXent(folder, "evaluate", ...slow, "--queue", server.url, "--queue-name", "nobody");
-      const working = startXent(folder, "work", "--queue", server.url);
-      // It gets one connection, which finds that Redis is there, and no other one.
-      const way = await detour(server.port);
-      way.left = 1;
-      const between = startXent(folder, "work", "--queue", way.url);
-      const client = new Redis(server.url);
-      const connections = async () => (await client.client("LIST")) as string;
-      // BullMQ's name for a worker.
-      while (!(await connections()).includes("name=bull:eGVudA==")) await pause(20);
-      while ((await client.llen("bull:nobody:wait")) === 0 || way.left > -2) await pause(20);
-      client.disconnect();
-      await server.kill();
-      for (const { child } of [asking, working, between]) child.kill("SIGINT");
-      for (const { ended } of [asking, working, between]) {
-        const { status, stderr } = await ended;
-        expect({ status, trace: /^\s*at /m.test(stderr) }).toEqual({ status: 130, trace: false });
+  test("all of Redis is flushed in the middle", async () => {
+    const { url } = await redis();
+    const client = new Redis(url);
+    const end = workers(url, "flushed", 2, 20);
+    let count = 0;
+    const onResult = (): void => void (++count % 40 === 0 && client.flushall());
+    expect(sorted(await collect<Number, number>({ url, name: "flushed", tasks: tasksOf(100), onResult }))).toEqual(
+      squares(100),
+    );
+    client.disconnect();
+    await end();
+  });
+
+  test("Redis is 3 s away", async () => {
+    const way = await detour((await redis()).port);
+    way.delay = 1500;
+    const end = workers(way.url, "away", 2);
+    const results = await collect<Number, number>({ url: way.url, name: "away", tasks: tasksOf(4) });
+    expect(sorted(results)).toEqual(squares(4));
+    await end();
+  });
+
+  test("connections are cut at random", async () => {
+    const way = await detour((await redis()).port);
+    const end = workers(way.url, "cut", 3, 10);
+    let isCutting = true;
+    const cutting = (async () => {
+      for (let i = 0; i < 40 * LONGER && isCutting; i++) {
+        await pause(100);
+        way.cut(0.3);
       }
-    },
-    60_000 * LONGER,
-  );
+    })();
+    const results = await collect<Number, number>({ url: way.url, name: "cut", tasks: tasksOf(300) });
+    isCutting = false;
+    await cutting;
+    expect(sorted(results)).toEqual(squares(300));
+    await end();
+  });
 
-  test(
-    "there is something else at that port, or nothing that answers",
-    async () => {
-      const url = `redis://127.0.0.1:${await freePort()}`;
-      await expect(collect({ url, name: "x", tasks: tasksOf(1) })).rejects.toThrow(QueueError);
-      const way = await detour(await freePort());
-      await expect(
-        serve({ url: way.url, name: "x", compute: async () => 1, signal: AbortSignal.abort() }),
-      ).rejects.toThrow(/^there is no Redis at /);
-    },
-    60_000 * LONGER,
-  );
+  test("two who ask for the same, at the same time", async () => {
+    const { url } = await redis();
+    const end = workers(url, "both", 2, 5);
+    const queue = { url, name: "both", tasks: tasksOf(100) };
+    const one = async (): Promise<ReadonlyMap<string, number>> => {
+      const results = await collect<Number, number>(queue);
+      await forget(queue);
+      return results;
+    };
+    for (const results of await Promise.all([one(), one(), one()])) expect(sorted(results)).toEqual(squares(100));
+    await end();
+  });
+
+  test("a worker is stopped in the middle of a file, and goes on when another one has computed it", async () => {
+    const { url } = await redis();
+    const client = new Redis(url);
+    const local = xentJson<{ sum: number; rows: number }>(["evaluate", ...slow], { cwd: folder });
+    const first = startXent(folder, "work", "--queue", url, "--threads", "1");
+    const asking = startXent(folder, "evaluate", ...slow, "--queue", url, "--json");
+    while ((await client.llen("bull:xent:active")) === 0) await pause(5);
+    first.child.kill("SIGSTOP");
+    const second = startXent(folder, "work", "--queue", url, "--threads", "1");
+    const { status, stdout } = await asking.ended;
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ sum: local.sum, rows: local.rows });
+    first.child.kill("SIGCONT");
+    // What it says then is too late, and harms nobody.
+    const again = startXent(folder, "evaluate", ...slow, "--queue", url, "--json");
+    expect(JSON.parse((await again.ended).stdout)).toMatchObject({ sum: local.sum, rows: local.rows });
+    for (const { child, ended } of [first, second]) {
+      child.kill("SIGTERM");
+      const { status, stderr } = await ended;
+      expect(status).toBe(143);
+      expect(stderr).not.toMatch(/^\s*at /m);
+    }
+    client.disconnect();
+  });
+
+  test("Redis is gone for good: who is asked to end, ends", async () => {
+    const server = await redis();
+    const asking = startXent(folder, "evaluate", ...slow, "--queue", server.url, "--queue-name", "nobody");
+    const working = startXent(folder, "work", "--queue", server.url);
+    // It gets two connections, which find that Redis is there, and no other one.
+    const way = await detour(server.port);
+    way.left = 2;
+    const between = startXent(folder, "work", "--queue", way.url);
+    const client = new Redis(server.url);
+    const connections = async () => (await client.client("LIST")) as string;
+    // BullMQ's name for a worker.
+    while (!(await connections()).includes("name=bull:eGVudA==")) await pause(20);
+    while ((await client.llen("bull:nobody:wait")) === 0 || way.left > -2) await pause(20);
+    client.disconnect();
+    await server.kill();
+    for (const { child } of [asking, working, between]) child.kill("SIGINT");
+    for (const { ended } of [asking, working, between]) {
+      const { status, stderr } = await ended;
+      expect({ status, trace: /^\s*at /m.test(stderr) }).toEqual({ status: 130, trace: false });
+    }
+  });
+
+  test("there is something else at that port, or nothing that answers", async () => {
+    const url = `redis://127.0.0.1:${await freePort()}`;
+    await expect(collect({ url, name: "x", tasks: tasksOf(1) })).rejects.toThrow(QueueError);
+    const way = await detour(await freePort());
+    await expect(
+      serve({ url: way.url, name: "x", compute: async () => 1, signal: AbortSignal.abort() }),
+    ).rejects.toThrow(/^there is no Redis at /);
+  });
 });

@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { collect, forget, serve } from "xent-queue";
 import { findRedis, startRedis } from "../scripts/redis.mjs";
@@ -186,7 +187,9 @@ describe.skipIf(server === undefined)("a queue", () => {
   test("is interrupted, and goes on where it was", async () => {
     const args = ["evaluate", ...files.slice(0, 10), ...flags, "--queue", url, "--queue-name", "other"];
     const first = start(...args);
-    await pause(1000);
+    const client = new Redis(url);
+    while ((await client.llen("bull:other:wait")) < 10) await pause(20);
+    client.disconnect();
     first.child.kill("SIGINT");
     expect(await first.ended).toEqual({ status: 130, stdout: "", stderr: "xent: interrupted" });
     const worker = start("work", "--queue", url, "--queue-name", "other");
