@@ -4,7 +4,8 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { corpusOf, keep, mutate, outcomeOf, randomOf, type Target, targets } from "./support/file-fuzzer.ts";
+import { corpusOf, keep, outcomeOf, type Target, targets } from "./support/file-fuzzer.ts";
+import { mutate, randomOf } from "./support/mutate.ts";
 
 const environment = (name: string, otherwise: number): number => Number(process.env[name] ?? otherwise);
 const seed = environment("XENT_SEED", 1);
@@ -14,8 +15,11 @@ const isKept = process.env["XENT_KEEP"] !== undefined;
 
 const folder = mkdtempSync(join(tmpdir(), "xent-fuzz-"));
 const { all, end } = targets(folder);
+const counts = { inputs: 0, read: 0 };
+const outcomes = new Set<string>();
 afterAll(() => {
   end();
+  if (seconds > 0) console.log(`${counts.inputs} inputs, ${counts.read} of them read, ${outcomes.size} outcomes`);
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -27,6 +31,9 @@ async function tried(target: Target, bytes: Uint8Array): Promise<string> {
   const start = process.cpuUsage();
   try {
     const outcome = await outcomeOf(target, bytes);
+    counts.inputs++;
+    if (outcome === "read") counts.read++;
+    outcomes.add(`${target.name}: ${outcome}`);
     if (process.cpuUsage(start).user > 1e6 * MOST_SECONDS) throw new Error("it took too long");
     return outcome;
   } catch (error) {

@@ -78,9 +78,10 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
     const { url } = await redis();
     const end = workers(url, "many", 4, 0);
     const seen: string[] = [];
-    const queue = { url, name: "many", tasks: tasksOf(2000) };
+    const count = 2000 * LONGER;
+    const queue = { url, name: "many", tasks: tasksOf(count) };
     const results = await collect<Number, number>({ ...queue, onResult: (id) => seen.push(id) });
-    expect(sorted(results)).toEqual(squares(2000));
+    expect(sorted(results)).toEqual(squares(count));
     expect(new Set(seen).size).toBe(seen.length);
     await forget(queue);
     await end();
