@@ -308,6 +308,25 @@ describe("names in files", () => {
     });
   });
 
+  test.each([
+    ["(3)", "'shape': (3, 4)", "'shape': (3)   "],
+    ["two shapes", "'fortran_order': False, 'shape': (3, 4)", "'shape': (4, 3), 'shape': (3, 4)       "],
+    ["a fourth entry", "}                  ", ", 'x': '<f8' }     "],
+    ["something behind it", "}                  ", "} + 1              "],
+    ["a zero before a number", "(3, 4)", "(03,4)"],
+    ["no end", "}", " "],
+  ])("a .npy whose header has %s is an error, as for NumPy", (_, from, to) => {
+    const header = logits.toString("latin1", 0, 128);
+    expect(header).toContain(from);
+    write("bad.npy", Buffer.concat([Buffer.from(header.replace(from, to), "latin1"), logits.subarray(128)]));
+    expect(evaluate("--logits", "bad.npy").stderr).toMatch(/^xent: bad\.npy: expected an array of plain numbers/);
+  });
+
+  test("nor are 0x10 and 0b1 weights", () => {
+    write("w.txt", "1 0x10 0b1 1");
+    expect(evaluate("--class-weights", "w.txt").stderr).toBe("xent: w.txt: the weight of class 1 is NaN\n");
+  });
+
   test("a .npy that says twice what shape it has is an error, and one of 10,001 bytes of header", () => {
     const twice = Buffer.from(
       logits.toString("latin1").replace("False, ", "False, 'shape': (4, 3), ").replace(/ {17}/, ""),

@@ -9,6 +9,11 @@ const KINDS: Record<string, string> = { f: "float", i: "int", u: "uint" };
 /** As in NumPy, which reads no longer one of a file that it does not trust. */
 const MOST_HEADER_BYTES = 10_000;
 
+/** What NumPy reads, too: three entries and nothing else. */
+const ENTRY =
+  /'(?:descr|fortran_order|shape)'\s*:\s*(?:'[^']*'|True|False|\((?:(?:0|[1-9]\d*), *)*(?:0|[1-9]\d*)?\))\s*/.source;
+const HEADER = new RegExp(`^\\s*\\{\\s*${ENTRY},\\s*${ENTRY},\\s*${ENTRY}(?:,\\s*)?\\}\\s*$`);
+
 /** Reads the header; the array's own bytes are then next. */
 export async function readNpy(name: string, bytes: Bytes): Promise<ArrayFile> {
   const magic = await take(bytes, 8, name);
@@ -24,8 +29,9 @@ export async function readNpy(name: string, bytes: Bytes): Promise<ArrayFile> {
   const descr = /'descr': *'([^']*)'/.exec(header)?.[1];
   const order = /'fortran_order': *(True|False)/.exec(header)?.[1];
   const sizes = /'shape': *\(((?:\d+, *)*\d*)\)/.exec(header)?.[1];
-  const isOnce = header.match(/'(descr|fortran_order|shape)'/g)?.length === 3;
-  if (descr === undefined || order === undefined || sizes === undefined || !isOnce) {
+  // A tuple of one has a comma.
+  const isTuple = sizes !== undefined && !/^\d+$/.test(sizes);
+  if (descr === undefined || order === undefined || !isTuple || !HEADER.test(header)) {
     throw badData(`${name}: expected an array of plain numbers, found ${header.trim().slice(0, 60)}`);
   }
   const shape = sizes

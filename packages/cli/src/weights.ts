@@ -19,7 +19,8 @@ function assertCount(spec: string, found: number | string, classes: number): voi
 async function fromText(path: string, classes: number): Promise<Float32Array> {
   const weights: number[] = [];
   for await (const words of wordsOf(path)) {
-    for (const word of words) weights.push(Number(word));
+    // JavaScript's own ways to write a number are not those of others.
+    for (const word of words) weights.push(/^0[xob]/i.test(word) ? NaN : Number(word));
     if (weights.length > classes) assertCount(path, `more than ${classes}`, classes);
   }
   assertCount(path, weights.length, classes);
