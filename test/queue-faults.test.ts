@@ -186,14 +186,17 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
   test("connections are cut at random", async () => {
     const way = await detour((await redis()).port);
     const end = workers(way.url, "cut", 3, 10);
-    let isCutting = true;
+    let [count, isCutting] = [0, true];
     const cutting = (async () => {
+      // All are there: who is not would say so, and end.
+      while (count < 10) await pause(10);
       for (let i = 0; i < 40 * LONGER && isCutting; i++) {
         await pause(100);
         way.cut(0.3);
       }
     })();
-    const results = await collect<Number, number>({ url: way.url, name: "cut", tasks: tasksOf(300) });
+    const onResult = (): void => void count++;
+    const results = await collect<Number, number>({ url: way.url, name: "cut", tasks: tasksOf(300), onResult });
     isCutting = false;
     await cutting;
     expect(sorted(results)).toEqual(squares(300));

@@ -55,9 +55,10 @@ export async function collect<T extends object, R>(options: CollectOptions<T, R>
   await unlessAborted(signal, assertReachable(url));
   const connections = new Connections(url);
   try {
+    // BullMQ's check of the version would give all up where a connection is cut as it begins.
     const redis = connections.open();
-    const queue = connections.use((connection) => new Queue(name, { connection }));
-    const events = connections.use((connection) => new QueueEvents(name, { connection }));
+    const queue = connections.use((connection) => new Queue(name, { connection, skipVersionCheck: true }));
+    const events = connections.use((connection) => new QueueEvents(name, { connection, skipVersionCheck: true }));
     return await new Collection(options, redis, queue, events).run();
   } catch (error) {
     throw signal?.aborted ? signal.reason : queueError(url, error);
@@ -113,16 +114,15 @@ class Collection<T extends object, R> {
   /** Why it is no result, if it is none. */
   #take(id: string, value: unknown): Error | undefined {
     if (!this.#missing.has(id)) return undefined;
+    const { read = (value) => value as R, onResult } = this.#options;
     try {
-      const { read = (value) => value as R, onResult } = this.#options;
-      const result = read(value, id);
-      this.#missing.delete(id);
-      this.#results.set(id, result);
-      onResult?.(id);
-      return undefined;
+      this.#results.set(id, read(value, id));
     } catch (error) {
       return error as Error;
     }
+    this.#missing.delete(id);
+    onResult?.(id);
+    return undefined;
   }
 
   /** Looks after the tasks that are missing. `again`: those that have failed before this run are tried again. */
@@ -208,7 +208,7 @@ export async function forget({
   await assertReachable(url);
   const connections = new Connections(url);
   const removeAll = async (): Promise<void> => {
-    const queue = connections.use((connection) => new Queue(name, { connection }));
+    const queue = connections.use((connection) => new Queue(name, { connection, skipVersionCheck: true }));
     queue.on("error", () => {});
     for (let begin = 0; begin < tasks.length; begin += AT_ONCE) {
       await Promise.all(tasks.slice(begin, begin + AT_ONCE).map(({ id }) => queue.remove(id)));

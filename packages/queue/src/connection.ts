@@ -10,6 +10,8 @@ export class QueueError extends Error {
   override readonly name = "QueueError";
 }
 
+/** How often it is asked whether it is there, where the connection is cut. */
+const ATTEMPTS = 3;
 /** So long may a Redis take to answer that is asked whether it is there. */
 const ANSWER_MS = 20_000;
 /** A connection on which nothing has come for so long, though something should, is given up for a new one. */
@@ -82,6 +84,18 @@ export async function assertReachable(url: string): Promise<void> {
   if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
     throw new QueueError(`expected a URL like redis://127.0.0.1:6379, got ${JSON.stringify(withoutPassword(url))}`);
   }
+  let reason: unknown;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    reason = await reasonNotToAnswer(url);
+    if (reason === undefined) return;
+    // Somebody was there.
+    if (!(reason instanceof Error && /closed|ECONNRESET|EPIPE/.test(reason.message))) break;
+  }
+  const why = reasonOf(reason, "the connection was refused");
+  throw new QueueError(`there is no Redis at ${withoutPassword(url)}: ${why}`);
+}
+
+async function reasonNotToAnswer(url: string): Promise<unknown> {
   const redis = new Redis(url, { lazyConnect: true, connectTimeout: CONNECT_MS, retryStrategy: () => null });
   let reason: unknown;
   redis.on("error", (error) => {
@@ -92,18 +106,12 @@ export async function assertReachable(url: string): Promise<void> {
     await redis.ping();
   };
   try {
-    if (!(await within(ANSWER_MS, asked()))) throw new Error(`no answer within ${ANSWER_MS / 1000} s`);
+    return (await within(ANSWER_MS, asked())) ? undefined : new Error(`no answer within ${ANSWER_MS / 1000} s`);
   } catch (error) {
-    throw unreachable(url, reason ?? error);
+    return reason ?? error;
   } finally {
     redis.disconnect();
   }
-}
-
-function unreachable(url: string, reason: unknown): QueueError {
-  return new QueueError(
-    `there is no Redis at ${withoutPassword(url)}: ${reasonOf(reason, "the connection was refused")}`,
-  );
 }
 
 /** What Redis, or what asks it, has failed with, as an error of this package. */

@@ -1,5 +1,5 @@
 import { DelayedError, type Processor, UnrecoverableError, Worker } from "bullmq";
-import { assertName, assertReachable, Connections, LOST, TASK } from "./connection.ts";
+import { assertName, assertReachable, Connections, LOST, TASK, within } from "./connection.ts";
 
 /** How a worker serves a queue. */
 export interface ServeOptions<T, R> {
@@ -71,7 +71,7 @@ export async function serve<T, R>(options: ServeOptions<T, R>): Promise<void> {
     const worker = connections.use(
       (connection) =>
         new Worker<unknown, R>(name, process, {
-          connection,
+          ...{ connection, skipVersionCheck: true, autorun: false },
           lockDuration: LOCK_MS,
           skipLockRenewal: true,
           runRetryDelay: RETRY_MS,
@@ -80,7 +80,16 @@ export async function serve<T, R>(options: ServeOptions<T, R>): Promise<void> {
         }),
     );
     worker.on("error", (error) => onTrouble?.(error));
-    await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+    const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+    const running = async (): Promise<void> => {
+      while (!signal.aborted) {
+        // A connection that is cut while it begins to run ends it.
+        await worker.run().catch((error: Error) => onTrouble?.(error));
+        await within(RETRY_MS, aborted);
+      }
+    };
+    void running();
+    await aborted;
   } finally {
     // Without Redis the task cannot be given back: its lock runs out there, and another worker takes it.
     await connections.end();
