@@ -99,6 +99,10 @@ describe("what is written", () => {
       stderr: "xent: --totals: logits.npy: would take the place of a file that is read\n",
     });
     expect(partials("--output", "labels.txt").status).toBe(2);
+    const twice = "xent: --per-row: ./out.npy: is written by another option, too\n";
+    expect(evaluate("--totals", "out.npy", "--per-row", "./out.npy").stderr).toBe(twice);
+    partials("--output", "a.part", "--classes-total", "4");
+    expect(run("merge", "a.part", "--output", "out.npy", "--per-row", "./out.npy").stderr).toBe(twice);
     expect(readFileSync(path("logits.npy"))).toEqual(logits);
     const tensors = { logits: { type: "float32", shape: [3, 4], data: new Float32Array(12) } };
     write("both.safetensors", safetensors(tensors));

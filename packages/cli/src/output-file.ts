@@ -1,8 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { rmSync, type Stats } from "node:fs";
 import { type FileHandle, lstat, open, realpath, rename, rm, stat } from "node:fs/promises";
+import { resolve } from "node:path";
 import { badData, badFile, badUsage } from "./failure.ts";
 
+/** Of this process, also when they are finished. */
+const targets = new Set<string>();
 /** What is to be removed when the process ends in the middle. */
 const unfinished = new Set<string>();
 process.on("exit", () => {
@@ -33,11 +36,13 @@ export class OutputFile {
     if (there && read.some((input) => input?.ino === there.ino && input.dev === there.dev)) {
       throw badUsage(`${option}: ${path}: would take the place of a file that is read`);
     }
+    if (targets.has(resolve(target))) throw badUsage(`${option}: ${path}: is written by another option, too`);
     const partial = `${target}.${randomUUID().slice(0, 8)}.partial`;
     const file = await open(partial, "wx").catch((cause: Error) => {
       throw badFile(path, cause);
     });
     unfinished.add(partial);
+    targets.add(resolve(target));
     const output = new OutputFile(path, target, partial, file);
     await output.#keepMode(there);
     return output;
@@ -54,7 +59,12 @@ export class OutputFile {
   }
 
   async finish(): Promise<void> {
-    await this.#orDiscard(this.#file.sync());
+    // A disk that is full may say so only now. Some file systems cannot be asked.
+    await this.#orDiscard(
+      this.#file.sync().catch((error: NodeJS.ErrnoException) => {
+        if (!/^(EINVAL|ENOSYS|ENOTSUP|EOPNOTSUPP)$/.test(error.code ?? "")) throw error;
+      }),
+    );
     await this.#file.close();
     await this.#orDiscard(rename(this.#partial, this.#target));
     unfinished.delete(this.#partial);
