@@ -20,9 +20,14 @@ const steps = [
   [process.execPath, vitest],
 ];
 // These run once: they start the engines that they are about, or are about none.
-const once = ["playground.test.ts", "queue.test.ts", "recipes.test.ts", "runtimes.test.ts", "packaging/**"].map(
-  (suites) => `--exclude=test/${suites}`,
-);
+const once = [
+  "fuzz-files.test.ts",
+  "playground.test.ts",
+  "queue*.test.ts",
+  "recipes.test.ts",
+  "runtimes.test.ts",
+  "packaging/**",
+].map((suites) => `--exclude=test/${suites}`);
 if (existsSync(newer) && !process.version.startsWith("v24."))
   steps.push([newer, [...vitest, ...once, "--passWithNoTests"]]);
 

@@ -18,7 +18,7 @@ import { join } from "node:path";
 import { zipSync } from "fflate";
 import { afterAll, describe, expect, test } from "vitest";
 import { createXentSync } from "xent";
-import { bytesOf, npy, npyHeader, safetensors } from "./support/array-files.ts";
+import { bytesOf, npy, npyHeader, safetensors, withHeader } from "./support/array-files.ts";
 import { binary, type Ended, xentCommand, xentJson } from "./support/cli.ts";
 import { exampleRows } from "./support/example.ts";
 import { bfloat16Bits, float16Bits } from "./support/half.ts";
@@ -214,9 +214,7 @@ describe("a file that is not what it should be", () => {
   /** With a header of these texts, and 240 bytes of data. */
   const safetensorsOf = (entries: Record<string, string>): Buffer => {
     const header = `{${Object.entries(entries).map(([name, entry]) => `"${name}":${entry}`)}}`;
-    const length = Buffer.alloc(8);
-    length.writeBigUInt64LE(BigInt(header.length));
-    return Buffer.concat([length, Buffer.from(header), Buffer.alloc(240)]);
+    return withHeader(header, Buffer.alloc(240));
   };
 
   test.each<[name: string, content: string | Uint8Array, message: string, args?: string[]]>([

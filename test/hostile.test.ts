@@ -590,3 +590,52 @@ describe("with any arguments at all", () => {
     expect(bitsOf(batch.run(EVERYTHING))).toEqual(EXPECTED);
   });
 });
+
+describe("a typed array with properties of its own", () => {
+  /** An array that says of itself what it is not. */
+  const claiming = <T extends object>(array: T, claims: object): T =>
+    Object.defineProperties(array, Object.getOwnPropertyDescriptors(claims));
+
+  test.each(["classWeights", "sampleWeights"] as const)("is as long as it is: %s", (name) => {
+    const { batch, check } = scene();
+    const length = name === "classWeights" ? CLASSES : ROWS;
+    // What the last run has had in this place.
+    batch.run(EVERYTHING);
+    const run = (array: Float32Array) => thrown(() => batch.run({ [name]: array }));
+    for (const claims of [{ length }, { length, byteLength: 4 * length }]) {
+      expect(run(claiming(Float32Array.of(5, 5), claims))).toMatch(
+        new RegExp(`^RangeError: "${name}" expected one number for each of ${length} \\w+, got 2$`),
+      );
+    }
+    expect(run(claiming(new Float32Array(length), { length: 1 }))).toBe("nothing");
+    check();
+  });
+
+  test("is as long as it is: logits, labels and targets of one call", () => {
+    const call = (array: unknown, of: unknown = labels) =>
+      thrown(() => createXentSync().sparseSoftmaxCrossEntropyWithLogits(array as Float32Array, of as Int32Array));
+    const length = ROWS * CLASSES;
+    expect(call(claiming(logits.slice(0, -1), { length }))).toBe(
+      `RangeError: "labels" has ${ROWS} rows, which do not divide ${length - 1} logits`,
+    );
+    expect(call(logits, claiming(labels.slice(0, 2), { length: ROWS }))).toMatch('RangeError: "labels" has 2 rows');
+    const targets = claiming(new Float32Array(3), { length });
+    expect(
+      thrown(() => createXentSync().softmaxCrossEntropyWithLogits(logits, targets, { shape: [ROWS, CLASSES] })),
+    ).toBe(`RangeError: "targets" expected one for each of ${length} logits, got 3`);
+  });
+
+  test("lies where it lies: a view of the memory, which is detached when that grows", () => {
+    const { xent, check } = scene();
+    using batch = xent.createBatch({ rows: 10_000, classes: 3 });
+    batch.logits.set(batch.logits.map((_, i) => i % 3));
+    const labels = new Int32Array(10_000);
+    const expected = batch.run().loss[0];
+    const fake = { buffer: new ArrayBuffer(12), byteOffset: 0, length: 3, byteLength: 12, constructor: Int8Array };
+    const before = xent.memory.buffer;
+    const { loss } = xent.sparseSoftmaxCrossEntropyWithLogits(claiming(batch.logits, fake), labels);
+    expect(xent.memory.buffer).not.toBe(before);
+    expect(loss).toEqual(new Float32Array(10_000).fill(expected as number));
+    check();
+  });
+});

@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { collect, forget, serve } from "xent-queue";
 import { findRedis, startRedis } from "../scripts/redis.mjs";
@@ -49,6 +50,9 @@ describe("without a Redis", () => {
   });
 
   test("so is something that is no address of one", () => {
+    expect(xentCommand([...args, "redis://me:pass@word:x@:1?password=secret"]).stderr).toBe(
+      'xent: expected a URL like redis://127.0.0.1:6379, got "redis://me:***@:1?***"\n',
+    );
     expect(xentCommand([...args, "http://localhost"])).toMatchObject({
       status: 1,
       stderr: 'xent: expected a URL like redis://127.0.0.1:6379, got "http://localhost"\n',
@@ -183,7 +187,9 @@ describe.skipIf(server === undefined)("a queue", () => {
   test("is interrupted, and goes on where it was", async () => {
     const args = ["evaluate", ...files.slice(0, 10), ...flags, "--queue", url, "--queue-name", "other"];
     const first = start(...args);
-    await pause(1000);
+    const client = new Redis(url);
+    while ((await client.llen("bull:other:wait")) < 10) await pause(20);
+    client.disconnect();
     first.child.kill("SIGINT");
     expect(await first.ended).toEqual({ status: 130, stdout: "", stderr: "xent: interrupted" });
     const worker = start("work", "--queue", url, "--queue-name", "other");

@@ -46,8 +46,14 @@ export function safetensors(tensors: Record<string, Tensor>): Buffer {
     end += data.byteLength;
     return [name, { dtype: NAMES[type]?.[1] ?? type, shape, data_offsets: [begin, end] }] as const;
   });
-  const header = Buffer.from(JSON.stringify({ __metadata__: { format: "pt" }, ...Object.fromEntries(entries) }));
+  const header = JSON.stringify({ __metadata__: { format: "pt" }, ...Object.fromEntries(entries) });
+  return withHeader(header, ...Object.values(tensors).map(({ data }) => bytesOf(data)));
+}
+
+/** A .safetensors with any header. */
+export function withHeader(header: string, ...data: readonly Uint8Array[]): Buffer {
+  const bytes = Buffer.from(header);
   const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(header.length));
-  return Buffer.concat([length, header, ...Object.values(tensors).map(({ data }) => bytesOf(data))]);
+  length.writeBigUInt64LE(BigInt(bytes.length));
+  return Buffer.concat([length, bytes, ...data]);
 }

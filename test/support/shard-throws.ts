@@ -1,4 +1,3 @@
-import { crc32 } from "node:zlib";
 import {
   createXentSync,
   decodePartials,
@@ -11,14 +10,7 @@ import {
   Totals,
 } from "xent";
 import { exampleBatch } from "./example.ts";
-
-/** A file with other bytes in the middle, and a checksum that is right. */
-function forged(file: Uint8Array, offset: number, ...words: number[]): Uint8Array {
-  const copy = Buffer.from(file);
-  for (const [i, word] of words.entries()) copy.writeUInt32LE(word, offset + 4 * i);
-  copy.writeUInt32LE(crc32(copy.subarray(0, -4)), copy.length - 4);
-  return new Uint8Array(copy);
-}
+import { doubles, forged, words } from "./forged.ts";
 
 const cut = (file: Uint8Array, length: number): Uint8Array => file.slice(0, length);
 
@@ -33,6 +25,7 @@ export function shardThrows(): Record<string, () => unknown> {
   const right = fresh.partials({ ...shard, classOffset: 6 });
   const merged = mergePartials(left, { ...right, labels: left.labels });
   const [file, totals] = [encodePartials(merged), encodeTotals(new Totals())];
+  const some = encodeTotals(Totals.of({ sum: [1], normalizer: [1] }, 1, 0));
   const never = exampleBatch(xent, { rows: 4, classes: 6, gradient: true });
   const gradient = (from: unknown) => () => batch.gradientFromPartials(from as Partials);
   const merging = (other: unknown) => () => mergePartials(left, other as Partials);
@@ -69,14 +62,23 @@ export function shardThrows(): Record<string, () => unknown> {
     "decoding a string": () => decodePartials("XENTPART" as unknown as Uint8Array),
     "decoding another file": () => decodePartials(totals),
     "decoding the begin of a file": () => decodePartials(cut(file, 12)),
-    "decoding version 2": () => decodePartials(forged(file, 8, 2)),
+    "decoding version 2": () => decodePartials(forged(file, words(8, 2))),
     "decoding a part of a file": () => decodeTotals(cut(totals, totals.length - 1)),
     "decoding more than a file": () => decodeTotals(Uint8Array.of(...totals, 0)),
     "decoding damaged bytes": () => decodeTotals(totals.with(30, 1)),
-    "decoding more rows than there are": () => decodePartials(forged(file, 24, 5)),
-    "decoding fewer rows than there are": () => decodePartials(forged(file, 24, 3)),
-    "decoding classes in disorder": () => decodePartials(forged(file, 40, 6, 2)),
-    "decoding no column of sums": () => decodePartials(forged(file, 32, 0)),
+    "decoding more rows than there are": () => decodePartials(forged(file, words(24, 5))),
+    "decoding fewer rows than there are": () => decodePartials(forged(file, words(24, 3))),
+    "decoding classes in disorder": () => decodePartials(forged(file, words(40, 6, 2))),
+    "decoding no column of sums": () => decodePartials(forged(file, words(32, 0))),
+    "decoding a column that there is not": () => decodePartials(forged(file, words(32, 2 ** 31))),
+    "decoding a label that is no class": () => decodePartials(forged(file, words(80, 12))),
+    "decoding a word that is to be 0": () => decodePartials(forged(file, words(12, 1))),
+    "decoding less than no row": () => decodeTotals(forged(totals, doubles(24, -1))),
+    "decoding totals of no rows": () => decodeTotals(forged(some, doubles(24, 0))),
+    "decoding totals with NaN": () => decodeTotals(forged(some, doubles(24 + 32, NaN))),
+    "merging what no run has": merging({ ...other, settings: { ...other.settings, temperature: 0 } }),
+    "adding a normalizer that is no number": () => new Totals().add({ ...result, normalizer: "1" } as never),
+    "totals of terms that are no numbers": () => Totals.of({ sum: ["1"], normalizer: [] } as never, 1, 0),
     "adding what is no result": () => new Totals().add({} as never),
     "adding less than no row": () => new Totals().add({ ...result, count: -1 }),
     "adding more right predictions than rows": () => new Totals().add({ ...result, correct: 2 }),

@@ -1,5 +1,8 @@
+import { expect } from "vitest";
 import {
   type Batch,
+  decodePartials,
+  encodePartials,
   type LogitsType,
   type LossOptions,
   lossFromPartials,
@@ -31,6 +34,13 @@ export function evenCuts(classes: number, count: number): number[] {
   return Array.from({ length: count + 1 }, (_, i) => Math.floor((i * classes) / count));
 }
 
+/** As another machine has them: whatever is computed or merged is let in there. */
+function sent(partials: Partials): Partials {
+  const received = decodePartials(encodePartials(partials));
+  expect(received).toEqual(partials);
+  return received;
+}
+
 /** Deals the classes out, from each cut to the next. */
 export function makeParts(
   xent: Xent,
@@ -59,7 +69,7 @@ export function makeParts(
     }
     batch.labels.set(labels);
     const weights = classWeights && { classWeights: Float32Array.from(classWeights).subarray(begin, end) };
-    const partials = batch.partials({ ...options, ...weights, classOffset: begin, classesTotal });
+    const partials = sent(batch.partials({ ...options, ...weights, classOffset: begin, classesTotal }));
     const copyTo: Part["copyTo"] = (whole, from) => {
       for (let o = 0; o < outer; o++) whole.set(from.subarray(o * size, (o + 1) * size), place(o));
     };
@@ -72,7 +82,7 @@ export function runInShards(xent: Xent, whole: Whole, cuts: readonly number[], o
   const gradient: Float32Array | Float64Array =
     whole.dtype === "float64" ? new Float64Array(whole.logits.length) : new Float32Array(whole.logits.length);
   const parts = makeParts(xent, whole, cuts, options, true);
-  const merged = mergePartials(parts.map(({ partials }) => partials));
+  const merged = sent(mergePartials(parts.map(({ partials }) => partials)));
   for (const { batch, copyTo } of parts) {
     copyTo(gradient, batch.gradientFromPartials(merged));
     batch.dispose();

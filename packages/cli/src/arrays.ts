@@ -14,9 +14,15 @@ export interface Expected {
   readonly raw: { readonly dtype: DType; readonly columns?: number | undefined };
 }
 
-/** Opens an array by the ending of its file: `path`, or `path:name` where a file has many. */
+/** The file of `path`, or of `path:name` where a file has many arrays; and that name. */
+export function fileOf(spec: string): { path: string; wanted: string | undefined } {
+  const [, path = spec, wanted] = spec.endsWith(".txt") ? [] : (/^(.*\.(?:npz|safetensors)):(.+)$/s.exec(spec) ?? []);
+  return { path, wanted };
+}
+
+/** Opens an array by the ending of its file: see {@link fileOf}. */
 export async function openArray(spec: string, expected: Expected): Promise<ArrayFile> {
-  const [, path = spec, wanted] = /^(.*\.(?:npz|safetensors)):(.+)$/.exec(spec) ?? [];
+  const { path, wanted } = fileOf(spec);
   const array = await openByEnding(path, wanted, expected);
   try {
     const { name, dtype, shape, bytes } = array;
@@ -41,7 +47,7 @@ async function openByEnding(path: string, wanted: string | undefined, { usual, r
   }
   const { file, size } = await openFile(path);
   try {
-    const bytes = new FileBytes(file, 0, size);
+    const bytes = new FileBytes(path, file, 0, size);
     return isNpy ? await readNpy(path, bytes) : openRaw(path, bytes, raw);
   } catch (error) {
     await file.close();

@@ -1,3 +1,4 @@
+import { constants, type Stats } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { badData, badFile } from "./failure.ts";
@@ -6,36 +7,46 @@ import { badData, badFile } from "./failure.ts";
 export interface Bytes {
   /** How many have not been read. */
   readonly left: number;
-  /** Fills `into`, unless there are fewer left. Returns how many came. */
+  /** Fills `into`, unless there are fewer left. Returns how many came: never fewer, but an error. */
   read(into: Uint8Array): Promise<number>;
   close(): Promise<void>;
 }
 
-/** Its size in bytes, if it is a file that can be read from any place. To open a pipe might take for ever. */
-export async function sizeOfFile(path: string): Promise<number> {
-  const stats = await stat(path).catch((cause: Error) => {
-    throw badFile(path, cause);
-  });
+/** Opens a regular file to read. What has no end, or may have no beginning, is refused. */
+export async function openFile(path: string): Promise<{ file: FileHandle; size: number }> {
+  // To open a device may do something by itself.
+  const size = sizeOf(path, await stat(path).catch(failing(path)));
+  // If it has become a pipe since, this does not wait for somebody to write to it.
+  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(failing(path));
+  try {
+    const opened = sizeOf(path, await file.stat());
+    return { file, size: Math.min(size, opened) };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+function sizeOf(path: string, stats: Stats): number {
   if (!stats.isFile()) throw badData(`${path}: is ${stats.isDirectory() ? "a directory" : "no regular file"}`);
   return stats.size;
 }
 
-/** Opens a file to read. */
-export async function openFile(path: string): Promise<{ file: FileHandle; size: number }> {
-  const size = await sizeOfFile(path);
-  const file = await open(path).catch((cause: Error) => {
+function failing(path: string): (cause: Error) => never {
+  return (cause) => {
     throw badFile(path, cause);
-  });
-  return { file, size };
+  };
 }
 
 /** A part of a file. */
 export class FileBytes implements Bytes {
+  readonly #name: string;
   readonly #file: FileHandle;
   #position: number;
   left: number;
 
-  constructor(file: FileHandle, position: number, length: number) {
+  constructor(name: string, file: FileHandle, position: number, length: number) {
+    this.#name = name;
     this.#file = file;
     this.#position = position;
     this.left = length;
@@ -45,8 +56,10 @@ export class FileBytes implements Bytes {
     const wanted = Math.min(into.length, this.left);
     let filled = 0;
     while (filled < wanted) {
-      const { bytesRead } = await this.#file.read(into, filled, wanted - filled, this.#position);
-      if (bytesRead === 0) break; // It has been cut off since it was opened.
+      const { bytesRead } = await this.#file
+        .read(into, filled, wanted - filled, this.#position)
+        .catch(failing(this.#name));
+      if (bytesRead === 0) throw badData(`${this.#name}: truncated: it was cut while it was read`);
       filled += bytesRead;
       this.#position += bytesRead;
       this.left -= bytesRead;
@@ -59,45 +72,56 @@ export class FileBytes implements Bytes {
   }
 }
 
-/** What a stream gives. */
+/** What a stream gives: as many bytes as were announced, or an error. */
 export class StreamBytes implements Bytes {
   readonly #name: string;
   readonly #stream: Readable;
   readonly #chunks: AsyncIterator<Uint8Array>;
-  readonly #done: () => void;
+  readonly #done: () => Promise<void>;
   #chunk: Uint8Array = new Uint8Array();
   left: number;
 
-  constructor(name: string, stream: Readable, length: number, done: () => void) {
+  constructor(name: string, stream: Readable, length: number, done: () => Promise<void>) {
     this.#name = name;
     this.#stream = stream;
+    // Before anybody reads, and after nobody does any more, an error must not end the process. In between the iterator has it.
+    stream.on("error", () => {});
     this.#chunks = stream[Symbol.asyncIterator]();
     this.#done = done;
     this.left = length;
   }
 
   async read(into: Uint8Array): Promise<number> {
+    const wanted = Math.min(into.length, this.left);
     let filled = 0;
-    while (filled < into.length) {
-      if (this.#chunk.length === 0) {
-        const { done, value } = await this.#chunks.next().catch((cause: Error) => {
-          throw badData(`${this.#name}: ${cause.message}`);
-        });
-        if (done) break;
-        this.#chunk = value;
-      }
-      const part = this.#chunk.subarray(0, into.length - filled);
+    while (filled < wanted) {
+      if (this.#chunk.length === 0) this.#chunk = (await this.#next()) ?? this.#ended();
+      const part = this.#chunk.subarray(0, wanted - filled);
       into.set(part, filled);
       filled += part.length;
+      this.left -= part.length;
       this.#chunk = this.#chunk.subarray(part.length);
     }
-    this.left -= filled;
+    if (this.left === 0 && (this.#chunk.length > 0 || (await this.#next()))) {
+      throw badData(`${this.#name}: too long: there are more bytes than it says`);
+    }
     return filled;
+  }
+
+  async #next(): Promise<Uint8Array | undefined> {
+    const { done, value } = await this.#chunks.next().catch((cause: Error) => {
+      throw badData(`${this.#name}: damaged: ${cause.message}`);
+    });
+    return done ? undefined : value;
+  }
+
+  #ended(): never {
+    throw badData(`${this.#name}: truncated: it ends ${this.left} bytes too early`);
   }
 
   async close(): Promise<void> {
     this.#stream.destroy();
-    this.#done();
+    await this.#done();
   }
 }
 

@@ -1,20 +1,23 @@
-import { type LogitsType, Totals } from "xent";
+import { encodeTotals, type LogitsType, Totals } from "xent";
 import { badUsage } from "./failure.ts";
 import {
   assertAlike,
   assertAverage,
+  type Closers,
   closing,
   computingThreads,
   evaluateFile,
   type FileFlags,
   type FilePair,
   type FileResult,
+  inputsOf,
   instance,
   pairs,
 } from "./files.ts";
 import type { NotFinite } from "./not-finite.ts";
+import { OutputFile } from "./output-file.ts";
 import { progressBar } from "./progress.ts";
-import { writeTotals } from "./totals-file.ts";
+import { visible } from "./visible.ts";
 
 export interface EvaluateFlags extends FileFlags {
   readonly logits?: string;
@@ -23,6 +26,7 @@ export interface EvaluateFlags extends FileFlags {
   readonly perRow?: string;
   readonly totals?: string;
   readonly queue?: string;
+  readonly verify?: true;
   readonly queueName: string;
 }
 
@@ -55,22 +59,42 @@ export interface Evaluation extends Summary {
   readonly seconds: number;
 }
 
-export async function evaluate(
+export function evaluate(files: readonly string[], flags: EvaluateFlags, signal: AbortSignal): Promise<Evaluation> {
+  return closing((closers) => evaluateAll(files, flags, signal, closers));
+}
+
+async function evaluateAll(
   files: readonly string[],
   flags: EvaluateFlags,
   signal: AbortSignal,
+  closers: Closers,
 ): Promise<Evaluation> {
   const start = performance.now();
   const all = pairs([...(flags.logits === undefined ? [] : [flags.logits]), ...files], flags.labels);
   if (all.length > 1 && flags.perRow !== undefined) throw badUsage("--per-row: expected one file of logits");
-  const { results, variant } =
+  // Before all the work, which would be in vain without a place for what comes of it.
+  const file =
+    flags.totals === undefined
+      ? undefined
+      : await OutputFile.open(
+          "--totals",
+          flags.totals,
+          all.flatMap((pair) => inputsOf(pair, flags)),
+        );
+  closers.push(() => file?.discard());
+  const { results, variant, forget } =
     flags.queue === undefined ? await evaluateHere(all, flags, signal) : await onQueue(all, flags, flags.queue, signal);
   const totals = new Totals();
   for (const result of results) totals.merge(result.totals);
   const rows = results.reduce((sum, result) => sum + result.rows, 0);
   const labels = together(all.map((pair) => pair.labels));
   assertAverage(totals, labels, rows, flags);
-  if (flags.totals !== undefined) await writeTotals(flags.totals, totals);
+  await file?.write(encodeTotals(totals));
+  await file?.finish();
+  // Now nothing is lost by it. Nor is it where that fails: another run takes what is there.
+  await forget?.().catch((error: Error) => {
+    process.stderr.write(`xent: results are left in Redis: ${visible(error.message)}\n`);
+  });
   const [first] = results as [FileResult];
   const one = results.length === 1;
   return {
@@ -102,7 +126,7 @@ function evaluateHere(
   all: readonly FilePair[],
   flags: EvaluateFlags,
   signal: AbortSignal,
-): Promise<{ results: FileResult[]; variant: string }> {
+): Promise<{ results: FileResult[]; variant: string; forget?(): Promise<void> }> {
   return closing(async (closers) => {
     const xent = await instance(flags.threads, flags.variant, signal, closers);
     const results: FileResult[] = [];

@@ -1,16 +1,17 @@
 import type { Evaluation, Summary } from "./evaluate.ts";
-import type { Merged } from "./merge.ts";
+import { type Merged, rangesText } from "./merge.ts";
 import { rateOf } from "./progress.ts";
 import { bold, dim } from "./terminal.ts";
+import { visible } from "./visible.ts";
 
 /** An evaluation to be read in a terminal. */
 export function evaluationText(evaluation: Evaluation): string {
   const { logits, labels, shards, rows, ignored, counted, variant, threads, bytes, seconds, notFinite } = evaluation;
   const { first } = notFinite;
-  const where = first?.file === undefined ? "" : `${first.file}, `;
+  const where = first?.file === undefined ? "" : `${visible(first.file)}, `;
   return [
-    line("logits", `${logits.name}, [${logits.shape.join(", ")}] ${logits.dtype}`),
-    line("labels", `${labels.name}, ${labels.dtype}`),
+    line("logits", `${visible(logits.name)}, [${logits.shape.join(", ")}] ${logits.dtype}`),
+    line("labels", `${visible(labels.name)}, ${labels.dtype}`),
     ...(shards === undefined ? [] : [line("files", String(shards))]),
     line("rows", `${counted} counted, ${ignored} ignored, ${rows} in all`),
     ...summaryLines(evaluation),
@@ -23,7 +24,7 @@ export function evaluationText(evaluation: Evaluation): string {
 
 /** What has come of merging. */
 export function mergedText({ files, rows, classes, classesTotal, summary }: Merged): string {
-  const seen = classes?.map(([begin, end]) => `[${begin}, ${end})`).join(" and ");
+  const seen = classes && rangesText(classes);
   return [
     line("files", String(files)),
     ...(rows === undefined ? [] : [line("rows", String(rows))]),

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { basename } from "node:path";
 import { createXent, type LogitsType, type LossOptions, type Totals, type Variant, type Xent } from "xent";
+import { fileOf } from "./arrays.ts";
 import { badData, badUsage } from "./failure.ts";
 import { openLabels } from "./label-file.ts";
 import { IGNORED, Labels } from "./labels.ts";
@@ -10,6 +11,12 @@ import type { NotFinite } from "./not-finite.ts";
 import { PerRow } from "./per-row.ts";
 import { evaluateRows } from "./stream.ts";
 import { readWeights } from "./weights.ts";
+
+/** Files that are read of a pair. */
+export function inputsOf({ logits, labels }: FilePair, { classWeights }: FileFlags): string[] {
+  const specs = [logits, labels, ...(classWeights === undefined ? [] : [classWeights])];
+  return specs.map((spec) => fileOf(spec).path);
+}
 
 /** What is said of files of logits and labels. */
 export interface FileFlags extends LossFlags {
@@ -56,7 +63,8 @@ export async function closing<T>(run: (closers: Closers) => Promise<T>): Promise
   try {
     return await run(closers);
   } finally {
-    for (const close of closers.reverse()) await close();
+    // One that fails must not keep the others from closing, nor take the place of the error that ends the run.
+    for (const close of closers.reverse()) await (async () => close())().catch(() => {});
   }
 }
 
@@ -79,8 +87,12 @@ export async function instance(
   // runAsync leaves the calling thread, which reads and writes files, out of the computation: one more, where there are several.
   // Shared, whatever their number: files are read into the memory while it may grow.
   const xent = await createXent({ threads: computing === 1 ? 1 : computing + 1, variant, shared: true });
-  closers.push(() => xent.dispose());
-  signal.addEventListener("abort", () => xent.dispose());
+  const dispose = (): void => xent.dispose();
+  signal.addEventListener("abort", dispose);
+  closers.push(() => {
+    signal.removeEventListener("abort", dispose);
+    dispose();
+  });
   return xent;
 }
 
@@ -115,25 +127,21 @@ export function evaluateFile(
     const { array, rows, classes } = logits;
     const bytes = array.bytes.left;
     const weights = flags.classWeights === undefined ? undefined : await readWeights(flags.classWeights, classes);
-    const inputs = [pair.logits, pair.labels, flags.classWeights ?? ""];
-    const perRow = flags.perRow === undefined ? undefined : await PerRow.open(flags.perRow, rows, inputs);
+    const perRow =
+      flags.perRow === undefined ? undefined : await PerRow.open(flags.perRow, rows, inputsOf(pair, flags));
+    closers.push(() => perRow?.discard());
     onRows?.(0, rows, bytes);
-    try {
-      const { batchRows, strict = false } = flags;
-      const options = lossOptions(flags, weights);
-      const tell = (done: number): void => onRows?.(done, rows, bytes);
-      const stream = { xent, logits, labels, options, batchRows, perRow, strict, signal, onRows: tell };
-      const { totals, notFinite } = await evaluateRows(stream);
-      if (perRow !== undefined) {
-        assertAverage(totals, pair.labels, rows, flags);
-        await perRow.finish();
-      }
-      const names = { logits: { name: array.name, dtype: logits.dtype, shape: array.shape } };
-      return { ...names, labels: { name: pair.labels, dtype }, rows, classes, totals, notFinite, bytes };
-    } catch (error) {
-      await perRow?.discard();
-      throw error;
+    const { batchRows, strict = false } = flags;
+    const options = lossOptions(flags, weights);
+    const tell = (done: number): void => onRows?.(done, rows, bytes);
+    const stream = { xent, logits, labels, options, batchRows, perRow, strict, signal, onRows: tell };
+    const { totals, notFinite } = await evaluateRows(stream);
+    if (perRow !== undefined) {
+      assertAverage(totals, pair.labels, rows, flags);
+      await perRow.finish();
     }
+    const names = { logits: { name: array.name, dtype: logits.dtype, shape: array.shape } };
+    return { ...names, labels: { name: pair.labels, dtype }, rows, classes, totals, notFinite, bytes };
   });
 }
 

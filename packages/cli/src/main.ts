@@ -13,6 +13,7 @@ import { type MergeFlags, merge } from "./merge.ts";
 import { toJson } from "./numbers.ts";
 import { type PartialsFlags, partials } from "./partials.ts";
 import type { WorkFlags } from "./queue.ts";
+import { visible, visibleLines } from "./visible.ts";
 
 const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
 const LOGITS = ".npy, .npz or .safetensors (file:name), or .bin, .raw, .f32 with --classes";
@@ -20,6 +21,7 @@ const LABELS = "the same with integers, .bin, .raw or .i32 (int32), or .txt";
 const program = new Command("xent")
   .description("Sparse softmax cross-entropy: what it is for one row, and what it is for files of logits.")
   .version(version)
+  .configureOutput({ writeErr: (text) => process.stderr.write(visibleLines(text)) })
   .exitOverride();
 
 const explaining = program
@@ -35,7 +37,7 @@ addLossOptions(explaining).action((logits: string[], flags: ExplainFlags) => {
   process.stdout.write(flags.json ? toJson(explanation) : explanationText(explanation));
 });
 
-const QUEUE_NAME = ["--queue-name <name>", "of the queue at this Redis", "xent"] as const;
+const QUEUE_NAME = ["--queue-name <name>", "of the queue at this Redis", queueName, "xent"] as const;
 
 const evaluating = program
   .command("evaluate")
@@ -50,6 +52,7 @@ addFileOptions(evaluating)
   .option("--per-row <file>", "also write the loss of each row: .npy or .csv")
   .option("--totals <file>", "also write the exact sums, for xent merge")
   .option("--strict", "a row without a finite loss is an error")
+  .option("--verify", "with --queue: compare all bytes of the files with those of the workers, not a sample")
   .option("--queue <url>", "have the files evaluated by xent work, by way of a Redis: redis://host:port")
   .option(...QUEUE_NAME);
 addLossOptions(evaluating);
@@ -61,7 +64,8 @@ evaluating.action(async (files: string[], flags: EvaluateFlags) => {
   if (first) {
     const count = rows === 1 ? "1 row has" : `${rows} rows have`;
     const where = first.file ?? evaluation.logits.name;
-    process.stderr.write(`xent: ${where}: ${count} no finite loss; the first is row ${first.row}: ${first.reason}\n`);
+    const what = `${count} no finite loss; the first is row ${first.row}: ${first.reason}`;
+    process.stderr.write(`xent: ${visible(where)}: ${what}\n`);
   }
 });
 
@@ -86,7 +90,8 @@ program
   .option("--per-row <file>", "also write the loss of each row: .npy or .csv; of partials")
   .option("--json", "print everything as JSON")
   .action(async (files: string[], flags: MergeFlags) => {
-    const merged = await merge(files, flags);
+    const merged = await interruptible((signal) => merge(files, flags, signal));
+    if (merged === undefined) return;
     process.stdout.write(flags.json ? toJson(merged) : mergedText(merged));
   });
 
@@ -117,11 +122,15 @@ function addFileOptions(command: Command): Command {
 /** Undefined where it was interrupted. */
 async function interruptible<T>(run: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
   const interrupt = new AbortController();
-  process.once("SIGINT", () => interrupt.abort(130));
-  process.once("SIGTERM", () => interrupt.abort(143));
+  for (const [name, status] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129 })) {
+    // Who asks twice does not want to wait.
+    process.on(name, () => (interrupt.signal.aborted ? process.exit(status) : interrupt.abort(status)));
+  }
   const interrupted = (): void => {
     process.stderr.write("xent: interrupted\n");
     process.exitCode = interrupt.signal.reason;
+    // A connection that is about to be given up is not waited for.
+    setTimeout(() => process.exit(), 500).unref();
   };
   try {
     const result = await run(interrupt.signal);
@@ -132,6 +141,11 @@ async function interruptible<T>(run: (signal: AbortSignal) => Promise<T>): Promi
     interrupted();
     return undefined;
   }
+}
+
+function queueName(text: string): string {
+  if (text === "" || text.includes(":")) throw new InvalidArgumentError('Expected a name without ":".');
+  return text;
 }
 
 function threads(text: string): number | "auto" {
@@ -147,12 +161,25 @@ function threads(text: string): number | "auto" {
 function exitCodeOf(error: unknown): 0 | 1 | 2 {
   // It has printed its message.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  // Files that cannot be opened have a code, memory that is not enough is a RangeError; the rest is a mistake in here.
-  const isExpected =
-    error instanceof Failure || error instanceof RangeError || (error instanceof Error && "code" in error);
-  process.stderr.write(`xent: ${error instanceof Error && (isExpected ? error.message : error.stack)}\n`);
+  report(error);
   return error instanceof Failure && error.exitCode === 2 ? 2 : 1;
 }
+
+/** One line. Files that cannot be opened have a code, memory that is not enough is a RangeError; the rest is a mistake in here. */
+function report(error: unknown): void {
+  const isExpected =
+    error instanceof Failure || error instanceof RangeError || (error instanceof Error && "code" in error);
+  const message = isExpected ? error.message : `something went wrong that should not: ${error}`;
+  process.stderr.write(`xent: ${visible(message)}\n`);
+  if (process.env["XENT_STACK"] && error instanceof Error) process.stderr.write(`${visibleLines(`${error.stack}`)}\n`);
+}
+
+// What nobody has waited for.
+process.on("uncaughtException", (error) => {
+  report(error);
+  process.exit(1);
+});
+process.stderr.on("error", () => {});
 
 // A reader like head that has seen enough.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

@@ -6,7 +6,13 @@ import { BYTES, type DType } from "./dtypes.ts";
 import { badData } from "./failure.ts";
 
 const KINDS: Record<string, string> = { f: "float", i: "int", u: "uint" };
-const MOST_HEADER_BYTES = 2 ** 20;
+/** As in NumPy, which reads no longer one of a file that it does not trust. */
+const MOST_HEADER_BYTES = 10_000;
+
+/** What NumPy reads, too: three entries and nothing else. */
+const ENTRY =
+  /'(?:descr|fortran_order|shape)'\s*:\s*(?:'[^']*'|True|False|\((?:(?:0|[1-9]\d*), *)*(?:0|[1-9]\d*)?\))\s*/.source;
+const HEADER = new RegExp(`^\\s*\\{\\s*${ENTRY},\\s*${ENTRY},\\s*${ENTRY}(?:,\\s*)?\\}\\s*$`);
 
 /** Reads the header; the array's own bytes are then next. */
 export async function readNpy(name: string, bytes: Bytes): Promise<ArrayFile> {
@@ -23,13 +29,16 @@ export async function readNpy(name: string, bytes: Bytes): Promise<ArrayFile> {
   const descr = /'descr': *'([^']*)'/.exec(header)?.[1];
   const order = /'fortran_order': *(True|False)/.exec(header)?.[1];
   const sizes = /'shape': *\(((?:\d+, *)*\d*)\)/.exec(header)?.[1];
-  if (descr === undefined || order === undefined || sizes === undefined) {
+  // A tuple of one has a comma.
+  const isTuple = sizes !== undefined && !/^\d+$/.test(sizes);
+  if (descr === undefined || order === undefined || !isTuple || !HEADER.test(header)) {
     throw badData(`${name}: expected an array of plain numbers, found ${header.trim().slice(0, 60)}`);
   }
   const shape = sizes
     .split(",")
     .filter((size) => size.trim() !== "")
     .map(Number);
+  if (!shape.every(Number.isSafeInteger)) throw badData(`${name}: an array of shape (${sizes.slice(0, 60)})`);
   if (order === "True") throw badData(`${name}: in Fortran order: save numpy.ascontiguousarray(a)`);
   return { name, dtype: dtypeOf(name, descr), shape, bytes };
 }

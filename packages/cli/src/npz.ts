@@ -1,27 +1,85 @@
 // NumPy's .npz: a zip of .npy files, stored or deflated.
-import { crc32 } from "node:zlib";
-import { type Entry, openPromise, type ZipFile } from "yauzl";
+import type { FileHandle } from "node:fs/promises";
+import { pipeline, Readable } from "node:stream";
+import { crc32, createInflateRaw } from "node:zlib";
+import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from "yauzl";
 import { type ArrayFile, choose } from "./array-file.ts";
-import { type Bytes, FileBytes, openFile, StreamBytes, sizeOfFile } from "./bytes.ts";
+import { type Bytes, FileBytes, openFile, StreamBytes } from "./bytes.ts";
 import { badData, badFile, Failure } from "./failure.ts";
 import { readNpy } from "./npy.ts";
 
+const MOST_ENTRIES = 2 ** 16;
+const STORED = 0;
+const DEFLATED = 8;
+/** What deflate makes of one byte at most, and a little more. */
+const MOST_OF_A_BYTE = 1040;
+
 export async function openNpz(path: string, wanted: string | undefined, usual: string): Promise<ArrayFile> {
-  await sizeOfFile(path);
-  const zip = await openPromise(path, { lazyEntries: true, autoClose: false }).catch((cause: Error) => {
-    throw badFile(path, cause);
-  });
+  const { file, size } = await openFile(path);
+  const reader = new FileReader(file, size);
   try {
-    const entries = new Map<string, Entry>();
-    for await (const entry of zip.eachEntry()) entries.set(entry.fileName.replace(/\.npy$/, ""), entry);
-    const [name, entry] = choose(entries, wanted, usual, path);
-    return await readNpy(
-      `${path}:${name}`,
-      new CheckedBytes(`${path}:${name}`, await bytesOf(path, zip, entry), entry.crc32),
-    );
+    return await Promise.race([readZip(path, file, reader, size, wanted, usual), reader.broken]);
   } catch (error) {
-    zip.close();
+    await file.close();
     throw error instanceof Failure ? error : badFile(path, error as Error);
+  }
+}
+
+async function readZip(
+  path: string,
+  file: FileHandle,
+  reader: FileReader,
+  size: number,
+  wanted: string | undefined,
+  usual: string,
+): Promise<ArrayFile> {
+  const zip = await fromRandomAccessReaderPromise(reader, size, { lazyEntries: true, autoClose: false });
+  // The iterator has the first one; those behind it end nothing.
+  zip.on("error", () => {});
+  const entries = new Map<string, Entry>();
+  for await (const entry of zip.eachEntry()) {
+    if (entries.size === MOST_ENTRIES) throw badData(`${path}: has more than ${MOST_ENTRIES} arrays`);
+    entries.set(entry.fileName.replace(/\.npy$/, ""), entry);
+  }
+  const [array, entry] = choose(entries, wanted, usual, path);
+  const name = `${path}:${array}`;
+  const bytes = await bytesOf(name, file, zip, entry);
+  return readNpy(name, new CheckedBytes(name, bytes, entry.crc32));
+}
+
+/** The file for yauzl, which asks for any place at all. */
+class FileReader extends RandomAccessReader {
+  readonly #file: FileHandle;
+  readonly #size: number;
+  /** Rejects where yauzl throws in the middle of reading. */
+  readonly broken: Promise<never>;
+  #break: (error: unknown) => void = () => {};
+
+  constructor(file: FileHandle, size: number) {
+    super();
+    this.#file = file;
+    this.#size = size;
+    this.broken = new Promise((_, reject) => {
+      this.#break = reject;
+    });
+    this.broken.catch(() => {});
+  }
+
+  override read(
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+    callback: (error: Error | null) => void,
+  ): void {
+    this.#fill(buffer.subarray(offset, offset + length), position)
+      .then(() => callback(null), callback)
+      .catch(this.#break);
+  }
+
+  async #fill(into: Buffer, position: number): Promise<void> {
+    if (!(position >= 0 && position + into.length <= this.#size)) throw new Error("its directory leads out of it");
+    await new FileBytes("zip", this.#file, position, into.length).read(into);
   }
 }
 
@@ -56,12 +114,29 @@ class CheckedBytes implements Bytes {
   }
 }
 
-async function bytesOf(path: string, zip: ZipFile, entry: Entry): Promise<Bytes> {
-  if (entry.compressionMethod === 0) {
-    const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
-    zip.close();
-    return new FileBytes((await openFile(path)).file, fileDataStart, entry.uncompressedSize);
+/** The bytes of an entry, whose sizes are those of the directory: not those that a bad one would like to have. */
+async function bytesOf(name: string, file: FileHandle, zip: ZipFile, entry: Entry): Promise<Bytes> {
+  const { compressionMethod, compressedSize, uncompressedSize } = entry;
+  if (entry.isEncrypted()) throw badData(`${name}: is encrypted`);
+  if (compressionMethod !== STORED && compressionMethod !== DEFLATED) {
+    throw new Error(`unsupported compression method: ${compressionMethod}`);
   }
-  const stream = await zip.openReadStreamPromise(entry);
-  return new StreamBytes(path, stream, entry.uncompressedSize, () => zip.close());
+  if (uncompressedSize > MOST_OF_A_BYTE * (compressedSize + 1)) {
+    throw badData(`${name}: damaged: ${compressedSize} bytes can not become the ${uncompressedSize} that it says`);
+  }
+  const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
+  const packed = new FileBytes(name, file, fileDataStart, compressedSize);
+  if (compressionMethod === STORED) return packed;
+  const inflating = pipeline(Readable.from(chunksOf(packed)), createInflateRaw({ chunkSize: CHUNK_BYTES }), () => {});
+  return new StreamBytes(name, inflating, uncompressedSize, () => file.close());
+}
+
+const CHUNK_BYTES = 2 ** 16;
+
+async function* chunksOf(bytes: Bytes): AsyncGenerator<Uint8Array> {
+  while (bytes.left > 0) {
+    const chunk = new Uint8Array(Math.min(CHUNK_BYTES, bytes.left));
+    await bytes.read(chunk);
+    yield chunk;
+  }
 }

@@ -1,4 +1,5 @@
 import { badUsage } from "./failure.ts";
+import { visibleLines } from "./visible.ts";
 
 const LARGEST = 2 ** 128 - 2 ** 104;
 /** What is rounded to infinity, from here on. */
@@ -33,11 +34,11 @@ export function show(value: number, figures = 6): string {
   return Math.abs(rounded) < 1e-4 && rounded !== 0 ? rounded.toExponential() : String(rounded);
 }
 
-/** A result as JSON, which has no numbers but finite ones. */
+/** A result as JSON, which has no numbers but finite ones, and here no character that a terminal acts on. */
 export function toJson(value: object): string {
   const plain = (_: string, entry: unknown): unknown => {
     if (typeof entry === "number" && !Number.isFinite(entry)) return String(entry);
     return ArrayBuffer.isView(entry) ? Array.from(entry as Float32Array) : entry;
   };
-  return `${JSON.stringify(value, plain, 2)}\n`;
+  return visibleLines(`${JSON.stringify(value, plain, 2)}\n`);
 }

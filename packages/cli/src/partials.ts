@@ -1,8 +1,9 @@
+import { encodePartials } from "xent";
 import { badUsage } from "./failure.ts";
-import { closing, type FileFlags, instance, lossOptions, openPair } from "./files.ts";
+import { closing, type FileFlags, inputsOf, instance, lossOptions, openPair } from "./files.ts";
+import { OutputFile } from "./output-file.ts";
 import { progressBar } from "./progress.ts";
 import { partialsOfRows } from "./stream.ts";
-import { writePartials } from "./totals-file.ts";
 import { readWeights } from "./weights.ts";
 
 export interface PartialsFlags extends FileFlags {
@@ -28,10 +29,13 @@ export function partials(flags: PartialsFlags, signal: AbortSignal): Promise<voi
     // One file of weights for all shards.
     const all = flags.classWeights === undefined ? undefined : await readWeights(flags.classWeights, classesTotal);
     const options = lossOptions(flags, all?.subarray(classOffset, classOffset + classes));
+    const file = await OutputFile.open("--output", output, inputsOf(flags, flags));
+    closers.push(() => file.discard());
     const xent = await instance(flags.threads, flags.variant, signal, closers);
     const progress = progressBar(rows, array.bytes.left);
     closers.push(() => progress.stop());
     const stream = { xent, logits, labels, batchRows, signal, onRows: progress.update };
-    await writePartials(output, await partialsOfRows(stream, { ...options, classOffset, classesTotal }));
+    await file.write(encodePartials(await partialsOfRows(stream, { ...options, classOffset, classesTotal })));
+    await file.finish();
   });
 }

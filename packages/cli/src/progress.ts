@@ -1,4 +1,5 @@
 import { SingleBar } from "cli-progress";
+import { visible } from "./visible.ts";
 
 /** A bar on a terminal, with throughput and time left; elsewhere nothing. */
 export interface Progress {
@@ -10,7 +11,7 @@ export interface Progress {
 export function progressBar(rows: number, size: number, name = ""): Progress {
   if (!process.stderr.isTTY) return { update: () => {}, stop: () => {} };
   const start = performance.now();
-  const bar = barOf(`{bar} {percentage}%  {value}/{total} rows  {rate}  {eta_formatted} left  ${name}`);
+  const bar = barOf(`{bar} {percentage}%  {value}/{total} rows  {rate}  {eta_formatted} left  ${visible(name)}`);
   bar.start(rows, 0, { rate: "" });
   return {
     update(done) {
@@ -48,8 +49,8 @@ export function shardsBar(shards: number): ShardsBar {
       show();
     },
     update(id, progress) {
-      const { done } = progress as { done?: unknown };
-      if (typeof done === "number" && parts.get(id) !== 1) parts.set(id, Math.min(done, 0.999));
+      const done = typeof progress === "object" && progress !== null && "done" in progress ? progress.done : undefined;
+      if (typeof done === "number" && done >= 0 && parts.get(id) !== 1) parts.set(id, Math.min(done, 0.999));
       show();
     },
     stop: () => bar.stop(),

@@ -1,7 +1,8 @@
-import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
-import { createXent, decodeTotals, encodeTotals, type Variant, type Xent } from "xent";
-import { badData, badUsage, Failure } from "./failure.ts";
+import { hostname } from "node:os";
+import { createXent, type Variant, WorkerError, type Xent } from "xent";
+import { contentOf } from "./content.ts";
+import { badData, badFile, badUsage, Failure } from "./failure.ts";
 import {
   assertAlike,
   type Closers,
@@ -13,43 +14,67 @@ import {
   instance,
 } from "./files.ts";
 import { shardsBar } from "./progress.ts";
+import { Root } from "./root.ts";
+import { filesOf, readResult, readTask, resultOf, type TaskData, type TaskResult, taskOf } from "./task.ts";
 import { dim } from "./terminal.ts";
+import { visible } from "./visible.ts";
 
-/** What a worker is told. */
-interface TaskData {
-  readonly pair: FilePair;
-  readonly flags: FileFlags;
+export interface QueueFlags extends FileFlags {
+  readonly queueName: string;
+  readonly verify?: true;
 }
 
-/** What it answers. */
-type TaskResult = Omit<FileResult, "totals"> & { readonly totals: string };
+/** What workers have found, which stays in Redis until it is forgotten. */
+export interface Collected {
+  readonly results: FileResult[];
+  readonly variant: string;
+  forget(): Promise<void>;
+}
 
 /** Has the files evaluated by workers. */
 export async function evaluateOnQueue(
   all: readonly FilePair[],
-  flags: FileFlags & { readonly queueName: string },
+  flags: QueueFlags,
   url: string,
   signal: AbortSignal,
-): Promise<{ results: FileResult[]; variant: string }> {
-  const { collect, forget } = await library();
+): Promise<Collected> {
+  const { assertReachable, collect, forget } = await library();
+  const name = flags.queueName;
+  await expected(assertReachable(url));
   const variant = await variantOf(flags.variant);
-  const told = { ...whatWorkersNeed(flags), variant };
-  const tasks = await Promise.all(all.map(async (pair) => taskOf({ pair, flags: told })));
+  const tasks = await tasksOf(all, { ...flags, variant }, signal);
+  const told = new Map(tasks.map(({ id, data }) => [id, data]));
+  const read = (value: unknown, id: string): FileResult => readResult(value, id, told.get(id) as TaskData);
   const progress = shardsBar(tasks.length);
   const [onResult, onProgress] = [progress.done, progress.update];
   try {
-    const queue = { url, name: flags.queueName, tasks };
-    const results = await expected(collect<TaskData, TaskResult>({ ...queue, signal, onResult, onProgress }));
-    const found = tasks.map(({ id }) => {
-      const result = results.get(id) as TaskResult;
-      return { ...result, totals: decodeTotals(Buffer.from(result.totals, "base64")) };
-    });
-    for (const other of found) assertAlike(found[0] as FileResult, other);
-    await expected(forget(queue));
-    return { results: found, variant };
+    const queue = { url, name, tasks };
+    const found = await expected(collect<TaskData, FileResult>({ ...queue, read, signal, onResult, onProgress }));
+    const results = tasks.map(({ id }) => found.get(id) as FileResult);
+    for (const other of results) assertAlike(results[0] as FileResult, other);
+    return { results, variant, forget: () => forget(queue) };
   } finally {
     progress.stop();
   }
+}
+
+/** A file that is named twice is looked at once, and no more than one at a time is open. */
+async function tasksOf(all: readonly FilePair[], flags: QueueFlags, signal: AbortSignal) {
+  const { verify = false } = flags;
+  const seen = new Map<string, [Awaited<ReturnType<typeof contentOf>>, number]>();
+  const tasks: { id: string; data: TaskData }[] = [];
+  for (const pair of all) {
+    const files = filesOf({ pair, flags });
+    for (const path of files) {
+      if (seen.has(path)) continue;
+      const content = await contentOf(path, verify, signal);
+      seen.set(path, [content, (await stat(path)).mtimeMs]);
+    }
+    const known = files.map((path) => seen.get(path) as [Awaited<ReturnType<typeof contentOf>>, number]);
+    const [contents, times] = [known.map(([content]) => content), known.map(([, time]) => time)];
+    tasks.push(taskOf(pair, flags, contents, times, verify));
+  }
+  return tasks;
 }
 
 export interface WorkFlags {
@@ -60,93 +85,143 @@ export interface WorkFlags {
 }
 
 /** Evaluates files for others, until the signal aborts. */
-export async function work({ queue, queueName, threads, root }: WorkFlags, signal: AbortSignal): Promise<void> {
-  const { serve } = await library();
-  if (root !== undefined) process.chdir(root);
-  const say = (text: string): void => void process.stderr.write(`${dim(text)}\n`);
+export async function work({ queue, queueName, threads, root = "." }: WorkFlags, signal: AbortSignal): Promise<void> {
+  const { assertReachable, serve } = await library();
+  const folder = await Root.open(root);
+  await expected(assertReachable(queue));
+  const say = (text: string): void => void process.stderr.write(`${dim(visible(text))}\n`);
   await closing(async (closers) => {
-    const instances = new Instances(threads, signal, closers);
-    let rows = 0;
-    const compute = async ({ pair, flags }: TaskData, { progress }: { progress(value: object): void }) => {
-      const xent = await instances.get(flags.variant);
+    const instances = new Instances(threads, signal);
+    closers.push(() => instances.dispose());
+    const compute = async (task: TaskData, { id, progress }: { id: string; progress(value: object): void }) => {
       const started = performance.now();
+      const check = await assertSameFiles(task, folder, signal);
       let told = started;
       const onRows = (done: number, of: number): void => {
         if (performance.now() - told < 1000) return;
         told = performance.now();
         progress({ done: done / of });
       };
-      try {
-        const result = await evaluateFile(pair, flags, { xent, signal, onRows });
-        rows = result.rows;
-        say(`${pair.logits}: ${rows} rows, ${((performance.now() - started) / 1000).toFixed(2)} s`);
-        return { ...result, totals: Buffer.from(encodeTotals(result.totals)).toString("base64") };
-      } catch (error) {
-        // A worker of the pool may be lost.
-        if (!(error instanceof Failure)) instances.forget(flags.variant);
-        throw error;
-      }
+      const { pair, flags } = task;
+      const evaluating = async (xent: Xent) => evaluateFile(pair, flags, { xent, signal, onRows });
+      // What is said of a file, be it an error, is said of the one that was asked for.
+      const result = await instances.use(flags.variant, evaluating).finally(check);
+      say(`${pair.logits}: ${result.rows} rows, ${((performance.now() - started) / 1000).toFixed(2)} s`);
+      return resultOf(id, result);
+    };
+    /** Since the last task: each is said once. */
+    const troubles = new Set<string>();
+    const onTrouble = ({ message }: Error): void => {
+      if (message !== "" && !troubles.has(message)) say(`Redis: ${message}`);
+      troubles.add(message);
     };
     const onTask = (_: string, error: Error | undefined): void => {
+      troubles.clear();
       if (error) say(`failed: ${error.message}`);
     };
     const isFinal = (error: unknown): boolean => error instanceof Failure;
     say(`waiting for work at ${queueName}`);
-    await expected(serve<TaskData, TaskResult>({ url: queue, name: queueName, compute, isFinal, signal, onTask }));
+    const options = { url: queue, name: queueName, read: readTask, compute, isFinal, signal, onTask, onTrouble };
+    await expected(serve<TaskData, TaskResult>(options));
   });
 }
+
+/**
+ * Throws unless the files of a task are below the root, and the same as where it comes from. What is returned throws where they
+ * are others by then.
+ */
+async function assertSameFiles(task: TaskData, root: Root, signal: AbortSignal): Promise<() => Promise<void>> {
+  const files = await Promise.all(
+    filesOf(task).map(async (path) => {
+      const real = await root.resolve(path).catch(atThisMachine);
+      return { path, real, state: await stateOf(path, real) };
+    }),
+  );
+  for (const [i, { path, real }] of files.entries()) {
+    const { size, sha256 } = await contentOf(real, task.verify, signal).catch(atThisMachine);
+    const wanted = task.contents[i];
+    if (size !== wanted?.size) {
+      throw elsewhere(`${path}: is another file`, `${size} bytes instead of ${wanted?.size}`);
+    }
+    if (sha256 !== wanted.sha256) throw elsewhere(`${path}: is another file`, `as many bytes, but others`);
+  }
+  return async () => {
+    for (const { path, real, state } of files) {
+      if ((await stateOf(path, real)) !== state) throw new Error(`${path}: has changed while it was read`);
+    }
+  };
+}
+
+async function stateOf(path: string, real: string): Promise<string> {
+  const { dev, ino, size, mtimeNs, ctimeNs } = await stat(real, { bigint: true }).catch((cause: Error) => {
+    throw badFile(path, cause);
+  });
+  return [dev, ino, size, mtimeNs, ctimeNs].join(" ");
+}
+
+function elsewhere(what: string, how: string): Failure {
+  return badData(`${what} at ${hostname()}: ${how}`);
+}
+
+/** A file that cannot be read there may be in order here. */
+function atThisMachine(error: unknown): never {
+  if (!(error instanceof Failure)) throw error;
+  throw badData(`${error.message} (at ${hostname()})`);
+}
+
+/** More than tasks of the usual size leave in an instance. */
+const MOST_BYTES = 2 ** 28;
 
 /** One for each variant that is asked for. */
 class Instances {
   readonly #threads: number | "auto";
   readonly #signal: AbortSignal;
-  readonly #closers: Closers;
-  readonly #made = new Map<Variant | "auto", Promise<Xent>>();
+  readonly #made = new Map<Variant, { readonly xent: Promise<Xent>; readonly closers: Closers }>();
 
-  constructor(threads: number | "auto", signal: AbortSignal, closers: Closers) {
+  constructor(threads: number | "auto", signal: AbortSignal) {
     this.#threads = threads;
     this.#signal = signal;
-    this.#closers = closers;
   }
 
-  get(variant: Variant | "auto"): Promise<Xent> {
-    const made = this.#made.get(variant) ?? instance(this.#threads, variant, this.#signal, this.#closers);
-    this.#made.set(variant, made);
-    return made;
-  }
-
-  forget(variant: Variant | "auto"): void {
-    void this.#made.get(variant)?.then(
-      (xent) => xent.dispose(),
-      () => {},
-    );
-    this.#made.delete(variant);
-  }
-}
-
-/** The same task for the same files and options: what was computed of it before is not computed again. */
-async function taskOf(data: TaskData): Promise<{ id: string; data: TaskData }> {
-  const state = async (spec: string): Promise<unknown> => {
-    // "file:name" is a member of a file.
-    for (const path of [spec, spec.replace(/:[^:/\\]*$/, "")]) {
-      const found = await stat(path).catch(() => undefined);
-      if (found) return [found.size, found.mtimeMs];
+  async use<T>(variant: Variant, run: (xent: Xent) => Promise<T>): Promise<T> {
+    let isLost = true;
+    try {
+      const xent = await this.#get(variant);
+      const result = await run(xent).catch((error) => {
+        // A worker of the pool may be gone.
+        isLost = error instanceof WorkerError || isLarge(xent);
+        throw error;
+      });
+      isLost = isLarge(xent);
+      return result;
+    } finally {
+      if (isLost) await this.#forget(variant);
     }
-    return null;
-  };
-  const files = await Promise.all([data.pair.logits, data.pair.labels, data.flags.classWeights ?? ""].map(state));
-  const id = createHash("sha256")
-    .update(JSON.stringify([data, files]))
-    .digest("hex");
-  return { id, data };
+  }
+
+  #get(variant: Variant): Promise<Xent> {
+    let made = this.#made.get(variant);
+    if (made === undefined) {
+      const closers: Closers = [];
+      made = { xent: instance(this.#threads, variant, this.#signal, closers), closers };
+      this.#made.set(variant, made);
+    }
+    return made.xent;
+  }
+
+  async #forget(variant: Variant): Promise<void> {
+    const made = this.#made.get(variant);
+    this.#made.delete(variant);
+    for (const close of made?.closers ?? []) await close();
+  }
+
+  async dispose(): Promise<void> {
+    for (const variant of [...this.#made.keys()]) await this.#forget(variant);
+  }
 }
 
-function whatWorkersNeed(flags: FileFlags): FileFlags {
-  const { labelSmoothing, zLoss, softcap, temperature, ignoreIndex, variant } = flags;
-  const { classes, dtype, classWeights, shift, sequence, batchRows, strict } = flags;
-  const loss = { labelSmoothing, zLoss, softcap, temperature, ignoreIndex, variant };
-  const given = { ...loss, classes, dtype, classWeights, shift, sequence, batchRows, strict };
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as unknown as FileFlags;
+function isLarge({ memory }: Xent): boolean {
+  return memory.buffer.byteLength > MOST_BYTES;
 }
 
 /** "auto" is what this process would take: all workers take the same, so that the result is that of a run here. */

@@ -21,9 +21,11 @@ const TYPES: ReadonlyMap<unknown, DType> = new Map([
 ]);
 /** As in the library of those who made the format. */
 const MOST_HEADER_BYTES = 100_000_000;
+/** Values of a header: more than 100,000 tensors. Parsed, each takes many times the memory of its bytes. */
+const MOST_VALUES = 1_000_000;
 
 interface Tensor {
-  readonly dtype: unknown;
+  readonly dtype: string;
   readonly shape: readonly number[];
   readonly data_offsets: readonly [number, number];
 }
@@ -31,17 +33,20 @@ interface Tensor {
 export async function openSafetensors(path: string, wanted: string | undefined, usual: string): Promise<ArrayFile> {
   const { file, size } = await openFile(path);
   try {
-    const start = new FileBytes(file, 0, size);
+    const start = new FileBytes(path, file, 0, size);
     const length = (await take(start, 8, path)).readBigUInt64LE();
     if (length > MOST_HEADER_BYTES) throw badData(`${path}: no .safetensors: a header of ${length} bytes`);
     const data = 8 + Number(length);
-    const tensors = parse(path, (await take(start, Number(length), path)).toString());
+    const header = await take(start, Number(length), path);
+    if (hasTooMany(header)) throw badData(`${path}: no .safetensors: a header of more than ${MOST_VALUES} values`);
+    const tensors = parse(path, header.toString());
     checkPlaces(path, tensors, data, size);
     const [name, { dtype, shape, data_offsets }] = choose(tensors, wanted, usual, path);
     const type = TYPES.get(dtype);
     if (type === undefined) throw badData(`${path}:${name}: numbers of type ${dtype}, which are not supported`);
     const [begin, end] = data_offsets;
-    return { name: `${path}:${name}`, dtype: type, shape, bytes: new FileBytes(file, data + begin, end - begin) };
+    const bytes = new FileBytes(`${path}:${name}`, file, data + begin, end - begin);
+    return { name: `${path}:${name}`, dtype: type, shape, bytes };
   } catch (error) {
     await file.close();
     throw error;
@@ -52,15 +57,47 @@ function parse(path: string, header: string): Map<string, Tensor> {
   try {
     const { __metadata__, ...tensors } = JSON.parse(header) as Record<string, Tensor>;
     const entries = Object.entries(tensors);
-    const areSizes = (list: unknown): boolean =>
-      Array.isArray(list) && list.every((size) => Number.isSafeInteger(size) && size >= 0);
-    if (entries.every(([, { shape, data_offsets }]) => areSizes(shape) && areSizes(data_offsets))) {
-      return new Map(entries);
-    }
+    if (entries.every(([, tensor]) => isTensor(tensor))) return new Map(entries);
   } catch {
     // As below.
   }
   throw badData(`${path}: no .safetensors: its header does not say where tensors are`);
+}
+
+function isTensor({ dtype, shape, data_offsets }: Readonly<Record<keyof Tensor, unknown>>): boolean {
+  const areSizes = (list: unknown): list is number[] =>
+    Array.isArray(list) && list.every((size) => Number.isSafeInteger(size) && size >= 0);
+  return typeof dtype === "string" && areSizes(shape) && areSizes(data_offsets) && data_offsets.length === 2;
+}
+
+/** Whether there are more values in a header than {@link MOST_VALUES}: its commas and brackets, but for those in strings. */
+function hasTooMany(header: Uint8Array): boolean {
+  let values = 0;
+  for (let at = 0; at < header.length; at++) {
+    const byte = header[at];
+    if (byte === QUOTE) {
+      do {
+        at = header.indexOf(QUOTE, at + 1);
+        if (at < 0) return false;
+      } while (isEscaped(header, at));
+    } else if (byte === COMMA || byte === BRACKET || byte === BRACE) values++;
+  }
+  return values > MOST_VALUES;
+}
+
+const [QUOTE, BACKSLASH, COMMA, BRACKET, BRACE] = ['"', "\\", ",", "[", "{"].map((text) => text.charCodeAt(0)) as [
+  number,
+  number,
+  number,
+  number,
+  number,
+];
+
+/** Whether an odd number of backslashes is before it. */
+function isEscaped(header: Uint8Array, at: number): boolean {
+  let begin = at;
+  while (header[begin - 1] === BACKSLASH) begin--;
+  return (at - begin) % 2 === 1;
 }
 
 /** The format leaves no byte out, and gives none to two tensors. */

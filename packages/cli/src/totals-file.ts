@@ -1,40 +1,39 @@
-import { readFile, rename, writeFile } from "node:fs/promises";
-import { decodePartials, decodeTotals, encodePartials, encodeTotals, type Partials, type Totals } from "xent";
-import { badData, badFile } from "./failure.ts";
+import { decodePartials, decodeTotals, type Partials, type Totals } from "xent";
+import { FileBytes, openFile } from "./bytes.ts";
+import { badData } from "./failure.ts";
 
-/** Writes totals: the file appears when it is whole, or not at all. */
-export function writeTotals(path: string, totals: Totals): Promise<void> {
-  return write(path, encodeTotals(totals));
-}
-
-/** Writes partials: the file appears when it is whole, or not at all. */
-export function writePartials(path: string, partials: Partials): Promise<void> {
-  return write(path, encodePartials(partials));
-}
+/** What both kinds of files begin with: what it is, its version, and how long it is. */
+const HEADER_BYTES = 24;
 
 /** What a file has of one or the other. */
 export async function readSums(path: string): Promise<Partials | Totals> {
-  const bytes = await readFile(path).catch((cause: Error) => {
-    throw badFile(path, cause);
-  });
-  const magic = bytes.subarray(0, 8).toString("latin1");
-  if (magic !== "XENTPART" && magic !== "XENTTOTL") {
-    throw badData(`${path}: neither partials nor totals of xent: it begins with ${JSON.stringify(magic)}`);
-  }
+  const bytes = await readBytes(path);
+  const isPartials = bytes.toString("latin1", 0, 8) === "XENTPART";
   try {
-    return magic === "XENTPART" ? decodePartials(bytes) : decodeTotals(bytes);
+    return isPartials ? decodePartials(bytes) : decodeTotals(bytes);
   } catch (error) {
-    const { message } = error as Error;
-    throw badData(`${path}: ${message.replace(/^"bytes" /, "")}`);
+    if (!(error instanceof RangeError)) throw error;
+    throw badData(`${path}: ${error.message.replace(/^"bytes" /, "")}`);
   }
 }
 
-async function write(path: string, bytes: Uint8Array): Promise<void> {
-  const partial = `${path}.${process.pid}.partial`;
+/** All of a file, if it is one of these: others may be of any size. */
+async function readBytes(path: string): Promise<Buffer> {
+  const { file, size } = await openFile(path);
   try {
-    await writeFile(partial, bytes, { flag: "wx" });
-    await rename(partial, path);
-  } catch (cause) {
-    throw badFile(path, cause as Error);
+    const bytes = new FileBytes(path, file, 0, size);
+    const header = Buffer.alloc(Math.min(HEADER_BYTES, size));
+    await bytes.read(header);
+    const magic = header.toString("latin1", 0, 8);
+    if (magic !== "XENTPART" && magic !== "XENTTOTL") {
+      throw badData(`${path}: neither partials nor totals of xent: it begins with ${JSON.stringify(magic)}`);
+    }
+    // What is longer than it says is no longer read than that: decoding says so.
+    const announced = header.length < HEADER_BYTES ? size : Number(header.readBigUInt64LE(16)) + 1;
+    const rest = Buffer.alloc(Math.min(size, Math.max(announced, HEADER_BYTES)) - header.length);
+    await bytes.read(rest);
+    return Buffer.concat([header, rest]);
+  } finally {
+    await file.close();
   }
 }

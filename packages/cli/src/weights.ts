@@ -4,26 +4,40 @@ import { wordsOf } from "./text.ts";
 
 /** One weight a class, from a file. */
 export async function readWeights(spec: string, classes: number): Promise<Float32Array> {
-  const weights = spec.endsWith(".txt") ? await fromText(spec) : await fromArray(spec);
-  if (weights.length !== classes) {
-    throw badData(`${spec}: expected one weight for each of ${classes} classes, found ${weights.length}`);
-  }
+  const weights = spec.endsWith(".txt") ? await fromText(spec, classes) : await fromArray(spec, classes);
   const wrong = weights.findIndex((weight) => !Number.isFinite(weight));
   if (wrong >= 0) throw badData(`${spec}: the weight of class ${wrong} is ${weights[wrong]}`);
   return weights;
 }
 
-async function fromText(path: string): Promise<Float32Array> {
+function assertCount(spec: string, found: number | string, classes: number): void {
+  if (found !== classes) {
+    throw badData(`${spec}: expected one weight for each of ${classes} classes, found ${found}`);
+  }
+}
+
+async function fromText(path: string, classes: number): Promise<Float32Array> {
   const weights: number[] = [];
-  for await (const words of wordsOf(path)) for (const word of words) weights.push(Number(word));
+  for await (const words of wordsOf(path)) {
+    // JavaScript's own ways to write a number are not those of others.
+    for (const word of words) weights.push(/^0[xob]/i.test(word) ? NaN : Number(word));
+    if (weights.length > classes) assertCount(path, `more than ${classes}`, classes);
+  }
+  assertCount(path, weights.length, classes);
   return Float32Array.from(weights);
 }
 
-async function fromArray(spec: string): Promise<Float32Array> {
-  const { name, dtype, bytes } = await openArray(spec, { usual: "weights", raw: { dtype: "float32" } });
+async function fromArray(spec: string, classes: number): Promise<Float32Array> {
+  const { name, dtype, shape, bytes } = await openArray(spec, { usual: "weights", raw: { dtype: "float32" } });
   try {
     if (dtype !== "float32" && dtype !== "float64")
       throw badData(`${name}: expected float32 or float64, found ${dtype}`);
+    // Before anything of that size is asked for.
+    assertCount(
+      spec,
+      shape.reduce((product, length) => product * length, 1),
+      classes,
+    );
     const content = new Uint8Array(bytes.left);
     await bytes.read(content);
     return Float32Array.from(new (dtype === "float32" ? Float32Array : Float64Array)(content.buffer));

@@ -1,21 +1,27 @@
 import { type Job, Queue, QueueEvents } from "bullmq";
-import { assertReachable, closeAll, connectionOf, QueueError } from "./connection.ts";
+import type { Redis } from "ioredis";
+import { assertName, assertReachable, Connections, LOST, QueueError, queueError, TASK, within } from "./connection.ts";
 
 /** Something to compute. */
 export interface Task<T> {
-  /** Two tasks with the same one are the same task, now and in a later run. Without ":". */
+  /** Two tasks with the same one are the same task, now and in a later run. Without ":", and no number. */
   readonly id: string;
   /** What a worker needs to know, as JSON. */
   readonly data: T;
 }
 
 /** How tasks are collected. */
-export interface CollectOptions<T> {
+export interface CollectOptions<T, R = unknown> {
   /** redis://host:port */
   readonly url: string;
-  /** The queue's, which the workers have, too. */
+  /** The queue's, which the workers have, too. Without ":". */
   readonly name: string;
   readonly tasks: readonly Task<T>[];
+  /**
+   * What is to be made of the JSON that a worker has answered. Throws for what is no result: that is taken out of Redis, and the
+   * task computed again. Default: it is taken as it is.
+   */
+  readonly read?: (value: unknown, id: string) => R;
   /** How often a task is tried. Default 3. A worker that dies does not count. */
   readonly attempts?: number;
   readonly signal?: AbortSignal;
@@ -29,74 +35,166 @@ const AT_ONCE = 500;
 /** Redis is asked for what is missing this often, and for no more than so many tasks a second. */
 const SWEEP_MS = 500;
 const ASKED_PER_SECOND = 4000;
+/** How often it is asked whether it still takes what is written, and whether it has lost a task of which it has a part. */
+const CHECK_MS = 3000;
+/** So long Redis may take to forget tasks. */
+const FORGET_MS = 20_000;
 
 /**
  * Puts tasks onto the queue and waits for their results: one for each task, by its id. A run that was broken off is taken up by another one with the same
- * tasks: what is done is not done again, until {@link forget}. Tasks that Redis has lost in a restart are put onto the queue once more.
+ * tasks: what is done is not done again, until {@link forget}. Tasks that Redis has lost, in a restart or for want of memory, are
+ * put onto the queue once more.
  *
- * Rejects with {@link QueueError} where there is no Redis, or where a task fails each time; with the signal's reason where that
- * aborts. The tasks stay on the queue then.
+ * Rejects with {@link QueueError} where there is no Redis, where it refuses what is written, or where a task fails each time; with
+ * the signal's reason where that aborts. The tasks stay on the queue then.
  */
-export async function collect<T extends object, R>(options: CollectOptions<T>): Promise<ReadonlyMap<string, R>> {
-  const { url, name, tasks, signal, onResult, onProgress } = options;
-  await assertReachable(url);
-  const connection = connectionOf(url);
-  const queue = new Queue(name, { connection });
-  const events = new QueueEvents(name, { connection });
-  // Redis is away: commands wait until it is back.
-  queue.on("error", () => {});
-  events.on("error", () => {});
-  const missing = new Map(tasks.map((task) => [task.id, task]));
-  const results = new Map<string, R>();
-  const take = (id: string, result: R): void => {
-    if (!missing.delete(id)) return;
-    results.set(id, result);
-    onResult?.(id);
-  };
-  events.on("completed", ({ jobId, returnvalue }) => take(jobId, returnvalue as R));
-  events.on("progress", ({ jobId, data }) => {
-    if (missing.has(jobId)) onProgress?.(jobId, data);
-  });
-  const add = (wanted: readonly Task<T>[]): Promise<unknown> => {
-    const backoff = { type: "exponential", delay: 1000 };
-    const opts = { attempts: options.attempts ?? 3, backoff, removeOnComplete: false, removeOnFail: false };
-    return queue.addBulk(wanted.map(({ id, data }) => ({ name: "task", data, opts: { ...opts, jobId: id } })));
-  };
-  /** Looks after tasks. `again`: those that have failed before this run are tried again. */
-  const look = async (some: readonly Task<T>[], again: boolean): Promise<void> => {
-    const jobs = await Promise.all(some.map(({ id }) => queue.getJob(id) as Promise<Job | undefined>));
-    const lost: Task<T>[] = [];
-    for (const [i, task] of some.entries()) {
-      const job = jobs[i];
-      if (job === undefined) lost.push(task);
-      else if (job.finishedOn === undefined) continue;
-      // One that has failed at first says so, though it is completed.
-      else if (await job.isCompleted()) take(task.id, job.returnvalue as R);
-      else if (!again) throw new QueueError(job.failedReason);
-      else {
-        await job.remove();
-        lost.push(task);
-      }
-    }
-    if (lost.length > 0) await add(lost);
-  };
-  const sweep = async (again: boolean): Promise<void> => {
-    const all = [...missing.values()];
-    for (let begin = 0; begin < all.length; begin += AT_ONCE) {
-      signal?.throwIfAborted();
-      await look(all.slice(begin, begin + AT_ONCE), again);
-    }
-  };
+export async function collect<T extends object, R>(options: CollectOptions<T, R>): Promise<ReadonlyMap<string, R>> {
+  const { url, name, tasks, signal } = options;
+  assertName(name);
+  for (const { id } of tasks) assertId(id);
+  await unlessAborted(signal, assertReachable(url));
+  const connections = new Connections(url);
   try {
-    await unlessAborted(signal, events.waitUntilReady());
-    await unlessAborted(signal, sweep(true));
-    while (missing.size > 0) {
-      await unlessAborted(signal, pause(Math.max(SWEEP_MS, (1000 * missing.size) / ASKED_PER_SECOND)));
-      await unlessAborted(signal, sweep(false));
-    }
-    return results;
+    // BullMQ's check of the version would give all up where a connection is cut as it begins.
+    const redis = connections.open();
+    const queue = connections.use((connection) => new Queue(name, { connection, skipVersionCheck: true }));
+    const events = connections.use((connection) => new QueueEvents(name, { connection, skipVersionCheck: true }));
+    return await new Collection(options, redis, queue, events).run();
+  } catch (error) {
+    throw signal?.aborted ? signal.reason : queueError(url, error);
   } finally {
-    await closeAll([events, queue]);
+    await connections.end();
+  }
+}
+
+/** One call of {@link collect}. */
+class Collection<T extends object, R> {
+  readonly #options: CollectOptions<T, R>;
+  readonly #redis: Redis;
+  readonly #queue: Queue;
+  readonly #events: QueueEvents;
+  readonly #missing: Map<string, Task<T>>;
+  readonly #results = new Map<string, R>();
+  /** How often a task was answered by what is no result. */
+  readonly #bad = new Map<string, number>();
+  readonly #attempts: number;
+
+  constructor(options: CollectOptions<T, R>, redis: Redis, queue: Queue, events: QueueEvents) {
+    this.#options = options;
+    this.#redis = redis;
+    this.#queue = queue;
+    this.#events = events;
+    this.#attempts = options.attempts ?? 3;
+    this.#missing = new Map(options.tasks.map((task) => [task.id, task]));
+    // Redis is away: commands wait until it is back.
+    queue.on("error", () => {});
+    events.on("error", () => {});
+    // What is no result here is looked after by the next sweep.
+    events.on("completed", ({ jobId, returnvalue }) => void this.#take(jobId, returnvalue));
+    events.on("progress", ({ jobId, data }) => {
+      if (this.#missing.has(jobId)) options.onProgress?.(jobId, data);
+    });
+  }
+
+  async run(): Promise<ReadonlyMap<string, R>> {
+    const { signal } = this.#options;
+    await unlessAborted(signal, this.#events.waitUntilReady());
+    await unlessAborted(signal, this.#sweep(true));
+    let checked = performance.now();
+    while (this.#missing.size > 0) {
+      await unlessAborted(signal, pause(Math.max(SWEEP_MS, (1000 * this.#missing.size) / ASKED_PER_SECOND)));
+      await unlessAborted(signal, this.#sweep(false));
+      if (performance.now() - checked < CHECK_MS) continue;
+      await unlessAborted(signal, this.#check());
+      checked = performance.now();
+    }
+    return this.#results;
+  }
+
+  /** Why it is no result, if it is none. */
+  #take(id: string, value: unknown): Error | undefined {
+    if (!this.#missing.has(id)) return undefined;
+    const { read = (value) => value as R, onResult } = this.#options;
+    try {
+      this.#results.set(id, read(value, id));
+    } catch (error) {
+      return error as Error;
+    }
+    this.#missing.delete(id);
+    onResult?.(id);
+    return undefined;
+  }
+
+  /** Looks after the tasks that are missing. `again`: those that have failed before this run are tried again. */
+  async #sweep(again: boolean): Promise<void> {
+    const all = [...this.#missing.values()];
+    for (let begin = 0; begin < all.length; begin += AT_ONCE) {
+      this.#options.signal?.throwIfAborted();
+      const some = all.slice(begin, begin + AT_ONCE);
+      const isLost = await Promise.all(some.map((task) => this.#isLost(task, again)));
+      await this.#add(some.filter((_, i) => isLost[i]));
+    }
+  }
+
+  async #isLost({ id }: Task<T>, again: boolean): Promise<boolean> {
+    const job = await this.#job(id);
+    if (job === undefined) return true;
+    if (job.name !== TASK) {
+      await this.#queue.remove(id);
+      return true;
+    }
+    if (job.finishedOn === undefined) return false;
+    // One that has failed at first says so, though it is completed.
+    const state = await job.getState();
+    if (state === "completed") {
+      const reason = this.#take(id, job.returnvalue);
+      if (reason === undefined) return false;
+      this.#countBad(id, reason);
+    } else if (state === "failed") {
+      if (!again && job.failedReason !== LOST)
+        throw new QueueError(job.failedReason || `task ${id} has failed, and Redis no longer knows why`);
+    } else if (state !== "unknown") return false;
+    await this.#queue.remove(id);
+    return true;
+  }
+
+  /** Undefined where there is none, or no whole one. */
+  async #job(id: string): Promise<Job | undefined> {
+    try {
+      return await this.#queue.getJob(id);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      await this.#redis.del(this.#queue.toKey(id));
+      return undefined;
+    }
+  }
+
+  #countBad(id: string, reason: Error): void {
+    const times = (this.#bad.get(id) ?? 0) + 1;
+    this.#bad.set(id, times);
+    if (times > this.#attempts) {
+      throw new QueueError(`task ${id} was answered ${times} times by what is no result: ${reason.message}`);
+    }
+  }
+
+  async #add(wanted: readonly Task<T>[]): Promise<void> {
+    if (wanted.length === 0) return;
+    const backoff = { type: "exponential", delay: 1000 };
+    const opts = { attempts: this.#attempts, backoff, removeOnComplete: false, removeOnFail: false };
+    await this.#queue.addBulk(wanted.map(({ id, data }) => ({ name: TASK, data, opts: { ...opts, jobId: id } })));
+  }
+
+  /** A Redis that is full or has become a replica says so; one that was full may have thrown away where a task stands. */
+  async #check(): Promise<void> {
+    await this.#redis.set(this.#queue.toKey("xent-queue:asked"), Date.now(), "PX", 60_000);
+    const known = new Set(await this.#queue.getRanges(["waiting", "active", "delayed", "prioritized"]));
+    for (const task of [...this.#missing.values()]) {
+      if (known.has(task.id)) continue;
+      // It may have gone from one list to another in between.
+      if ((await this.#queue.getJobState(task.id)) !== "unknown") continue;
+      await this.#queue.remove(task.id);
+      await this.#add([task]);
+    }
   }
 }
 
@@ -106,15 +204,33 @@ export async function forget({
   name,
   tasks,
 }: Pick<CollectOptions<object>, "url" | "name" | "tasks">): Promise<void> {
+  assertName(name);
   await assertReachable(url);
-  const queue = new Queue(name, { connection: connectionOf(url) });
-  queue.on("error", () => {});
-  try {
+  const connections = new Connections(url);
+  const removeAll = async (): Promise<void> => {
+    const queue = connections.use((connection) => new Queue(name, { connection, skipVersionCheck: true }));
+    queue.on("error", () => {});
     for (let begin = 0; begin < tasks.length; begin += AT_ONCE) {
       await Promise.all(tasks.slice(begin, begin + AT_ONCE).map(({ id }) => queue.remove(id)));
     }
+  };
+  try {
+    if (!(await within(FORGET_MS, removeAll()))) throw new Error(`no answer within ${FORGET_MS / 1000} s`);
+  } catch (error) {
+    throw queueError(url, error);
   } finally {
-    await closeAll([queue]);
+    await connections.end();
+  }
+}
+
+/** Of what is in Redis, not of Redis. */
+function isDamage(error: unknown): boolean {
+  return error instanceof SyntaxError || (error instanceof Error && error.message.startsWith("WRONGTYPE"));
+}
+
+function assertId(id: unknown): void {
+  if (typeof id !== "string" || id === "" || id.includes(":") || /^\d+$/.test(id)) {
+    throw new QueueError(`the id of a task is some text without ":", and no number, got ${JSON.stringify(id)}`);
   }
 }
 

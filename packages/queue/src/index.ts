@@ -6,5 +6,5 @@
  */
 
 export { type CollectOptions, collect, forget, type Task } from "./collect.ts";
-export { QueueError } from "./connection.ts";
+export { assertReachable, QueueError } from "./connection.ts";
 export { type ServeOptions, serve } from "./serve.ts";

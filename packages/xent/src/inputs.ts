@@ -1,6 +1,6 @@
 // What a caller gives as numbers, in whatever arrays: read once, before anything is written.
 
-import { integer, typedArrayKind, wrongType } from "./errors.ts";
+import { bareView, integer, typedArrayKind, wrongType } from "./errors.ts";
 import { bitsOfNumbers } from "./half.ts";
 import type { Layout } from "./layout.ts";
 import { entriesOf, type Leaves, leavesOf, type NestedArray, showShape } from "./nested.ts";
@@ -53,16 +53,20 @@ export function readSource(title: string, value: unknown, expected: string): Sou
     const kind = typedArrayKind(value);
     if (kind === undefined || !KINDS.includes(kind)) throw wrongType(title, expected, value);
     assertAttached(title, value);
-    const part = value as Part;
+    const part = bareView(value as Part);
     return { kind: kind as Source["kind"], parts: [part], elements: part.length, shape: undefined };
   }
   const found = leavesOf(title, value);
   const { kind, shape } = found;
   if (kind !== "Array" && !KINDS.includes(kind)) throw wrongType(title, expected, found.leaves[0]);
-  const parts = kind === "Array" ? [numbersOf(title, found)] : (found.leaves as readonly Part[]);
-  for (const part of parts) assertAttached(title, part);
+  const parts = kind === "Array" ? [numbersOf(title, found)] : viewsOf(title, found.leaves as readonly Part[]);
   const elements = parts.reduce((sum, part) => sum + part.length, 0);
   return { kind: kind as Source["kind"], parts, elements, shape: shape.length > 1 ? shape : undefined };
+}
+
+function viewsOf(title: string, parts: readonly Part[]): readonly Part[] {
+  for (const part of parts) assertAttached(title, part);
+  return parts.map(bareView);
 }
 
 function numbersOf(title: string, leaves: Leaves): Float64Array {

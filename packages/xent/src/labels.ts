@@ -1,4 +1,4 @@
-import { choice, typedArrayKind, wrongType } from "./errors.ts";
+import { bareView, choice, typedArrayKind, wrongType } from "./errors.ts";
 import { entriesOf, leavesOf, type NestedArray } from "./nested.ts";
 import { assertAttached } from "./views.ts";
 
@@ -65,7 +65,7 @@ export function flatLabels(title: string, labels: unknown): LabelRows {
   if (!Array.isArray(labels)) {
     if (labelsTypeOf(labels) === undefined) throw wrongType(title, expected, labels);
     assertAttached(title, labels);
-    return { labels: labels as LabelsArrays[LabelsType], shape: undefined };
+    return { labels: bareView(labels as LabelsArrays[LabelsType]), shape: undefined };
   }
   const found = leavesOf(title, labels);
   const [leaf] = found.leaves;

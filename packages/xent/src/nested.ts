@@ -1,4 +1,4 @@
-import { show, typedArrayKind, wrongType } from "./errors.ts";
+import { lengthOf, show, typedArrayKind, wrongType } from "./errors.ts";
 
 /** Arrays in arrays, with numbers or typed arrays at the bottom. */
 export type NestedArray<T> = readonly (T | NestedArray<T>)[];
@@ -22,16 +22,14 @@ export function leavesOf(title: string, array: readonly unknown[]): Leaves {
   for (;;) {
     const leaves = level as Leaves["leaves"];
     const kind = kindOf(level[0]) ?? "Array";
-    const length = lengthOf(leaves[0]);
+    const length = sizeOf(leaves[0]);
     for (const [index, row] of level.entries()) {
       if (kindOf(row) !== kind) {
         const expected = kind === "Array" ? "rows of numbers" : "rows of one kind";
         throw wrongType(title, `${expected}, but row ${index} is something else`, row);
       }
-      if (lengthOf(leaves[index]) !== length) {
-        throw new RangeError(
-          `"${title}" has ${length} numbers in row 0, but ${lengthOf(leaves[index])} in row ${index}`,
-        );
+      if (sizeOf(leaves[index]) !== length) {
+        throw new RangeError(`"${title}" has ${length} numbers in row 0, but ${sizeOf(leaves[index])} in row ${index}`);
       }
     }
     shape.push(length);
@@ -76,6 +74,7 @@ function kindOf(value: unknown): string | undefined {
   return Array.isArray(value) ? "Array" : typedArrayKind(value);
 }
 
-function lengthOf(leaf: Leaves["leaves"][number] | undefined): number {
-  return leaf === undefined ? 0 : (leaf as readonly unknown[]).length;
+function sizeOf(leaf: Leaves["leaves"][number] | undefined): number {
+  if (ArrayBuffer.isView(leaf)) return lengthOf(leaf);
+  return leaf === undefined ? 0 : leaf.length;
 }

@@ -1,4 +1,4 @@
-import { choice, integer, show, typedArrayKind, wrongType, wrongValue } from "./errors.ts";
+import { bareView, bufferOf, choice, integer, show, typedArrayKind, wrongType, wrongValue } from "./errors.ts";
 import { type NumbersOf16Bits, readSource } from "./inputs.ts";
 import { assertAttached } from "./views.ts";
 
@@ -122,7 +122,7 @@ export function ownWeights<T extends LossOptions>(options: T | undefined, memory
   for (const name of ["classWeights", "sampleWeights"] as const) {
     const weights = own[name];
     if (!ArrayBuffer.isView(weights) || typedArrayKind(weights) !== "Float32Array") continue;
-    if (weights.buffer === memory.buffer) own[name] = new Float32Array(weights);
+    if (bufferOf(weights) === memory.buffer) own[name] = bareView(weights as Float32Array).slice();
   }
   return own;
 }
@@ -145,7 +145,10 @@ function number(title: string, value: unknown, expected: string, accepts: (value
 
 function weights(title: string, value: unknown): Float32Array | undefined {
   if (value === undefined) return undefined;
-  if (typedArrayKind(value) === "Float32Array") return value as Float32Array;
+  if (typedArrayKind(value) === "Float32Array") {
+    assertAttached(title, value as Float32Array);
+    return bareView(value as Float32Array);
+  }
   const expected = "a Float32Array or Float64Array, or an array of numbers";
   const { kind, parts, elements, shape } = readSource(title, value, expected);
   if (kind === "Uint16Array" || shape !== undefined) throw wrongType(title, expected, value);
@@ -155,9 +158,7 @@ function weights(title: string, value: unknown): Float32Array | undefined {
 }
 
 function assertLength(title: string, array: Float32Array | undefined, length: number, of: string): void {
-  if (array === undefined) return;
-  assertAttached(title, array);
-  if (array.length !== length) {
+  if (array !== undefined && array.length !== length) {
     throw new RangeError(`"${title}" expected one number for each of ${length} ${of}, got ${array.length}`);
   }
 }

@@ -1,4 +1,4 @@
-import { choice } from "./errors.ts";
+import { bufferOf, choice, lengthOf, typedArrayKind } from "./errors.ts";
 
 /** The typed arrays of logits in a batch. 16-bit numbers are given as their bits: not every runtime has a Float16Array. */
 export interface LogitsArrays {
@@ -63,9 +63,9 @@ export function logitsType(name: unknown): LogitsType {
 
 /** Whether the memory of an array has been given away (postMessage with transfer, or a grown WebAssembly.Memory). */
 function isDetached(array: ArrayBufferView): boolean {
-  if (array.byteLength > 0) return false;
+  if (lengthOf(array) > 0) return false;
   try {
-    new Uint8Array(array.buffer);
+    new Uint8Array(bufferOf(array));
     return false;
   } catch {
     return true;
@@ -74,7 +74,7 @@ function isDetached(array: ArrayBufferView): boolean {
 
 /** Throws TypeError for an array whose memory has been given away. */
 export function assertAttached(title: string, array: unknown): void {
-  if (ArrayBuffer.isView(array) && isDetached(array)) {
+  if (ArrayBuffer.isView(array) && typedArrayKind(array) !== undefined && isDetached(array)) {
     throw new TypeError(
       `"${title}" is detached: its memory was transferred, or belonged to a WebAssembly.Memory that has grown`,
     );

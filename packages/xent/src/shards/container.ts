@@ -7,7 +7,7 @@
 //     ...      arrays, one after the other
 //     u32      CRC-32 (zlib's) of all that comes before
 
-import { typedArrayKind, wrongType } from "../errors.ts";
+import { bufferOf, byteOffsetOf, lengthOf, typedArrayKind, wrongType } from "../errors.ts";
 
 const VERSION = 1;
 const HEADER = 24;
@@ -43,7 +43,11 @@ export class Unpacked {
   constructor(bytes: Uint8Array, magic: string) {
     if (typedArrayKind(bytes) !== "Uint8Array") throw wrongType("bytes", "a Uint8Array", bytes);
     this.#name = magic;
-    this.#bytes = bytes;
+    this.#bytes = new Uint8Array(bufferOf(bytes), byteOffsetOf(bytes), lengthOf(bytes));
+    this.#check(this.#bytes, magic);
+  }
+
+  #check(bytes: Uint8Array, magic: string): void {
     const { length } = bytes;
     const found = new TextDecoder("latin1").decode(bytes.subarray(0, 8));
     if (found !== magic) throw this.error(`a file that begins with ${JSON.stringify(found)}`);
@@ -51,6 +55,7 @@ export class Unpacked {
     const view = new DataView(bytes.buffer, bytes.byteOffset, length);
     const version = view.getUint32(8, true);
     if (version !== VERSION) throw this.error(`version ${version}; this release of xent reads version ${VERSION}`);
+    if (view.getUint32(12, true) !== 0) throw this.error(`${view.getUint32(12, true)} at byte 12, where 0 is to be`);
     const expected = Number(view.getBigUint64(16, true));
     if (length < expected) throw this.error(`a truncated file: ${length} of ${expected} bytes`);
     if (length > expected) throw this.error(`${length - expected} bytes more than the ${expected} of the file`);
@@ -62,7 +67,8 @@ export class Unpacked {
   /** The next array. */
   take<T extends Numbers>(type: { new (length: number): T; readonly BYTES_PER_ELEMENT: number }, length: number): T {
     const end = this.#at + length * type.BYTES_PER_ELEMENT;
-    if (!(length >= 0 && end <= this.#bytes.length - CHECKSUM)) throw this.error("sizes that contradict one another");
+    if (!(Number.isInteger(length) && length >= 0 && end <= this.#bytes.length - CHECKSUM))
+      throw this.error("sizes that contradict one another");
     const array = new type(length);
     const bytes = new Uint8Array(array.buffer);
     bytes.set(this.#bytes.subarray(this.#at, end));

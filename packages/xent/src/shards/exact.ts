@@ -24,11 +24,13 @@ function halves(x: number): readonly [high: number, low: number] {
 
 /**
  * The exact sum of any numbers: a few of them that do not overlap (Shewchuk). Whatever the order of the summands, and however
- * they were grouped, it is the same. Overflow apart: sums stay below 2^1024 on the way.
+ * they were grouped, it is the same.
  */
 export class ExactSum {
   /** From the smallest to the largest. */
   #parts: number[] = [];
+  /** What was set aside, in units of 2^-1074, where the parts would have overflowed. */
+  #aside = 0n;
   /** Sum of the summands that are not finite. */
   #infinite = 0;
 
@@ -42,7 +44,13 @@ export class ExactSum {
     let kept = 0;
     let carry = x;
     for (let i = 0; i < parts.length; i++) {
-      const [sum, lost] = twoSum(carry, parts[i] as number);
+      const part = parts[i] as number;
+      const [sum, lost] = twoSum(carry, part);
+      if (!Number.isFinite(sum) || !Number.isFinite(lost)) {
+        this.#aside += unitsOf(carry) + unitsOf(part);
+        carry = 0;
+        continue;
+      }
       if (lost !== 0) parts[kept++] = lost;
       carry = sum;
     }
@@ -59,6 +67,7 @@ export class ExactSum {
   get value(): number {
     if (this.#infinite !== 0) return this.#infinite;
     const parts = this.#parts;
+    if (this.#aside !== 0n) return rounded(parts.reduce((sum, part) => sum + unitsOf(part), this.#aside));
     let i = parts.length - 1;
     let sum = i < 0 ? 0 : (parts[i] as number);
     let lost = 0;
@@ -76,14 +85,46 @@ export class ExactSum {
   /** Numbers whose sum it is, the largest first: the same ones for the same sum. */
   get terms(): number[] {
     if (this.#infinite !== 0) return [this.#infinite];
-    const rest = new ExactSum();
-    rest.#parts = [...this.#parts];
+    const rest = this.#copy();
     const terms: number[] = [];
-    while (rest.#parts.length > 0) {
-      const { value } = rest;
-      terms.push(value);
-      rest.add(-value);
+    for (let { value } = rest; value !== 0; { value } = rest) {
+      const term = Math.min(Math.max(value, -Number.MAX_VALUE), Number.MAX_VALUE);
+      terms.push(term);
+      rest.add(-term);
     }
     return terms;
   }
+
+  /** The number that is next to the sum, and the one that is next to what that leaves. */
+  get pair(): [high: number, low: number] {
+    const high = this.value;
+    if (!Number.isFinite(high)) return [high, 0];
+    const rest = this.#copy();
+    rest.add(-high);
+    return [high, rest.value];
+  }
+
+  #copy(): ExactSum {
+    const copy = new ExactSum();
+    copy.#parts = [...this.#parts];
+    copy.#aside = this.#aside;
+    return copy;
+  }
+}
+
+/** A number in units of 2^-1074, in which all of them are integers. */
+function unitsOf(x: number): bigint {
+  const bits = new BigUint64Array(Float64Array.of(Math.abs(x)).buffer)[0] as bigint;
+  const [exponent, fraction] = [bits >> 52n, bits & 0xfffffffffffffn];
+  const units = exponent === 0n ? fraction : (fraction + 0x10000000000000n) << (exponent - 1n);
+  return x < 0 ? -units : units;
+}
+
+/** The number that is next to so many units. */
+function rounded(units: bigint): number {
+  if (units < 0n) return -rounded(-units);
+  // 64 bits, the last of which stands for all below, decide as all of them do.
+  const below = BigInt(Math.max(0, 4 * units.toString(16).length - 64));
+  const high = units >> below;
+  return Number(high << below === units ? high : high | 1n) * 2 ** (Number(below) - 1074);
 }

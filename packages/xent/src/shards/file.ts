@@ -3,8 +3,18 @@
 import { wrongType } from "../errors.ts";
 import type { OwnUint8Array } from "../result.ts";
 import { type Numbers, pack, Unpacked } from "./container.ts";
-import { assertPartials, COLUMNS, type Column, type Partials, SETTINGS, SMOOTHED, TYPES } from "./partials.ts";
+import {
+  assertPartials,
+  COLUMNS,
+  type Column,
+  lengthOfColumn,
+  type Partials,
+  SETTINGS,
+  SMOOTHED,
+  TYPES,
+} from "./partials.ts";
 import { Totals } from "./totals.ts";
+import { findInvalidHeader, findInvalidRow, isSeen } from "./valid.ts";
 
 const PARTIALS = "XENTPART";
 const TOTALS = "XENTTOTL";
@@ -24,65 +34,88 @@ export function encodePartials(partials: Partials): OwnUint8Array {
   const names = NAMES.filter((name) => !saysNothing(name));
   const columns = names.reduce((bits, name) => bits + 2 ** NAMES.indexOf(name), 0);
   return pack(PARTIALS, [
-    Uint32Array.of(rows, classesTotal, columns, classes.length, ...classes.flat()),
+    Uint32Array.from([rows, classesTotal, columns, classes.length].concat(classes.flat())),
     Float64Array.from(SETTINGS, (name) => settings[name]),
     ...names.map((name) => partials[name]),
   ]);
 }
 
-/** What {@link encodePartials} has made. Throws RangeError where these bytes are something else, or damaged. */
+/**
+ * What {@link encodePartials} has made. Throws RangeError where these bytes are something else, are damaged, or say what neither
+ * `partials` nor `mergePartials` can.
+ */
 export function decodePartials(bytes: Uint8Array): Partials {
   const file = new Unpacked(bytes, PARTIALS);
   const [rows = 0, classesTotal = 0, columns = 0, ranges = 0] = file.take(Uint32Array, 4);
   const ends = [...file.take(Uint32Array, 2 * ranges)];
   const classes = Array.from({ length: ranges }, (_, i) => [ends[2 * i], ends[2 * i + 1]] as [number, number]);
-  if (ends.some((end, i) => i > 0 && end <= (ends[i - 1] as number)) || (ends.at(-1) ?? Infinity) > classesTotal) {
-    throw file.error(`the classes ${JSON.stringify(classes)} of ${classesTotal}`);
-  }
   const values = file.take(Float64Array, SETTINGS.length);
   const settings = Object.fromEntries(SETTINGS.map((name, i) => [name, values[i]])) as unknown as Partials["settings"];
   const known = { rows, classesTotal, classes, settings };
+  const invalid = findInvalidHeader(known);
+  if (invalid !== undefined) throw file.error(invalid);
+  if (columns >= 2 ** NAMES.length)
+    throw file.error(`columns ${columns.toString(2)}, of which ${NAMES.length} are known`);
   const arrays: Partial<Record<Column, Numbers>> = {};
   const missing: Column[] = [];
   for (const [i, name] of NAMES.entries()) {
     const isThere = Math.floor(columns / 2 ** i) % 2 === 1;
-    if (isThere) arrays[name] = file.take<Numbers>(TYPES[COLUMNS[name]], rows);
+    const length = lengthOfColumn(name, rows, settings);
+    if (isThere) arrays[name] = file.take<Numbers>(TYPES[COLUMNS[name]], length);
     else if (OPTIONAL.includes(name)) missing.push(name);
     else throw file.error(`no column ${name}`);
   }
   file.end();
   for (const name of missing) {
-    const length = SMOOTHED.includes(name) && !(settings.labelSmoothing > 0) ? 0 : rows;
-    const array = new TYPES[COLUMNS[name]](length);
-    arrays[name] = array.map((_, row) => usual({ ...known, ...arrays } as Partials, name, row));
+    const array = new TYPES[COLUMNS[name]](lengthOfColumn(name, rows, settings));
+    const labels = arrays.labels as Int32Array;
+    for (let row = 0; row < array.length; row++) array[row] = usual({ classes, labels }, name, row);
+    arrays[name] = array;
   }
-  return { ...known, ...(arrays as Pick<Partials, Column>) };
+  const partials = { ...known, ...(arrays as Pick<Partials, Column>) };
+  const wrong = findInvalidRow(partials);
+  if (wrong !== undefined) throw file.error(wrong);
+  return partials;
 }
 
 /** Totals as bytes, some 100 of them: the same ones for the same totals. */
 export function encodeTotals(totals: Totals): OwnUint8Array {
   if (!(totals instanceof Totals)) throw wrongType("totals", "Totals", totals);
   const { count, correct } = totals;
-  const { sum, normalizer } = totals.terms;
-  return pack(TOTALS, [Float64Array.of(count, correct, sum.length, normalizer.length, ...sum, ...normalizer)]);
+  const [sum, normalizer] = [totals.terms.sum, totals.terms.normalizer].map(written) as [number[], number[]];
+  const sizes = [count, correct, sum.length, normalizer.length];
+  return pack(TOTALS, [Float64Array.from(sizes.concat(sum, normalizer))]);
 }
 
-/** What {@link encodeTotals} has made. Throws RangeError where these bytes are something else, or damaged. */
+/** NaN has no place in a file: a sum that is NaN is written as one of these two. */
+function written(terms: readonly number[]): readonly number[] {
+  return terms.some(Number.isNaN) ? [Infinity, -Infinity] : terms;
+}
+
+/**
+ * What {@link encodeTotals} has made. Throws RangeError where these bytes are something else, are damaged, or say what no totals
+ * can.
+ */
 export function decodeTotals(bytes: Uint8Array): Totals {
   const file = new Unpacked(bytes, TOTALS);
   const [count = 0, correct = 0, sums = 0, normalizers = 0] = file.take(Float64Array, 4);
   const terms = { sum: file.take(Float64Array, sums), normalizer: file.take(Float64Array, normalizers) };
   file.end();
+  const isCount = Number.isSafeInteger(count) && correct <= count && Number.isInteger(correct) && correct >= 0;
+  if (!isCount) throw file.error(`${correct} of ${count} rows that are predicted right`);
+  for (const [name, numbers] of Object.entries(terms)) {
+    if (numbers.some(Number.isNaN)) throw file.error(`NaN in its ${name}`);
+    if (count === 0 && numbers.length > 0) throw file.error(`a ${name} of no rows`);
+  }
   return Totals.of(terms, count, correct);
 }
 
 const OPTIONAL: readonly Column[] = ["sumLow", "labelLogit", "labelWeight", "sampleWeights", ...SMOOTHED];
 
 /** What a column has where it says nothing. */
-function usual({ classes, labels }: Partials, name: Column, row: number): number {
+function usual({ classes, labels }: Pick<Partials, "classes" | "labels">, name: Column, row: number): number {
   if (name === "sampleWeights") return 1;
   if (name === "labelLogit") return NaN;
   if (name !== "labelWeight") return 0;
-  const label = labels[row] as number;
-  return classes.some(([begin, end]) => begin <= label && label < end) ? 1 : NaN;
+  return isSeen(classes, labels[row] as number) ? 1 : NaN;
 }

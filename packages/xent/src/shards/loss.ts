@@ -114,7 +114,7 @@ function findRow(merged: Partials, row: number) {
   const spread = labelSmoothing / merged.classesTotal;
   const ownTarget = at(merged.labelWeight) * (1 - labelSmoothing + spread);
   const value = logit === -Infinity ? maximum : logit;
-  const [rest, tilt] = labelSmoothing > 0 ? [spread * at(merged.weight), spread * tiltOf(merged, row, value)] : [0, 0];
+  const [rest, tilt] = labelSmoothing > 0 ? [spread * at(merged.weight), tiltOf(merged, row, value, spread)] : [0, 0];
   const far = nll === Infinity ? logSumExp - value : nll;
   const fromLabel = ownTarget === 0 ? 0 : ownTarget * nll;
   const fromRest = rest === 0 ? tilt : rest * far + tilt;
@@ -131,10 +131,20 @@ function findRow(merged: Partials, row: number) {
   };
 }
 
-/** Sum of w (value - x) over all classes but the label: the difference of two sums that may be large. */
-function tiltOf({ weight, weightLow, weighted, weightedLow }: Partials, row: number, value: number): number {
+/**
+ * `spread` times the sum of w (value - x) over all classes but the label: the difference of two sums that may be large. Infinity
+ * where the sum of w x is more than a number can be.
+ */
+function tiltOf(merged: Partials, row: number, value: number, spread: number): number {
+  const { weight, weightLow, weighted, weightedLow } = merged;
+  const size = Math.abs(weighted[row] as number);
+  if (size === Infinity) return Infinity;
+  // Products with a weight do not overflow, then.
+  const unit = Math.max(size, Math.abs(value)) > 2 ** 800 ? 2 ** 200 : 1;
   const sum = new ExactSum();
-  for (const column of [weight, weightLow]) for (const part of twoProduct(column[row] as number, value)) sum.add(part);
-  for (const column of [weighted, weightedLow]) sum.add(-(column[row] as number));
-  return sum.value;
+  for (const column of [weight, weightLow]) {
+    for (const part of twoProduct(column[row] as number, value / unit)) sum.add(part);
+  }
+  for (const column of [weighted, weightedLow]) sum.add(-(column[row] as number) / unit);
+  return spread * sum.value * unit;
 }

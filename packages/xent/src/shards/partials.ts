@@ -1,6 +1,7 @@
-import { show, typedArrayKind, wrongType } from "../errors.ts";
+import { lengthOf, show, typedArrayKind, wrongType } from "../errors.ts";
 import { ExactSum } from "./exact.ts";
 import { factorOf } from "./scale.ts";
+import { findInvalidHeader } from "./valid.ts";
 
 /** The options of a run that all shards of a row have in common. */
 export interface PartialsSettings {
@@ -110,12 +111,13 @@ export function emptyPartials(
 ): Partials {
   const { rows, classesTotal, settings } = like;
   const columns = Object.entries(COLUMNS).map(([name, type]) => {
-    return [name, new TYPES[type](lengthOf(name as Column, rows, settings))];
+    return [name, new TYPES[type](lengthOfColumn(name as Column, rows, settings))];
   });
   return { rows, classesTotal, classes, settings, ...Object.fromEntries(columns) };
 }
 
-function lengthOf(name: Column, rows: number, { labelSmoothing }: PartialsSettings): number {
+/** How many numbers a column has. */
+export function lengthOfColumn(name: Column, rows: number, { labelSmoothing }: PartialsSettings): number {
   return SMOOTHED.includes(name) && !(labelSmoothing > 0) ? 0 : rows;
 }
 
@@ -149,35 +151,44 @@ function mergeRow(all: readonly Partials[], row: number, out: Partials): void {
   out.predictions[row] = prediction;
   out.labelLogit[row] = labelLogit;
   out.labelWeight[row] = labelWeight;
-  [out.sum[row] = 0, out.sumLow[row] = 0] = sum.terms;
+  [out.sum[row], out.sumLow[row]] = sum.pair;
   if (out.weight.length > 0) {
-    [out.weight[row] = 0, out.weightLow[row] = 0] = sumOf(all, row, "weight", "weightLow");
-    [out.weighted[row] = 0, out.weightedLow[row] = 0] = sumOf(all, row, "weighted", "weightedLow");
+    [out.weight[row], out.weightLow[row]] = sumOf(all, row, "weight", "weightLow");
+    [out.weighted[row], out.weightedLow[row]] = sumOf(all, row, "weighted", "weightedLow");
   }
 }
 
 type Part = "weight" | "weightLow" | "weighted" | "weightedLow";
 
-function sumOf(all: readonly Partials[], row: number, ...columns: readonly Part[]): number[] {
+/** Infinity where it is more than a number can be. */
+function sumOf(all: readonly Partials[], row: number, high: Part, low: Part): [high: number, low: number] {
   const sum = new ExactSum();
-  for (const part of all) for (const column of columns) sum.add(part[column][row] as number);
-  return sum.terms;
+  for (const part of all) {
+    sum.add(part[high][row] as number);
+    // Nothing is left of what has overflowed.
+    if (Number.isFinite(part[high][row])) sum.add(part[low][row] as number);
+  }
+  return sum.pair;
 }
 
-/** Throws TypeError unless all parts are there. */
+/** Throws TypeError unless all parts are there, RangeError where they are of no run. */
 export function assertPartials(partials: unknown): asserts partials is Partials {
   const value = partials as Partials;
   const isWhole =
     typeof partials === "object" &&
     partials !== null &&
     Array.isArray(value.classes) &&
+    value.classes.every((range) => Array.isArray(range)) &&
     typeof value.settings === "object" &&
+    value.settings !== null &&
     Object.entries(COLUMNS).every(([name, type]) => {
       const column = value[name as Column];
-      const expected = lengthOf(name as Column, value.rows, value.settings);
-      return typedArrayKind(column) === type && column.length === expected;
+      const expected = lengthOfColumn(name as Column, value.rows, value.settings);
+      return typedArrayKind(column) === type && lengthOf(column) === expected;
     });
   if (!isWhole) throw wrongType("partials", "what partials(), mergePartials() or decodePartials() gives", partials);
+  const invalid = findInvalidHeader(value);
+  if (invalid !== undefined) throw new RangeError(`"partials" expected what a run can have, got ${invalid}`);
 }
 
 function assertAlike(first: Partials, other: Partials): void {

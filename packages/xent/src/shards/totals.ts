@@ -1,4 +1,4 @@
-import { integer, typedArrayKind, wrongType } from "../errors.ts";
+import { integer, lengthOf, typedArrayKind, wrongType } from "../errors.ts";
 import { ExactSum } from "./exact.ts";
 
 /** What a run, or {@link lossFromPartials}, says of some rows. */
@@ -24,9 +24,11 @@ export class Totals {
     if (typeof result !== "object" || result === null || !isLosses(result.loss)) {
       throw wrongType("result", "what run() or lossFromPartials() gives", result);
     }
-    this.#addCounts(result.count, result.correct ?? 0);
-    for (const loss of result.loss) this.#sum.add(loss);
-    this.#normalizer.add(result.normalizer);
+    const { loss, normalizer, count, correct = 0 } = result;
+    if (typeof normalizer !== "number") throw wrongType("normalizer", "a number", normalizer);
+    this.#addCounts(count, correct);
+    for (let row = 0; row < lengthOf(loss); row++) this.#sum.add(loss[row] as number);
+    this.#normalizer.add(normalizer);
     return this;
   }
 
@@ -45,15 +47,14 @@ export class Totals {
     this.#correct += correct;
   }
 
-  /** Adds the rows of other totals. */
+  /** Adds the rows of other totals. Throws RangeError where the rows are more than 2^53 - 1 together. */
   merge(other: Totals): this {
     if (!(other instanceof Totals)) throw wrongType("other", "Totals", other);
     // Read first: they may be the same.
     const { terms } = other;
+    this.#addCounts(other.#count, other.#correct);
     for (const term of terms.sum) this.#sum.add(term);
     for (const term of terms.normalizer) this.#normalizer.add(term);
-    this.#count += other.#count;
-    this.#correct += other.#correct;
     return this;
   }
 
@@ -92,8 +93,15 @@ export class Totals {
   static of(terms: { sum: Iterable<number>; normalizer: Iterable<number> }, count: number, correct: number): Totals {
     const totals = new Totals();
     totals.#addCounts(count, correct);
-    for (const term of terms.sum) totals.#sum.add(term);
-    for (const term of terms.normalizer) totals.#normalizer.add(term);
+    for (const [name, sum] of [
+      ["sum", totals.#sum],
+      ["normalizer", totals.#normalizer],
+    ] as const) {
+      for (const term of terms[name]) {
+        if (typeof term !== "number") throw wrongType(`terms.${name}`, "numbers", term);
+        sum.add(term);
+      }
+    }
     return totals;
   }
 }

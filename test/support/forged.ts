@@ -1,0 +1,26 @@
+import { crc32 } from "node:zlib";
+
+/** A file of partials or totals with something else in it, and a length and a checksum that are right. */
+export function forged(file: Uint8Array, change: (view: DataView) => void, length: number = file.length): Uint8Array {
+  const bytes = new Uint8Array(length);
+  bytes.set(file.subarray(0, length));
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(16, BigInt(length), true);
+  change(view);
+  view.setUint32(length - 4, crc32(bytes.subarray(0, -4)), true);
+  return bytes;
+}
+
+/** A change of some u32. */
+export const words =
+  (offset: number, ...values: number[]) =>
+  (view: DataView): void => {
+    for (const [i, value] of values.entries()) view.setUint32(offset + 4 * i, value, true);
+  };
+
+/** A change of some f64. */
+export const doubles =
+  (offset: number, ...values: number[]) =>
+  (view: DataView): void => {
+    for (const [i, value] of values.entries()) view.setFloat64(offset + 8 * i, value, true);
+  };
