@@ -41,7 +41,8 @@ export function lossFromPartials(merged: Partials): PartialsResult {
     loss[row] = found.loss;
     logSumExp[row] = found.logSumExp;
     predictions[row] = Number.isNaN(found.logSumExp) ? -1 : (merged.predictions[row] as number);
-    sum.add(loss[row] as number);
+    // Before it is rounded.
+    sum.add(found.loss);
     if (label === IGNORED) continue;
     count++;
     normalizer.add(label < 0 ? 1 : (labelWeight[row] as number));
@@ -52,11 +53,11 @@ export function lossFromPartials(merged: Partials): PartialsResult {
   return { loss, sum: total, mean, normalizer: weight, count, logSumExp, predictions, correct };
 }
 
-/** What the kernel takes of a whole row to make the gradient of a shard: `Merged` in crates/kernel/src/shard.rs, in its order. */
+/** What the kernel takes of a whole row to make the gradient of a shard: `Merged` in crates/kernel/src/partial.rs, in its order. */
 export function gradientRecord(merged: Partials, row: number, scale: number): readonly number[] {
   const { labelSmoothing, temperature } = merged.settings;
   const found = findRow(merged, row);
-  if (merged.labels[row] === IGNORED) return [0];
+  if (labelOf(merged, row) === IGNORED) return [0];
   if (Number.isNaN(found.logSumExp)) return [NaN];
   const factor = (scale * (merged.sampleWeights[row] as number)) / temperature;
   return [
@@ -95,11 +96,19 @@ const FAR = 600;
 
 const BROKEN = { loss: NaN, logSumExp: NaN, probability: NaN, own: NaN };
 
-/** The formula of crates/kernel/src/weighted.rs, in f64. */
+/** A loss this far below its parts is their small difference: crates/kernel/src/ends.rs. */
+const SMALLEST_LOSS = 0.75;
+
+/** The label of a row; that of an ignored one where the row weighs nothing. */
+function labelOf({ labels, sampleWeights }: Partials, row: number): number {
+  return sampleWeights[row] === 0 ? IGNORED : (labels[row] as number);
+}
+
+/** The formula of crates/kernel/src/ends.rs, in f64. */
 function findRow(merged: Partials, row: number) {
   const at = (column: Float64Array | Float32Array): number => column[row] as number;
   const { labelSmoothing, zLoss } = merged.settings;
-  const [label, maximum] = [merged.labels[row] as number, at(merged.maximum)];
+  const [label, maximum] = [labelOf(merged, row), at(merged.maximum)];
   if (!Number.isFinite(maximum) || label < IGNORED) return label === IGNORED ? { ...BROKEN, loss: 0 } : BROKEN;
   // From here on relative to the maximum.
   const others = (at(merged.sum) + at(merged.sumLow)) * Math.exp(-above(maximum, { maximum, power: at(merged.power) }));
@@ -121,8 +130,14 @@ function findRow(merged: Partials, row: number) {
   const sample = at(merged.sampleWeights);
   const fromZ = zLoss === 0 ? 0 : zLoss * logSumExp * logSumExp;
   const z = zLoss === 0 ? 0 : 2 * zLoss * logSumExp;
+  let loss = fromLabel + fromRest;
+  if (labelSmoothing > 0 && loss < SMALLEST_LOSS * (ownTarget + rest) * Math.min(1, nll)) {
+    // From the largest logit, all parts have one sign.
+    const least = Math.log1p(others - 1 + own);
+    loss = (ownTarget + rest) * least + ownTarget * distance + tiltOf(merged, row, maximum, spread);
+  }
   return {
-    loss: sample === 0 && !Number.isNaN(nll) ? 0 : sample * (fromLabel + fromRest + fromZ),
+    loss: sample * (loss + fromZ),
     logSumExp,
     /** From e^(x - maximum) to p_j times what multiplies it. */
     probability: (ownTarget + rest + z) / sum,

@@ -1,4 +1,4 @@
-// What the sums of shards are relative to: see crates/kernel/src/shard.rs.
+// What the sums of shards are relative to: see crates/kernel/src/partial.rs.
 
 /** ln 2 in three parts; the first two are of 21 bits, so that their products with a power are exact. */
 const LN2_HIGH = 0.6931467056274414;

@@ -36,7 +36,7 @@ export function readShard(options: PartialsOptions | undefined, classes: number)
 /** Numbers of a record. */
 export const RECORD: number = RECORD_BYTES / 8;
 
-/** What is in a record: `Partial` in crates/kernel/src/shard.rs. */
+/** What is in a record: `Partial` in crates/kernel/src/partial.rs. */
 const FIELDS = [
   ...["maximum", "sum", "power", "labelLogit", "predictions", "labelWeight"],
   ...["weight", "weightLow", "weighted", "weightedLow"],

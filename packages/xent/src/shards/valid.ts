@@ -16,7 +16,7 @@ const SETTINGS: { readonly [name in keyof PartialsSettings]: (value: number) => 
   temperature: (t) => t > 0 && t < Infinity,
 };
 
-/** From here on a maximum may be too large for a power (`LARGEST` in crates/kernel/src/shard.rs, and room). */
+/** From here on a maximum may be too large for a power (`TOO_LARGE` in crates/kernel/src/partial.rs, and room). */
 const LARGE = 2 ** 30;
 /** A power is next to maximum / ln 2, and so a sum is of some terms next to 1. */
 const NEAR = 4;
