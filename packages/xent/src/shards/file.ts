@@ -14,7 +14,7 @@ import {
   TYPES,
 } from "./partials.ts";
 import { Totals } from "./totals.ts";
-import { findInvalidHeader, findInvalidRow, isSeen } from "./valid.ts";
+import { findInvalidHeader, findInvalidRow, has } from "./valid.ts";
 
 const PARTIALS = "XENTPART";
 const TOTALS = "XENTTOTL";
@@ -117,5 +117,5 @@ function usual({ classes, labels }: Pick<Partials, "classes" | "labels">, name: 
   if (name === "sampleWeights") return 1;
   if (name === "labelLogit") return NaN;
   if (name !== "labelWeight") return 0;
-  return isSeen(classes, labels[row] as number) ? 1 : NaN;
+  return has(classes, labels[row] as number) ? 1 : NaN;
 }

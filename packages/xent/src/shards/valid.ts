@@ -2,12 +2,8 @@
 
 import type { Column, Partials, PartialsSettings } from "./partials.ts";
 
-/** One row: what each column has of it. */
-type Row = Readonly<Record<Column, number>> & {
-  /** Whether the label is among the classes that were seen. */
-  readonly seen: boolean;
-  readonly partials: Pick<Partials, "classes" | "classesTotal">;
-};
+/** Whether a column may have this of a row. `isSeen`: whether the label is among the classes that were seen. */
+type Rule = (value: number, row: number, partials: Partials, isSeen: boolean) => boolean;
 
 const SETTINGS: { readonly [name in keyof PartialsSettings]: (value: number) => boolean } = {
   labelSmoothing: (e) => e >= 0 && e < 1,
@@ -22,39 +18,43 @@ const LARGE = 2 ** 30;
 const NEAR = 4;
 const MOST_TERM = 2 ** (NEAR + 2);
 
-const COLUMNS: { readonly [name in Column]: (row: Row) => boolean } = {
-  labels: ({ labels, partials }) => labels >= -2 && labels < partials.classesTotal,
-  maximum: ({ maximum }) => maximum !== Infinity,
-  power: ({ maximum, power }) => {
-    if (Number.isNaN(maximum)) return Number.isNaN(power) || Number.isInteger(power);
-    if (Number.isNaN(power)) return Math.abs(maximum) >= LARGE;
-    const exact = maximum === -Infinity ? 0 : maximum / Math.LN2;
+const COLUMNS: { readonly [name in Column]: Rule } = {
+  labels: (label, _, { classesTotal }) => label >= -2 && label < classesTotal,
+  maximum: (maximum) => maximum !== Infinity,
+  power: (power, row, { maximum }) => {
+    const most = maximum[row] as number;
+    if (Number.isNaN(most)) return Number.isNaN(power) || Number.isInteger(power);
+    if (Number.isNaN(power)) return Math.abs(most) >= LARGE;
+    const exact = most === -Infinity ? 0 : most / Math.LN2;
     return Number.isInteger(power) && Math.abs(power - exact) <= NEAR;
   },
-  sum: ({ sum, maximum, seen, labelLogit, partials }) => {
-    if (Number.isNaN(maximum)) return Number.isNaN(sum) || sum >= 0;
-    if (maximum === -Infinity) return sum === 0;
+  sum: (sum, row, { maximum, labelLogit, classesTotal }, isSeen) => {
+    const most = maximum[row] as number;
+    if (Number.isNaN(most)) return Number.isNaN(sum) || sum >= 0;
+    if (most === -Infinity) return sum === 0;
     // The largest term is in it, but the label's.
-    const least = seen && labelLogit === maximum ? 0 : 1 / MOST_TERM;
-    return sum >= least && sum <= MOST_TERM * partials.classesTotal;
+    const least = isSeen && labelLogit[row] === most ? 0 : 1 / MOST_TERM;
+    return sum >= least && sum <= MOST_TERM * classesTotal;
   },
-  sumLow: ({ sum, sumLow }) => isRest(sumLow, sum),
-  labelLogit: ({ labelLogit, maximum, seen }) => {
-    if (!seen) return Number.isNaN(labelLogit);
-    return Number.isNaN(maximum) || labelLogit <= maximum;
+  sumLow: (low, row, { sum }) => isRest(low, sum[row] as number),
+  labelLogit: (logit, row, { maximum }, isSeen) => {
+    if (!isSeen) return Number.isNaN(logit);
+    const most = maximum[row] as number;
+    return Number.isNaN(most) || logit <= most;
   },
-  predictions: ({ predictions, maximum, seen, labels, labelLogit, partials }) => {
-    if (predictions === -1) return !Number.isFinite(maximum);
-    if (!isSeen(partials.classes, predictions)) return false;
-    return !(seen && predictions === labels) || Number.isNaN(maximum) || labelLogit === maximum;
+  predictions: (best, row, { maximum, labels, labelLogit, classes }) => {
+    const most = maximum[row] as number;
+    if (best === -1) return !Number.isFinite(most);
+    if (!has(classes, best)) return false;
+    return best !== labels[row] || Number.isNaN(most) || labelLogit[row] === most;
   },
-  labelWeight: ({ labelWeight, seen }) => seen || Number.isNaN(labelWeight),
+  labelWeight: (weight, _, __, isSeen) => isSeen || Number.isNaN(weight),
   // Weights may be any numbers, and so may their sums.
   sampleWeights: () => true,
   weight: () => true,
-  weightLow: ({ weight, weightLow }) => isRest(weightLow, weight),
+  weightLow: (low, row, { weight }) => isRest(low, weight[row] as number),
   weighted: () => true,
-  weightedLow: ({ weighted, weightedLow }) => isRest(weightedLow, weighted),
+  weightedLow: (low, row, { weighted }) => isRest(low, weighted[row] as number),
 };
 
 /** What a number rounds away. */
@@ -62,9 +62,17 @@ function isRest(low: number, high: number): boolean {
   return !Number.isFinite(high) || Math.abs(low) <= Math.abs(high) * 2 ** -52;
 }
 
-/** Whether a class is in one of these ranges. */
-export function isSeen(classes: Partials["classes"], label: number): boolean {
-  return classes.some(([begin, end]) => begin <= label && label < end);
+/** Whether a class is in one of these ranges, which are in order: there may be as many of them as there are rows. */
+export function has(classes: Partials["classes"], label: number): boolean {
+  let [low, high] = [0, classes.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const [begin, end] = classes[middle] as readonly [number, number];
+    if (label < begin) high = middle;
+    else if (label >= end) low = middle + 1;
+    else return true;
+  }
+  return false;
 }
 
 /** What no shards have in common: the first of it, undefined where there is none. */
@@ -87,14 +95,14 @@ export function findInvalidHeader({ classes, classesTotal, settings }: Omit<Part
 
 /** What no run and no merging gives of a row: the first of it, undefined where there is none. */
 export function findInvalidRow(partials: Partials): string | undefined {
-  const names = Object.keys(COLUMNS) as Column[];
-  const values = Object.fromEntries(names.map((name) => [name, 0])) as Record<Column, number>;
-  const row = Object.assign(values, { seen: false, partials });
-  for (let i = 0; i < partials.rows; i++) {
-    for (const name of names) row[name] = partials[name][i] ?? 0;
-    row.seen = isSeen(partials.classes, row.labels);
-    const wrong = names.find((name) => !COLUMNS[name](row));
-    if (wrong !== undefined) return `${row[wrong]} as ${wrong} of row ${i}`;
+  const { labels, classes } = partials;
+  const isSeen = Array.from(labels, (label) => has(classes, label));
+  for (const [name, accepts] of Object.entries(COLUMNS)) {
+    const column = partials[name as Column];
+    for (let row = 0; row < column.length; row++) {
+      const value = column[row] as number;
+      if (!accepts(value, row, partials, isSeen[row] as boolean)) return `${value} as ${name} of row ${row}`;
+    }
   }
   return undefined;
 }
