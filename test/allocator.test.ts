@@ -19,10 +19,13 @@ interface Block {
 
 const rounded = (bytes: number): number => Math.max(64, Math.ceil(bytes / 64) * 64);
 
-/** What runs need, logits, labels, loss, log-sum-exp, predictions, and a gradient of its own. */
+/** What runs need, logits, labels, loss before and after it is rounded, log-sum-exp, predictions, and a gradient of its own. */
 function bytesOf(rows: number, classes: number, gradient: boolean | "in-place"): number {
   return (
-    workBytes({ rows, classes }) + rounded(4 * rows * classes) * (gradient === true ? 2 : 1) + 4 * rounded(4 * rows)
+    workBytes({ rows, classes }) +
+    rounded(4 * rows * classes) * (gradient === true ? 2 : 1) +
+    4 * rounded(4 * rows) +
+    rounded(8 * rows)
   );
 }
 

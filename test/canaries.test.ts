@@ -20,18 +20,20 @@ type Range = readonly [begin: number, end: number];
 function outputs(twin: Twin, { gradient, predictions, rows }: RunOptions, end: number): Range[] {
   const { batch, spec } = twin;
   const [first, last] = rows ?? [0, batch.rows];
-  const part = (at: number): Range => [at + 4 * first, at + 4 * last];
-  // The parts that have no name: see packages/xent/src/plan.ts.
-  const room = Math.max(64, Math.ceil((4 * batch.rows) / 64) * 64);
-  const logSumExp = batch.loss.byteOffset + room;
-  const all = [part(batch.loss.byteOffset), part(logSumExp)];
-  if (predictions) all.push(part(logSumExp + room));
+  const part = (at: number, size: number): Range => [at + size * first, at + size * last];
+  // The parts that have no name, as packages/xent/src/plan.ts lays them out.
+  const room = (size: number): number => Math.max(64, Math.ceil((size * batch.rows) / 64) * 64);
+  const { byteOffset: loss, BYTES_PER_ELEMENT: size } = batch.loss;
+  const logSumExp = loss + room(size);
+  const all = [part(loss, size), part(logSumExp, size)];
+  if (size === 4) all.push(part(loss - room(8), 8));
+  if (predictions) all.push(part(logSumExp + room(size), 4));
   const direct = spec.targets || ((spec.labels ?? "int32") === "int32" && !spec.shift);
-  if (!direct) all.push(part(end - room));
+  if (!direct) all.push(part(end - room(4), 4));
   if (!gradient || !batch.gradient) return all;
-  const { byteOffset, BYTES_PER_ELEMENT: size } = batch.gradient;
+  const { byteOffset, BYTES_PER_ELEMENT: bytes } = batch.gradient;
   for (let row = first; row < last; row++)
-    for (const at of twin.places(row)) all.push([byteOffset + at * size, byteOffset + (at + 1) * size]);
+    for (const at of twin.places(row)) all.push([byteOffset + at * bytes, byteOffset + (at + 1) * bytes]);
   return all;
 }
 

@@ -625,16 +625,14 @@ describe("a typed array with properties of its own", () => {
     ).toBe(`RangeError: "targets" expected one for each of ${length} logits, got 3`);
   });
 
-  test("lies where it lies: a view of the memory, which is detached when that grows", () => {
+  test("lies where it lies: a view of the instance's own memory", () => {
     const { xent, check } = scene();
     using batch = xent.createBatch({ rows: 10_000, classes: 3 });
     batch.logits.set(batch.logits.map((_, i) => i % 3));
     const labels = new Int32Array(10_000);
     const expected = batch.run().loss[0];
     const fake = { buffer: new ArrayBuffer(12), byteOffset: 0, length: 3, byteLength: 12, constructor: Int8Array };
-    const before = xent.memory.buffer;
     const { loss } = xent.sparseSoftmaxCrossEntropyWithLogits(claiming(batch.logits, fake), labels);
-    expect(xent.memory.buffer).not.toBe(before);
     expect(loss).toEqual(new Float32Array(10_000).fill(expected as number));
     check();
   });

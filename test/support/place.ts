@@ -3,8 +3,8 @@
 import { type BatchSpec, createXentSync, type LabelsType, type LogitsType, type Xent } from "xent";
 
 const ONE = { rows: 1, classes: 1 };
-/** Logits, labels, loss, log-sum-exp, predictions. */
-const PARTS_OF_ONE = 5 * 64;
+/** Logits, labels, loss before and after it is rounded, log-sum-exp, predictions. */
+const PARTS_OF_ONE = 6 * 64;
 
 /** Where the next batch's block begins, and the size of the smallest one. */
 function measure(xent: Xent): { start: number; size: number } {

@@ -158,7 +158,10 @@ function weights(title: string, value: unknown): Float32Array | undefined {
 }
 
 function assertLength(title: string, array: Float32Array | undefined, length: number, of: string): void {
-  if (array !== undefined && array.length !== length) {
+  if (array === undefined) return;
+  // Code of the caller's has run since it was read.
+  assertAttached(title, array);
+  if (array.length !== length) {
     throw new RangeError(`"${title}" expected one number for each of ${length} ${of}, got ${array.length}`);
   }
 }
