@@ -61,9 +61,9 @@ export async function bundlePackage(core = join(root, "packages/xent")) {
   const types = await rolldown({
     cwd,
     input: join(core, index),
-    plugins: [dts({ generator: "oxc", oxc: { stripInternal: true }, dtsOnly: true, tsconfig: false })],
+    plugins: [dts({ oxc: { stripInternal: true }, emitDtsOnly: true, tsconfig: false })],
   });
-  await types.write({ dir: dist, format: "es", entryFileNames: "index.d.ts" });
+  await types.write({ dir: dist, format: "es" });
   const text = readFileSync(join(dist, "index.d.ts"), "utf8");
   writeFileSync(join(dist, "index.d.ts"), `/// <reference lib="esnext.disposable" preserve="true" />\n${text}`);
   // A worker exports nothing.

@@ -30,6 +30,25 @@ function printed(command: string[], script: string): unknown {
 const newer = engines.find(({ name, installed }) => installed && name === "Node.js 24")?.command;
 const LOSS = "xent.sparseSoftmaxCrossEntropyWithLogits([[0, 0]], [0]).loss[0].toFixed(3)";
 
+test("a large memory of one call is given back", () => {
+  const script = `
+    const logits = new Float32Array(2e7), labels = new Int32Array(1000);
+    xent.sparseSoftmaxCrossEntropyWithLogits([[0, 0]], [0]);
+    const settled = async () => {
+      for (let i = 0; i < 5; i++) { gc(); await new Promise((resolve) => setTimeout(resolve)); }
+      return process.memoryUsage().rss;
+    };
+    const before = await settled();
+    const one = xent.createXentSync();
+    const beside = one.createBatch({ rows: 1, classes: 2 });
+    for (const call of [xent, one]) for (let i = 0; i < 2; i++) call.sparseSoftmaxCrossEntropyWithLogits(logits, labels, { gradient: true });
+    console.log(JSON.stringify([beside.logits.length, Math.round(((await settled()) - before) / 2 ** 20)]));`;
+  const [length, kept] = printed([process.execPath, "--expose-gc"], script) as [number, number];
+  expect(length).toBe(2);
+  // The logits and their gradient took 160 MB, each time.
+  expect(kept).toBeLessThan(80);
+});
+
 test("console.log of an instance shows its threads", () => {
   expect(inspect(createXentSync({ variant: "simd128" }))).toMatch(/^Xent \{\s+variant: 'simd128',\s+threads: 1,/);
 });

@@ -15,7 +15,7 @@
 use crate::ends::{Common, ends, label_terms_apart, leave_ignored};
 use crate::exp::{Direct, Polynomial, Range, Reduction};
 use crate::label::Label;
-use crate::scratch::{ROWS, Scratch, TILE, rows_of};
+use crate::scratch::{ROWS, Scratch, rows_of, tile_of};
 use crate::softcap;
 use crate::targets::{Targets, combine, of_single};
 use crate::terms::{Choice, Loop, Way, sinks, write_gradient};
@@ -29,7 +29,13 @@ pub const MIN_INNER: usize = 4;
 /// Classes of a block: the rows' sums are read and written once for all of them.
 const BLOCK: usize = 8;
 
-/// Rows side by side, at most [`Column::width`] of them. Slices begin at the first row's first class.
+/// How many rows go side by side at most: a block of them is a tile.
+#[inline(always)]
+pub fn width<E: Element>() -> usize {
+    tile_of::<E>() / BLOCK
+}
+
+/// Rows side by side, at most [`width`] of them. Slices begin at the first row's first class.
 #[derive(Clone, Copy)]
 pub struct Column<'a, V: Vector> {
     /// Number of classes.
@@ -70,12 +76,6 @@ struct Block<'a, E> {
 }
 
 impl<'a, V: Vector> Column<'a, V> {
-    /// How many rows go side by side at most.
-    #[inline(always)]
-    pub fn width(direct: bool) -> usize {
-        if direct && !V::Element::DOUBLE { ROWS } else { TILE / BLOCK }
-    }
-
     /// Computes losses, in the scratch area, and gradients. A row that is not accepted gets the loss NaN, and its gradient is not
     /// written but for kept terms. Whether all are accepted.
     #[inline(always)]

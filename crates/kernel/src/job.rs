@@ -151,11 +151,11 @@ impl Job {
                     self.shard::<V>(scratch, row);
                     1
                 } else if in_columns {
-                    let count = self.column_width::<V>().min(inner - row % inner).min(end - row);
+                    let count = column::width::<V::Element>().min(inner - row % inner).min(end - row);
                     self.column::<V>(scratch, row, count);
                     count
                 } else if classes <= short::MAX_CLASSES {
-                    let count = short::group(classes).min(end - row);
+                    let count = short::group::<V::Element>(classes).min(end - row);
                     self.short::<V>(scratch, row, count);
                     count
                 } else {
@@ -304,7 +304,7 @@ impl Job {
             if self.predictions != 0 || self.targets != 0 {
                 for i in 0..count {
                     let best = largest::argmax::<V>(raw.get(i * classes..(i + 1) * classes).unwrap_or(&[]));
-                    scratch.labels[i % short::MAX_CLASSES].set(best);
+                    scratch.labels[i % ROWS].set(best);
                     if self.predictions != 0 {
                         one(self.predictions, row + i).set(best);
                     }
@@ -338,7 +338,7 @@ impl Job {
                 } else {
                     group.gradients(count, staged, classes, complete);
                     for i in 0..count {
-                        if !scratch.loss[i % short::MAX_CLASSES].get().is_nan() {
+                        if !scratch.loss[i % ROWS].get().is_nan() {
                             let (first, span, stride) = self.place(row + i);
                             let from = staged.get(i * classes..(i + 1) * classes).unwrap_or(&[]);
                             crate::row::scatter(from, cells(self.gradient, first, span), stride);
@@ -400,14 +400,6 @@ impl Job {
             }
             all
         }
-    }
-
-    /// How many rows side by side are computed together.
-    #[inline(always)]
-    fn column_width<V: Vector>(&self) -> usize {
-        let narrow = matches!(self.logits_type, logits_type::F16 | logits_type::BF16);
-        let in_place = self.gradient == self.logits;
-        Column::<V>::width(!narrow && !in_place && self.softcap == 0.0)
     }
 
     /// Rows side by side.

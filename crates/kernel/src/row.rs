@@ -28,7 +28,7 @@ use crate::exp::{Range, exp};
 use crate::label::Label;
 use crate::largest;
 use crate::log1p::log1p;
-use crate::scratch::{PerRow, ROWS, Scratch, TILE};
+use crate::scratch::{PerRow, ROWS, Scratch, tile_of};
 use crate::targets::Targets;
 use crate::terms::{Loop, Way, each_margin, terms, write_gradient};
 use crate::tile::Line;
@@ -217,7 +217,8 @@ impl<'a, V: Vector> Row<'a, V> {
     #[inline(always)]
     pub fn argmax(&self, from: usize, to: usize) -> i32 {
         let (mut best, mut most) = (-1, f64::NAN);
-        let tile = if self.line.stride == 1 && !self.line.own.is_empty() { usize::MAX } else { TILE };
+        let tile =
+            if self.line.stride == 1 && !self.line.own.is_empty() { usize::MAX } else { tile_of::<V::Element>() };
         let (mut from, end) = (from, to);
         while from < end {
             let to = from.saturating_add(tile).min(end);
@@ -303,7 +304,7 @@ impl<'a, V: Vector> Row<'a, V> {
 
     #[inline(always)]
     fn tile_length(&self, way: Way, staged: bool) -> usize {
-        if staged || way == Way::Centred { TILE } else { self.line.tile_length() }
+        if staged || way == Way::Centred { tile_of::<V::Element>() } else { self.line.tile_length() }
     }
 
     #[inline(always)]
@@ -488,7 +489,7 @@ impl<'a, V: Vector> Row<'a, V> {
         let weight = if dense { self.common.scale * self.sample } else { 0.0 };
         let kept = self.kept();
         let staged = kept.is_none() || dense && !targets.is_direct::<V::Element>();
-        let length = if staged { TILE } else { usize::MAX };
+        let length = if staged { tile_of::<V::Element>() } else { usize::MAX };
         let mut at = classes.start;
         while at < classes.end {
             let end = classes.end.min(at.saturating_add(length));

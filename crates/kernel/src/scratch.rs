@@ -5,14 +5,20 @@ use crate::row::{Reference, Sums};
 use crate::vector::{Element, Pair, Twice, Vector, Wide};
 use core::cell::Cell;
 
-/// Logits that are staged at a time: they, and what is made of them, stay in the first cache.
+/// Logits that are staged at a time: they, and what is made of them, stay in the first cache. Half as many of `f64`.
 pub const TILE: usize = 1024;
 
+/// How many logits of this type are staged at a time.
+#[inline(always)]
+pub const fn tile_of<E: Element>() -> usize {
+    if E::DOUBLE { TILE / 2 } else { TILE }
+}
+
 /// Rows that go through [`crate::short`] or [`crate::column`] together at most.
-pub const ROWS: usize = 256;
+pub const ROWS: usize = 128;
 
 /// Numbers of a buffer: a tile, and a vector that the end of its last row may be read with.
-const BUFFER: usize = TILE + 4;
+const BUFFER: usize = TILE / 2 + 4;
 
 /// One number for each of the rows that go together.
 pub type PerRow = [Cell<f64>; ROWS];
@@ -102,7 +108,7 @@ pub struct Scratch {
 }
 
 /// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 86584;
+pub const SCRATCH_BYTES: usize = 43576;
 const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
 
 impl Scratch {

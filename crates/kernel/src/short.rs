@@ -19,7 +19,7 @@
 use crate::ends::{Common, ends, label_terms, leave_ignored};
 use crate::exp::Range;
 use crate::label::Label;
-use crate::scratch::{ROWS, Scratch, TILE, fours};
+use crate::scratch::{ROWS, Scratch, fours, tile_of};
 use crate::targets::Targets;
 use crate::terms::{Loop, Margins, Scale, Way, lift_terms, lifted, terms, write_gradient};
 use crate::tile::Tile;
@@ -31,8 +31,8 @@ pub const MAX_CLASSES: usize = 256;
 
 /// How many rows of so many classes are computed together.
 #[inline(always)]
-pub fn group(classes: usize) -> usize {
-    (TILE / classes).clamp(1, ROWS / 2)
+pub fn group<E: Element>(classes: usize) -> usize {
+    (tile_of::<E>() / classes).clamp(1, ROWS)
 }
 
 /// Consecutive rows, as many as [`group`] says.

@@ -1,6 +1,6 @@
 //! Logits as they are given, a tile at a time: type, stride and softcap end here, once for a tile and not once for a class.
 
-use crate::scratch::{Scratch, TILE};
+use crate::scratch::{Scratch, tile_of};
 use crate::softcap;
 use crate::vector::{Element, Pair, Vector, Wide, from_bf16, from_f16, part};
 use core::cell::Cell;
@@ -39,7 +39,7 @@ impl<'a, E: Element> Line<'a, E> {
     /// How many logits a tile has at most.
     #[inline(always)]
     pub fn tile_length(&self) -> usize {
-        if self.is_direct() { usize::MAX } else { TILE }
+        if self.is_direct() { usize::MAX } else { tile_of::<E>() }
     }
 
     /// One logit as it is given, exactly.

@@ -23,13 +23,13 @@ export function leavesOf(title: string, array: readonly unknown[]): Leaves {
     const leaves = level as Leaves["leaves"];
     const kind = kindOf(level[0]) ?? "Array";
     const length = sizeOf(leaves[0]);
-    for (const [index, row] of level.entries()) {
-      if (kindOf(row) !== kind) {
+    for (let row = 1; row < level.length; row++) {
+      if (kindOf(level[row]) !== kind) {
         const expected = kind === "Array" ? "rows of numbers" : "rows of one kind";
-        throw wrongType(title, `${expected}, but row ${index} is something else`, row);
+        throw wrongType(title, `${expected}, but row ${row} is something else`, level[row]);
       }
-      if (sizeOf(leaves[index]) !== length) {
-        throw new RangeError(`"${title}" has ${length} numbers in row 0, but ${sizeOf(leaves[index])} in row ${index}`);
+      if (sizeOf(leaves[row]) !== length) {
+        throw new RangeError(`"${title}" has ${length} numbers in row 0, but ${sizeOf(leaves[row])} in row ${row}`);
       }
     }
     shape.push(length);
@@ -37,8 +37,15 @@ export function leavesOf(title: string, array: readonly unknown[]): Leaves {
       return { shape, leaves, kind };
     }
     if (shape.length === DEEPEST) throw wrongType(title, `arrays in at most ${DEEPEST} arrays`, array);
-    level = (level as readonly (readonly unknown[])[]).flatMap((row) => Array.from(row));
+    level = entriesOfAll(leaves as readonly (readonly unknown[])[], length);
   }
+}
+
+/** Holes, too. */
+function entriesOfAll(rows: readonly (readonly unknown[])[], length: number): unknown[] {
+  const entries: unknown[] = [];
+  for (const row of rows) for (let i = 0; i < length; i++) entries.push(row[i]);
+  return entries;
 }
 
 /** The numbers of leaves, each read once. Throws TypeError for the first entry that `accepts` does not let pass. */
@@ -52,9 +59,10 @@ export function entriesOf<T extends number | bigint, A extends { [index: number]
   const length = shape.at(-1) ?? 0;
   const entries = make(leaves.length * length);
   let at = 0;
-  for (const [row, leaf] of leaves.entries()) {
+  for (let row = 0; row < leaves.length; row++) {
+    const leaf = leaves[row] as readonly unknown[];
     for (let i = 0; i < length; i++) {
-      const entry: unknown = (leaf as readonly unknown[])[i];
+      const entry: unknown = leaf[i];
       if (!accepts(entry)) {
         const place = shape.length > 1 ? `row ${row} has something else at ${i}` : `${noun} ${i} is something else`;
         throw wrongType(title, `${expected}, but ${place}`, entry);
@@ -71,6 +79,7 @@ export function showShape(shape: readonly number[]): string {
 }
 
 function kindOf(value: unknown): string | undefined {
+  if (typeof value !== "object") return undefined;
   return Array.isArray(value) ? "Array" : typedArrayKind(value);
 }
 

@@ -180,9 +180,18 @@ export function planBatch<L extends LogitsType, K extends LabelsType, G extends 
   };
   if (gradient === "in-place") offsets.gradient = offsets.logits;
   const at = (address: number, workBytes: number): SharedBatch<L, K, G, T> => {
-    const regions = Object.fromEntries(
-      Object.entries(offsets).map(([name, offset]) => [name, offset === undefined ? 0 : address + workBytes + offset]),
-    ) as unknown as Regions;
+    const place = (offset: number | undefined): number => (offset === undefined ? 0 : address + workBytes + offset);
+    const regions: Regions = {
+      logits: place(offsets.logits),
+      labels: place(offsets.labels),
+      targets: place(offsets.targets),
+      gradient: place(offsets.gradient),
+      losses: place(offsets.losses),
+      loss: place(offsets.loss),
+      logSumExp: place(offsets.logSumExp),
+      predictions: place(offsets.predictions),
+      kernelLabels: place(offsets.kernelLabels),
+    };
     const facts = { gradient: gradient as G, targets: targets as T };
     return { layout, logits, labels, ...facts, shift, sequence, regions, buffer: address, bufferBytes: workBytes };
   };

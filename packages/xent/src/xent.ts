@@ -4,7 +4,7 @@ import { type Call, readCall } from "./call.ts";
 import { type Engine, makeEngine, owned, WORKSPACE_BYTES } from "./engine.ts";
 import { wrongType } from "./errors.ts";
 import { isShared, type Variant } from "./features.ts";
-import { type Logits, readTargets, type Targets, writeSource } from "./inputs.ts";
+import { type Logits, readTargets, type Source, type Targets, writeSource } from "./inputs.ts";
 import { flatLabels, type Labels, type LabelsType, labelsTypeOf, readLabels, typedLabels } from "./labels.ts";
 import type { Layout } from "./layout.ts";
 import { Heap } from "./memory.ts";
@@ -144,7 +144,8 @@ export class Xent implements Disposable {
     const rules = { classes, ignoreIndex, classWeights, strict: invalidLabels === "throw", shift: 0, sequence };
     readLabels(rows.labels, rules, 0, sequence);
     const typed = typedLabels(rows.labels);
-    const source = reference(typed, this.memory);
+    // Of an array a copy has been made.
+    const source = typed === rows.labels ? reference(typed, this.memory) : () => typed;
     const spec = { labels: labelsTypeOf(typed) };
     return this.#once(call, spec, (batch) => batch.labels.set(source() as never)) as OneCallResult<L, G, P, false>;
   }
@@ -165,7 +166,7 @@ export class Xent implements Disposable {
       throw new RangeError(`"targets" expected one for each of ${elements} logits, got ${numbers.elements}`);
     }
     if (call.settings.ignoreIndex !== undefined) throw new TypeError('"ignoreIndex" expected labels, not soft targets');
-    const parts = numbers.parts.map((part) => reference(part, this.memory));
+    const parts = references(numbers, this.memory);
     const result = this.#once(call, { targets: true }, (batch) => {
       const source = { ...numbers, parts: parts.map((part) => part()) };
       writeSource(source, "float32", batch.targets as Float32Array, 0, WHOLE);
@@ -178,7 +179,7 @@ export class Xent implements Disposable {
     spec: { labels?: LabelsType | undefined; targets?: boolean },
     fill: (batch: Batch<LogitsType, LabelsType>) => void,
   ): LossResult<Float32Array | Float64Array> {
-    const parts = logits.parts.map((part) => reference(part, this.memory));
+    const parts = references(logits, this.memory);
     const { gradient } = settings;
     // Not the caller's shape: it is read once.
     const { rows, classes, inner } = layout;
@@ -298,4 +299,9 @@ function reference<T extends ArrayBufferView>(array: T, memory: WebAssembly.Memo
   const { length } = array as unknown as { length: number };
   const View = array.constructor as new (buffer: ArrayBufferLike, offset: number, length: number) => T;
   return () => new View(memory.buffer, byteOffset, length);
+}
+
+function references({ kind, parts }: Source, memory: WebAssembly.Memory): (() => Source["parts"][number])[] {
+  // Of arrays a copy has been made, whose buffer is better not asked for: that would make one.
+  return parts.map((part) => (kind === "Array" ? () => part : reference(part, memory)));
 }
