@@ -142,7 +142,9 @@ impl Job {
     unsafe fn run_as<V: Vector>(&self, scratch: &Scratch, begin: usize, end: usize) {
         self.begin::<V>(scratch);
         let (classes, inner) = (self.classes as usize, self.inner as usize);
-        let in_columns = self.class_stride != 1 && inner >= column::MIN_INNER && classes < 1 << 24;
+        // Those of f64 logits go one by one, for the size of the module.
+        let lanes = !V::Element::DOUBLE && self.class_stride != 1;
+        let in_columns = lanes && inner >= column::MIN_INNER && classes < 1 << 24;
         let mut row = begin;
         while row < end {
             // SAFETY: the caller's obligations, for these rows.

@@ -313,12 +313,19 @@ impl<V: Vector> Row<'_, V> {
 /// The sum of w x / t, in two parts: from the sum of weights, and of margins w (a - x).
 #[inline(always)]
 fn weighted(a: f64, weight: f64, margin: f64, t: f64) -> (f64, f64) {
+    // So much smaller that no product leaves f64.
+    let unit = if a.abs() > (1u128 << 100) as f64 { 1.0 / (1u64 << 40) as f64 } else { 1.0 };
+    let (a, margin) = (a * unit, margin * unit);
     let (product, lost) = two_product(a, weight);
     let (sum, more) = two_sum(product, -margin);
     let quotient = sum / t;
     let (back, back_low) = two_product(quotient, t);
     let low = ((sum - back) - back_low + (more + lost)) / t;
-    if low.is_finite() { two_sum(quotient, low) } else { (quotient, 0.0) }
+    let (high, low) = if low.is_finite() { two_sum(quotient, low) } else { (quotient, 0.0) };
+    // A margin that has left f64 leaves no number at all.
+    let high = if high.is_nan() && margin.is_infinite() { -margin } else { high };
+    let (high, low) = (high / unit, low / unit);
+    (high, if high.is_finite() { low } else { 0.0 })
 }
 
 /// The rounded sum, and what that rounds away (Knuth).

@@ -66,21 +66,17 @@ impl Loop {
     pub fn choose<V: Vector>(self, with: impl Choice<V>) {
         let has = |flag: u32| self.0 & flag != 0;
         if has(Self::CENTRED) {
-            with.ask::<Centred<V>>(self);
+            with.centred(self);
         } else if has(Self::CAPPED) {
             with.ask::<Direct<V, true, true>>(self);
         } else if V::Element::DOUBLE {
             with.ask::<Clamped<V, true, false>>(self);
         } else {
-            match (has(Self::CLAMPED), has(Self::TEMPERED), self.sinks()) {
-                (true, true, _) => with.ask::<Clamped<V, true, false>>(self),
-                (true, false, _) => with.ask::<Clamped<V, false, false>>(self),
-                (false, true, (true, false)) => with.call::<Direct<V, true, false>, SUM>(self),
-                (false, true, (true, true)) => with.call::<Direct<V, true, false>, SUM_AND_KEEP>(self),
-                (false, true, (false, _)) => with.call::<Direct<V, true, false>, KEEP>(self),
-                (false, false, (true, false)) => with.call::<Direct<V, false, false>, SUM>(self),
-                (false, false, (true, true)) => with.call::<Direct<V, false, false>, SUM_AND_KEEP>(self),
-                (false, false, (false, _)) => with.call::<Direct<V, false, false>, KEEP>(self),
+            match (has(Self::CLAMPED), has(Self::TEMPERED)) {
+                (true, true) => with.ask::<Clamped<V, true, false>>(self),
+                (true, false) => with.ask::<Clamped<V, false, false>>(self),
+                (false, true) => with.tempered::<Direct<V, true, false>>(self),
+                (false, false) => with.hot::<Direct<V, false, false>>(self),
             }
         }
     }
@@ -107,6 +103,26 @@ pub trait Choice<V: Vector>: Sized {
     fn ask<R: Reduction<V>>(self, which: Loop) {
         self.call::<R, ASK>(which);
     }
+
+    /// With one that has a loop for each sink.
+    #[inline(always)]
+    fn hot<R: Reduction<V>>(self, which: Loop) {
+        match which.sinks() {
+            (true, false) => self.call::<R, SUM>(which),
+            (true, true) => self.call::<R, SUM_AND_KEEP>(which),
+            (false, _) => self.call::<R, KEEP>(which),
+        }
+    }
+
+    /// With the reduction of a temperature.
+    #[inline(always)]
+    fn tempered<R: Reduction<V>>(self, which: Loop) {
+        self.ask::<R>(which);
+    }
+
+    /// Around a centre, if that is ever asked for.
+    #[inline(always)]
+    fn centred(self, _: Loop) {}
 }
 
 /// Sinks of the terms.
@@ -153,6 +169,16 @@ pub fn terms<V: Vector>(
         #[inline(always)]
         fn call<R: Reduction<V>, const SINK: u32>(self, which: Loop) {
             each_term::<V, R, SINK>(which, self.0, self.1, self.2, self.3, self.4);
+        }
+
+        #[inline(always)]
+        fn tempered<R: Reduction<V>>(self, which: Loop) {
+            self.hot::<R>(which);
+        }
+
+        #[inline(always)]
+        fn centred(self, which: Loop) {
+            self.ask::<Centred<V>>(which);
         }
     }
     which.choose::<V>(Each(x, low, out, skip, scratch));
