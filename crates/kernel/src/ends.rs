@@ -234,8 +234,9 @@ fn weighted<V: Vector>(rows: usize, scale: f64, z_loss: f64, dense: bool, scratc
         all = all.add(loss);
         loss.store(to_loss);
         log_sum_exp.store(to_log_sum_exp);
-        sampled.mul(q.add(rest)).mul(share).store(to_factor);
-        sampled.mul(label).mul(share).store(to_label);
+        // An ignored row has 0, not -0.
+        sampled.mul(q.add(rest)).mul(share).add(zero).store(to_factor);
+        sampled.mul(label).mul(share).add(zero).store(to_label);
     }
     !all.total().is_nan()
 }

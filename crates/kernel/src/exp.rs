@@ -391,14 +391,15 @@ impl<W: Wide> ExpWide<W> {
         Self { shift: self.shift.sub(power), ..self }
     }
 
-    /// e^x 2^lift, for results between 2^-1000 and 2^1000.
+    /// e^x 2^lift, for results between 2^-1000 and 2^1000; beyond, NaN: their exponent would wrap into the range of others.
     #[inline(always)]
     pub fn at<E: Element>(&self, x: W) -> W {
         let shifted = x.mul(self.log2_e).add(self.shift);
+        let inside = W::splat(DOUBLE.round + 23.0).below(shifted).and(shifted.below(W::splat(DOUBLE.round + 2023.0)));
         let n = shifted.sub(self.shift);
         let r = x.sub(n.mul(self.ln2_high)).sub(n.mul(self.ln2_low));
         let r2 = r.mul(r);
-        let power = shifted.shl::<52>();
+        let power = inside.select(shifted.shl::<52>(), W::splat(f64::NAN));
         if E::DOUBLE {
             let c = &self.double;
             let pair = |k: usize| c[k + 1].mul(r).add(c[k]);

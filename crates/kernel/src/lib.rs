@@ -14,9 +14,9 @@
 //!
 //! | case | what holds |
 //! |---|---|
-//! | loss, any finite row, any number of classes, any temperature | at most [`LOSS_ULP`], also where the loss is 1e-9 or 1e-35 |
+//! | loss, any finite row, any number of classes | at most [`LOSS_ULP`], also where the loss is 1e-9 or 1e-35; with options 2.6 |
 //! | gradient | at most [`GRADIENT_ULP`] in every entry; the label's is -(sum of the others) / sum, never p - 1 |
-//! | smoothing, soft targets | the loss as above; the gradient within [`DENSE_ULP`] of the larger part, \|alpha p_j\| or \|q_j\| |
+//! | smoothing, soft targets | the loss as above; the gradient within 4 u (see below) of \|alpha p_j\| + \|q_j\|, which is less than [`DENSE_ULP`] of the larger |
 //! | softcap | loss within 3, gradient within 10: what the f32 slope and the second part of y round away is added |
 //! | `f64` logits | loss and gradient within 2^-49, relative; loss and log-sum-exp are `f64` |
 //! | sum of the losses | of the losses before they are rounded, in `f64`, in a fixed order |
@@ -27,7 +27,7 @@
 //! | one class | loss 0, gradient 0 |
 //! | subnormal results | within 3 steps of 2^-149 |
 //! | predictions | the first class with the largest logit as it is given, before softcap and temperature |
-//! | reproducible | without fused operations: the same bits on every engine and machine; always: the same bits for every division of the rows and of their classes |
+//! | reproducible | without fused operations: the same bits on every engine and machine; always: the same bits for every division of the rows and of their classes, but for 2^-48 of a loss before it is rounded |
 //!
 //! ## Why the two bounds hold
 //!

@@ -116,7 +116,10 @@ proptest! {
         }
         let after = given.compute::<Scalar>(&[]);
         let bits = |x: f64| if x.is_nan() { 0 } else { x.to_bits() };
-        prop_assert_eq!(bits(before.loss[row]), bits(after.loss[row]));
+        // A term so small that f32 has no number for it may go or stay: the neighbours choose what it is divided by.
+        let (one, other) = (before.loss[row], after.loss[row]);
+        prop_assert!((one - other).abs() <= one.abs() * 2f64.powi(-48) || bits(one) == bits(other), "{one:e} or {other:e}");
+        prop_assert_eq!(bits(before.rounded_loss[row].into()), bits(after.rounded_loss[row].into()));
         prop_assert_eq!(bits(before.log_sum_exp[row]), bits(after.log_sum_exp[row]));
         let entries = |all: &[f64]| -> Vec<u64> {
             let of_row = all.iter().skip(row * given.classes).take(given.classes);

@@ -360,3 +360,37 @@ fn a_row_without_sample_weight_is_ignored() {
         assert!(output.gradient.iter().all(|&g| g == 0.0));
     }
 }
+
+#[test]
+fn an_ignored_row_has_no_negative_zero() {
+    for (classes, logits_type) in [(1, 0), (7, 0), (300, 0), (7, 1)] {
+        let output = one_row(&vec![-1.0 - (classes as f64).ln(); classes], 0, |given| {
+            (given.logits_type, given.z_loss, given.sample_weights) = (logits_type, 0.01, Some(vec![0.0]));
+        });
+        assert!(output.gradient.iter().all(|g| g.to_bits() == 0), "{classes} classes: {:?}", output.gradient);
+    }
+}
+
+#[test]
+fn rows_far_apart_do_not_borrow_an_exponent() {
+    // A group's power of two is that of its first row: 2^4096 away, the label's term had an exponent that looked right.
+    for (logits_type, classes) in [(0, 3), (0, 12), (1, 3), (1, 12)] {
+        for gap in (1200..3100).map(f64::from).chain((20_000..21_500).step_by(2).map(f64::from)) {
+            let first = if gap < 3100.0 { 750.0 } else { gap / 2.0 };
+            for (one, other) in [(first, first - gap), (-first, gap - first)] {
+                let mut given = Plan { rows: 2, classes, logits_type, ..Plan::default() }.given();
+                given.labels = Some(vec![0, 0]);
+                let row = |x: f64| (0..classes).map(move |class| if class == 0 { x } else { x + 3.0 });
+                given.logits = row(one).chain(row(other)).map(|x| to_bits(x, logits_type)).collect();
+                let output = given.compute::<Scalar>(&[]);
+                let exact = ((classes - 1) as f64 * 3f64.exp()).ln_1p();
+                for loss in output.loss {
+                    assert!(
+                        (loss / exact - 1.0).abs() < 1e-6,
+                        "type {logits_type}: {loss} beside {exact}, {gap} apart"
+                    );
+                }
+            }
+        }
+    }
+}
