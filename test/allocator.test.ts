@@ -75,7 +75,7 @@ test("a batch that leaves no room for the memory of options runs without them, a
   using xent = createXentSync({ maxBytes: 5 * PAGE });
   const expected = bitsOf(exampleBatch(small, SPEC).run(EVERYTHING));
   const classWeights = new Float32Array(SPEC.classes);
-  fillUp(xent, 5 * PAGE - rounded(4 * 4 * 6000) * 2 - 4 * 64);
+  fillUp(xent, 5 * PAGE - rounded(4 * 4 * 6000) * 2 - 5 * 64);
   const batch = exampleBatch(xent, SPEC);
   const before = copyBytes(xent.memory);
   const message = /^RangeError: this run needs \d+ bytes beside the batch, for which "maxBytes" has left no room$/;

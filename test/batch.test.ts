@@ -13,6 +13,7 @@ import {
 } from "xent";
 import { copyBytes, firstChange } from "./support/bytes.ts";
 import { bitsOf, EVERYTHING, exampleBatch, exampleRows, type RowsSpec } from "./support/example.ts";
+import { unroundedLosses } from "./support/place.ts";
 import { thrown } from "./support/thrown.ts";
 import { variants } from "./support/variants.ts";
 
@@ -230,7 +231,9 @@ describe.each(variants)("%s", (variant) => {
             const end = bounds[index + 1] as number;
             const before = copyBytes(xent.memory);
             const part = batch.run({ ...options, rows: [begin, end] });
-            expect(firstChange(xent.memory, before, [own, ...arraysOf(part)])).toBeUndefined();
+            const losses = unroundedLosses(batch).subarray(begin, end);
+            expect(firstChange(xent.memory, before, [own, losses, ...arraysOf(part)])).toBeUndefined();
+            expect(part.loss).toEqual(Float32Array.from(losses));
             expect(bitsOf({ ...expected, ...arraysIn(part) })).toEqual(
               bitsOf({ ...expected, ...rowsOf(expected, begin, end, classes) }),
             );

@@ -77,7 +77,7 @@ describe.each(variants)("%s", (variant) => {
     using batch = batchIn(small, some);
     const expected = batch.run().loss.slice();
     using xent = createXentSync({ variant });
-    const rows = Math.floor((4 * GiB - 3 * 65536) / (4 * classes + 16) / 64) * 64;
+    const rows = Math.floor((4 * GiB - 3 * 65536) / (4 * classes + 24) / 64) * 64;
     const large = xent.createBatch({ rows, classes, gradient: "in-place" });
     for (let row = 0; row < rows; row += 64) {
       large.logits.set(batch.logits, row * classes);

@@ -239,8 +239,8 @@ describe("what does not fit", () => {
     using xent = createXentSync({ maxBytes: 3 * PAGE });
     let error = "";
     for (let time = 0; time < 100; time++) error = thrown(() => tooLarge(xent));
-    // A row of logits, and 64 bytes each for its label and its three results.
-    const classes = (Number(/of which (\d+) are free/.exec(error)?.[1]) - 4 * 64) / 4;
+    // A row of logits, and 64 bytes each for its label, its loss before it is rounded, and its three results.
+    const classes = (Number(/of which (\d+) are free/.exec(error)?.[1]) - 5 * 64) / 4;
     expect(thrown(() => xent.createBatch({ rows: 1, classes: classes + 1 }))).toMatch(/^RangeError: /);
     xent.createBatch({ rows: 1, classes });
     expect(xent.memory.buffer.byteLength).toBe(3 * PAGE);
@@ -285,7 +285,7 @@ describe.each(variants)("%s", (variant) => {
       using xent = createXentSync({ variant });
       const spec = { rows, classes, gradient };
       const first = exampleBatch(xent, spec);
-      const bytes = workBytes(spec) + 4 * rows * (classes * (gradient === true ? 2 : 1) + 4);
+      const bytes = workBytes(spec) + 4 * rows * (classes * (gradient === true ? 2 : 1) + 6);
       // Never touched, so it takes no memory.
       fillUp(xent, 2 ** 32 - bytes);
       const last = exampleBatch(xent, spec);

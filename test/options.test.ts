@@ -345,12 +345,42 @@ describe.each(variants)("%s", (variant) => {
     );
   });
 
-  test("the sum is that of the losses, added in more than f32", () => {
-    const { logits, labels } = exampleRows(100_003, 3);
-    const { loss, sum, mean, normalizer } = run(logits, labels, 3, { ignoreIndex: 1 });
-    const expected = loss.reduce((sum, loss) => sum + loss, 0);
-    expect(Math.abs(sum - expected) / expected).toBeLessThan(1e-13);
-    expect(normalizer).toBe(labels.filter((label) => label !== 1).length);
-    expect(mean).toBe(sum / normalizer);
+  describe("the sum is that of the losses before they are rounded, added in f64", () => {
+    const classes = 3;
+    const options = { ignoreIndex: 1 };
+    const added = (numbers: ArrayLike<number>): number =>
+      Array.from(numbers).reduce((total, number) => total + number, 0);
+
+    // A loss that is rounded to f32 is off by half an ulp at most: 2^-24 of it. Those of f64 logits are not rounded.
+    test.each([
+      ["float32", 2 ** -24],
+      ["float64", 1e-13],
+    ] as const)("of many rows of %s", (type, tolerance) => {
+      const { logits, labels } = exampleRows(100_003, classes);
+      const rows = type === "float64" ? Float64Array.from(logits) : logits;
+      const { loss, sum, mean, normalizer } = xent.sparseSoftmaxCrossEntropyWithLogits(rows, labels, options);
+      const expected = added(loss);
+      expect(Math.abs(sum - expected) / expected).toBeLessThan(tolerance);
+      expect(normalizer).toBe(labels.filter((label) => label !== 1).length);
+      expect(mean).toBe(sum / normalizer);
+    });
+
+    test.each(["float32", "float64"] as const)("row by row, %s", (type) => {
+      const ROWS = 1003;
+      const { logits, labels } = exampleRows(ROWS, classes);
+      using batch = xent.createBatch({ rows: ROWS, classes, logits: type });
+      batch.setLogits(logits);
+      batch.setLabels(labels);
+      const { loss, sum } = batch.run({ ...options, copy: true });
+      const sumOf = (begin: number, end: number): number => batch.run({ ...options, rows: [begin, end] }).sum;
+      // The sum of one row is its loss, and that of two has one rounding.
+      const unrounded = Float64Array.from({ length: ROWS }, (_, row) => sumOf(row, row + 1));
+      expect(type === "float64" ? unrounded : Float32Array.from(unrounded)).toEqual(loss);
+      if (type === "float32") expect([...unrounded]).not.toEqual([...loss]);
+      for (let row = 1; row < ROWS; row++) {
+        expect(sumOf(row - 1, row + 1)).toBe((unrounded[row - 1] as number) + (unrounded[row] as number));
+      }
+      expect(Math.abs(sum - added(unrounded)) / sum).toBeLessThan(1e-14);
+    });
   });
 });

@@ -321,7 +321,8 @@ describe.skipIf(!hasChromium)("the playground", () => {
     }
   });
 
-  test("the page is below 120 kB compressed", async () => {
-    expect(gzipSync(await buildPlayground(), { level: 9 }).length).toBeLessThan(120_000);
+  // 77 kB of it are the two variants of the kernel.
+  test("the page is below 155 kB compressed", async () => {
+    expect(gzipSync(await buildPlayground(), { level: 9 }).length).toBeLessThan(155_000);
   });
 });

@@ -130,7 +130,7 @@ function run({ command, args, emulated }: Engine, more: readonly string[]): Prom
   });
 }
 
-const printedBySnippets = "10.373491287231445\n";
+const printedBySnippets = "10.37349114853879\n";
 
 const missing = engines.filter(({ installed }) => !installed).map(({ name }) => name);
 const emulated = engines.filter((engine) => engine.emulated).map(({ name }) => name);

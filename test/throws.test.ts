@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { attach, createXent, createXentSync, type Xent } from "xent";
 import { copyBytes, firstChange } from "./support/bytes.ts";
 import { EVERYTHING, exampleBatch, exampleRows } from "./support/example.ts";
+import { BEGIN } from "./support/place.ts";
 import { shardThrows } from "./support/shard-throws.ts";
 import { variants } from "./support/variants.ts";
 
@@ -68,8 +69,9 @@ bigLabels.labels.fill(99n);
 const badLabels = exampleBatch(xent, SPEC);
 badLabels.labels[2] = -1;
 const filled = createXentSync({ maxBytes: 2 * PAGE });
-const full = filled.createBatch({ rows: 1, classes: 10_000 });
-const weightsOfFull = new Float32Array(10_000);
+// Logits, and 64 bytes each for the label, the loss before it is rounded, and three results: all that there is.
+const full = filled.createBatch({ rows: 1, classes: (2 * PAGE - BEGIN - 5 * 64) / 4 });
+const weightsOfFull = new Float32Array(full.logits.length);
 const owner = createXentSync({ shared: true });
 const lent = exampleBatch(owner, { ...SPEC, gradient: true });
 const [share, lentShare] = [owner.share(), lent.share()];
@@ -249,6 +251,16 @@ const CASES: Record<string, () => unknown> = {
   "sampleWeights of the wrong length": () => run({ sampleWeights: [1] }),
   "sampleWeights that are detached": () => run({ sampleWeights: detached }),
   "classWeights that are detached": () => run({ classWeights: detached }),
+  "classWeights that are detached while sampleWeights are read": () => {
+    const classWeights = new Float32Array(CLASSES);
+    const sampleWeights = new Array<number>(ROWS).fill(1);
+    const detach = (): number => {
+      if (classWeights.length > 0) structuredClone(classWeights, { transfer: [classWeights.buffer] });
+      return 1;
+    };
+    Object.defineProperty(sampleWeights, 0, { get: detach });
+    return run({ classWeights, sampleWeights });
+  },
   "a run of what is attached without memory of its own": () =>
     attached.attachBatch({ ...lentShare, buffer: 0 }).run({ temperature: 2 }),
 

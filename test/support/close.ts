@@ -1,7 +1,7 @@
 import type { ExactRow } from "./oracle.ts";
 import { ulp } from "./ulp.ts";
 
-/** Throws beyond what is promised with any options: 8 ulp in the loss, 32 in the gradient, or the last places of their parts. */
+/** Throws beyond what is promised with any options: 3 ulp in the loss, 10 in the gradient, or 4 units (2^-24) of their parts. */
 export function assertClose(
   loss: number,
   gradient: readonly number[],
@@ -9,12 +9,12 @@ export function assertClose(
   scale: number,
   where: string,
 ): void {
-  const differs = !(Math.abs(loss - exact.loss) <= 2 ** -23 * exact.lossParts || ulp(loss, exact.loss) <= 8);
+  const differs = !(Math.abs(loss - exact.loss) <= 2 ** -23 * exact.lossParts || ulp(loss, exact.loss) <= 3);
   if (differs) throw new Error(`loss of ${where}: ${loss}, exact ${exact.loss}`);
   for (const [j, got] of gradient.entries()) {
     const wanted = scale * (exact.gradient[j] as number);
-    const vanishing = 2 ** -23 * scale * (exact.parts[j] as number);
-    if (Math.abs(got - wanted) <= vanishing || ulp(got, wanted) <= 32) continue;
+    const vanishing = 2 ** -22 * scale * (exact.parts[j] as number);
+    if (Math.abs(got - wanted) <= vanishing || ulp(got, wanted) <= 10) continue;
     throw new Error(`gradient of ${where}, class ${j}: ${got}, exact ${wanted}`);
   }
 }

@@ -1,6 +1,6 @@
 // Where batches lie in a memory of which no batch has been given back: one after the other, each a block of what its runs need,
 // and then its parts.
-import { type BatchSpec, createXentSync, type LabelsType, type LogitsType, type Xent } from "xent";
+import { type Batch, type BatchSpec, createXentSync, type LabelsType, type LogitsType, type Xent } from "xent";
 
 const ONE = { rows: 1, classes: 1 };
 /** Logits, labels, loss before and after it is rounded, log-sum-exp, predictions. */
@@ -27,6 +27,12 @@ const { start } = measure(fresh);
 export function workBytes(spec: BatchSpec<LogitsType, LabelsType>): number {
   using batch = fresh.createBatch(spec);
   return batch.logits.byteOffset - start;
+}
+
+/** The losses of a batch before they are rounded: they have no name, and lie before those that are. */
+export function unroundedLosses({ loss, rows }: Batch<LogitsType, LabelsType>): Float64Array {
+  if (loss instanceof Float64Array) return loss;
+  return new Float64Array(loss.buffer, loss.byteOffset - Math.max(64, Math.ceil((8 * rows) / 64) * 64), rows);
 }
 
 /** Where the first block of an instance begins. */

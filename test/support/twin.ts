@@ -17,6 +17,7 @@ import { bitsOf } from "./example.ts";
 import { mulberry32 } from "./golden.ts";
 import { bfloat16Bits, float16Bits } from "./half.ts";
 import { exactRow } from "./oracle.ts";
+import { unroundedLosses } from "./place.ts";
 
 export type AnyBatch = Batch<LogitsType, LabelsType>;
 export type AnySpec = BatchSpec<LogitsType, LabelsType>;
@@ -102,7 +103,8 @@ export class Twin {
       }
       const result = fresh.run(options) as AnyResult;
       const after = new Map(partsOf(fresh).map(([name, view]) => [name, view.slice()]));
-      this.#assertExact(result, after.get("gradient"), options ?? {});
+      const [begin, end] = options?.rows ?? [0, fresh.rows];
+      this.#assertExact(result, unroundedLosses(fresh).slice(begin, end), after.get("gradient"), options ?? {});
       return { bits: withoutGradient(result), result, after };
     } catch (error) {
       if (!/^(Type|Range)Error: ["Rt]/.test(String(error))) throw error;
@@ -193,7 +195,7 @@ export class Twin {
     return options.invalidLabels === "nan" ? undefined : rows.find((row) => this.#kind(row, options) === "invalid");
   }
 
-  #assertExact(result: AnyResult, gradient: Numbers | undefined, options: RunOptions): void {
+  #assertExact(result: AnyResult, losses: Float64Array, gradient: Numbers | undefined, options: RunOptions): void {
     const { rows, classes } = this.batch;
     const { shift = 0 } = this.spec;
     const [begin, end] = options.rows ?? [0, rows];
@@ -209,19 +211,27 @@ export class Twin {
       const kind = this.#kind(row, options);
       const label = Number(labels?.[row + shift]);
       const loss = result.loss[row - begin] as number;
-      sum += loss;
+      // What is in a row of weight 0 does not matter, be it an invalid label.
+      const weightless = options.sampleWeights?.[row] === 0;
+      if (weightless) expect(loss).toBe(0);
+      // Rounded once, to the nearest.
+      const unrounded = losses[row - begin] as number;
+      expect(loss).toBe(result.loss instanceof Float64Array ? unrounded : Math.fround(unrounded));
+      sum += unrounded;
       if (kind !== "ignored") normalizer += (labels && options.classWeights?.[label]) ?? 1;
       if (!x.every(Number.isFinite)) {
         everyFinite = false;
         continue;
       }
       const best = x.indexOf(Math.max(...x));
+      const isNaNRow = kind === "invalid" && !weightless;
       // As the loss, so is all that is found.
-      if (options.predictions) expect(result.predictions?.[row - begin]).toBe(kind === "invalid" ? -1 : best);
-      if (kind === "invalid") expect(result.logSumExp[row - begin]).toBeNaN();
+      if (options.predictions) expect(result.predictions?.[row - begin]).toBe(isNaNRow ? -1 : best);
+      if (isNaNRow) expect(result.logSumExp[row - begin]).toBeNaN();
+      else expect(result.logSumExp[row - begin]).not.toBeNaN();
       if (kind === "counted" && best === label) correct++;
       if (kind !== "counted") {
-        expect(loss).toBe(kind === "ignored" ? 0 : Number.NaN);
+        expect(loss).toBe(isNaNRow ? Number.NaN : 0);
         continue;
       }
       const target = targets ? places.map((at) => targets[at] as number) : label;

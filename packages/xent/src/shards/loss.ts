@@ -57,7 +57,7 @@ export function lossFromPartials(merged: Partials): PartialsResult {
 export function gradientRecord(merged: Partials, row: number, scale: number): readonly number[] {
   const { labelSmoothing, temperature } = merged.settings;
   const found = findRow(merged, row);
-  if (labelOf(merged, row) === IGNORED) return [0];
+  if (merged.labels[row] === IGNORED || merged.sampleWeights[row] === 0) return [0];
   if (Number.isNaN(found.logSumExp)) return [NaN];
   const factor = (scale * (merged.sampleWeights[row] as number)) / temperature;
   return [
@@ -99,17 +99,15 @@ const BROKEN = { loss: NaN, logSumExp: NaN, probability: NaN, own: NaN };
 /** A loss this far below its parts is their small difference: crates/kernel/src/ends.rs. */
 const SMALLEST_LOSS = 0.75;
 
-/** The label of a row; that of an ignored one where the row weighs nothing. */
-function labelOf({ labels, sampleWeights }: Partials, row: number): number {
-  return sampleWeights[row] === 0 ? IGNORED : (labels[row] as number);
-}
-
 /** The formula of crates/kernel/src/ends.rs, in f64. */
 function findRow(merged: Partials, row: number) {
   const at = (column: Float64Array | Float32Array): number => column[row] as number;
   const { labelSmoothing, zLoss } = merged.settings;
-  const [label, maximum] = [labelOf(merged, row), at(merged.maximum)];
-  if (!Number.isFinite(maximum) || label < IGNORED) return label === IGNORED ? { ...BROKEN, loss: 0 } : BROKEN;
+  const [label, maximum] = [merged.labels[row] as number, at(merged.maximum)];
+  // A row that weighs nothing is as good as ignored.
+  const sample = at(merged.sampleWeights);
+  const counts = label !== IGNORED && sample !== 0;
+  if (!Number.isFinite(maximum) || label < IGNORED) return counts ? BROKEN : { ...BROKEN, loss: 0 };
   // From here on relative to the maximum.
   const others = (at(merged.sum) + at(merged.sumLow)) * Math.exp(-above(maximum, { maximum, power: at(merged.power) }));
   if (label === IGNORED) return { ...BROKEN, loss: 0, logSumExp: maximum + Math.log1p(others - 1) };
@@ -127,7 +125,6 @@ function findRow(merged: Partials, row: number) {
   const far = nll === Infinity ? logSumExp - value : nll;
   const fromLabel = ownTarget === 0 ? 0 : ownTarget * nll;
   const fromRest = rest === 0 ? tilt : rest * far + tilt;
-  const sample = at(merged.sampleWeights);
   const fromZ = zLoss === 0 ? 0 : zLoss * logSumExp * logSumExp;
   const z = zLoss === 0 ? 0 : 2 * zLoss * logSumExp;
   let loss = fromLabel + fromRest;
@@ -137,7 +134,7 @@ function findRow(merged: Partials, row: number) {
     loss = (ownTarget + rest) * least + ownTarget * distance + tiltOf(merged, row, maximum, spread);
   }
   return {
-    loss: sample * (loss + fromZ),
+    loss: counts ? sample * (loss + fromZ) : 0,
     logSumExp,
     /** From e^(x - maximum) to p_j times what multiplies it. */
     probability: (ownTarget + rest + z) / sum,
