@@ -154,7 +154,7 @@ class Dispose extends WithOne {
   }
 }
 
-/** What was disposed once stays so, whoever has its memory now. */
+/** What was disposed once stays so, even where its memory is another batch's. */
 class DisposeAgain extends Step {
   override check = ({ gone }: Readonly<Model>): boolean => gone.length > 0;
   step({ gone }: Model): void {

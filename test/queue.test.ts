@@ -1,4 +1,4 @@
-// Shards of the rows on a queue in Redis, while whoever takes part dies: the result is that of a run here, to the bit.
+// Shards of the rows on a queue in Redis, while its processes die: the result is that of a run here, to the bit.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -264,7 +264,7 @@ function partsOf(batch: AnyBatch): [Part, Numbers][] {
   return Object.entries(parts).filter(([, view]) => view !== undefined) as [Part, Numbers][];
 }
 
-/** Of a batch whose rows lie side by side the gradient is that of all rows, whoever has run them. */
+/** Of a batch whose rows lie side by side the gradient is that of all rows, from whichever handle they were run. */
 function withoutGradient({ gradient: _, ...result }: AnyResult): Record<string, unknown> {
   return bitsOf(result);
 }

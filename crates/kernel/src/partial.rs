@@ -51,7 +51,7 @@ const _: () = assert!(size_of::<Segment>() == SEGMENT_BYTES);
 /// A row whose segments several threads compute, in three steps: all sums, then the end, then all gradients.
 #[derive(Clone, Copy)]
 pub struct Split<'a, V: Vector> {
-    /// See there.
+    /// What the threads hand on to one another.
     pub header: &'a Header,
     /// One for every [`SEGMENT`] classes.
     pub segments: &'a [Segment],
@@ -128,13 +128,12 @@ impl<V: Vector> Split<'_, V> {
     #[inline(always)]
     pub fn prediction(&self) -> i32 {
         let (mut best, mut most) = (-1, f64::NAN);
-        for (index, segment) in self.segments.iter().enumerate() {
+        for segment in self.segments {
             let Ok(place) = usize::try_from(segment.largest.get()) else { continue };
             let x = self.row.line.get(place);
             if best < 0 || x > most {
                 (best, most) = (place as i32, x);
             }
-            let _ = index;
         }
         best
     }

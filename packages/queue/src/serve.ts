@@ -9,7 +9,7 @@ export interface ServeOptions<T, R> {
   readonly name: string;
   /**
    * What is to be made of the JSON of a task. Throws for what is no task: that fails for good. Default: it is taken as it is, from
-   * whoever can write to Redis.
+   * any process that can write to Redis.
    */
   readonly read?: (data: unknown) => T;
   /**

@@ -102,7 +102,7 @@ export class Batch<
     return this.#current().gradient as G extends false ? undefined : GradientArrays[L];
   }
 
-  /** [rows]. The losses that runs have written, whoever ran which rows; 0 where nobody has. */
+  /** [rows]. The losses that runs have written, by any thread or handle; 0 in rows that none has run. */
   get loss(): LossArrays[L] {
     return this.#current().loss;
   }

@@ -1,4 +1,4 @@
-// What partials may say: all that computing and merging can, and nothing else. Whoever reads a file relies on it.
+// What partials may say: all that computing and merging can, and nothing else. Readers of files rely on it.
 
 import type { Column, Partials, PartialsSettings } from "./partials.ts";
 
