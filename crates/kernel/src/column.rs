@@ -12,16 +12,21 @@
 //! A row that is not accepted has nothing to do with its neighbours: its lane is left as it was, and it is computed alone, by
 //! [`crate::row`].
 
+mod loops;
+
 use crate::ends::{Common, ends, label_terms_apart, leave_ignored};
-use crate::exp::{Direct, Polynomial, Range, Reduction};
+use crate::gradient::write_gradient;
 use crate::label::Label;
-use crate::scratch::{ROWS, Scratch, rows_of, tile_of};
+use crate::scratch::{ROWS, Scratch, tile_of};
 use crate::softcap;
 use crate::targets::{Targets, combine, of_single};
-use crate::terms::{Choice, Loop, Way, sinks, write_gradient};
+use crate::terms::{Loop, Way};
 use crate::tile::Line;
-use crate::vector::{Element, FACTORS, Twice, Vector, Wide, part};
+use crate::vector::{Element, Vector, part};
 use core::cell::Cell;
+use loops::{
+    all_accepted, begin, compact, lanes, largest_of, margins_of, put_references, shifts, split_factors, write_of,
+};
 
 /// Fewer rows side by side are computed one by one.
 pub const MIN_INNER: usize = 4;
@@ -48,11 +53,11 @@ pub struct Column<'a, V: Vector> {
     pub line: Line<'a, V::Element>,
     /// Their divisor.
     pub temperature: f64,
-    /// [rows]; none where there are soft targets.
+    /// `[rows]`; none where there are soft targets.
     pub labels: Option<&'a [Cell<i32>]>,
     /// Rows with this label are ignored.
     pub ignore_index: Option<i32>,
-    /// [rows]; none: all 1.
+    /// `[rows]`; none: all 1.
     pub sample_weights: Option<&'a [Cell<f32>]>,
     /// w and e, and the soft targets at the places of the logits.
     pub targets: Targets<'a>,
@@ -335,311 +340,5 @@ impl<'a, V: Vector> Column<'a, V> {
             class += count;
         }
         put_references(rows, classes, stride, g, scratch);
-    }
-}
-
-/// The shift of each row, and its power in the scratch area; a row that may have none leaves a trace.
-#[inline(never)]
-fn shifts<V: Vector>(rows: usize, temperature: f64, scratch: &Scratch) {
-    let range = Range::of::<V::Element>();
-    let (shifts, unfit) = (scratch.shifts::<V::Element>(), &scratch.unfit);
-    for row in 0..rows.next_multiple_of(4) {
-        let logit = scratch.anchor[row % ROWS].get() / temperature;
-        let near = logit.abs() <= range.max_shift;
-        let power = if near { Range::power_near(logit) } else { 0.0 };
-        scratch.logit[row % ROWS].set(logit);
-        scratch.power[row % ROWS].set(power);
-        unfit[row % ROWS].set(u32::from(!near));
-        if let Some(shift) = shifts.get(row) {
-            shift.set(V::Element::from_f64(range.shift(power)));
-        }
-    }
-}
-
-/// Begins all sums.
-#[inline(never)]
-fn begin<V: Vector>(rows: usize, scratch: &Scratch) {
-    let slots = rows.div_ceil(V::LANES) * 4;
-    let zeros = scratch.off_label.iter().zip(scratch.off_weight.iter().zip(&scratch.margin));
-    for (sum, (weight, margin)) in zeros.take(slots) {
-        sum.set(0.0);
-        weight.set(0.0);
-        margin.set(0.0);
-    }
-    for trace in scratch.traces::<V::Element>().iter().take(rows.next_multiple_of(4)) {
-        trace.set(V::Element::default());
-    }
-}
-
-/// The terms of `count` classes: as [`crate::terms::terms`], with a shift, a sum and a trace for each lane.
-#[inline(never)]
-#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-fn lanes<V: Vector>(
-    which: Loop,
-    x: &[Cell<V::Element>],
-    low: &[Cell<V::Element>],
-    stride: usize,
-    out: &[Cell<V::Element>],
-    out_stride: usize,
-    class: usize,
-    count: usize,
-    rows: usize,
-    scratch: &Scratch,
-) {
-    struct Each<'a, V: Vector> {
-        x: &'a [Cell<V::Element>],
-        low: &'a [Cell<V::Element>],
-        stride: usize,
-        out: &'a [Cell<V::Element>],
-        out_stride: usize,
-        class: usize,
-        count: usize,
-        rows: usize,
-        scratch: &'a Scratch,
-    }
-    impl<V: Vector> Choice<V> for Each<'_, V> {
-        #[inline(always)]
-        fn call<R: Reduction<V>, const SINK: u32>(self, which: Loop) {
-            let Self { x, low, stride, out, out_stride, class, count, rows, scratch } = self;
-            each_lane::<V, R, SINK>(which, x, low, stride, out, out_stride, class, count, rows, scratch);
-        }
-    }
-    which.choose::<V>(Each { x, low, stride, out, out_stride, class, count, rows, scratch });
-}
-
-#[inline(never)]
-#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-fn each_lane<V: Vector, R: Reduction<V>, const SINK: u32>(
-    which: Loop,
-    x: &[Cell<V::Element>],
-    low: &[Cell<V::Element>],
-    stride: usize,
-    out: &[Cell<V::Element>],
-    out_stride: usize,
-    class: usize,
-    count: usize,
-    rows: usize,
-    scratch: &Scratch,
-) {
-    let (sum, keep) = sinks::<SINK>(which);
-    let (reduction, polynomial) = (R::load(scratch), Polynomial::<V>::load());
-    let (shifts, _) = V::chunks(scratch.shifts::<V::Element>());
-    let (traces, _) = V::chunks(scratch.traces::<V::Element>());
-    let (sums, _) = scratch.off_label.as_chunks::<4>();
-    let zero = V::splat(V::Element::default());
-    let mut first = 0;
-    for ((shift, trace), sum_of) in shifts.iter().zip(traces).zip(sums) {
-        if first >= rows {
-            break;
-        }
-        let here = reduction.shifted(V::load(shift));
-        let (mut t, mut total) = (V::load(trace), Twice::<V::Wide>::load(sum_of));
-        let labels = scratch.labels.get(first..first + V::LANES).unwrap_or(&[]);
-        let lanes = V::LANES.min(rows - first);
-        let hit = sum && V::any_label(labels, class as i32, count as i32);
-        let (mut from, mut to) = (first, first);
-        for k in 0..count {
-            let (value, second) = (read::<V>(x, from, lanes), if R::LOW { read::<V>(low, from, lanes) } else { zero });
-            let (mut term, trace) = here.term(&polynomial, value, second);
-            t = t.or(trace);
-            if keep {
-                write::<V>(term, out, to, lanes);
-            }
-            if sum {
-                if hit {
-                    term = term.without_label(labels, (class + k) as i32);
-                }
-                total = total.add(term.widen());
-            }
-            from += stride;
-            to += out_stride;
-        }
-        t.store(trace);
-        if sum {
-            total.store(sum_of);
-        }
-        first += V::LANES;
-    }
-}
-
-/// The lanes of a vector, as many as there are rows; of the others, the first again.
-#[inline(always)]
-fn read<V: Vector>(all: &[Cell<V::Element>], from: usize, lanes: usize) -> V {
-    if lanes == V::LANES
-        && let Some(chunk) = V::chunks(part(all, from, from + V::LANES)).0.first()
-    {
-        return V::load(chunk);
-    }
-    let some = part(all, from, from + lanes);
-    V::load_partial(some, some.first().map_or(V::Element::default(), Cell::get))
-}
-
-#[inline(always)]
-fn write<V: Vector>(x: V, all: &[Cell<V::Element>], from: usize, lanes: usize) {
-    if lanes == V::LANES
-        && let Some(chunk) = V::chunks(part(all, from, from + V::LANES)).0.first()
-    {
-        return x.store(chunk);
-    }
-    x.store_partial(part(all, from, from + lanes));
-}
-
-/// Whether the terms of all rows are right.
-#[inline(never)]
-fn all_accepted<V: Vector>(rows: usize, clamped: bool, scratch: &Scratch) -> bool {
-    (0..rows).all(|row| accepted::<V>(row, clamped, scratch))
-}
-
-#[inline(always)]
-fn accepted<V: Vector>(row: usize, clamped: bool, scratch: &Scratch) -> bool {
-    let trace = scratch.traces::<V::Element>().get(row).map_or(0, |t| t.get().bits());
-    let fits = if clamped { trace == 0 } else { Direct::<V, false, false>::accepts(trace) };
-    fits && scratch.unfit[row % ROWS].get() == 0
-}
-
-/// Brings the sums of each row to its place (lanes of two leave two places between), NaN where they are not right.
-#[inline(never)]
-fn compact<V: Vector>(rows: usize, clamped: bool, scratch: &Scratch) {
-    let range = Range::of::<V::Element>();
-    for row in 0..rows {
-        let slot = row / V::LANES * 4 + row % V::LANES;
-        for all in [&scratch.off_label, &scratch.off_weight, &scratch.margin] {
-            all[row % ROWS].set(all[slot % ROWS].get());
-        }
-        let sum = range.checked(scratch.off_label[row % ROWS].get());
-        scratch.off_label[row % ROWS].set(if accepted::<V>(row, clamped, scratch) { sum } else { f64::NAN });
-    }
-}
-
-/// Adds a class to the margins and weights of all rows whose label it is not.
-#[inline(never)]
-fn margins_of<V: Vector>(
-    high: &[Cell<V::Element>],
-    low: &[Cell<V::Element>],
-    entries: &[Cell<V::Element>],
-    weight: f64,
-    class: usize,
-    scratch: &Scratch,
-) {
-    let zero = V::splat(V::Element::default());
-    let weight = V::splat(V::Element::from_f64(weight));
-    let slots = scratch.off_weight.as_chunks::<4>().0.iter().zip(scratch.margin.as_chunks::<4>().0);
-    let mut first = 0;
-    for (weights, margins) in slots {
-        if first >= high.len() {
-            break;
-        }
-        let lanes = V::LANES.min(high.len() - first);
-        let read = |all: &[Cell<V::Element>]| read::<V>(all, first, lanes);
-        let labels = scratch.labels.get(first..first + V::LANES).unwrap_or(&[]);
-        let q = if entries.is_empty() { weight } else { read(entries) };
-        let q = q.without_label(labels, class as i32);
-        let x = read(high).and(q.differs(zero));
-        let mut distance = rows_of::<V>(&scratch.anchor, first).sub(x.widen());
-        if !low.is_empty() {
-            distance = distance.sub(read(low).widen());
-        }
-        let q = q.widen();
-        Twice::load(weights).add(q).store(weights);
-        Twice::load(margins).add(distance.mul(q)).store(margins);
-        first += V::LANES;
-    }
-}
-
-/// Factors in two parts, and the rows' weights, as numbers of the logits' type. A row whose factor has no two parts is not accepted.
-#[inline(never)]
-fn split_factors<V: Vector>(rows: usize, scratch: &Scratch) -> bool {
-    let [high, low] = scratch.factors::<V::Element>();
-    let mut all = true;
-    for row in 0..rows.next_multiple_of(4) {
-        let factor = scratch.factor[row % ROWS].get();
-        if row < rows {
-            let fits = factor == 0.0 || FACTORS.contains(&factor.abs());
-            if !fits && !V::Element::DOUBLE {
-                scratch.loss[row % ROWS].set(f64::NAN);
-            }
-            all &= !scratch.loss[row % ROWS].get().is_nan();
-        }
-        let factor = if V::Element::DOUBLE { factor } else { f64::from_bits(factor.to_bits() & !0xff_ffff) };
-        let rounded = V::Element::from_f64(factor);
-        if let (Some(high), Some(low)) = (high.get(row), low.get(row)) {
-            high.set(rounded);
-            low.set(V::Element::from_f64(factor - rounded.to_f64()));
-        }
-    }
-    all
-}
-
-/// The gradient of one class. `masked`: rows that are not accepted keep what is there.
-#[inline(never)]
-fn write_of<V: Vector>(
-    terms: &[Cell<V::Element>],
-    entries: &[Cell<V::Element>],
-    slope: &[Cell<V::Element>],
-    to: &[Cell<V::Element>],
-    weight: f64,
-    masked: bool,
-    scratch: &Scratch,
-) {
-    let [high, low] = scratch.factors::<V::Element>().map(|part| V::chunks(part).0);
-    let weights = V::splat(V::Element::from_f64(-weight));
-    let mut first = 0;
-    for (high, low) in high.iter().zip(low) {
-        if first >= to.len() {
-            break;
-        }
-        let lanes = V::LANES.min(to.len() - first);
-        let read = |all: &[Cell<V::Element>]| read::<V>(all, first, lanes);
-        let (term, high) = (read(terms), V::load(high));
-        let mut value = if weight == 0.0 {
-            if V::Element::DOUBLE { term.mul(high) } else { term.mul_add(high, term.mul(V::load(low))) }
-        } else {
-            let q = if entries.is_empty() { weights } else { read(entries).mul(weights) };
-            let q = q.mul(V::narrow(rows_of::<V>(&scratch.sample, first)));
-            term.mul_add(high, if V::Element::DOUBLE { q } else { term.mul_add(V::load(low), q) })
-        };
-        if !slope.is_empty() {
-            value = value.mul(read(slope));
-        }
-        if masked {
-            let keep = V::narrow(rows_of::<V>(&scratch.loss, first)).is_nan();
-            value = keep.select(read(to), value);
-        }
-        write::<V>(value, to, first, lanes);
-        first += V::LANES;
-    }
-}
-
-/// Looks for larger logits in one more class.
-#[inline(never)]
-fn largest_of<V: Vector>(x: &[Cell<V::Element>], class: usize, scratch: &Scratch) {
-    let (most, _) = V::chunks(scratch.shifts::<V::Element>());
-    let (best, _) = V::chunks(scratch.traces::<V::Element>());
-    let class = V::splat(V::Element::from_f64(class as f64));
-    let mut first = 0;
-    for (most, best) in most.iter().zip(best) {
-        if first >= x.len() {
-            break;
-        }
-        let x = read::<V>(x, first, V::LANES.min(x.len() - first));
-        let larger = x.above(V::load(most));
-        larger.select(x, V::load(most)).store(most);
-        larger.select(class, V::load(best)).store(best);
-        first += V::LANES;
-    }
-}
-
-/// The entries of the references.
-#[inline(never)]
-fn put_references<E: Element>(rows: usize, classes: usize, stride: usize, g: &[Cell<E>], scratch: &Scratch) {
-    for row in 0..rows {
-        let class = scratch.labels[row % ROWS].get() as u32 as usize;
-        if class < classes
-            && !scratch.loss[row % ROWS].get().is_nan()
-            && let Some(g) = g.get(class * stride + row)
-        {
-            let slope = scratch.slope_at_label[row % ROWS].get();
-            g.set(E::from_f64(scratch.label_gradient[row % ROWS].get() * slope));
-        }
     }
 }

@@ -71,7 +71,7 @@ impl<W: Wide> Known<W> {
 
 /// From how far below T min(1, nll_r) a loss is the small difference of large parts: such a row is computed again, with its
 /// largest logit for the reference, where all parts have one sign.
-const SMALLEST_LOSS: f64 = 0.75;
+pub const SMALLEST_LOSS: f64 = 0.75;
 
 /// The ends of the first `rows` rows of the scratch area. A row that is not accepted gets the loss NaN. Whether all are accepted.
 #[inline(always)]

@@ -116,7 +116,7 @@ static COEFFICIENTS: [f64; 5] = [
 ];
 
 /// 1 / k! for k = 2, 3, ..., 13: the first term left out is below 5e-18.
-static INVERSE_FACTORIALS: [f64; 12] = [
+pub static INVERSE_FACTORIALS: [f64; 12] = [
     1.0 / 2.0,
     1.0 / 6.0,
     1.0 / 24.0,
@@ -345,9 +345,10 @@ impl<V: Vector> Reduction<V> for Centred<V> {
     }
 }
 
-/// ln 2 cut to 32 bits, and the rest.
-const LN2_HIGH_WIDE: f64 = 0.693_147_180_369_123_8;
-const LN2_LOW_WIDE: f64 = 1.908_214_929_270_587_7e-10;
+/// ln 2 cut to 32 bits.
+pub const LN2_HIGH_WIDE: f64 = 0.693_147_180_369_123_8;
+/// The rest of ln 2.
+pub const LN2_LOW_WIDE: f64 = 1.908_214_929_270_587_7e-10;
 /// e^r on |r| <= 0.3467: minimax for the relative error, 1.9e-9 (0.03 ulp of `f32`).
 static WIDE: [f64; 7] = [
     1.000_000_000_555_706_8,

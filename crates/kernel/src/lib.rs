@@ -17,7 +17,7 @@
 //! | loss, any finite row, any number of classes | at most [`LOSS_ULP`], also where the loss is 1e-9 or 1e-35; with options 2.6 |
 //! | gradient | at most [`GRADIENT_ULP`] in every entry; the label's is -(sum of the others) / sum, never p - 1 |
 //! | smoothing, soft targets | the loss as above; the gradient within 4 u (see below) of \|alpha p_j\| + \|q_j\|, which is less than [`DENSE_ULP`] of the larger |
-//! | softcap | loss within 3, gradient within 10: what the f32 slope and the second part of y round away is added |
+//! | softcap | loss within 3, gradient within 10: what the f32 slope and the second part of y round away is added; where \|x\| is more than 50 c (`f64`: 240 c), the slope stays 1.5e-43 (1.4e-208) |
 //! | `f64` logits | loss and gradient within 2^-49, relative; loss and log-sum-exp are `f64` |
 //! | sum of the losses | of the losses before they are rounded, in `f64`, in a fixed order |
 //! | a shared offset, 1e8 on every logit | log 3 for three equal ones, not 0 |
@@ -49,16 +49,18 @@
 //!
 //! # Map
 //!
-//! [`job`] is the record in memory, the only place where addresses become references, and the one place that chooses how rows go:
+//! [`job`] is the record in memory. It and its folder are the only place where addresses become references, and the one place that
+//! chooses how rows go:
 //!
 //! - [`short`]: many rows of few classes together
 //! - [`row`]: one row of many classes; and any row that is computed alone, since it leaves the window around its label
-//! - [`column`]: rows side by side, where the class axis is not the last
+//! - [`mod@column`]: rows side by side, where the class axis is not the last
 //! - [`partial`]: a part of a row's classes, of one thread or one machine
 //!
-//! All four bring logits into tiles ([`tile`]: types, strides; [`softcap`]), make terms of them ([`terms`]: the loop; [`exp`]), add what
-//! other classes should have ([`targets`]), and end in [`ends`]: losses and factors of several rows at once ([`log1p`]). [`label`] is
-//! what a label means, [`largest`] the search for a prediction, [`scratch`] the memory between these steps, [`vector`] the lanes.
+//! All four bring logits into tiles ([`tile`]: types, strides; [`softcap`]), make terms of them ([`terms`]: the loop; [`exp`]), know what
+//! each class should have ([`targets`]), find losses and factors of several rows at once ([`ends`]; [`log1p`]), and turn terms into
+//! gradients ([`gradient`]). [`label`] is what a label means, [`largest`] the search for a prediction, [`scratch`] the memory between
+//! these steps, [`vector`] the lanes.
 //!
 //! # Glossary
 //!
@@ -96,6 +98,7 @@ pub const DENSE_ULP: f64 = 6.0;
 pub mod column;
 pub mod ends;
 pub mod exp;
+pub mod gradient;
 pub mod job;
 pub mod label;
 pub mod largest;

@@ -14,7 +14,8 @@
 
 use crate::exp::{Range, exp};
 use crate::label::Label;
-use crate::row::{Parts, Reference, Row, SEGMENT, Sums};
+use crate::row::{Parts, Row, SEGMENT};
+use crate::scratch::{Reference, Sums};
 use crate::terms::Way;
 use crate::vector::{Pair, Vector, Wide};
 use core::cell::Cell;

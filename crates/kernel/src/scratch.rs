@@ -1,7 +1,6 @@
 //! Memory of one thread, reused by each call: what the loops leave to one another. Everything that would otherwise live in stack
 //! memory, which the threads of a shared memory would have in common.
 
-use crate::row::{Reference, Sums};
 use crate::vector::{Element, Pair, Twice, Vector, Wide};
 use core::cell::Cell;
 
@@ -210,6 +209,40 @@ impl Scratch {
     pub fn traces<E: Element>(&self) -> &[Cell<E>] {
         E::cells(&self.traces)
     }
+}
+
+/// The sums of a part of a row: of the terms, of q, and of the margins, of all classes but the reference.
+#[derive(Clone, Copy, Default)]
+pub struct Sums {
+    /// O
+    pub off_label: f64,
+    /// Q
+    pub off_weight: f64,
+    /// T M
+    pub margin: f64,
+}
+
+impl Sums {
+    /// Adds those of the next segment.
+    #[inline(always)]
+    pub fn add(&mut self, other: &Self) {
+        self.off_label += other.off_label;
+        self.off_weight += other.off_weight;
+        self.margin += other.margin;
+    }
+}
+
+/// The reference class of a row: its label or, with soft targets, its largest logit.
+#[derive(Clone, Copy)]
+pub struct Reference {
+    /// The class; beyond the end where the row has none.
+    pub class: usize,
+    /// Its logit after the softcap.
+    pub logit: f64,
+    /// The slope of the softcap there.
+    pub slope: f64,
+    /// A finite logit that margins are measured from: its own, unless that is -inf.
+    pub anchor: f64,
 }
 
 /// Four rows at a time, and up to three beyond the last one.

@@ -16,15 +16,19 @@
 //! label is far from the first row's or something is not finite, is computed in a group of its own, and so accepted or not whatever its
 //! neighbours are; the rest is for [`crate::row`].
 
+mod loops;
+
 use crate::ends::{Common, ends, label_terms, leave_ignored};
 use crate::exp::Range;
+use crate::gradient::write_gradient;
 use crate::label::Label;
-use crate::scratch::{ROWS, Scratch, fours, tile_of};
+use crate::scratch::{ROWS, Scratch, tile_of};
 use crate::targets::Targets;
-use crate::terms::{Loop, Margins, Scale, Way, lift_terms, lifted, terms, write_gradient};
+use crate::terms::{Loop, Way, terms};
 use crate::tile::Tile;
-use crate::vector::{Element, Pair, Twice, Vector, Wide, part};
+use crate::vector::{Element, Vector};
 use core::cell::Cell;
+use loops::{ANY, put_references, row_margins, row_sums, scale_rows, take};
 
 /// Rows of more classes are computed by [`crate::row`].
 pub const MAX_CLASSES: usize = 256;
@@ -40,21 +44,21 @@ pub fn group<E: Element>(classes: usize) -> usize {
 pub struct Group<'a, V: Vector> {
     /// See `tile`.
     pub classes: usize,
-    /// [rows, classes]
+    /// `[rows, classes]`
     pub tile: Tile<'a, V::Element>,
     /// c; 0: no cap.
     pub softcap: f64,
     /// The logits' divisor.
     pub temperature: f64,
-    /// [rows]; none where there are soft targets.
+    /// `[rows]`; none where there are soft targets.
     pub labels: Option<&'a [Cell<i32>]>,
     /// Rows with this label are ignored.
     pub ignore_index: Option<i32>,
-    /// [rows]; none: all 1.
+    /// `[rows]`; none: all 1.
     pub sample_weights: Option<&'a [Cell<f32>]>,
     /// w and e; the soft targets are `entries`.
     pub targets: Targets<'a>,
-    /// q of all classes: [rows, classes], or [classes] of class weights, or none.
+    /// q of all classes: `[rows, classes]`, or `[classes]` of class weights, or none.
     pub entries: &'a [Cell<V::Element>],
     /// Of all rows.
     pub common: Common,
@@ -225,286 +229,28 @@ impl<V: Vector> Group<'_, V> {
         };
         let entry_stride = if self.labels.is_some() { 0 } else { classes };
         let whole = if dense || V::Element::DOUBLE { ANY } else { classes / V::LANES };
+        macro_rules! scale {
+            ($whole:expr, $general:expr) => {
+                scale_rows::<V, { $whole }, $general>(
+                    rows,
+                    classes,
+                    entries,
+                    entry_stride,
+                    slope,
+                    g,
+                    stride,
+                    weight,
+                    complete,
+                    scratch,
+                )
+            };
+        }
         match (dense, whole) {
-            (true, _) => scale_rows::<V, ANY, true>(
-                rows,
-                classes,
-                entries,
-                entry_stride,
-                slope,
-                g,
-                stride,
-                weight,
-                complete,
-                scratch,
-            ),
-            (_, 1) => scale_rows::<V, 1, false>(
-                rows,
-                classes,
-                entries,
-                entry_stride,
-                slope,
-                g,
-                stride,
-                weight,
-                complete,
-                scratch,
-            ),
-            (_, 2) => scale_rows::<V, 2, false>(
-                rows,
-                classes,
-                entries,
-                entry_stride,
-                slope,
-                g,
-                stride,
-                weight,
-                complete,
-                scratch,
-            ),
-            _ => scale_rows::<V, ANY, false>(
-                rows,
-                classes,
-                entries,
-                entry_stride,
-                slope,
-                g,
-                stride,
-                weight,
-                complete,
-                scratch,
-            ),
+            (true, _) => scale!(ANY, true),
+            (_, 1) => scale!(1, false),
+            (_, 2) => scale!(2, false),
+            _ => scale!(ANY, false),
         }
         put_references(rows, classes, slope_of_label, g, stride, scratch);
-    }
-}
-
-/// Notes the logit of each row's reference and sets its term to 0. `PLAIN`: no row is ignored, and all weigh the same.
-#[inline(never)]
-fn take<V: Vector, const PLAIN: bool>(
-    high: &[Cell<V::Element>],
-    low: &[Cell<V::Element>],
-    labels: &[Cell<i32>],
-    classes: usize,
-    ignored: i64,
-    temperature: f64,
-    scratch: &Scratch,
-) {
-    // As long as the logits: one check of a place serves all.
-    let terms = scratch.term::<V::Element>().get(..high.len()).unwrap_or(&[]);
-    let mut first = 0;
-    let outputs = scratch.logit.iter().zip(scratch.sample.iter().zip(&scratch.labels));
-    for (label, (logit, (sample, class))) in labels.iter().zip(outputs) {
-        let label = label.get();
-        let is_ignored = !PLAIN && i64::from(label) == ignored;
-        let label = if is_ignored { 0 } else { label as u32 as usize };
-        let mut x = f64::NAN;
-        if label < classes
-            && let (Some(high), Some(term)) = (high.get(first + label), terms.get(first + label))
-        {
-            x = high.get().to_f64();
-            if let Some(low) = low.get(first + label) {
-                x += low.get().to_f64();
-            }
-            term.set(V::Element::default());
-        }
-        logit.set(if temperature == 1.0 { x } else { x / temperature });
-        class.set(label as i32);
-        if !PLAIN {
-            sample.set(f64::from(u8::from(!is_ignored)));
-        }
-        first += classes;
-    }
-}
-
-/// Sums of the terms of each row, into [`Scratch::off_label`].
-#[inline(always)]
-fn row_sums<V: Vector>(classes: usize, rows: usize, scratch: &Scratch) {
-    match classes / V::LANES {
-        0 => sums_of_any::<V>(classes, rows, scratch),
-        _ if V::Element::DOUBLE => sums_of_any::<V>(classes, rows, scratch),
-        1 => sums_of_few::<V, 1>(classes, rows, scratch),
-        2 => sums_of_few::<V, 2>(classes, rows, scratch),
-        _ => sums_of_any::<V>(classes, rows, scratch),
-    }
-}
-
-/// Of rows of `WHOLE` whole vectors and a rest: with so few classes (classifiers of up to eleven) a loop over them would be most of
-/// the work. Reads beyond the end of its rows, but not of the scratch area's terms.
-#[inline(never)]
-fn sums_of_few<V: Vector, const WHOLE: usize>(classes: usize, rows: usize, scratch: &Scratch) {
-    let end = V::first_lanes(classes % V::LANES);
-    let terms = scratch.term::<V::Element>();
-    let mut first = 0;
-    for sums in fours(&scratch.off_label, rows) {
-        let row = |first: usize| -> V::Wide {
-            let (chunks, _) = V::chunks(part(terms, first, first + (WHOLE + 1) * V::LANES));
-            let Some((last, whole)) = chunks.split_last() else { return V::Wide::splat(0.0) };
-            let mut sum = V::load(last).and(end).widen();
-            for chunk in whole {
-                sum = sum.add(V::load(chunk).widen());
-            }
-            sum.0.add(sum.1)
-        };
-        // Not an array: that would live in stack memory.
-        let (a, b) = (row(first), row(first + classes));
-        let (c, d) = (row(first + 2 * classes), row(first + 3 * classes));
-        Twice(V::Wide::sum_lanes(a, b), V::Wide::sum_lanes(c, d)).store(sums);
-        first += 4 * classes;
-    }
-}
-
-/// As [`sums_of_few`], for any number of classes.
-#[inline(never)]
-fn sums_of_any<V: Vector>(classes: usize, rows: usize, scratch: &Scratch) {
-    let end = V::first_lanes(classes % V::LANES);
-    let mut terms = scratch.term::<V::Element>();
-    for off_label in scratch.off_label.iter().take(rows) {
-        let (chunks, _) = V::chunks(terms);
-        let whole = classes / V::LANES;
-        let mut sums = Twice::<V::Wide>::splat(0.0);
-        let (pairs, rest) = chunks.get(..whole).unwrap_or(&[]).as_chunks::<2>();
-        for [a, b] in pairs {
-            V::load(a).accumulate(&mut sums, 0);
-            V::load(b).accumulate(&mut sums, 1);
-        }
-        for chunk in rest {
-            V::load(chunk).accumulate(&mut sums, 0);
-        }
-        if let Some(last) = chunks.get(whole) {
-            V::load(last).and(end).accumulate(&mut sums, whole);
-        }
-        off_label.set(sums.total());
-        terms = terms.get(classes..).unwrap_or(&[]);
-    }
-}
-
-/// Q and T M of each row. Entries of row i begin at `i * stride`.
-#[inline(never)]
-#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-fn row_margins<V: Vector, const EACH: bool>(
-    high: &[Cell<V::Element>],
-    low: &[Cell<V::Element>],
-    entries: &[Cell<V::Element>],
-    classes: usize,
-    stride: usize,
-    rows: usize,
-    temperature: f64,
-    scratch: &Scratch,
-) {
-    let whole = classes / V::LANES;
-    let counted = V::first_lanes(classes % V::LANES);
-    let one = V::splat(V::Element::from_f64(1.0)).and(counted).widen();
-    let zero = V::splat(V::Element::default());
-    for row in 0..rows {
-        let (from, to) = (row * classes, (row + 1) * classes);
-        let x = part(high, from, to);
-        let has_low = !low.is_empty();
-        let low = if has_low { part(low, from, to) } else { x };
-        let q = if EACH { part(entries, row * stride, row * stride + classes) } else { x };
-        let ((x, x_rest), (low, low_rest), (q, q_rest)) = (V::chunks(x), V::chunks(low), V::chunks(q));
-        let class = scratch.labels[row % ROWS].get() as u32 as usize;
-        let anchor = scratch.logit[row % ROWS].get() * temperature;
-        let mut sums = Margins::<V, EACH>::new(anchor);
-        for (place, ((x, low), q)) in x.iter().zip(low).zip(q).enumerate() {
-            let q = if EACH { V::load(q).without(class.wrapping_sub(place * V::LANES)) } else { zero };
-            sums.add(V::load(x), if has_low { V::load(low) } else { zero }, q);
-        }
-        if !x_rest.is_empty() {
-            let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
-            let low_rest = if has_low { low_rest } else { &[] };
-            if EACH {
-                let q = rest(q_rest).and(counted).without(class.wrapping_sub(whole * V::LANES));
-                sums.add(rest(x_rest), rest(low_rest), q);
-            } else {
-                let distance = sums.distance(rest(x_rest), rest(low_rest));
-                sums.margins = sums.margins.add(distance.mul(one));
-            }
-        }
-        scratch.off_weight[row % ROWS].set(sums.weights.total());
-        scratch.margin[row % ROWS].set(sums.margins.total());
-    }
-}
-
-/// [`scale_rows`] for any number of classes.
-const ANY: usize = usize::MAX;
-
-/// `WHOLE` whole vectors a row and a rest: see [`sums_of_few`]. `GENERAL`: with q, and slopes where there are some.
-#[inline(never)]
-#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-fn scale_rows<V: Vector, const WHOLE: usize, const GENERAL: bool>(
-    rows: usize,
-    classes: usize,
-    entries: &[Cell<V::Element>],
-    entry_stride: usize,
-    slope: &[Cell<V::Element>],
-    g: &[Cell<V::Element>],
-    stride: usize,
-    weight: f64,
-    complete: bool,
-    scratch: &Scratch,
-) {
-    let whole = if WHOLE == ANY { classes / V::LANES } else { WHOLE };
-    // May reach into the next row, which is written later.
-    let beyond = (whole + 1) * V::LANES;
-    let terms = scratch.term::<V::Element>();
-    let (mut g, mut e) = (g, terms);
-    let mut s = slope;
-    let mut q = entries;
-    for (row, factor) in scratch.factor.iter().enumerate().take(rows) {
-        let weight = if GENERAL { weight * scratch.sample[row % ROWS].get() } else { 0.0 };
-        let (lift, factor) = lifted::<V::Element>(factor.get());
-        if lift != 1.0 {
-            let e = e.get(..classes).unwrap_or(&[]);
-            lift_terms::<V>(e, lift, e);
-        }
-        let scale = Scale::<V, GENERAL>::new(factor, weight, !entries.is_empty(), !slope.is_empty());
-        let over = complete && !GENERAL && stride == classes;
-        let accepted = complete || !scratch.loss[row % ROWS].get().is_nan();
-        if let (true, Some(e), Some(g)) = (over, e.get(..beyond), g.get(..beyond)) {
-            for (e, g) in V::chunks(e).0.iter().zip(V::chunks(g).0) {
-                let e = V::load(e);
-                scale.at(e, e, e).store(g);
-            }
-        } else if let (true, Some(g)) = (accepted, g.get(..classes)) {
-            let e = e.get(..classes).unwrap_or(&[]);
-            let q = if GENERAL && !entries.is_empty() { q.get(..classes).unwrap_or(&[]) } else { e };
-            let s = if GENERAL && !slope.is_empty() { s.get(..classes).unwrap_or(&[]) } else { e };
-            let ((e, e_rest), (g, g_rest)) = (V::chunks(e), V::chunks(g));
-            let ((q, q_rest), (s, s_rest)) = (V::chunks(q), V::chunks(s));
-            for (((e, q), s), g) in e.iter().zip(q).zip(s).zip(g) {
-                scale.at(V::load(e), V::load(q), V::load(s)).store(g);
-            }
-            if !g_rest.is_empty() {
-                let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
-                scale.at(rest(e_rest), rest(q_rest), rest(s_rest)).store_partial(g_rest);
-            }
-        }
-        g = g.get(stride..).unwrap_or(&[]);
-        e = e.get(classes..).unwrap_or(&[]);
-        if GENERAL {
-            s = s.get(classes..).unwrap_or(&[]);
-            q = q.get(entry_stride..).unwrap_or(&[]);
-        }
-    }
-}
-
-/// The entries of the references.
-#[inline(never)]
-fn put_references<E: Element>(
-    rows: usize,
-    classes: usize,
-    slope: &[Cell<E>],
-    g: &[Cell<E>],
-    stride: usize,
-    scratch: &Scratch,
-) {
-    for (row, (class, value)) in scratch.labels.iter().zip(&scratch.label_gradient).enumerate().take(rows) {
-        let class = class.get() as u32 as usize;
-        let slope = slope.get(row * classes + class).map_or(1.0, |s| s.get().to_f64());
-        let accepted = class < classes && !scratch.loss[row % ROWS].get().is_nan();
-        if let (true, Some(g)) = (accepted, g.get(row * stride + class)) {
-            g.set(E::from_f64(value.get() * slope));
-        }
     }
 }

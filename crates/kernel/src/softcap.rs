@@ -3,29 +3,13 @@
 //! With E = e^(2 |x| / c) - 1, tanh = E / (E + 2) and the slope is 4 (E + 1) / (E + 2)^2: no difference of two large numbers, and
 //! one division. In `f64`, since rounding y = 60 to `f32` would move its exponential by 32 ulp; of `f32` logits y comes in two parts.
 
+use crate::exp::{INVERSE_FACTORIALS, LN2_HIGH_WIDE, LN2_LOW_WIDE, Range};
 use crate::vector::{Element, Twice, Vector, Wide};
 use core::cell::Cell;
 
-const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 * 2^52
+const ROUND: f64 = Range::of::<f64>().round;
 static ONE: f64 = 1.0;
 static SIGN: f64 = -0.0;
-static LN2: [f64; 2] = [0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10];
-
-/// 1 / k! for k = 2, 3, ..., 13. Of `f32` logits the first eight: the first term left out is 2e-11 of r.
-static INVERSE_FACTORIALS: [f64; 12] = [
-    1.0 / 2.0,
-    1.0 / 6.0,
-    1.0 / 24.0,
-    1.0 / 120.0,
-    1.0 / 720.0,
-    1.0 / 5_040.0,
-    1.0 / 40_320.0,
-    1.0 / 362_880.0,
-    1.0 / 3_628_800.0,
-    1.0 / 39_916_800.0,
-    1.0 / 479_001_600.0,
-    1.0 / 6_227_020_800.0,
-];
 
 /// y and the slope there.
 #[inline(always)]
@@ -33,14 +17,16 @@ pub fn cap<W: Wide, E: Element>(x: W, cap: W, inverse: W) -> (W, W) {
     let (one, sign) = (W::constant(&ONE), W::constant(&SIGN));
     let negative = x.and(sign);
     let u = x.sub_bits(negative).mul(inverse);
-    // From 40 on tanh is 1, and the slope e^-80 of what it was at 0: below all that a gradient has. In f64 its products with terms stay normal.
+    // From here on tanh is 1, and the slope stays what it is here: below all that a gradient has. In `f64` its products with terms
+    // must stay normal.
     let far = W::splat(if E::DOUBLE { 240.0 } else { 50.0 });
     let u = far.below(u).select(far, u);
     let twice = u.add(u);
     let shifted = twice.mul(W::constant(&core::f64::consts::LOG2_E)).add(W::splat(ROUND + 1023.0));
     let n = shifted.sub(W::splat(ROUND + 1023.0));
-    let r = twice.sub(n.mul(W::constant(&LN2[0]))).sub(n.mul(W::constant(&LN2[1])));
+    let r = twice.sub(n.mul(W::constant(&LN2_HIGH_WIDE))).sub(n.mul(W::constant(&LN2_LOW_WIDE)));
     let square = r.mul(r);
+    // Of `f32` logits the first eight coefficients: the first term left out is 2e-11 of r.
     let pair = |k: usize| W::constant(&INVERSE_FACTORIALS[k + 1]).mul(r).add(W::constant(&INVERSE_FACTORIALS[k]));
     let mut rest = pair(6);
     if E::DOUBLE {

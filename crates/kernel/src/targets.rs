@@ -5,7 +5,7 @@
 //! ```
 
 use crate::scratch::Scratch;
-use crate::vector::{Element, Vector, part};
+use crate::vector::{Element, Twice, Vector, Wide, part};
 use core::cell::Cell;
 
 /// The targets of one row.
@@ -142,5 +142,93 @@ pub fn combine<V: Vector>(x: &[Cell<V::Element>], factor: f64, summand: f64, to:
     }
     if !to_rest.is_empty() {
         V::load_partial(x_rest, V::Element::default()).mul_add(factor, summand).store_partial(to_rest);
+    }
+}
+
+/// Adds q_j and q_j (anchor - x_j - low_j) of a tile to the scratch area's sums of weights and margins; but not of the class at
+/// `skip`, which may be beyond the end.
+///
+/// `EACH`: `q` has an entry a class, and a class whose entry is 0 counts 0, even at -inf. Else all q_j are 1, only margins are added,
+/// and the class at `skip`, which is at the anchor, counts 0 by itself. `low` may be empty: all 0.
+#[inline(never)]
+pub fn each_margin<V: Vector, const EACH: bool>(
+    x: &[Cell<V::Element>],
+    low: &[Cell<V::Element>],
+    q: &[Cell<V::Element>],
+    skip: usize,
+    anchor: f64,
+    scratch: &Scratch,
+) {
+    let zero = V::splat(V::Element::default());
+    let has_low = !low.is_empty();
+    let (low, q) = (if has_low { part(low, 0, x.len()) } else { x }, if EACH { q } else { x });
+    let ((x, x_rest), (low, low_rest), (q, q_rest)) = (V::chunks(x), V::chunks(low), V::chunks(q));
+    let (weights, margins) = scratch.weights::<V::Wide>();
+    let mut sums = Margins::<V, EACH> { weights, margins, ..Margins::new(anchor) };
+    let skipped = if EACH { skip / V::LANES } else { usize::MAX };
+    let mut begin = 0;
+    loop {
+        let end = if (begin..x.len()).contains(&skipped) { skipped } else { x.len() };
+        let [x_part, low_part, q_part] = [x, low, q].map(|all| part(all, begin, end));
+        for ((x, low), q) in x_part.iter().zip(low_part).zip(q_part) {
+            sums.add(V::load(x), if has_low { V::load(low) } else { zero }, if EACH { V::load(q) } else { zero });
+        }
+        let (Some(x), Some(low), Some(q)) = (x.get(end), low.get(end), q.get(end)) else { break };
+        sums.add(V::load(x), if has_low { V::load(low) } else { zero }, V::load(q).without(skip % V::LANES));
+        begin = end + 1;
+    }
+    let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
+    let low_rest = if has_low { low_rest } else { &[] };
+    let counted = V::first_lanes(x_rest.len());
+    if EACH {
+        sums.add(
+            rest(x_rest),
+            rest(low_rest),
+            rest(q_rest).and(counted).without(skip.wrapping_sub(x.len() * V::LANES)),
+        );
+    } else {
+        let distance = sums.distance(rest(x_rest), rest(low_rest));
+        let counted = V::splat(V::Element::from_f64(1.0)).and(counted);
+        sums.margins = sums.margins.add(distance.mul(counted.widen()));
+    }
+    scratch.set_weights(sums.weights, sums.margins);
+}
+
+/// Sums of weights and margins under way.
+pub struct Margins<V: Vector, const EACH: bool> {
+    anchor: Twice<V::Wide>,
+    /// Of q_j.
+    pub weights: Twice<V::Wide>,
+    /// Of q_j times the distance from the anchor.
+    pub margins: Twice<V::Wide>,
+}
+
+impl<V: Vector, const EACH: bool> Margins<V, EACH> {
+    /// With nothing added yet.
+    #[inline(always)]
+    pub fn new(anchor: f64) -> Self {
+        let (zero, anchor) = (Twice::splat(0.0), Twice::<V::Wide>::splat(anchor));
+        // The lanes that two `f64` do not have stay 0.
+        let anchor = if V::Element::DOUBLE { Twice(anchor.0, zero.1) } else { anchor };
+        Self { anchor, weights: zero, margins: zero }
+    }
+
+    /// In `f64`, where a product of two `f32` is exact.
+    #[inline(always)]
+    pub fn distance(&self, x: V, low: V) -> Twice<V::Wide> {
+        self.anchor.sub(x.widen()).sub(low.widen())
+    }
+
+    /// Adds a vector of classes.
+    #[inline(always)]
+    pub fn add(&mut self, x: V, low: V, q: V) {
+        if EACH {
+            let counts = q.differs(V::splat(V::Element::default()));
+            let (distance, q) = (self.distance(x.and(counts), low), q.widen());
+            self.weights = self.weights.add(q);
+            self.margins = self.margins.add(distance.mul(q));
+        } else {
+            self.margins = self.margins.add(self.distance(x, low));
+        }
     }
 }

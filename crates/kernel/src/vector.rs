@@ -1,4 +1,4 @@
-//! The few operations of a vector that the loops need: [`Single`], four `f32`, and [`Double`], two `f64`.
+//! The few operations of a vector that the loops need: [`Single`], four `f32`, and [`Single::Double`], two `f64`.
 //!
 //! The traits exist so that each loop is written once. They are implemented by `wasm::F32x4` and `wasm::F64x2`, for which the
 //! loops are designed, and by ordinary arrays ([`Scalar`], [`Fused`]), on which the same loops are tested, fuzzed and read in a

@@ -1,0 +1,105 @@
+//! From terms to the gradient: a row's factor, and what its classes should have.
+
+use crate::targets::combine;
+use crate::vector::{Element, FACTORS, Factor, Vector, part};
+use core::cell::Cell;
+
+/// `to = (terms * factor - q * weight) * slope`: q is an entry a class, or 1 where that is empty; the slope is 1 where that is empty.
+/// `to` may be where the terms are.
+#[inline(always)]
+pub fn write_gradient<V: Vector>(
+    terms: &[Cell<V::Element>],
+    q: &[Cell<V::Element>],
+    slope: &[Cell<V::Element>],
+    to: &[Cell<V::Element>],
+    factor: f64,
+    weight: f64,
+) {
+    let slope = part(slope, 0, slope.len().min(terms.len()));
+    let (lift, factor) = lifted::<V::Element>(factor);
+    let terms = if lift == 1.0 { terms } else { lift_terms::<V>(terms, lift, to) };
+    if weight == 0.0 && slope.is_empty() {
+        scale::<V, false>(terms, terms, terms, to, factor, weight, false, false);
+    } else {
+        let (each, sloped) = (weight != 0.0 && !q.is_empty(), !slope.is_empty());
+        let (q, slope) = (if each { q } else { terms }, if sloped { slope } else { terms });
+        scale::<V, true>(terms, q, slope, to, factor, weight, each, sloped);
+    }
+}
+
+#[inline(never)]
+#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
+fn scale<V: Vector, const GENERAL: bool>(
+    terms: &[Cell<V::Element>],
+    q: &[Cell<V::Element>],
+    slope: &[Cell<V::Element>],
+    to: &[Cell<V::Element>],
+    factor: f64,
+    weight: f64,
+    each: bool,
+    sloped: bool,
+) {
+    let ((e, e_rest), (q, q_rest)) = (V::chunks(terms), V::chunks(q));
+    let ((slope, slope_rest), (to, to_rest)) = (V::chunks(slope), V::chunks(to));
+    let scale = Scale::<V, GENERAL>::new(factor, weight, each, sloped);
+    for (((e, q), slope), to) in e.iter().zip(q).zip(slope).zip(to) {
+        let (q, slope) = if GENERAL { (V::load(q), V::load(slope)) } else { (V::load(e), V::load(e)) };
+        scale.at(V::load(e), q, slope).store(to);
+    }
+    if !to_rest.is_empty() {
+        let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
+        scale.at(rest(e_rest), rest(q_rest), rest(slope_rest)).store_partial(to_rest);
+    }
+}
+
+/// What turns the terms of a row into its gradient: see [`write_gradient`].
+pub struct Scale<V, const GENERAL: bool> {
+    factor: Factor<V>,
+    weight: V,
+    /// Zeros where q is one of all, else all bits; the same of slopes.
+    each: V,
+    sloped: V,
+    one: V,
+}
+
+impl<V: Vector, const GENERAL: bool> Scale<V, GENERAL> {
+    /// For one row, whose factor is as [`lifted`] gives it. Without `each`, all q are 1; without `sloped`, all slopes are.
+    #[inline(always)]
+    pub fn new(factor: f64, weight: f64, each: bool, sloped: bool) -> Self {
+        let mask = |all: bool| V::first_lanes(if all { V::LANES } else { 0 });
+        let weight = V::splat(V::Element::from_f64(-weight));
+        let one = V::splat(V::Element::from_f64(1.0));
+        Self { factor: Factor::new(factor), weight, each: mask(each), sloped: mask(sloped), one }
+    }
+
+    /// The gradient of a vector of classes.
+    #[inline(always)]
+    pub fn at(&self, term: V, q: V, slope: V) -> V {
+        if !GENERAL {
+            return self.factor.times(term);
+        }
+        let q = self.each.select(q, self.one).mul(self.weight);
+        self.factor.times_plus(term, q).mul(self.sloped.select(slope, self.one))
+    }
+}
+
+/// A factor as a power of two, which multiplies a term without rounding, and a factor within [`FACTORS`].
+#[inline(always)]
+pub fn lifted<E: Element>(factor: f64) -> (f64, f64) {
+    if E::DOUBLE || factor == 0.0 || FACTORS.contains(&factor.abs()) || !factor.is_finite() {
+        return (1.0, factor);
+    }
+    let lift = if factor.abs() < 1.0 { 1.0 / (1u128 << 100) as f64 } else { (1u128 << 100) as f64 };
+    (lift, factor / lift)
+}
+
+/// Multiplies terms by a power of two; `to` may be where they are.
+#[inline(always)]
+pub fn lift_terms<'a, V: Vector>(
+    terms: &[Cell<V::Element>],
+    lift: f64,
+    to: &'a [Cell<V::Element>],
+) -> &'a [Cell<V::Element>] {
+    combine::<V>(terms, lift, 0.0, to);
+    to
+}

@@ -1,0 +1,109 @@
+//! A row whose classes several threads compute, step by step.
+
+use super::parts::RowParts;
+use super::{Job, logits_type, one};
+use crate::partial::{Header, Segment, Split};
+use crate::row::SEGMENT;
+use crate::scratch::Scratch;
+use crate::short;
+use crate::vector::{Single, Vector};
+
+impl Job {
+    /// Whether the classes of a row may be dealt out to several threads.
+    #[inline(always)]
+    fn splits(&self) -> bool {
+        self.records | self.targets == 0 && self.class_stride == 1 && self.classes as usize > short::MAX_CLASSES
+    }
+
+    /// A row for several threads: `record` is the address of its [`Header`], which the records of its segments follow.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for this row.
+    #[inline(always)]
+    unsafe fn split<'a, V: Vector>(&self, scratch: &'a Scratch, record: usize, row: usize) -> Split<'a, V> {
+        let segments = (self.classes as usize).div_ceil(SEGMENT);
+        // SAFETY: the caller's obligation.
+        unsafe {
+            Split {
+                header: &*core::ptr::with_exposed_provenance::<Header>(record),
+                segments: core::slice::from_raw_parts(
+                    core::ptr::with_exposed_provenance::<Segment>(record + size_of::<Header>()),
+                    segments,
+                ),
+                row: self.row(scratch, row, 0),
+            }
+        }
+    }
+
+    /// A step on a row whose classes several threads compute: the sum of a segment; the end, when all are summed, which says whether
+    /// (1) the segments can be written, or (0) the row must be computed as a whole; and then the gradient of a segment.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for this row; but the outputs of a segment, and those of the row, are written by the thread that takes this
+    /// step, before or after the others. `record` is the address of a [`Header`] and of a [`Segment`] for every [`SEGMENT`] classes.
+    #[inline(never)]
+    pub unsafe fn step<V: Single>(&self, step: Step, segment: usize, scratch: usize, record: usize, row: u32) -> u32 {
+        if !self.splits() {
+            return 0;
+        }
+        // SAFETY: the caller's obligations.
+        unsafe {
+            let scratch = &*core::ptr::with_exposed_provenance::<Scratch>(scratch);
+            if self.logits_type == logits_type::F64 {
+                self.step_as::<V::Double>(step, segment, scratch, record, row as usize)
+            } else {
+                self.step_as::<V>(step, segment, scratch, record, row as usize)
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Job::step`].
+    #[inline(never)]
+    unsafe fn step_as<V: Vector>(
+        &self,
+        step: Step,
+        segment: usize,
+        scratch: &Scratch,
+        record: usize,
+        row: usize,
+    ) -> u32 {
+        self.begin::<V>(scratch);
+        // SAFETY: the caller's obligation.
+        unsafe {
+            let (split, parts) = (self.split::<V>(scratch, record, row), RowParts::<V>::new(self, scratch, row, 0));
+            match step {
+                Step::Sum => split.sum(segment, self.predictions != 0, &parts),
+                Step::Write => split.write(segment, &parts),
+                Step::Finish => {
+                    if !split.end() {
+                        return 0;
+                    }
+                    self.find_ends::<V>(scratch, row, 1);
+                    if scratch.loss[0].get().is_nan() {
+                        return 0;
+                    }
+                    split.share();
+                    if self.predictions != 0 {
+                        one(self.predictions, row).set(split.prediction());
+                    }
+                }
+            }
+        }
+        1
+    }
+}
+
+/// What a thread does for a row whose classes are dealt out.
+#[derive(Clone, Copy)]
+pub enum Step {
+    /// The sum of a segment.
+    Sum,
+    /// Loss and factors.
+    Finish,
+    /// The gradient of a segment.
+    Write,
+}

@@ -1,0 +1,136 @@
+//! A row that leaves the window of its label, summed again around its label or its largest logit.
+
+use super::write::fill;
+use super::{Parts, Row};
+use crate::ends::{Known, SMALLEST_LOSS};
+use crate::exp::{Range, exp};
+use crate::label::Label;
+use crate::log1p::log1p;
+use crate::scratch::{PerRow, Reference, Sums};
+use crate::terms::Way;
+use crate::vector::{Element, Pair, Vector, Wide};
+
+impl<V: Vector> Row<'_, V> {
+    /// A row that leaves the window of its label: logits of any finite size, labels far below the maximum or at -inf. Around the label,
+    /// which needs no search for the largest logit, and else around that.
+    #[inline(always)]
+    pub fn run_centred(&self, best: i32, parts: &impl Parts) {
+        let scratch = self.scratch;
+        let largest = self.reference(usize::try_from(best).unwrap_or(usize::MAX));
+        let mut reference = self.reference(self.reference_class(Some(best)));
+        if reference.logit == f64::NEG_INFINITY {
+            reference.anchor = largest.logit;
+        }
+        if let Label::Class(label) = self.label {
+            scratch.label_slope.set(self.line.capped::<V>(label, scratch).1);
+        }
+        loop {
+            let Some(small) = self.find_centred(&reference, &largest, parts) else { return self.leave_broken() };
+            if !small {
+                break;
+            }
+            // All parts of the loss have one sign where it is measured from the largest logit.
+            reference = largest;
+        }
+        if self.gradient.is_some() {
+            parts.write(Way::Centred, 0, self.classes);
+        }
+    }
+
+    /// Sets what [`Way::Centred`] subtracts.
+    #[inline(always)]
+    pub fn centre(&self, logit: f64) {
+        let rounded = V::Element::from_f64(logit).to_f64();
+        self.scratch.centre.set(rounded);
+        self.scratch.centre_low.set(logit - rounded);
+        if self.line.softcap == 0.0 {
+            // No second parts.
+            fill(self.scratch.low::<V::Element>(), 1, V::Element::default());
+        }
+    }
+
+    /// None where the row has no result; else whether the loss is a small difference of large parts.
+    #[inline(always)]
+    fn find_centred(&self, reference: &Reference, largest: &Reference, parts: &impl Parts) -> Option<bool> {
+        if reference.logit.is_nan() {
+            return None;
+        }
+        let (mut centre, mut around_largest) = (reference.logit, false);
+        loop {
+            if centre.is_finite() {
+                self.centre(centre);
+                let sums = self.sum(Way::Centred, reference, parts);
+                if !sums.off_label.is_nan() {
+                    return Some(self.finish_centred(reference, largest, &sums, centre));
+                }
+            }
+            if around_largest {
+                return None;
+            }
+            (centre, around_largest) = (largest.logit, true);
+        }
+    }
+
+    /// As [`Row::finish`], from the sums around any centre. Whether the loss is a small difference of large parts.
+    #[inline(always)]
+    fn finish_centred(&self, reference: &Reference, largest: &Reference, sums: &Sums, centre: f64) -> bool {
+        let (scratch, range) = (self.scratch, Range::of::<V::Element>());
+        let splat = V::Wide::splat;
+        let lift = power_of_two(range.lift);
+        let (logit, centre) = (reference.logit / self.temperature, centre / self.temperature);
+        // From a distance of 40 on, the label adds nothing to the sum.
+        let distance = centre - logit;
+        let label_term = exp(splat(-distance.min(600.0))).to_array()[0] * lift;
+        let log = |a: f64, b: f64| log1p::<V::Wide, f64>(splat(a), splat(b), splat(a + b)).to_array()[0];
+        let near = distance < 40.0;
+        let rest = if near { log(sums.off_label, label_term) } else { log(sums.off_label - lift, lift) };
+        let (nll, log_sum_exp) = if near { (rest, logit + rest) } else { (distance + rest, centre + rest) };
+        let total = sums.off_label + label_term;
+        self.set(reference, sums);
+        if self.common.plain {
+            let one = if self.counts() { 1.0 } else { 0.0 };
+            self.put(&scratch.weight, one);
+            self.put(&scratch.sample, one);
+            self.put(&scratch.off_weight, 0.0);
+            self.put(&scratch.margin, 0.0);
+        }
+        let get = |all: &PerRow| self.get(all);
+        let nll_of_margins =
+            if reference.anchor == reference.logit { nll } else { log_sum_exp - reference.anchor / self.temperature };
+        let known = Known {
+            nll: splat(nll),
+            nll_of_margins: splat(nll_of_margins),
+            log_sum_exp: splat(log_sum_exp),
+            q: splat(get(&scratch.weight)),
+            off_weight: splat(get(&scratch.off_weight)),
+            margin: splat(get(&scratch.margin)),
+            sample: splat(get(&scratch.sample)),
+        };
+        let loss = known.loss(self.common.z_loss).to_array()[0];
+        let rest = known.rest(self.common.z_loss).to_array()[0];
+        let (q, sample, share) = (get(&scratch.weight), get(&scratch.sample), 1.0 / total);
+        let all = q + get(&scratch.off_weight);
+        let small =
+            self.targets.is_dense() && reference.class != largest.class && loss < SMALLEST_LOSS * all * nll.min(1.0);
+        let sampled = sample * self.common.scale;
+        self.put(&scratch.share, share);
+        self.put(&scratch.log_sum_exp, log_sum_exp);
+        self.put(&scratch.factor, sampled * (q + rest) * share);
+        self.put(&scratch.label_gradient, sampled * (rest * label_term - q * sums.off_label) * share);
+        self.put(&scratch.loss, if self.counts() { sample * loss } else { 0.0 });
+        small
+    }
+
+    /// No result: the row has a NaN or +inf, or is -inf throughout, or its label is no class.
+    #[inline(always)]
+    pub(super) fn leave_broken(&self) {
+        self.put(&self.scratch.log_sum_exp, f64::NAN);
+        self.put(&self.scratch.loss, if self.label == Label::Ignored { 0.0 } else { f64::NAN });
+        self.fill(if self.label == Label::Ignored { 0.0 } else { f64::NAN });
+    }
+}
+
+#[inline(always)]
+fn power_of_two(n: f64) -> f64 {
+    f64::from_bits(((1023 + n as i64) as u64) << 52)
+}
