@@ -27,12 +27,15 @@ export function installRedis() {
   return true;
 }
 
-/** Starts a server that keeps what it has in a folder, and answers on this machine only. */
-export function startRedis(server, folder, port, stdio) {
+/** Starts a server that answers on this machine only. What it keeps, if `flags` say so ({@link KEEP}), is in the folder. */
+export function startRedis(server, folder, port, flags, stdio) {
   mkdirSync(folder, { recursive: true });
-  const options = ["--port", `${port}`, "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "yes"];
-  return spawn(server, options, { stdio });
+  const options = ["--port", `${port}`, "--bind", "127.0.0.1", "--dir", folder, "--save", ""];
+  return spawn(server, [...options, ...flags], { stdio });
 }
+
+/** Flags of a server that has after its death what it had before. */
+export const KEEP = ["--appendonly", "yes"];
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   const { values } = parseArgs({ options: { port: { type: "string", default: "6379" } } });
@@ -43,7 +46,7 @@ if (import.meta.url === pathToFileURL(process.argv[1]).href) {
     process.exit(1);
   }
   console.log(`redis://127.0.0.1:${values.port} until it is interrupted`);
-  startRedis(server, join(tools, "redis"), values.port, ["ignore", "ignore", "inherit"]).on("exit", (code) =>
+  startRedis(server, join(tools, "redis"), values.port, KEEP, ["ignore", "ignore", "inherit"]).on("exit", (code) =>
     process.exit(code ?? 0),
   );
 }

@@ -1,43 +1,17 @@
 // Files that lie, that are no files, and places that are none: one line, status 1, and nothing is left behind or in the way.
 import { execFileSync, spawnSync } from "node:child_process";
-import {
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { existsSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync } from "node:fs";
 import { zipSync } from "fflate";
-import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { encodeTotals, Totals } from "xent";
 import { FileBytes, openFile } from "../packages/cli/src/bytes.ts";
 import { wordsOf } from "../packages/cli/src/text.ts";
 import { npy, safetensors, withHeader } from "./support/array-files.ts";
-import { binary, type Ended, xentCommand } from "./support/cli.ts";
+import { binary, type Ended } from "./support/cli.ts";
+import { cliFolder, logits } from "./support/cli-folder.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "xent-hostile-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-const path = (name: string): string => join(folder, name);
-const write = (name: string, content: string | Uint8Array): void => writeFileSync(path(name), content);
-const run = (...args: string[]): Ended => xentCommand(args, { cwd: folder });
-const evaluate = (...args: string[]): Ended =>
-  run("evaluate", "--threads", "1", "--logits", "logits.npy", "--labels", "labels.txt", ...args);
+const { folder, path, write, run, evaluate } = cliFolder("hostile");
 const isLinux = process.platform === "linux";
-
-const logits = npy(
-  "float32",
-  [3, 4],
-  Float32Array.from({ length: 12 }, (_, i) => i),
-);
-beforeEach(() => {
-  write("logits.npy", logits);
-  write("labels.txt", "0 1 2");
-});
 
 /** Peak memory of a command in MB, which has to end by itself. */
 function peakOf(args: readonly string[]): Ended & { peak: number } {
@@ -47,6 +21,10 @@ function peakOf(args: readonly string[]): Ended & { peak: number } {
   const { status, stdout, stderr } = spawnSync(process.execPath, flags, { cwd: folder, encoding: "utf8" });
   return { status, stdout, stderr, peak: Number(readFileSync(path("peak"), "utf8")) / 1024 };
 }
+
+/** Of an evaluation with these class weights. */
+const peakOfWeights = (file: string) =>
+  peakOf(["evaluate", "--threads", "1", "--logits", "logits.npy", "--labels", "labels.txt", "--class-weights", file]);
 
 describe("a zip whose directory lies", () => {
   const CENTRAL = { method: 10, crc: 16, compressed: 20, uncompressed: 24, offset: 42 };
@@ -115,17 +93,7 @@ describe.runIf(isLinux)("memory is asked for when a shape is known to fit, not b
     const weights = npy("float64", [2e7], new Float64Array(2e7));
     write("huge.npz", zipSync({ "weights.npy": weights }, { level: 6 }));
     expect(statSync(path("huge.npz")).size).toBeLessThan(500_000);
-    const { status, stderr, peak } = peakOf([
-      "evaluate",
-      "--threads",
-      "1",
-      "--logits",
-      "logits.npy",
-      "--labels",
-      "labels.txt",
-      "--class-weights",
-      "huge.npz",
-    ]);
+    const { status, stderr, peak } = peakOfWeights("huge.npz");
     expect({ status, stderr }).toEqual({
       status: 1,
       stderr: "xent: huge.npz: expected one weight for each of 4 classes, found 20000000\n",
@@ -135,17 +103,7 @@ describe.runIf(isLinux)("memory is asked for when a shape is known to fit, not b
 
   test("weights in a text without end", () => {
     write("many.txt", "1 ".repeat(2e7));
-    const { status, stderr, peak } = peakOf([
-      "evaluate",
-      "--threads",
-      "1",
-      "--logits",
-      "logits.npy",
-      "--labels",
-      "labels.txt",
-      "--class-weights",
-      "many.txt",
-    ]);
+    const { status, stderr, peak } = peakOfWeights("many.txt");
     expect({ status, stderr }).toEqual({
       status: 1,
       stderr: "xent: many.txt: expected one weight for each of 4 classes, found more than 4\n",

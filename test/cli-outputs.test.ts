@@ -1,42 +1,14 @@
 // What the command line writes: whole or not at all, and in the place of nothing but a regular file.
 import { execFileSync, spawn } from "node:child_process";
-import {
-  chmodSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { beforeEach, describe, expect, test } from "vitest";
 import { decodeTotals } from "xent";
 import { npy, safetensors } from "./support/array-files.ts";
-import { binary, type Ended, xentCommand } from "./support/cli.ts";
+import { binary } from "./support/cli.ts";
+import { cliFolder, logits } from "./support/cli-folder.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "xent-outputs-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-const path = (name: string): string => join(folder, name);
-const write = (name: string, content: string | Uint8Array): void => writeFileSync(path(name), content);
-const run = (...args: string[]): Ended => xentCommand(args, { cwd: folder });
-const evaluate = (...args: string[]): Ended =>
-  run("evaluate", "--threads", "1", "--logits", "logits.npy", "--labels", "labels.txt", ...args);
+const { folder, path, write, run, evaluate } = cliFolder("outputs");
 const isLinux = process.platform === "linux";
-
-const logits = npy(
-  "float32",
-  [3, 4],
-  Float32Array.from({ length: 12 }, (_, i) => i),
-);
-beforeEach(() => {
-  write("logits.npy", logits);
-  write("labels.txt", "0 1 2");
-});
 
 describe("what is written", () => {
   const totals = ["--totals", "out.totals"];

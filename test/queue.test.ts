@@ -2,18 +2,18 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { collect, forget, serve } from "xent-queue";
-import { findRedis, startRedis } from "../scripts/redis.mjs";
+import { KEEP } from "../scripts/redis.mjs";
 import { npy } from "./support/array-files.ts";
 import { blocksRunBy } from "./support/blocks.ts";
-import { binary, type Ended, xentCommand, xentJson } from "./support/cli.ts";
+import { binary, xentCommand, xentJson } from "./support/cli.ts";
 import { generate } from "./support/golden.ts";
+import { freePort, killAll, server, startXent, TestRedis } from "./support/redis.ts";
 
 interface Evaluation {
   sum: number;
@@ -25,17 +25,7 @@ interface Evaluation {
   threads?: number;
 }
 
-const server = findRedis();
 if (server === undefined) console.warn("there is no redis-server: the tests of the queue are skipped");
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as { port: number };
-  probe.close();
-  await once(probe, "close");
-  return port;
-}
 
 describe("without a Redis", () => {
   const args = ["evaluate", "--logits", "a.npy", "--labels", "b.npy", "--queue"];
@@ -62,50 +52,17 @@ describe("without a Redis", () => {
 
 describe.skipIf(server === undefined)("a queue", () => {
   const folder = mkdtempSync(join(tmpdir(), "xent-queue-"));
-  const started: ChildProcess[] = [];
-  let port = 0;
+  let redis: TestRedis;
   let url = "";
-  let redis: ChildProcess;
 
-  async function startServer(): Promise<void> {
-    redis = startRedis(server as string, join(folder, "redis"), port, ["ignore", "pipe", "ignore"]);
-    started.push(redis);
-    for await (const chunk of redis.stdout ?? []) if (String(chunk).includes("Ready to accept connections")) break;
-    redis.stdout?.resume();
-  }
-
-  async function kill(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  async function kill(child: ChildProcess): Promise<void> {
     const gone = once(child, "exit");
-    child.kill(signal);
+    child.kill("SIGKILL");
     await gone;
   }
 
   /** A command that goes on by itself. */
-  function start(...args: string[]) {
-    const child = spawn(process.execPath, [binary, ...args], { cwd: folder });
-    started.push(child);
-    const lines: string[] = [];
-    const waiting: (() => void)[] = [];
-    child.stderr.on("data", (chunk) => {
-      lines.push(...String(chunk).trim().split("\n"));
-      for (const check of waiting) check();
-    });
-    let stdout = "";
-    child.stdout.on("data", (chunk) => {
-      stdout += chunk;
-    });
-    const ended = once(child, "exit").then(([status]): Ended => ({ status, stdout, stderr: lines.join("\n") }));
-    /** Resolves when so many lines were printed. */
-    const printed = (count: number): Promise<void> =>
-      new Promise((resolve) => {
-        const check = (): void => {
-          if (lines.length >= count) resolve();
-        };
-        waiting.push(check);
-        check();
-      });
-    return { child, ended, printed, lines };
-  }
+  const start = (...args: string[]) => startXent(folder, ...args);
 
   const files = Array.from({ length: 100 }, (_, i) => join("logits", `${i}.npy`));
   // Slow enough to be killed in the middle of it.
@@ -113,8 +70,6 @@ describe.skipIf(server === undefined)("a queue", () => {
   let local: Evaluation;
 
   beforeAll(async () => {
-    port = await freePort();
-    url = `redis://127.0.0.1:${port}`;
     for (const name of ["logits", "labels"]) mkdirSync(join(folder, name));
     for (const [i, file] of files.entries()) {
       const rows = 100 + i;
@@ -123,12 +78,14 @@ describe.skipIf(server === undefined)("a queue", () => {
       writeFileSync(join(folder, file), npy("<f4", [rows, 1500], logits));
       writeFileSync(join(folder, "labels", `${i}.npy`), npy("<i4", [rows], labels));
     }
-    await startServer();
+    redis = await TestRedis.start(...KEEP);
+    url = redis.url;
     local = xentJson<Evaluation>(["evaluate", ...files, ...flags], { cwd: folder });
   }, 60_000);
 
-  afterAll(() => {
-    for (const child of started) child.kill("SIGKILL");
+  afterAll(async () => {
+    killAll();
+    await redis?.end();
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   });
 
@@ -142,13 +99,13 @@ describe.skipIf(server === undefined)("a queue", () => {
     const [one, two] = [start("work", "--queue", url), start("work", "--queue", url, "--threads", "1")];
     const first = start(...evaluating);
     await Promise.all([one.printed(12), two.printed(2)]);
-    await kill(one.child, "SIGKILL");
-    await kill(first.child, "SIGKILL");
+    await kill(one.child);
+    await kill(first.child);
     const before = two.lines.length;
     const second = start(...evaluating);
     await two.printed(before + 5);
-    await kill(redis, "SIGKILL");
-    await startServer();
+    await redis.kill();
+    await redis.start();
     // One more, so that a task whose worker has died is waited for by somebody idle.
     const three = start("work", "--queue", url);
     const { status, stdout, stderr } = await second.ended;

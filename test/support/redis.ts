@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findRedis } from "../../scripts/redis.mjs";
+import { findRedis, startRedis } from "../../scripts/redis.mjs";
 import { binary, type Ended } from "./cli.ts";
 
 export const server: string | undefined = findRedis();
@@ -42,11 +42,10 @@ export class TestRedis {
   }
 
   async start(): Promise<void> {
-    const where = ["--port", `${this.port}`, "--bind", "127.0.0.1", "--dir", this.#folder, "--save", ""];
-    const child = spawn(server as string, [...where, ...this.#flags], { stdio: ["ignore", "pipe", "ignore"] });
+    const child = startRedis(server as string, this.#folder, this.port, this.#flags, ["ignore", "pipe", "ignore"]);
     this.#child = child;
-    for await (const chunk of child.stdout) if (String(chunk).includes("Ready to accept connections")) break;
-    child.stdout.resume();
+    for await (const chunk of child.stdout ?? []) if (String(chunk).includes("Ready to accept connections")) break;
+    child.stdout?.resume();
   }
 
   async kill(): Promise<void> {

@@ -24,7 +24,7 @@ import { type BatchGradient, bytesOfWork, costOf, isDivisible, type SharedBatch 
 import type { Schedule } from "./pool/schedule.ts";
 import type { Task } from "./pool/work.ts";
 import type { LossResult, OwnResult } from "./result.ts";
-import type { Partials } from "./shards/partials.ts";
+import type { Partials } from "./shards/columns.ts";
 import {
   assertMerged,
   type PartialsOptions,

@@ -36,9 +36,10 @@ export type {
   WithGradient,
   WithPredictions,
 } from "./result.ts";
+export type { Partials, PartialsSettings } from "./shards/columns.ts";
 export { decodePartials, decodeTotals, encodePartials, encodeTotals } from "./shards/file.ts";
 export { lossFromPartials, type PartialsResult } from "./shards/loss.ts";
-export { mergePartials, type Partials, type PartialsSettings } from "./shards/partials.ts";
+export { mergePartials } from "./shards/partials.ts";
 export type { PartialsOptions, ShardOptions } from "./shards/shard.ts";
 export { type RowsResult, Totals } from "./shards/totals.ts";
 export type { GradientArrays, LogitsArrays, LogitsType, LossArrays } from "./views.ts";

@@ -1,5 +1,6 @@
+import type { Partials } from "./columns.ts";
 import { ExactSum, twoProduct } from "./exact.ts";
-import { assertPartials, type Partials } from "./partials.ts";
+import { assertPartials } from "./partials.ts";
 import { above } from "./scale.ts";
 
 /** Losses of rows all of whose classes were seen. Arrays have one entry a row. */

@@ -1,8 +1,9 @@
 import { RECORD_BYTES } from "../abi.ts";
 import { integer, show, wrongType } from "../errors.ts";
 import type { LossOptions, Settings } from "../options.ts";
+import { type Column, type Partials, type PartialsSettings, SETTINGS } from "./columns.ts";
 import { assertComplete, gradientRecord, normalizerOf } from "./loss.ts";
-import { type Column, emptyPartials, type Partials, type PartialsSettings, SETTINGS } from "./partials.ts";
+import { emptyPartials } from "./partials.ts";
 
 /** Which classes of how many a batch has. */
 export interface ShardOptions {

@@ -1,6 +1,6 @@
 // What partials may say: all that computing and merging can, and nothing else. Readers of files rely on it.
 
-import type { Column, Partials, PartialsSettings } from "./partials.ts";
+import type { Column, Partials, PartialsSettings } from "./columns.ts";
 
 /** Whether a column may have this of a row. `isSeen`: whether the label is among the classes that were seen. */
 type Rule = (value: number, row: number, partials: Partials, isSeen: boolean) => boolean;

@@ -1,0 +1,78 @@
+// What is said of the rows of which some classes were seen, column by column.
+
+/** The options of a run that all shards of a row have in common. */
+export interface PartialsSettings {
+  readonly labelSmoothing: number;
+  readonly zLoss: number;
+  /** 0: no cap. */
+  readonly softcap: number;
+  readonly temperature: number;
+}
+
+/**
+ * What is known of rows of which some of the classes were seen: those of a shard, or of several after {@link mergePartials}.
+ * Plain data: it can be sent to another thread as it is, and by `encodePartials` to another machine. Arrays have one entry a row.
+ */
+export interface Partials {
+  readonly rows: number;
+  /** All classes of a row. */
+  readonly classesTotal: number;
+  /** The classes that were seen: [begin, end), in order, with others between them. */
+  readonly classes: readonly (readonly [begin: number, end: number])[];
+  readonly settings: PartialsSettings;
+  /** The row's class; -1 where it is ignored, -2 where it is none (`invalidLabels: "nan"`). */
+  readonly labels: Int32Array;
+  /** The largest logit, after softcap and temperature; -Infinity where all are that, NaN where one is NaN or Infinity. */
+  readonly maximum: Float64Array;
+  /** The unit of {@link sum} is 2^power; where that is NaN, e^maximum. */
+  readonly power: Float64Array;
+  /** Sum of the exponentials of all logits but the label's. */
+  readonly sum: Float64Array;
+  /** What the sum rounds away, after merging. */
+  readonly sumLow: Float64Array;
+  /** The label's logit; NaN where it was not seen. */
+  readonly labelLogit: Float64Array;
+  /** The first class with the largest logit; -1 where there is none. */
+  readonly predictions: Int32Array;
+  /** The class weight of the label; NaN where it was not seen. All 1 without class weights. */
+  readonly labelWeight: Float64Array;
+  /** Factors of the losses. All 1 without sample weights. */
+  readonly sampleWeights: Float32Array;
+  /** With label smoothing, else empty: over all classes but the label the sum of their weights, and of weight times logit. */
+  readonly weight: Float64Array;
+  readonly weightLow: Float64Array;
+  readonly weighted: Float64Array;
+  readonly weightedLow: Float64Array;
+}
+
+/** The arrays of {@link Partials}, and their types. */
+export const COLUMNS = {
+  labels: "Int32Array",
+  maximum: "Float64Array",
+  power: "Float64Array",
+  sum: "Float64Array",
+  sumLow: "Float64Array",
+  labelLogit: "Float64Array",
+  predictions: "Int32Array",
+  labelWeight: "Float64Array",
+  sampleWeights: "Float32Array",
+  weight: "Float64Array",
+  weightLow: "Float64Array",
+  weighted: "Float64Array",
+  weightedLow: "Float64Array",
+} as const;
+
+export type Column = keyof typeof COLUMNS;
+
+/** The types of {@link COLUMNS}. */
+export const TYPES: {
+  readonly Float64Array: Float64ArrayConstructor;
+  readonly Float32Array: Float32ArrayConstructor;
+  readonly Int32Array: Int32ArrayConstructor;
+} = { Float64Array, Float32Array, Int32Array };
+
+/** Columns that are empty without label smoothing. */
+export const SMOOTHED: readonly Column[] = ["weight", "weightLow", "weighted", "weightedLow"];
+
+/** The settings of {@link Partials}, in the order of the file. */
+export const SETTINGS = ["labelSmoothing", "zLoss", "softcap", "temperature"] as const;

@@ -1,0 +1,29 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeEach } from "vitest";
+import { npy } from "./array-files.ts";
+import { type Ended, xentCommand } from "./cli.ts";
+
+/** Three rows of four classes, as a file. */
+export const logits: Buffer = npy(
+  "float32",
+  [3, 4],
+  Float32Array.from({ length: 12 }, (_, i) => i),
+);
+
+/** A folder for a suite, where each test finds {@link logits} in logits.npy and labels in labels.txt, and ways to work in it. */
+export function cliFolder(name: string) {
+  const folder = mkdtempSync(join(tmpdir(), `xent-${name}-`));
+  const path = (file: string): string => join(folder, file);
+  const write = (file: string, content: string | Uint8Array): void => writeFileSync(path(file), content);
+  const run = (...args: string[]): Ended => xentCommand(args, { cwd: folder });
+  const evaluate = (...args: string[]): Ended =>
+    run("evaluate", "--threads", "1", "--logits", "logits.npy", "--labels", "labels.txt", ...args);
+  beforeEach(() => {
+    write("logits.npy", logits);
+    write("labels.txt", "0 1 2");
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return { folder, path, write, run, evaluate };
+}
