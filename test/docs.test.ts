@@ -1,4 +1,4 @@
-// docs/what-it-computes.md and its German twin: every number in their tables, recomputed. The README and the page have the same.
+// docs/what-it-computes.md and its German twin: every number in their tables, recomputed.
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { createXentSync } from "xent";
@@ -95,35 +95,7 @@ test("both languages have the same numbers", () => {
   expect(german).toEqual(english);
 });
 
-describe("the README", () => {
-  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-  const [english = { text: "" }] = texts;
-
-  test("has the same steps", () => {
-    const [, lines = ""] = /^\| step .*\n.*\n((?:\|.*\n)+)/m.exec(readme) ?? [];
-    const numbers = lines
-      .trim()
-      .split("\n")
-      .map((line) => line.replaceAll("*", "").split("|").slice(2, -1))
-      .map((cells) => cells.map((cell) => cell.trim()));
-    expect(numbers).toEqual(table(english.text, "steps").map(([, ...cells]) => cells));
-  });
-
-  test("has the same largest differences of the naive form", () => {
-    const naive = new Map(
-      table(english.text, "random").map(([classes, difference]) => [classes, difference as string]),
-    );
-    const few = ["2", "10", "100"].map((classes) => naive.get(classes) as string);
-    const most = few.reduce((most, difference) => (Number(difference) > Number(most) ? difference : most));
-    expect(Number(most)).toBeLessThan(2e-6);
-    expect(readme.replace(/\s+/g, " ")).toContain(
-      `less than 2e-6 with logits in [-8, 8] and up to 100 classes (in 4,000 random rows at most ${most}; with 1,000 classes ${naive.get("1000")})`,
-    );
-  });
-});
-
 test.each([
-  "README.md",
   "docs/what-it-computes.md",
   "docs/was-es-berechnet.md",
   "packages/playground/src/texts/en.ts",

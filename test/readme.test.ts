@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import * as xent from "xent";
-import { blocks, blocksRunBy, runnerOf } from "./support/blocks.ts";
+import { blocks, blocksRunBy, runnerOf, texts } from "./support/blocks.ts";
 import { xentCommand } from "./support/cli.ts";
 import { readGolden } from "./support/golden.ts";
 
@@ -102,6 +102,30 @@ describe("a command that is shown exists:", () => {
       expect(existsSync(join(root, `crates/${crate}/tests/${suite}.rs`))).toBe(true);
     }
   });
+});
+
+/** The anchors of a text's headings, as GitHub and the site make them: a repeated one is numbered. */
+function anchorsIn(text: string): Set<string> {
+  const anchors = new Set(Array.from(text.matchAll(/ id="([^"]+)"/g), ([, id]) => id as string));
+  for (const [, heading = ""] of text.matchAll(/^#+ (.*)$/gm)) {
+    const words = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").toLowerCase();
+    const anchor = words.replace(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-");
+    let repeats = 0;
+    while (anchors.has(repeats === 0 ? anchor : `${anchor}-${repeats}`)) repeats++;
+    anchors.add(repeats === 0 ? anchor : `${anchor}-${repeats}`);
+  }
+  return anchors;
+}
+
+test.each(texts)("every link of %s leads to a file, and to a heading of it", (file) => {
+  const withoutBlocks = (path: string): string => readFileSync(path, "utf8").replace(/^(```+)[\s\S]*?^\1$/gm, "");
+  const links = withoutBlocks(join(root, file)).matchAll(/\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)/g);
+  const dead = [...links].filter(([, path, anchor]) => {
+    const target = path === "" ? join(root, file) : join(root, file, "..", path as string);
+    if (!existsSync(target)) return true;
+    return anchor !== undefined && target.endsWith(".md") && !anchorsIn(withoutBlocks(target)).has(anchor);
+  });
+  expect(dead.map(([link]) => link)).toEqual([]);
 });
 
 test("every place that the map of the house begins a line with exists", () => {

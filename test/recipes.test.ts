@@ -1,4 +1,4 @@
-// The README's recipes, run as they stand, with the packages of test/recipes. No model is downloaded: where they run,
+// The recipes of docs/recipes.md, run as they are, with the packages of test/recipes. No model is downloaded: where they run,
 // they find that of support/causal-lm.ts.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -162,7 +162,7 @@ describe("your own workers", () => {
   }
 });
 
-// What the README says of each; a failure here is news, and may be good news.
+// As docs/recipes.md describes it; a failure here is news, and may be good news.
 describe("an output tensor over the logits of a batch", () => {
   const written = logitsAfter(3).join(" ");
   const unwritten = logitsAfter(3).fill(0).join(" ");
@@ -192,10 +192,9 @@ describe("an output tensor over the logits of a batch", () => {
   }
 });
 
-describe("the README", () => {
-  const readme = readFileSync(join(root, "README.md"), "utf8");
-  const section = readme.split("\n## Recipes\n")[1]?.split("\n## ")[0] as string;
-  const shown = [...section.matchAll(/\]\((\S+\.mjs)\):\n\n```js\n(.+?)```/gs)].map(([, file, code]) => ({
+describe("docs/recipes.md", () => {
+  const page = readFileSync(join(root, "docs/recipes.md"), "utf8");
+  const shown = [...page.matchAll(/\]\(\.\.\/(\S+\.mjs)\):\n\n```js\n(.+?)```/gs)].map(([, file, code]) => ({
     file,
     code,
   }));

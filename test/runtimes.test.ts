@@ -299,7 +299,7 @@ describe("all runtimes", () => {
   });
 });
 
-test("the README has the programs as they are, and no others", () => {
+test("docs/environments.md shows the programs of snippets/ as they are, and no others", () => {
   const snippets = readdirSync(join(here, "snippets")).map((file) =>
     readFileSync(join(here, "snippets", file), "utf8"),
   );

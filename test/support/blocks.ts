@@ -11,8 +11,6 @@ export interface Block {
   readonly line: number;
   readonly language: string;
   readonly code: string;
-  /** The heading with two # that it stands below. */
-  readonly section: string;
 }
 
 /** Suites of that name, console: cli-package.test.ts, python: totals.test.ts, and all others readme.test.ts. */
@@ -28,15 +26,15 @@ export type Runner =
   | "recipes"
   | "console";
 
-export function runnerOf({ file, section, language, code }: Block): Runner | undefined {
+export function runnerOf({ file, language, code }: Block): Runner | undefined {
   const isScript = language === "js" || language === "ts";
   if (file === "test/golden/README.md" && isScript) return "generator";
-  if (file === "README.md" && section === "Runtimes" && (language === "js" || language === "html")) return "runtimes";
-  if (file === "README.md" && section === "Recipes" && language === "js") return "recipes";
+  if (file === "docs/environments.md" && (language === "js" || language === "html")) return "runtimes";
+  if (file === "docs/recipes.md" && language === "js") return "recipes";
   if (isScript && code.includes('from "xent-queue"')) return "queue";
   if (isScript && code.includes('from "xent"')) return "programs";
   if (language === "python") return "python";
-  if (language === "ts" && file === "README.md") return "signatures";
+  if (language === "ts" && /^(README|docs\/guide)\.md$/.test(file)) return "signatures";
   if (language === "text" && file === "CONTRIBUTING.md") return "map";
   if (language === "sh") return "commands";
   return language === "console" && code.startsWith("$ xent ") ? "console" : undefined;
@@ -55,18 +53,15 @@ function blocksOf(file: string): Block[] {
   return Array.from(
     text.matchAll(/^ *(```+|~~~+)(\S*).*\n([\s\S]*?)^ *\1 *$/gm),
     ({ 2: language = "", 3: code = "", index }) => {
-      const before = text.slice(0, index);
-      const section =
-        before
-          .match(/^## .*$/gm)
-          ?.at(-1)
-          ?.slice(3) ?? "";
-      return { file, line: before.split("\n").length, language, code, section };
+      return { file, line: text.slice(0, index).split("\n").length, language, code };
     },
   );
 }
 
-export const blocks: readonly Block[] = textsIn("").flatMap(blocksOf);
+/** Every Markdown file of the repository. */
+export const texts: readonly string[] = textsIn("");
+
+export const blocks: readonly Block[] = texts.flatMap(blocksOf);
 
 export function blocksRunBy(runner: Runner): Block[] {
   return blocks.filter((block) => runnerOf(block) === runner);
