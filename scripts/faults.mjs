@@ -15,7 +15,7 @@ if (!(minutes > 0 && longer >= 1)) {
 const vitest = [
   join(root, "node_modules/vitest/vitest.mjs"),
   "run",
-  "test/queue-faults.test.ts",
+  "test/queue/faults.test.ts",
   "--testTimeout=600000",
 ];
 const until = performance.now() + 60_000 * minutes;

@@ -21,7 +21,7 @@ if (!(minutes > 0 && Number.isInteger(seed))) {
 console.log(`fuzz-files: ${minutes} minutes, seed ${seed}`);
 const { status, error } = spawnSync(
   process.execPath,
-  [join(root, "node_modules/vitest/vitest.mjs"), "run", "test/fuzz-files.test.ts", "--disable-console-intercept"],
+  [join(root, "node_modules/vitest/vitest.mjs"), "run", "test/cli/fuzz-files.test.ts", "--disable-console-intercept"],
   {
     cwd: root,
     stdio: ["ignore", "inherit", "inherit"],

@@ -12,24 +12,24 @@ import { root } from "./toolchain.mjs";
 /** The suites of each file: first those that are quick and notice most. */
 const SUITES = {
   labels: [
-    ["labels", "limits", "errors"],
-    ["batch", "hostile", "model"],
+    ["api/labels", "api/limits", "api/errors"],
+    ["api/batch", "api/hostile", "numerics/model"],
   ],
   memory: [
-    ["allocator", "memory"],
-    ["throws", "hostile", "high-memory"],
+    ["memory/allocator", "memory/memory"],
+    ["api/throws", "api/hostile", "memory/high-memory"],
   ],
   options: [
-    ["options", "limits", "throws"],
-    ["edges", "hostile", "errors", "model"],
+    ["numerics/options", "api/limits", "api/throws"],
+    ["numerics/edges", "api/hostile", "api/errors", "numerics/model"],
   ],
   plan: [
-    ["limits", "options", "throws"],
-    ["batch", "combinations", "canaries", "shared", "threads", "model"],
+    ["api/limits", "numerics/options", "api/throws"],
+    ["api/batch", "numerics/combinations", "memory/canaries", "threads/shared", "threads/threads", "numerics/model"],
   ],
   layout: [
-    ["limits", "throws"],
-    ["batch", "canaries", "errors", "model"],
+    ["api/limits", "api/throws"],
+    ["api/batch", "memory/canaries", "api/errors", "numerics/model"],
   ],
 };
 

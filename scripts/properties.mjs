@@ -21,7 +21,12 @@ if (!(Number(cases) >= 1)) {
 }
 
 console.log(`properties: ${cases} cases, seed ${seed}`);
-const vitest = [join(root, "node_modules/vitest/vitest.mjs"), "run", "test/properties.test.ts", "test/model.test.ts"];
+const vitest = [
+  join(root, "node_modules/vitest/vitest.mjs"),
+  "run",
+  "test/numerics/properties.test.ts",
+  "test/numerics/model.test.ts",
+];
 const { status, error } = spawnSync(
   process.execPath,
   [

@@ -29,7 +29,12 @@ const missing = [
 const steps = [
   [
     process.execPath,
-    [join(root, "node_modules/vitest/vitest.mjs"), "run", "test/package.test.ts", "test/packaging/lint.test.ts"],
+    [
+      join(root, "node_modules/vitest/vitest.mjs"),
+      "run",
+      "test/packaging/package.test.ts",
+      "test/packaging/lint.test.ts",
+    ],
     root,
   ],
   ["npm", ["publish", "--provenance", "--access", "public", ...(dryRun ? ["--dry-run"] : [])], core],

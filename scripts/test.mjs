@@ -21,12 +21,12 @@ const steps = [
 ];
 // These run once: they start the engines that they are about, or are about none.
 const once = [
-  "fuzz-files.test.ts",
-  "playground.test.ts",
-  "queue*.test.ts",
-  "recipes.test.ts",
-  "runtimes.test.ts",
-  "packaging/**",
+  "cli/fuzz-files.test.ts",
+  "docs/playground.test.ts",
+  "queue/{queue,faults,hostile}.test.ts",
+  "recipes/**",
+  "runtimes/runtimes.test.ts",
+  "packaging/!(esbuild|module|package).test.ts",
 ].map((suites) => `--exclude=test/${suites}`);
 if (existsSync(newer) && !process.version.startsWith("v24."))
   steps.push([newer, [...vitest, ...once, "--passWithNoTests"]]);

@@ -73,7 +73,7 @@ describe.each(["esbuild", "vite", "webpack", "rollup"])("a page that %s bundles"
     if (!existsSync(join(out, "index.html"))) copyFileSync(join(app, "index.html"), join(out, "index.html"));
   }, 150_000);
 
-  // Of size they warn from some 250 or 500 kB on: the two variants of the kernel are more. bundle.test.ts has the bound.
+  // Of size they warn from some 250 or 500 kB on: the two variants of the kernel are more. esbuild.test.ts has the bound.
   test("gives no warning but of size", () => {
     expect(warnings.filter((text) => !/larger than 500 kB|size limit|performance recommendations/.test(text))).toEqual(
       [],

@@ -57,7 +57,7 @@ describe("a dry run", () => {
   test("runs the checks of the package, then npm publish with provenance, and uploads nothing", () => {
     const { status, text } = release("--dry-run");
     expect(status, text).toBe(0);
-    expect(text).toMatch(/^checks run test\/package\.test\.ts test\/packaging\/lint\.test\.ts$/m);
+    expect(text).toMatch(/^checks run test\/packaging\/package\.test\.ts test\/packaging\/lint\.test\.ts$/m);
     expect(text).toMatch(/^\+ xent@7\.8\.9$/m);
     expect(text).toContain("public access (dry-run)");
   });

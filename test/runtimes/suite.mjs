@@ -1,5 +1,5 @@
 // What xent must do in every runtime. Runs unchanged in Node.js, Deno, Bun and a page, and says what it has seen; what that
-// should be, test/runtimes.test.ts knows.
+// should be, test/runtimes/runtimes.test.ts knows.
 import { createXent, createXentSync, sparseSoftmaxCrossEntropyWithLogits } from "xent";
 
 /** [rows, classes]: all paths of the kernel, each long enough to be worth two threads. */

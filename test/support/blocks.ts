@@ -1,4 +1,4 @@
-// Code blocks of the project's texts. Each is some suite's to run: what none of them runs is found by readme.test.ts.
+// Code blocks of the project's texts. Each is some suite's to run: what none of them runs is found by docs/readme.test.ts.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,7 +13,7 @@ export interface Block {
   readonly code: string;
 }
 
-/** Suites of that name, console: cli-package.test.ts, python: totals.test.ts, and all others readme.test.ts. */
+/** Suites of that name, console: cli/installed.test.ts, python: shards/totals.test.ts, and all others docs/readme.test.ts. */
 export type Runner =
   | "queue"
   | "python"

@@ -1,4 +1,4 @@
-//! Random jobs for another build of the kernel, and the verdict on what it has made of them: test/differential.test.ts.
+//! Random jobs for another build of the kernel, and the verdict on what it has made of them: test/numerics/differential.test.ts.
 //!
 //! ```text
 //! differential make SEED COUNT                    writes the jobs, as they are to lie in that build's memory

@@ -1,0 +1,541 @@
+// Whose memory an array is, how long it stays right, and that rows are independent of how they are divided.
+import { runInNewContext } from "node:vm";
+import fc from "fast-check";
+import { afterAll, describe, expect, test } from "vitest";
+import {
+  type Batch,
+  createXentSync,
+  type Labels,
+  type Logits,
+  type LossOptions,
+  type LossResult,
+  sparseSoftmaxCrossEntropyWithLogits,
+} from "xent";
+import { copyBytes, firstChange } from "../support/bytes.ts";
+import { bitsOf, EVERYTHING, exampleBatch, exampleRows, type RowsSpec } from "../support/example.ts";
+import { unroundedLosses } from "../support/place.ts";
+import { thrown } from "../support/thrown.ts";
+import { variants } from "../support/variants.ts";
+
+const GRADIENTS = [false, true, "in-place"] as const;
+
+/** Rows, some entries of them replaced, and where they are cut into ranges. */
+interface Example {
+  rows: number;
+  classes: number;
+  seed: number;
+  specials: [at: number, value: number][];
+  ignored: boolean;
+  gradient: (typeof GRADIENTS)[number];
+  asked: { gradient: boolean; predictions: boolean };
+  cuts: number[];
+}
+
+/** What can be asked of a batch with this memory. */
+function everything({ gradient = false }: RowsSpec): LossOptions {
+  return { ...EVERYTHING, gradient: gradient !== false };
+}
+
+function arraysOf(result: LossResult): ArrayBufferView[] {
+  return Object.values(result).filter((value) => ArrayBuffer.isView(value));
+}
+
+function transferred<T extends Float32Array | Int32Array>(array: T): T {
+  structuredClone(array, { transfer: [array.buffer as ArrayBuffer] });
+  return array;
+}
+
+describe.each(variants)("%s", (variant) => {
+  const xent = createXentSync({ variant });
+  afterAll(() => xent.dispose());
+
+  describe("a batch's arrays are the memory", () => {
+    test.each(GRADIENTS)("gradient: %s", (gradient) => {
+      using batch = exampleBatch(xent, { rows: 5, classes: 7, gradient });
+      const results = arraysOf(batch.run(everything({ rows: 5, classes: 7, gradient })));
+      const arrays = [batch.logits, batch.labels, ...(batch.gradient ? [batch.gradient] : []), ...results];
+      expect(arrays.length).toBe(gradient ? 7 : 5);
+      for (const array of arrays) expect(array.buffer).toBe(xent.memory.buffer);
+    });
+
+    test("what is written into it is what runs", () => {
+      using batch = xent.createBatch({ rows: 1, classes: 2 });
+      const logits = new Float32Array(xent.memory.buffer, batch.logits.byteOffset, 2);
+      const labels = new Int32Array(xent.memory.buffer, batch.labels.byteOffset, 1);
+      logits.set([0, -Infinity]);
+      labels[0] = 1;
+      expect(batch.run().loss[0]).toBe(Infinity);
+      labels[0] = 0;
+      expect(batch.run().loss[0]).toBe(0);
+    });
+
+    test("a gradient of its own leaves the logits as they are", () => {
+      using batch = exampleBatch(xent, { rows: 5, classes: 7, gradient: true });
+      const { gradient } = batch.run(EVERYTHING);
+      expect(gradient?.byteOffset).toBe(batch.gradient?.byteOffset);
+      expect(batch.logits).toEqual(exampleRows(5, 7).logits);
+    });
+
+    test("an in-place gradient is the logits' memory, and has the same bits", () => {
+      using apart = exampleBatch(xent, { rows: 5, classes: 7, gradient: true });
+      using batch = exampleBatch(xent, { rows: 5, classes: 7, gradient: "in-place" });
+      expect(bitsOf(batch.run({ predictions: true }))).toEqual(bitsOf(apart.run({ predictions: true })));
+      expect(batch.logits).toEqual(exampleRows(5, 7).logits);
+      const { gradient, ...rest } = batch.run(EVERYTHING);
+      const { gradient: expected, ...others } = apart.run(EVERYTHING);
+      expect([gradient?.byteOffset, gradient?.length]).toEqual([batch.logits.byteOffset, 35]);
+      expect(batch.gradient).toEqual(batch.logits);
+      expect(gradient).toEqual(expected);
+      expect(bitsOf(rest)).toEqual(bitsOf(others));
+    });
+  });
+
+  describe("the one-call form's arrays are the caller's", () => {
+    test.each<[string, typeof sparseSoftmaxCrossEntropyWithLogits]>([
+      ["function", sparseSoftmaxCrossEntropyWithLogits],
+      ["method", (...args) => xent.sparseSoftmaxCrossEntropyWithLogits(...args)],
+    ])("%s", (_, call) => {
+      const first = exampleRows(5, 7, 1);
+      const result = call(first.logits, first.labels, EVERYTHING);
+      const bits = bitsOf(result);
+      const second = exampleRows(5, 7, 2);
+      expect(bitsOf(call(second.logits, second.labels, EVERYTHING))).not.toEqual(bits);
+      expect(bitsOf(result)).toEqual(bits);
+      expect(first).toEqual(exampleRows(5, 7, 1));
+      for (const array of arraysOf(result)) expect(array.buffer.byteLength).toBe(array.byteLength);
+    });
+  });
+
+  describe("nobody is disturbed", () => {
+    test("by another batch of the instance", () => {
+      const specs = GRADIENTS.flatMap((gradient) => [1, 10, 300].map((classes) => ({ rows: 9, classes, gradient })));
+      const batches = specs.map((spec, seed) => ({ spec, batch: exampleBatch(xent, spec, seed) }));
+      const results = batches.map(({ spec, batch }) => batch.run(everything(spec)));
+      const bits = results.map(bitsOf);
+      for (const { spec, batch } of [...batches].reverse())
+        if (spec.gradient !== "in-place") batch.run(everything(spec));
+      expect(results.map(bitsOf)).toEqual(bits);
+      for (const [seed, { spec, batch }] of batches.entries()) {
+        const { logits, labels } = exampleRows(spec.rows, spec.classes, seed);
+        expect(batch.labels).toEqual(labels);
+        if (spec.gradient !== "in-place") expect(batch.logits).toEqual(logits);
+        batch.dispose();
+      }
+    });
+
+    test("by another instance", () => {
+      using other = createXentSync({ variant });
+      using batch = exampleBatch(xent, { rows: 9, classes: 10, gradient: true });
+      batch.run(EVERYTHING);
+      const before = copyBytes(xent.memory);
+      exampleBatch(other, { rows: 9, classes: 10, gradient: true }, 2).run(EVERYTHING);
+      other.sparseSoftmaxCrossEntropyWithLogits([1, 2, 3], [0]);
+      expect(firstChange(xent.memory, before)).toBeUndefined();
+    });
+  });
+
+  describe.each([false, true])("when the memory has grown, shared: %s", (shared) => {
+    const BIG = { rows: 1, classes: 100_000 };
+
+    test("a batch's arrays are where they were, with what was in them", () => {
+      using growing = createXentSync({ variant, shared });
+      const batch = exampleBatch(growing, { rows: 5, classes: 7, gradient: true });
+      const result = batch.run(EVERYTHING);
+      const [bits, gradient] = [bitsOf(result), result.gradient?.slice()];
+      const old = [batch.logits, batch.labels, ...arraysOf(result)];
+      const { byteLength } = growing.memory.buffer;
+      exampleBatch(growing, BIG).run();
+      expect(growing.memory.buffer.byteLength).toBeGreaterThan(byteLength);
+      expect(batch.logits.buffer).toBe(growing.memory.buffer);
+      expect({ logits: batch.logits, labels: batch.labels }).toEqual(exampleRows(5, 7));
+      expect(batch.gradient).toEqual(gradient);
+      // JavaScript detaches the old views of a private memory, and leaves those of a shared one.
+      for (const view of old) expect(view.byteLength > 0).toBe(shared);
+      expect(bitsOf(batch.run(EVERYTHING))).toEqual(bits);
+    });
+
+    test.each<[string, (batch: Batch) => { logits: Logits; labels: Labels }]>([
+      ["logits and labels", ({ logits, labels }) => ({ logits, labels })],
+      ["logits", ({ logits, labels }) => ({ logits, labels: labels.slice() })],
+      ["labels", ({ logits, labels }) => ({ logits: logits.slice(), labels })],
+      [
+        "logits, and labels as 64-bit integers",
+        ({ logits, labels }) => ({ logits, labels: new BigInt64Array(labels.buffer, labels.byteOffset, 2) }),
+      ],
+      ["part of them", ({ logits, labels }) => ({ logits: logits.subarray(100_000), labels: labels.subarray(1) })],
+    ])("during a one-call that reads a batch's own %s, it reads them all the same", (_, args) => {
+      using growing = createXentSync({ variant, shared });
+      const batch = growing.createBatch({ rows: 2, classes: 100_000 });
+      batch.logits.set(exampleRows(2, 100_000).logits);
+      batch.labels.fill(0);
+      const { logits, labels } = args(batch);
+      const copy = { logits: (logits as Float32Array).slice(), labels: labels.slice() as Labels };
+      const { byteLength } = growing.memory.buffer;
+      const result = growing.sparseSoftmaxCrossEntropyWithLogits(logits, labels, EVERYTHING);
+      // A private memory would take the batch's views along.
+      expect(growing.memory.buffer.byteLength > byteLength).toBe(shared);
+      using fresh = createXentSync({ variant });
+      expect(bitsOf(result)).toEqual(
+        bitsOf(fresh.sparseSoftmaxCrossEntropyWithLogits(copy.logits, copy.labels, EVERYTHING)),
+      );
+    });
+  });
+
+  describe("run({ rows })", () => {
+    const special = fc.constantFrom(Number.NaN, Infinity, -Infinity, -1e9, 1e9, 3e38, -3e38, 150, -150, 0, -0);
+    const input: fc.Arbitrary<Example> = fc
+      .record({
+        classes: fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 300 })),
+        elements: fc.integer({ min: 1, max: 4000 }),
+        seed: fc.nat(),
+        specials: fc.array(fc.tuple(fc.nat(), special), { maxLength: 5 }),
+        ignored: fc.boolean(),
+        gradient: fc.constantFrom(...GRADIENTS),
+        asked: fc.record({ gradient: fc.boolean(), predictions: fc.boolean() }),
+        cuts: fc.array(fc.nat(), { maxLength: 4 }),
+      })
+      .map(({ classes, elements, specials, cuts, ...rest }) => {
+        const rows = Math.ceil(elements / classes);
+        const at = specials.map(([place, value]): [number, number] => [place % (rows * classes), value]);
+        const sorted = cuts.map((cut) => cut % (rows + 1)).sort((a, b) => a - b);
+        return { rows, classes, specials: at, cuts: sorted, ...rest };
+      });
+
+    function batchOf({ rows, classes, seed, specials, gradient }: Example): Batch {
+      const batch = exampleBatch(xent, { rows, classes, gradient }, seed);
+      for (const [at, value] of specials) batch.logits[at] = value;
+      return batch;
+    }
+
+    test("rows have the same bits however they are divided, and nobody else's are written", () => {
+      fc.assert(
+        fc.property(input, (example) => {
+          const { rows, classes, ignored, gradient, asked, cuts } = example;
+          const options: LossOptions = {
+            ...asked,
+            gradient: asked.gradient && gradient !== false,
+            ...(ignored && { ignoreIndex: 0 }),
+          };
+          using whole = batchOf(example);
+          using batch = batchOf(example);
+          const expected = whole.run(options);
+          // The job and the scratch memory lie between the module's own page and the first batch.
+          const own = new Uint8Array(
+            xent.memory.buffer,
+            65536,
+            Math.min(whole.logits.byteOffset, batch.logits.byteOffset) - 65536,
+          );
+          let [correct, normalizer] = [0, 0];
+          const bounds = [0, ...cuts, rows];
+          for (const [index, begin] of bounds.slice(0, -1).entries()) {
+            const end = bounds[index + 1] as number;
+            const before = copyBytes(xent.memory);
+            const part = batch.run({ ...options, rows: [begin, end] });
+            const losses = unroundedLosses(batch).subarray(begin, end);
+            expect(firstChange(xent.memory, before, [own, losses, ...arraysOf(part)])).toBeUndefined();
+            expect(part.loss).toEqual(Float32Array.from(losses));
+            expect(bitsOf({ ...expected, ...arraysIn(part) })).toEqual(
+              bitsOf({ ...expected, ...rowsOf(expected, begin, end, classes) }),
+            );
+            correct += part.correct ?? 0;
+            normalizer += part.normalizer;
+          }
+          expect({ correct, normalizer }).toEqual({ correct: expected.correct ?? 0, normalizer: expected.normalizer });
+        }),
+        { numRuns: 300 },
+      );
+    });
+
+    test("the parts that have run make up the batch's results", () => {
+      using whole = exampleBatch(xent, { rows: 20, classes: 10 });
+      using batch = exampleBatch(xent, { rows: 20, classes: 10 });
+      expect([...batch.loss]).toEqual(new Array(20).fill(0));
+      const parts = [
+        [7, 20],
+        [0, 3],
+        [3, 7],
+      ].map((rows) => batch.run({ rows: rows as [number, number] }));
+      const [last, first, middle] = parts.map(({ loss }) => [...loss]) as [number[], number[], number[]];
+      expect([...first, ...middle, ...last]).toEqual([...whole.run().loss]);
+      expect(batch.loss).toEqual(whole.loss);
+    });
+  });
+
+  describe("sizes at the edge", () => {
+    test.each(GRADIENTS)("no rows: empty results, gradient: %s", (gradient) => {
+      using batch = xent.createBatch({ rows: 0, classes: 3, gradient });
+      const result = batch.run(everything({ rows: 0, classes: 3, gradient }));
+      expect(arraysOf(result).map(({ byteLength }) => byteLength)).toEqual(gradient ? [0, 0, 0, 0] : [0, 0, 0]);
+      expect(result).toMatchObject({ sum: 0, mean: 0, normalizer: 0, correct: 0 });
+    });
+
+    test.each<[string, Logits, Labels]>([
+      ["[], []", [], []],
+      ["Float32Array, Int32Array", new Float32Array(), new Int32Array()],
+      ["Float32Array, BigInt64Array", new Float32Array(), new BigInt64Array()],
+    ])("no rows, one call: %s", (_, logits, labels) => {
+      const result = xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels, EVERYTHING);
+      expect(result).toEqual({
+        loss: new Float32Array(),
+        logSumExp: new Float32Array(),
+        gradient: new Float32Array(),
+        predictions: new Int32Array(),
+        sum: 0,
+        mean: 0,
+        normalizer: 0,
+        count: 0,
+        correct: 0,
+      });
+    });
+
+    test.each(GRADIENTS)("one class: loss 0, gradient 0, gradient: %s", (gradient) => {
+      for (const rows of [1, 3, 128, 129, 1000]) {
+        using batch = xent.createBatch({ rows, classes: 1, gradient });
+        const values = [5, -80, 1e30, -1e30, 0];
+        batch.logits.set(Float32Array.from({ length: rows }, (_, row) => values[row % 5] as number));
+        batch.labels.fill(0);
+        const expected = batch.logits.slice();
+        const result = batch.run(everything({ rows, classes: 1, gradient }));
+        expect(result.loss.every((loss) => loss === 0)).toBe(true);
+        expect(result.gradient?.every((entry) => entry === 0)).toBe(gradient ? true : undefined);
+        expect(result.logSumExp).toEqual(expected);
+        expect(result).toMatchObject({ sum: 0, mean: 0, normalizer: rows, correct: rows });
+      }
+    });
+
+    // The kernel's slices are of at most 2 GiB (crates/kernel/src/job.rs).
+    test("a row of 2 GiB is refused", () => {
+      expect(thrown(() => xent.createBatch({ rows: 0, classes: 2 ** 29 }))).toMatch(/^RangeError: "classes" /);
+    });
+  });
+});
+
+describe("logits and labels of the one-call form", () => {
+  const { logits, labels } = exampleRows(4, 3);
+  const expected = bitsOf(sparseSoftmaxCrossEntropyWithLogits(logits, labels, EVERYTHING));
+
+  test.each<[string, Logits]>([
+    ["numbers", [...logits]],
+    ["rows of numbers", [0, 1, 2, 3].map((row) => [...logits.subarray(3 * row, 3 * row + 3)])],
+    ["in the middle of its memory", Float32Array.of(9, ...logits, 9).subarray(1, 13)],
+    ["over shared memory", new Float32Array(new SharedArrayBuffer(48)).map((_, at) => logits[at] as number)],
+    ["Float32Array of another realm", runInNewContext("Float32Array.from(logits)", { logits })],
+    [
+      "rows of numbers of another realm",
+      runInNewContext("[0, 3, 6, 9].map((at) => Array.from(logits.slice(at, at + 3)))", { logits }),
+    ],
+  ])("%s", (_, logits) => {
+    expect(bitsOf(sparseSoftmaxCrossEntropyWithLogits(logits, labels, EVERYTHING))).toEqual(expected);
+  });
+
+  test.each<[string, unknown, unknown, string]>([
+    ["too few labels", logits, [0, 1, 2, 0, 1], 'RangeError: "labels" has 5 rows, which do not divide 12 logits'],
+    ["no labels", logits, [], 'RangeError: "labels" has 0 rows, which do not divide 12 logits'],
+    ["no logits", [], [0], 'RangeError: "logits" expected at least one class, got 0 logits'],
+    ["too few rows", [[1, 2]], [0, 1], 'RangeError: "labels" has 2 rows, which do not fit 1 rows of 2 logits'],
+    [
+      "too many rows",
+      [
+        [1, 2],
+        [3, 4],
+      ],
+      [0],
+      'RangeError: "labels" has 1 rows, which do not fit 2 rows of 2 logits',
+    ],
+    [
+      "rows, no labels",
+      [
+        [1, 2],
+        [3, 4],
+      ],
+      [],
+      'RangeError: "labels" has 0 rows, which do not fit 2 rows of 2 logits',
+    ],
+    [
+      "a longer row",
+      [
+        [1, 2],
+        [1, 2],
+        [1, 2, 3],
+      ],
+      [0, 0, 0],
+      'RangeError: "logits" has 2 numbers in row 0, but 3 in row 2',
+    ],
+    ["an empty row", [[1, 2], []], [0, 0], 'RangeError: "logits" has 2 numbers in row 0, but 0 in row 1'],
+    ["empty rows", [[], []], [0, 0], 'RangeError: "logits" expected at least one class, got 0 logits'],
+    ["empty rows, no labels", [[], []], [], 'RangeError: "logits" expected at least one class, got 0 logits'],
+    [
+      "a number among rows",
+      [[1, 2], 3],
+      [0, 0],
+      'TypeError: "logits" expected rows of numbers, but row 1 is something else, got 3',
+    ],
+    [
+      "a row among numbers",
+      [1, [2]],
+      [0],
+      'TypeError: "logits" expected numbers, but entry 1 is something else, got Array',
+    ],
+    [
+      "a string among numbers",
+      [1, "2"],
+      [0],
+      'TypeError: "logits" expected numbers, but entry 1 is something else, got "2"',
+    ],
+    [
+      "a hole among numbers",
+      Object.assign([1], { 2: 3 }),
+      [0],
+      'TypeError: "logits" expected numbers, but entry 1 is something else, got undefined',
+    ],
+    [
+      "a bigint in a row",
+      [[1, 2n]],
+      [0],
+      'TypeError: "logits" expected numbers, but row 0 has something else at 1, got 2n',
+    ],
+    [
+      "Int32Array",
+      new Int32Array(12),
+      labels,
+      'TypeError: "logits" expected a Float32Array, Float64Array, Float16Array or Uint16Array, or (nested) arrays of numbers, got Int32Array',
+    ],
+    [
+      "Uint16Array that does not say what its numbers are",
+      new Uint16Array(12),
+      labels,
+      'TypeError: "logits" is a Uint16Array: say what its numbers are, with logits: "float16" or "bfloat16"',
+    ],
+    [
+      "Uint8Array",
+      new Uint8Array(12),
+      labels,
+      'TypeError: "logits" expected a Float32Array, Float64Array, Float16Array or Uint16Array, or (nested) arrays of numbers, got Uint8Array',
+    ],
+    [
+      "a string",
+      "123",
+      labels,
+      'TypeError: "logits" expected a Float32Array, Float64Array, Float16Array or Uint16Array, or (nested) arrays of numbers, got "123"',
+    ],
+    [
+      "null",
+      null,
+      labels,
+      'TypeError: "logits" expected a Float32Array, Float64Array, Float16Array or Uint16Array, or (nested) arrays of numbers, got null',
+    ],
+    [
+      "undefined",
+      undefined,
+      labels,
+      'TypeError: "logits" expected a Float32Array, Float64Array, Float16Array or Uint16Array, or (nested) arrays of numbers, got undefined',
+    ],
+  ])("%s", (_, logits, labels, message) => {
+    expect(thrown(() => sparseSoftmaxCrossEntropyWithLogits(logits as Logits, labels as Labels))).toBe(message);
+  });
+
+  const detached = (title: string) =>
+    `TypeError: "${title}" is detached: its memory was transferred, or belonged to a WebAssembly.Memory that has grown`;
+  test.each<[string, Logits, Labels, string]>([
+    ["logits", transferred(logits.slice()), labels, detached("logits")],
+    ["labels", logits, transferred(labels.slice()), detached("labels")],
+    ["logits, with no labels", transferred(logits.slice()), [], detached("logits")],
+    ["labels, with no logits", [], transferred(labels.slice()), detached("labels")],
+  ])("detached: %s", (_, logits, labels, message) => {
+    expect(thrown(() => sparseSoftmaxCrossEntropyWithLogits(logits, labels))).toBe(message);
+  });
+
+  test("detached: a batch's logits from before the memory grew", () => {
+    using xent = createXentSync();
+    const { logits } = exampleBatch(xent, { rows: 4, classes: 3 });
+    xent.createBatch({ rows: 1, classes: 100_000 });
+    expect(thrown(() => xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels))).toBe(detached("logits"));
+  });
+});
+
+describe("after dispose", () => {
+  const uses: [string, (batch: Batch) => unknown][] = [
+    ["logits", (batch) => batch.logits],
+    ["labels", (batch) => batch.labels],
+    ["gradient", (batch) => batch.gradient],
+    ["run", (batch) => batch.run()],
+    ["share", (batch) => batch.share()],
+  ];
+  const spec: RowsSpec = { rows: 4, classes: 3, gradient: true };
+
+  test.each(uses)("of a batch, its %s is refused", (_, use) => {
+    using xent = createXentSync({ shared: true });
+    const [batch, other] = [exampleBatch(xent, spec), exampleBatch(xent, spec)];
+    batch.dispose();
+    expect(thrown(() => use(batch))).toBe("TypeError: this batch was disposed");
+    expect(thrown(() => use(other))).toBe("nothing");
+  });
+
+  test.each(uses)("of the instance, a batch's %s is refused", (_, use) => {
+    const xent = createXentSync({ shared: true });
+    const batch = exampleBatch(xent, spec);
+    xent.dispose();
+    expect(thrown(() => use(batch))).toBe("TypeError: this Xent was disposed");
+    expect(thrown(() => batch.dispose())).toBe("nothing");
+  });
+
+  test("of the instance, it is refused", () => {
+    const xent = createXentSync({ shared: true });
+    const shared = exampleBatch(xent, spec).share();
+    const { logits, labels } = exampleRows(4, 3);
+    xent.dispose();
+    xent.dispose();
+    for (const use of [
+      () => xent.createBatch(spec),
+      () => xent.attachBatch(shared),
+      () => xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels),
+      () => xent.share(),
+    ]) {
+      expect(thrown(use)).toBe("TypeError: this Xent was disposed");
+    }
+  });
+
+  test("of a batch, a second dispose frees nothing", () => {
+    using xent = createXentSync();
+    const first = xent.createBatch(spec);
+    first.dispose();
+    const second = exampleBatch(xent, spec);
+    first.dispose();
+    const third = exampleBatch(xent, spec, 3);
+    expect(third.logits.byteOffset).not.toBe(second.logits.byteOffset);
+    third.run(EVERYTHING);
+    expect(second.logits).toEqual(exampleRows(4, 3).logits);
+  });
+
+  test("by `using`", () => {
+    const left: Batch[] = [];
+    const xent = createXentSync();
+    {
+      using batch = exampleBatch(xent, spec);
+      left.push(batch);
+      expect(batch.run().loss.length).toBe(4);
+    }
+    expect(thrown(() => left[0]?.run())).toBe("TypeError: this batch was disposed");
+    {
+      using alias = xent;
+      left.push(alias.createBatch(spec));
+    }
+    expect(thrown(() => left[1]?.run())).toBe("TypeError: this Xent was disposed");
+  });
+});
+
+/** The arrays of a result. */
+function arraysIn(result: LossResult): Partial<LossResult> {
+  return Object.fromEntries(Object.entries(result).filter(([, value]) => ArrayBuffer.isView(value)));
+}
+
+/** The arrays of a result, of some rows only. */
+function rowsOf(result: LossResult, begin: number, end: number, classes: number): Partial<LossResult> {
+  const { loss, logSumExp, gradient, predictions } = result;
+  return {
+    loss: loss.subarray(begin, end),
+    logSumExp: logSumExp.subarray(begin, end),
+    ...(gradient && { gradient: gradient.subarray(begin * classes, end * classes) }),
+    ...(predictions && { predictions: predictions.subarray(begin, end) }),
+  };
+}

@@ -1,0 +1,328 @@
+// The page of packages/playground, in Chromium: what it shows is right, and everybody can use it.
+import { dirname } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { buildPlayground, page as file } from "../../packages/playground/build.mjs";
+import { type Browser, hasChromium, launchChromium } from "../runtimes/chromium.ts";
+import { naiveLoss, stableLoss } from "../support/f32.ts";
+import { exactRow } from "../support/oracle.ts";
+import { follow, numbersOf, open, type Page, type Visit, violations } from "../support/playground.ts";
+import { type Server, serve } from "../support/serve.ts";
+import { ulp } from "../support/ulp.ts";
+
+const twenty = Array.from({ length: 20 }, (_, j) => ((j * 7) % 20) - 9.5);
+
+/** States of the page, by their addresses. */
+const states = {
+  initial: { x: [2, -5, 0.5, -0.1], y: 0, options: { labelSmoothing: 0.1 }, hash: "" },
+  large: { x: [1, 21, 0.5, -2], y: 1, offset: 90, scale: 2, options: { zLoss: 0.25 } },
+  low: { x: [1, 2, 3], y: 1, offset: -110, options: { temperature: 0.5 } },
+  unlikely: { x: [1, 21, 0.5, -2], y: 0, scale: 8, options: { softcap: 3 } },
+  confident: { x: [2, -5, 0.5, -0.1], y: 0, scale: 14, options: { labelSmoothing: 0 } },
+  equal: { x: [1, 1], y: 1, options: { labelSmoothing: 0.5 } },
+  many: { x: twenty, y: 7, scale: 3.25, offset: -7, options: { temperature: 2 } },
+  weighted: { x: twenty, y: 19, options: { classWeights: 2.5 } },
+  ignored: { x: [0.125, 3], y: 1, options: { ignoreIndex: 1 } },
+  notIgnored: { x: [0.125, 3], y: 1, options: { ignoreIndex: -1 } },
+  huge: { x: [123456.789, -98765.4321, 123456, 0.001], y: 2, options: { zLoss: 1 } },
+};
+
+interface StateOfPage {
+  x: number[];
+  y: number;
+  offset?: number;
+  scale?: number;
+  options: Record<string, number>;
+  hash?: string;
+}
+
+function hashOf({ x, y, offset = 0, scale = 1, options, hash }: StateOfPage): string {
+  const [option] = Object.entries(options);
+  return hash ?? `x=${x.join()}&y=${y}&offset=${offset}&scale=${scale}&${option?.join("=")}`;
+}
+
+/** What each number should be, and how far off it may be: relative, or in units in the last place of f32. */
+interface Expected {
+  value: number;
+  relative?: number;
+  ulps?: number;
+}
+
+function expectedNumbers({ x: decimals, y, offset = 0, scale = 1, options }: StateOfPage): Map<string, Expected> {
+  const x = decimals.map(Math.fround);
+  const expected = new Map<string, Expected>();
+  const add = (name: string, values: number | number[], bound: Omit<Expected, "value"> = { relative: 1e-12 }): void => {
+    if (typeof values === "number") expected.set(name, { value: values, ...bound });
+    else for (const [j, value] of values.entries()) expected.set(`${name}.${j}`, { value, ...bound });
+  };
+  const row = exactRow({ x, target: y, sampleWeight: 1 }, {});
+  const max = Math.max(...x);
+  add("loss", row.loss, { ulps: 2 });
+  add("step-loss", row.loss, { ulps: 2 });
+  add("plain-loss", row.loss, { ulps: 2 });
+  add("gradient", row.gradient, { ulps: 3 });
+  add("probability", Math.exp((x[y] as number) - row.logSumExp), { relative: 1e-9 });
+  add("logits", x);
+  add("max", max);
+  add(
+    "shifted",
+    x.map((v) => v - max),
+  );
+  add("label-shifted", (x[y] as number) - max);
+  add(
+    "exp",
+    x.map((v) => Math.exp(v - max)),
+  );
+  add(
+    "sum",
+    x.reduce((sum, v) => sum + Math.exp(v - max), 0),
+  );
+  add("log-sum", Math.log(x.reduce((sum, v) => sum + Math.exp(v - max), 0)));
+  add(
+    "softmax",
+    x.map((v) => Math.exp(v - row.logSumExp)),
+    { relative: 1e-9 },
+  );
+
+  const moved = x.map((v) => Math.fround(Math.fround(v * scale) + offset));
+  const { loss: exact } = exactRow({ x: moved, target: y, sampleWeight: 1 }, {});
+  add("compare.exact", exact);
+  add("compare.naive", naiveLoss(moved, y), { relative: 0 });
+  add("compare.stable", stableLoss(moved, y), { relative: 0 });
+  add("compare.xent", exact, { ulps: 2 });
+
+  const { classWeights, ignoreIndex, ...others } = options;
+  const given = classWeights ? { classWeights: x.map((_, j) => (j === y ? classWeights : 1)) } : others;
+  const changed = exactRow({ x, target: y, sampleWeight: ignoreIndex === y ? 0 : 1 }, given);
+  add("option-loss", changed.loss, { ulps: 8 });
+  add("option-gradient", changed.gradient, { ulps: 32 });
+  return expected;
+}
+
+function expectClose(name: string, got: number, { value, relative = 0, ulps }: Expected): void {
+  const off = ulps === undefined ? Math.abs(got - value) / Math.abs(value) : ulp(got, value);
+  if (got === value || (Number.isNaN(got) && Number.isNaN(value))) return;
+  expect(off, `${name}: ${got} instead of ${value}`).toBeLessThanOrEqual(ulps ?? relative);
+}
+
+describe.skipIf(!hasChromium)("the playground", () => {
+  let browser: Browser;
+  let server: Server;
+  beforeAll(async () => {
+    await buildPlayground();
+    browser = await launchChromium();
+    server = await serve(dirname(file), {});
+  }, 60_000);
+  afterEach(async () => {
+    for (const context of browser.contexts()) await context.close();
+  });
+  afterAll(async () => {
+    await browser.close();
+    await server.close();
+  }, 60_000);
+
+  const pageAt = async (visit: Visit): Promise<Page> => (await open(browser, visit)).page;
+  const hash = (page: Page): Promise<string> => page.evaluate(() => location.hash);
+
+  test.each(["disk", "a server"])(
+    "from %s it works without a complaint, and asks nobody for anything",
+    async (from) => {
+      const { page, complaints, requests } = await open(browser, from === "disk" ? {} : { url: server.url });
+      for (const button of await page.locator("button:not(.skip):enabled").all()) await button.click();
+      for (const radio of await page.locator("input[type=radio]").all()) await radio.check({ force: true });
+      expect(complaints).toEqual([]);
+      expect(requests).toEqual([page.url().replace(/#.*/, "")].map((url) => expect.stringContaining(url)));
+    },
+  );
+
+  test.each(Object.entries<StateOfPage>(states))("every number is right: %s", async (_, state) => {
+    const page = await pageAt({ hash: hashOf(state) });
+    const numbers = await numbersOf(page);
+    const expected = expectedNumbers(state);
+    const errors = [...numbers.keys()].filter((name) => /\.(difference|relative)$/.test(name));
+    expect([...numbers.keys()].sort()).toEqual([...expected.keys(), ...errors].sort());
+    for (const [name, bound] of expected) expectClose(name, numbers.get(name) as number, bound);
+    const exact = numbers.get("compare.exact") as number;
+    expect(errors).toHaveLength(6);
+    for (const of of ["naive", "stable", "xent"]) {
+      const difference = Math.abs((numbers.get(`compare.${of}`) as number) - exact);
+      expect(numbers.get(`compare.${of}.difference`)).toBe(difference);
+      expect(numbers.get(`compare.${of}.relative`)).toBe(difference === 0 ? 0 : difference / exact);
+    }
+  });
+
+  describe("a button brings the comparison to", () => {
+    const own = "x=0.5,3,-1.25&y=0";
+    const verdicts = {
+      ordinary: { naive: /exact|fine/, stable: /exact|fine/ },
+      large: { naive: /^overflow/, stable: /exact|fine/ },
+      low: { naive: /vanished/, stable: /exact|fine/ },
+      confident: { naive: /^zero/, stable: /stableZero/ },
+      unlikely: { naive: /infinite/, stable: /exact|fine/ },
+    };
+    test.each(Object.entries(verdicts))("%s logits, also the reader's own", async (name, { naive, stable }) => {
+      const page = await pageAt({});
+      for (const start of ["y=1", own, "x=5,5,5", "x=1000,-900"]) {
+        await follow(page, start);
+        await page.click(`[data-example=${name}]`);
+        const found = await page.$$eval("[data-verdict]", (all) => all.map((e) => e.getAttribute("data-verdict")));
+        expect(found).toEqual([expect.stringMatching(naive), expect.stringMatching(stable), "exact"]);
+        if (start === own) expect(await hash(page)).toContain("x=0.5,3,-1.25");
+      }
+    });
+  });
+
+  test("what the reader has changed is in the address, and comes back from it", async () => {
+    const page = await pageAt({});
+    await page.fill("textarea", "[[1.5, -2,\n 0.25 4e-1]]");
+    await page.check("input[name=label] >> nth=2");
+    await page.locator("input[name=scale]").fill("2.5");
+    await page.locator("input[name=offset]").fill("-30");
+    await page.check("input[value=temperature]", { force: true });
+    await page.locator("input[name=value]").fill("0.7");
+    await page.check("input[value=de]", { force: true });
+    expect(await hash(page)).toBe("#x=1.5,-2,0.25,0.4&y=2&offset=-30&scale=2.5&temperature=0.7&lang=de");
+    const again = await pageAt({ hash: (await hash(page)).slice(1) });
+    expect(await numbersOf(again)).toEqual(await numbersOf(page));
+    expect(await again.locator("main").textContent()).toBe(await page.locator("main").textContent());
+  });
+
+  test("an address that is changed by hand is followed", async () => {
+    const page = await pageAt({});
+    await follow(page, "x=3,3&y=1");
+    expect((await numbersOf(page)).get("loss")).toBeCloseTo(Math.log(2), 6);
+  });
+
+  test.each(["x=1", "x=1,zwei", "x=1e9,0", "y=7", "y=0.5", "scale=-1", "offset=x", "softcap=0", "lang=fr", "%&=&"])(
+    "what makes no sense in an address is left out: %s",
+    async (hash) => {
+      const { page, complaints } = await open(browser, { hash });
+      expect((await numbersOf(page)).get("loss")).toBeCloseTo(0.297507, 6);
+      expect(complaints).toEqual([]);
+    },
+  );
+
+  test.each([
+    ["1 2 3", "1,2,3"],
+    ["([[ 1.0000, -2.5000],\n [0.1, 1e2]])", "1,-2.5,0.1,100"],
+    ["−1,5; 2,25; 3", "-1.5,2.25,3"],
+  ])("logits can be pasted as they are: %j", async (text, logits) => {
+    const page = await pageAt({});
+    await page.fill("textarea", text);
+    expect(await hash(page)).toContain(`x=${logits}`);
+  });
+
+  test("while the text is no row of logits, the page says so and shows the last one", async () => {
+    const page = await pageAt({});
+    const before = await numbersOf(page);
+    await page.fill("textarea", "1, two");
+    expect(await page.getAttribute("textarea", "aria-invalid")).toBe("true");
+    expect(await numbersOf(page)).toEqual(before);
+    await page.fill("textarea", "1, 2");
+    expect(await page.getAttribute("textarea", "aria-invalid")).toBe("false");
+  });
+
+  test("the keyboard reaches every control, once", async () => {
+    const page = await pageAt({});
+    const controls = await page.$$eval("button:enabled, input, textarea, a", (all) => {
+      const groups = new Set<string>();
+      return all.filter((e) => {
+        // Of the radio buttons of a group one is reached; arrows do the rest.
+        if (!(e instanceof HTMLInputElement) || e.type !== "radio") return true;
+        return !groups.has(e.name) && groups.add(e.name);
+      }).length;
+    });
+    const visited = new Set<string>();
+    for (let i = 0; i < controls; i++) {
+      await page.keyboard.press("Tab");
+      visited.add(
+        await page.evaluate(() =>
+          String([...document.querySelectorAll("*")].indexOf(document.activeElement as Element)),
+        ),
+      );
+    }
+    expect(visited.size).toBe(controls);
+    expect(visited).not.toContain("-1");
+  });
+
+  test("arrow keys choose the label, move the logits and switch the language", async () => {
+    const page = await pageAt({});
+    await page.focus("input[name=label]:checked");
+    await page.keyboard.press("ArrowDown");
+    expect(await hash(page)).toContain("y=1");
+    await page.focus("input[name=logit-0]");
+    await page.keyboard.press("ArrowRight");
+    expect((await numbersOf(page)).get("logits.0")).toBeGreaterThan(2);
+    await page.focus("input[name=language]:checked");
+    await page.keyboard.press("ArrowRight");
+    expect(await page.getAttribute("html", "lang")).toBe("de");
+  });
+
+  test("the first key press leads past the switches to the numbers", async () => {
+    const page = await pageAt({});
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe("logits");
+  });
+
+  test.each([
+    ["de-AT", "", "de"],
+    ["fr", "", "en"],
+    ["de", "lang=en", "en"],
+  ])("a browser that prefers %s, with the address %j, gets %s", async (locale, hash, language) => {
+    const page = await pageAt({ locale, hash });
+    expect(await page.getAttribute("html", "lang")).toBe(language);
+  });
+
+  test("colours follow the system until the reader chooses, and the choice is kept", async () => {
+    const background = (page: Page): Promise<string> =>
+      page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    const [light, dark] = [await pageAt({ url: server.url }), await pageAt({ url: server.url, dark: true })];
+    const paper = await background(light);
+    expect(await background(dark)).not.toBe(paper);
+    await dark.check("input[value=light]", { force: true });
+    expect(await background(dark)).toBe(paper);
+    await dark.reload();
+    expect(await background(dark)).toBe(paper);
+  });
+
+  const looks = ["en", "de"].flatMap((lang) => [false, true].map((dark) => ({ lang, dark })));
+
+  test.each(looks)("axe-core finds no fault: $lang, dark: $dark", async ({ lang, dark }) => {
+    const page = await pageAt({ dark, hash: `lang=${lang}` });
+    for (const state of [states.large, states.many, states.confident]) {
+      await follow(page, `${hashOf(state)}&lang=${lang}`);
+      expect(await violations(page)).toEqual([]);
+    }
+  });
+
+  test.each(["en", "de"])("nothing is wider than a phone: %s", async (lang) => {
+    const page = await pageAt({ width: 390 });
+    for (const state of Object.values<StateOfPage>(states)) {
+      await follow(page, `${hashOf(state)}&lang=${lang}`);
+      const wide = await page.$$eval("body *", (all) =>
+        all
+          .filter((e) => e.getBoundingClientRect().right > innerWidth + 0.5 && !e.closest(".unseen"))
+          .map((e) => e.outerHTML.slice(0, 80)),
+      );
+      expect(wide).toEqual([]);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+      // The name of a computation stays beside its colour.
+      const names = await page.$$eval(".losses tbody th", (all) =>
+        all.map((th) => {
+          const range = document.createRange();
+          range.setStart(th, 0);
+          range.setEndBefore(th.querySelector("small") as Element);
+          const { height } = range.getBoundingClientRect();
+          return height < 2 * Number.parseFloat(getComputedStyle(th).fontSize);
+        }),
+      );
+      expect(names).toEqual([true, true, true, true]);
+    }
+  });
+
+  // 77 kB of it are the two variants of the kernel.
+  test("the page is below 155 kB compressed", async () => {
+    expect(gzipSync(await buildPlayground(), { level: 9 }).length).toBeLessThan(155_000);
+  });
+});

@@ -1,0 +1,113 @@
+// Inputs at the ends of what there is: huge, masked, weightless, saturated. Each was wrong once.
+import { runInNewContext } from "node:vm";
+import { describe, expect, test } from "vitest";
+import { createXentSync, type LossOptions } from "xent";
+import { ulp } from "../support/ulp.ts";
+import { variants } from "../support/variants.ts";
+
+const LOWEST = -3.4028234663852886e38;
+
+describe.each(variants)("%s", (variant) => {
+  const xent = createXentSync({ variant });
+  const run = (row: number[], label: number, options: LossOptions) =>
+    xent.sparseSoftmaxCrossEntropyWithLogits([row], [label], { gradient: true, predictions: true, ...options });
+
+  test.each<[string, number[], number, LossOptions, number]>([
+    ["a mask of -1e15 has no weight under a temperature", [0, 1, -1e15], 0, { temperature: 1.5 }, 1.081036852],
+    ["the lowest float has no weight under a temperature", [0, 1, LOWEST], 0, { temperature: 1.1 }, 1.247625467],
+    ["a mask has no weight under a huge softcap", [0, 1, -1e30], 0, { softcap: 1e20 }, Math.log1p(Math.E)],
+    ["one class costs nothing, however large", [3e38], 0, { temperature: 100 }, 0],
+    ["three equal logits of 1e8, temperature 0.7", [1e8, 1e8, 1e8], 0, { temperature: 0.7 }, Math.log(3)],
+    ["three equal logits of 1e9, temperature 0.3", [1e9, 1e9, 1e9], 1, { temperature: 0.3 }, Math.log(3)],
+    ["three equal logits of 1e8, temperature 0.001", [1e8, 1e8, 1e8], 2, { temperature: 0.001 }, Math.log(3)],
+    ["three equal logits of 1e8, softcap 1e9", [1e8, 1e8, 1e8], 0, { softcap: 1e9 }, Math.log(3)],
+    [
+      "a label without weight counts nothing, even at -inf",
+      [-Infinity, 0, 1],
+      0,
+      { classWeights: [0, 1, 1], labelSmoothing: 0.3 },
+      0.1 * (Math.log1p(Math.E) + Math.log1p(Math.exp(-1))),
+    ],
+  ])("%s", (_, row, label, options, expected) => {
+    expect(ulp(run(row, label, options).loss[0] as number, expected)).toBeLessThanOrEqual(8);
+  });
+
+  test.each(["float16", "bfloat16"] as const)(
+    "infinities and NaN of %s are what they are, among many classes",
+    (logits) => {
+      const [one, infinity] = logits === "float16" ? [0x3c00, 0x7c00] : [0x3f80, 0x7f80];
+      for (const classes of [8, 300]) {
+        for (const [bits, loss] of [
+          [infinity, NaN],
+          [infinity + 1, NaN],
+          [infinity + 0x8001, NaN],
+          [infinity + 0x8000, Math.log(classes - 1)],
+        ] as const) {
+          const row = new Uint16Array(classes).fill(one).with(2, bits);
+          const result = xent.sparseSoftmaxCrossEntropyWithLogits(row, [0], { logits });
+          expect(ulp(result.loss[0] as number, loss), `${bits.toString(16)} of ${classes}`).toBeLessThanOrEqual(2);
+        }
+      }
+    },
+  );
+
+  test("target weights that add up to 0 have a loss all the same", () => {
+    const { loss, gradient } = xent.softmaxCrossEntropyWithLogits([[0, 2]], Float32Array.of(1, -1), { gradient: true });
+    expect(loss[0]).toBeCloseTo(2, 6);
+    expect(Array.from(gradient ?? [])).toEqual([-1, 1]);
+  });
+
+  test("a label that is no class is not predicted right", () => {
+    const options: LossOptions = { invalidLabels: "nan", predictions: true };
+    expect(xent.sparseSoftmaxCrossEntropyWithLogits([[0, 1]], Int32Array.of(-1), options).correct).toBe(0);
+  });
+
+  test("a temperature does not change the prediction", () => {
+    const row = [1.5047506093978882, 1.5047507286071777];
+    expect(run(row, 1, { temperature: 1.3 }).predictions?.[0]).toBe(1);
+  });
+
+  test("a gradient that vanishes does so at any offset", () => {
+    const classes = 1025;
+    const targets = new Float32Array(classes).fill(1 / classes);
+    for (const offset of [0, 1e12, 1e16, 3e38]) {
+      const logits = new Float32Array(classes).fill(offset);
+      const options = { shape: [1, classes], gradient: true };
+      const { gradient } = xent.softmaxCrossEntropyWithLogits(logits, targets, options);
+      expect(Math.max(...(gradient?.map(Math.abs) ?? [1]))).toBeLessThan(1e-9);
+    }
+  });
+
+  test("a z-loss leaves the gradient of an impossible label alone", () => {
+    for (const top of [1000, 1e15, 3e38]) {
+      const row = [0, ...new Array<number>(9).fill(top)];
+      expect(run(row, 0, { zLoss: 1e-4 }).gradient?.[0]).toBe(-1);
+      const weightless = { zLoss: 1, classWeights: [0, 1, 1, 1, 1, 1, 1, 1, 1, 1] };
+      expect(run(row, 0, weightless).gradient?.[0]).toBe(0);
+    }
+  });
+
+  test("a tiny probability survives at a label without weight", () => {
+    const got = run([0, 40], 0, { zLoss: 1, classWeights: [0, 1] }).gradient?.[0] as number;
+    expect(ulp(got, (80 * Math.exp(-40)) / (1 + Math.exp(-40)))).toBeLessThan(32);
+  });
+
+  test("weights beyond float32 give infinities, not NaN", () => {
+    const options = { classWeights: [1e30, 1e30, 1e30], sampleWeights: [1e30] };
+    expect(Array.from(run([0, -Infinity, 1], 0, options).gradient ?? [])).toEqual([-Infinity, 0, Infinity]);
+  });
+
+  test("weights may come from another realm", () => {
+    const classWeights = runInNewContext("Float32Array.of(1, 2)") as Float32Array;
+    expect(run([0, 1], 1, { classWeights }).normalizer).toBe(2);
+  });
+
+  test("weights may be views of the memory", () => {
+    const growing = createXentSync({ variant });
+    const weights = growing.createBatch({ rows: 1, classes: 4 });
+    weights.logits.fill(0.5);
+    const batch = growing.createBatch({ rows: 1, classes: 200_000 });
+    const { sum } = batch.run({ sampleWeights: weights.logits.subarray(0, 1), labelSmoothing: 0.1 });
+    expect(sum).toBeCloseTo(0.5 * Math.log(200_000), 5);
+  });
+});

@@ -1,0 +1,205 @@
+// What the built modules are made of, and that both sides of the boundary agree on what lies in the memory.
+import { readFileSync } from "node:fs";
+import binaryen from "binaryen";
+import { describe, expect, test } from "vitest";
+import { createXentSync, type Variant } from "xent";
+import { copyBytes, firstDifference } from "../support/bytes.ts";
+import { bitsOf, EVERYTHING, exampleBatch } from "../support/example.ts";
+import { variants } from "../support/variants.ts";
+
+function read(path: string): Buffer<ArrayBuffer> {
+  return readFileSync(new URL(`../../${path}`, import.meta.url));
+}
+
+function textOf(bytes: Uint8Array): string {
+  const module = binaryen.readBinary(bytes);
+  try {
+    return module.emitText();
+  } finally {
+    module.dispose();
+  }
+}
+
+const ALL: Variant[] = ["simd128", "relaxed"];
+
+// The optimised module, as it is embedded, and what wasm-bindgen made, where functions and globals still have their names.
+describe.each(ALL)("%s", (variant) => {
+  const bytes = read(`packages/xent/dist/xent-${variant}.wasm`);
+  const raw = read(`target/wasm-pack/${variant}/xent_wasm_bg.wasm`);
+  const [text, rawText] = [textOf(bytes), textOf(raw)];
+  const module = WebAssembly.validate(bytes) ? new WebAssembly.Module(bytes) : undefined;
+
+  test("runs wherever the package says that it does", () =>
+    expect(module !== undefined).toBe(variants.includes(variant)));
+
+  test.runIf(module)("imports a memory, and a function of wasm-bindgen's that is never called", () => {
+    expect(WebAssembly.Module.imports(module as WebAssembly.Module)).toEqual([
+      { module: "./xent_wasm_bg.js", name: "memory", kind: "memory" },
+      { module: "./xent_wasm_bg.js", name: "__wbindgen_init_externref_table", kind: "function" },
+    ]);
+  });
+
+  test.runIf(module)("exports the steps of a job, and what wasm-bindgen adds", () => {
+    const exports = WebAssembly.Module.exports(module as WebAssembly.Module).map(({ name, kind }) => `${kind} ${name}`);
+    expect(exports.sort()).toEqual([
+      "function __wbindgen_start",
+      "function finish_row",
+      "function reduce",
+      "function run",
+      "function sum_segment",
+      "function write_segment",
+      "global __abort_handler",
+      "global __instance_terminated",
+      "table __wbindgen_externrefs",
+    ]);
+  });
+
+  test("takes a memory of 1 to 65,536 pages", () => {
+    expect(text).toMatch(/\(import "\.\/xent_wasm_bg\.js" "memory" \(memory \S+ 1 65536\)\)/);
+  });
+
+  test("starts nothing", () => expect(text).not.toMatch(/\(start /));
+
+  // Threads over one memory would share it.
+  test("has no stack in the memory: no function reads or writes a global", () => {
+    expect(rawText).toMatch(/\(func \$run /);
+    expect(`${text}${rawText}`).not.toMatch(/global\.[gs]et/);
+  });
+
+  test("has all of its data in the first page, behind which the allocator begins", () => {
+    const ends = [...text.matchAll(/\(data \S+ \(i32\.const (\d+)\) "(.*)"\)/g)].map(
+      ([, start, data]) => Number(start) + (data as string).replace(/\\([0-9a-f]{2}|.)/g, ".").length,
+    );
+    expect(ends.length).toBe(text.match(/\(data /g)?.length);
+    expect(Math.max(...ends)).toBeLessThan(65536);
+  });
+
+  test("has the operations of its kind, and no others", () => {
+    expect(text).toMatch(/f32x4\.mul/);
+    if (variant === "simd128") expect(text).not.toMatch(/relaxed_/);
+    else expect(text).toMatch(/f32x4\.relaxed_madd/);
+    // One build for private and shared memory.
+    expect(text).not.toMatch(/atomic\./);
+  });
+
+  // The aim is 60 KB: f32 and f64 each have their own copy of what chooses and stages, not of the loops alone.
+  test("is below 136 KB", () => expect(bytes.length).toBeLessThan(136 * 1024));
+
+  test("is there for a shared memory, too, and says in both what it is", () => {
+    const shared = read(`packages/xent/dist/xent-${variant}-shared.wasm`);
+    expect(textOf(shared)).toBe(text.replace(/(\(memory \S+ 1 65536)\)/, "$1 shared)"));
+    for (const file of [bytes, shared]) {
+      // A custom section is 0, its size, and its name with its length before it.
+      const content = `\u0004xent${variant}`;
+      expect(file.subarray(-content.length - 2).toString("latin1")).toBe(
+        `\0${String.fromCharCode(content.length)}${content}`,
+      );
+    }
+  });
+
+  test("is what is embedded", () => {
+    // Lines of this variant, and of both.
+    const lines = read("packages/xent/dist/index.js")
+      .toString()
+      .matchAll(/^([=sr])([0-9a-f]+)$/gm);
+    const hex = Array.from(lines, ([, letter, digits]) => ("=" === letter || letter === variant[0] ? digits : ""));
+    expect(firstDifference(Buffer.from(hex.join(""), "hex"), bytes)).toBeUndefined();
+  });
+});
+
+describe.each(variants)("%s, running", (variant) => {
+  test.each([false, true])("leaves the first page of the memory as it is, shared: %s", (shared) => {
+    using xent = createXentSync({ variant, shared });
+    const firstPage = () => copyBytes(new Uint8Array(xent.memory.buffer, 0, 65536));
+    const before = firstPage();
+    expect(before.some((byte) => byte !== 0)).toBe(true);
+    for (const classes of [1, 3, 10, 256, 257, 3000]) {
+      for (const gradient of [false, true, "in-place"] as const) {
+        using batch = exampleBatch(xent, { rows: 200, classes, gradient });
+        batch.logits.set([Number.NaN, -Infinity, 1e30].slice(0, classes), 5 * classes);
+        batch.logits.fill(-Infinity, 7 * classes, 8 * classes);
+        for (const reduction of ["none", "mean"] as const) {
+          batch.run({ gradient: gradient !== false, reduction, ignoreIndex: 0, predictions: true });
+          batch.run({ gradient: gradient !== false, reduction, rows: [3, 180] });
+        }
+      }
+    }
+    expect(firstDifference(firstPage(), before)).toBeUndefined();
+  });
+});
+
+describe("the variants", () => {
+  const results = variants.map((variant) => {
+    using xent = createXentSync({ variant });
+    using batch = exampleBatch(xent, { rows: 100, classes: 1000, gradient: true });
+    expect(xent.variant).toBe(variant);
+    return bitsOf(batch.run(EVERYTHING));
+  });
+
+  // relaxed_madd may be fused or not, as the engine likes: 2^-24 is what is left where it is.
+  function fuses(): boolean {
+    const module = binaryen.parseText(`
+      (module (func (export "f") (param f32 f32) (result f32)
+        (f32x4.extract_lane 0 (f32x4.relaxed_madd
+          (f32x4.splat (local.get 0)) (f32x4.splat (local.get 0)) (f32x4.splat (local.get 1))))))`);
+    module.setFeatures(binaryen.Features.All);
+    const { f } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(module.emitBinary()))).exports;
+    const x = 1 + 2 ** -12;
+    return (f as (x: number, y: number) => number)(x, -Math.fround(x * x)) === 2 ** -24;
+  }
+
+  test.runIf(variants.includes("relaxed"))(
+    "differ in bits where the engine fuses relaxed_madd, so none stands in for the other",
+    () => {
+      const [simd128, relaxed] = results;
+      // About one entry in a hundred differs; the sums hide it.
+      if (fuses()) expect(relaxed?.["gradient"]).not.toEqual(simd128?.["gradient"]);
+      else expect(relaxed).toEqual(simd128);
+    },
+  );
+
+  test('"auto" is relaxed where the engine has it', () => {
+    using xent = createXentSync();
+    expect(xent.variant).toBe(variants.at(-1));
+    using batch = exampleBatch(xent, { rows: 100, classes: 1000, gradient: true });
+    expect(bitsOf(batch.run(EVERYTHING))).toEqual(results.at(-1));
+  });
+});
+
+describe("packages/xent and crates/kernel agree on", () => {
+  const abi = read("packages/xent/src/abi.ts").toString();
+  const field = /^ {2,4}(?:pub )?(\w+): "?(\w+)"?,$/gm;
+
+  /** "name: type" of what is between `start` and the next line that begins with a brace. */
+  function fields(source: string, start: string): string[] {
+    const body = source.slice(source.indexOf(start)).split("\n}")[0] as string;
+    return [...body.matchAll(field)].map(([, name, type]) => `${name}: ${type === "usize" ? "u32" : type}`);
+  }
+
+  test("the fields of a job, and that none needs padding", () => {
+    const record = fields(read("packages/xent/src/job.ts").toString(), "export const JOB_FIELDS = {");
+    expect(record.length).toBeGreaterThan(10);
+    expect(record).toEqual(fields(read("crates/kernel/src/job.rs").toString(), "pub struct Job {"));
+    let offset = 0;
+    for (const entry of record) {
+      const size = entry.endsWith("64") ? 8 : 4;
+      expect(offset % size, entry).toBe(0);
+      offset += size;
+    }
+    expect(offset % 8).toBe(0);
+    expect(abi).toContain(`export const JOB_BYTES = ${offset};`);
+  });
+
+  test.each([
+    ["SCRATCH_BYTES", "scratch"],
+    ["HEADER_BYTES", "partial"],
+    ["SEGMENT_BYTES", "partial"],
+    ["SEGMENT", "row"],
+    ["RECORD_BYTES", "partial"],
+  ])("%s", (name, file) => {
+    const [, value] =
+      new RegExp(`pub const ${name}: usize = (\\d+);`).exec(read(`crates/kernel/src/${file}.rs`).toString()) ?? [];
+    expect(value).toBeDefined();
+    expect(abi).toContain(`export const ${name} = ${value};`);
+  });
+});

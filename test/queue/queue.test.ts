@@ -1,0 +1,223 @@
+// Shards of the rows on a queue in Redis, while its processes die: the result is that of a run here, to the bit.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { collect, forget, serve } from "xent-queue";
+import { KEEP } from "../../scripts/redis.mjs";
+import { npy } from "../support/array-files.ts";
+import { blocksRunBy } from "../support/blocks.ts";
+import { binary, xentCommand, xentJson } from "../support/cli.ts";
+import { generate } from "../support/golden.ts";
+import { freePort, killAll, server, startXent, TestRedis } from "../support/redis.ts";
+
+interface Evaluation {
+  sum: number;
+  mean: number;
+  counted: number;
+  correct: number;
+  rows: number;
+  shards: number;
+  threads?: number;
+}
+
+if (server === undefined) console.warn("there is no redis-server: the tests of the queue are skipped");
+
+describe("without a Redis", () => {
+  const args = ["evaluate", "--logits", "a.npy", "--labels", "b.npy", "--queue"];
+  test("is one line that says so", async () => {
+    const url = `redis://:secret@127.0.0.1:${await freePort()}`;
+    const { status, stderr } = xentCommand([...args, url]);
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: `xent: there is no Redis at ${url.replace("secret", "***")}: connect ECONNREFUSED ${url.slice(16)}\n`,
+    });
+    expect(xentCommand(["work", "--queue", url]).status).toBe(1);
+  });
+
+  test("so is something that is no address of one", () => {
+    expect(xentCommand([...args, "redis://me:pass@word:x@:1?password=secret"]).stderr).toBe(
+      'xent: expected a URL like redis://127.0.0.1:6379, got "redis://me:***@:1?***"\n',
+    );
+    expect(xentCommand([...args, "http://localhost"])).toMatchObject({
+      status: 1,
+      stderr: 'xent: expected a URL like redis://127.0.0.1:6379, got "http://localhost"\n',
+    });
+  });
+});
+
+describe.skipIf(server === undefined)("a queue", () => {
+  const folder = mkdtempSync(join(tmpdir(), "xent-queue-"));
+  let redis: TestRedis;
+  let url = "";
+
+  async function kill(child: ChildProcess): Promise<void> {
+    const gone = once(child, "exit");
+    child.kill("SIGKILL");
+    await gone;
+  }
+
+  /** A command that goes on by itself. */
+  const start = (...args: string[]) => startXent(folder, ...args);
+
+  const files = Array.from({ length: 100 }, (_, i) => join("logits", `${i}.npy`));
+  // Slow enough to be killed in the middle of it.
+  const flags = ["--labels", "labels/{name}.npy", "--softcap", "30", "--ignore-index", "3"];
+  let local: Evaluation;
+
+  beforeAll(async () => {
+    for (const name of ["logits", "labels"]) mkdirSync(join(folder, name));
+    for (const [i, file] of files.entries()) {
+      const rows = 100 + i;
+      const spec = { rows, classes: 1500, seed: i, bits: 16, shift: 12, boost: i % 7 };
+      const { logits, labels } = generate(spec);
+      writeFileSync(join(folder, file), npy("<f4", [rows, 1500], logits));
+      writeFileSync(join(folder, "labels", `${i}.npy`), npy("<i4", [rows], labels));
+    }
+    redis = await TestRedis.start(...KEEP);
+    url = redis.url;
+    local = xentJson<Evaluation>(["evaluate", ...files, ...flags], { cwd: folder });
+  }, 60_000);
+
+  afterAll(async () => {
+    killAll();
+    await redis?.end();
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  });
+
+  /** What does not depend on who has computed. */
+  const numbers = ({ sum, mean, counted, correct, rows, shards }: Evaluation) => {
+    return { sum, mean, counted, correct, rows, shards };
+  };
+
+  test("gives what a run here gives, through the death of a worker, of the coordinator and of Redis", async () => {
+    const evaluating = ["evaluate", ...files, ...flags, "--queue", url, "--json"];
+    const [one, two] = [start("work", "--queue", url), start("work", "--queue", url, "--threads", "1")];
+    const first = start(...evaluating);
+    await Promise.all([one.printed(12), two.printed(2)]);
+    await kill(one.child);
+    await kill(first.child);
+    const before = two.lines.length;
+    const second = start(...evaluating);
+    await two.printed(before + 5);
+    await redis.kill();
+    await redis.start();
+    // One more, so that a task whose worker has died is waited for by somebody idle.
+    const three = start("work", "--queue", url);
+    const { status, stdout, stderr } = await second.ended;
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const result = JSON.parse(stdout) as Evaluation;
+    expect(numbers(result)).toEqual(numbers(local));
+    expect(result.threads).toBeUndefined();
+    const computed = [one, two, three].flatMap(({ lines }) => lines.filter((line) => line.includes(" rows, ")));
+    // What was under way when somebody died is computed twice, and counted once; the rest was not done again.
+    expect(computed.length).toBeGreaterThanOrEqual(files.length);
+    expect(computed.length).toBeLessThan(files.length + 12);
+    for (const { child, ended } of [two, three]) {
+      child.kill("SIGINT");
+      expect((await ended).status).toBe(130);
+    }
+  }, 120_000);
+
+  test("tells at once of a file that is not right, and takes it up again when it is", async () => {
+    const worker = start("work", "--queue", url);
+    const bad = join(folder, "labels", "0.npy");
+    const args = ["evaluate", files[0] as string, files[1] as string, "--labels", "labels/{name}.npy", "--queue", url];
+    const good = npy("<i4", [100], new Int32Array(100));
+    writeFileSync(bad, npy("<i4", [100], new Int32Array(100).fill(1500)));
+    const { status, stderr } = xentCommand(args, { cwd: folder });
+    expect({ status, stderr }).toEqual({
+      status: 1,
+      stderr: "xent: labels/0.npy: row 0 has label 1500, which is outside of the range [0, 1500)\n",
+    });
+    writeFileSync(bad, good);
+    const again = xentJson<Evaluation>(args, { cwd: folder });
+    expect(numbers(again)).toEqual(numbers(xentJson<Evaluation>(args.slice(0, -2), { cwd: folder })));
+    worker.child.kill("SIGTERM");
+    expect((await worker.ended).status).toBe(143);
+  }, 60_000);
+
+  test("is interrupted, and goes on where it was", async () => {
+    const args = ["evaluate", ...files.slice(0, 10), ...flags, "--queue", url, "--queue-name", "other"];
+    const first = start(...args);
+    const client = new Redis(url);
+    while ((await client.llen("bull:other:wait")) < 10) await pause(20);
+    client.disconnect();
+    first.child.kill("SIGINT");
+    expect(await first.ended).toEqual({ status: 130, stdout: "", stderr: "xent: interrupted" });
+    const worker = start("work", "--queue", url, "--queue-name", "other");
+    await worker.printed(11);
+    const again = xentJson<Evaluation>(args, { cwd: folder });
+    expect(again.shards).toBe(10);
+    // Nothing was computed for the second run.
+    expect(worker.lines.length).toBe(11);
+    worker.child.kill("SIGINT");
+    await worker.ended;
+  }, 60_000);
+
+  test.each(blocksRunBy("queue"))("does what is shown in $file:$line", async ({ code }) => {
+    const program = code.replace("redis://127.0.0.1:6379", url);
+    expect(program).not.toBe(code);
+    const child = spawn(process.execPath, ["--input-type=module", "--eval", program], { cwd: dirname(binary) });
+    let stdout = "";
+    child.stdout.on("data", (chunk) => {
+      stdout += chunk;
+    });
+    expect((await once(child, "exit"))[0]).toBe(0);
+    expect(stdout).toBe(`${/console\.log\(.*\); \/\/ (.*)$/m.exec(code)?.[1]}\n`);
+  });
+
+  describe("of other tasks", () => {
+    const tasks = Array.from({ length: 20 }, (_, i) => ({ id: `task-${i}`, data: { i } }));
+
+    test("gives one result for each, again until they are forgotten", async () => {
+      const name = "squares";
+      const ending = new AbortController();
+      let computed = 0;
+      const serving = serve<{ i: number }, number>({
+        ...{ url, name, signal: ending.signal },
+        compute: async ({ i }, { progress }) => {
+          computed++;
+          progress({ done: 0.5 });
+          if (i === 3 && computed < 10) throw new Error("not yet");
+          return i * i;
+        },
+      });
+      const seen: string[] = [];
+      const queue = { url, name, tasks };
+      const results = await collect<{ i: number }, number>({ ...queue, onResult: (id) => seen.push(id) });
+      expect([...results.values()].sort((a, b) => a - b)).toEqual(tasks.map(({ data }) => data.i ** 2));
+      expect(results.get("task-7")).toBe(49);
+      expect(seen.sort()).toEqual(tasks.map(({ id }) => id).sort());
+      const before = computed;
+      expect(await collect(queue)).toEqual(results);
+      expect(computed).toBe(before);
+      await forget(queue);
+      await collect(queue);
+      expect(computed).toBeGreaterThanOrEqual(before + tasks.length - 1);
+      await forget(queue);
+      ending.abort();
+      await serving;
+    }, 30_000);
+
+    test("rejects with what a task fails with each time", async () => {
+      const name = "failing";
+      const ending = new AbortController();
+      let tried = 0;
+      const compute = async (): Promise<never> => {
+        tried++;
+        throw new Error("out of luck");
+      };
+      const serving = serve({ url, name, signal: ending.signal, compute });
+      const queue = { url, name, tasks: tasks.slice(0, 1), attempts: 2 };
+      await expect(collect(queue)).rejects.toThrow("out of luck");
+      expect(tried).toBe(2);
+      ending.abort();
+      await serving;
+    }, 30_000);
+  });
+});

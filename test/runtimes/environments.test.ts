@@ -1,0 +1,119 @@
+// Environments that forbid something: what is not needed is not asked for, and what is missing is named.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { inspect } from "node:util";
+import { createContext, runInContext } from "node:vm";
+import { buildSync } from "esbuild";
+import { afterAll, describe, expect, test } from "vitest";
+import { createXentSync } from "xent";
+import { engines } from "./engines.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "xent-environments-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const importXent = `import * as xent from ${JSON.stringify(new URL("../../packages/xent/dist/index.js", import.meta.url).href)};`;
+
+/** What a script prints as JSON. */
+function printed(command: string[], script: string): unknown {
+  const file = join(folder, "script.mjs");
+  writeFileSync(file, importXent + script);
+  const [name = "", ...args] = command;
+  const { status, stdout, stderr, error } = spawnSync(name, [...args, file], { encoding: "utf8", timeout: 60_000 });
+  if (error) throw error;
+  expect(status, stderr).toBe(0);
+  return JSON.parse(stdout);
+}
+
+const newer = engines.find(({ name, installed }) => installed && name === "Node.js 24")?.command;
+const LOSS = "xent.sparseSoftmaxCrossEntropyWithLogits([[0, 0]], [0]).loss[0].toFixed(3)";
+
+test("a large memory of one call is given back", () => {
+  const script = `
+    const logits = new Float32Array(2e7), labels = new Int32Array(1000);
+    xent.sparseSoftmaxCrossEntropyWithLogits([[0, 0]], [0]);
+    const settled = async () => {
+      for (let i = 0; i < 5; i++) { gc(); await new Promise((resolve) => setTimeout(resolve)); }
+      return process.memoryUsage().rss;
+    };
+    const before = await settled();
+    const one = xent.createXentSync();
+    const beside = one.createBatch({ rows: 1, classes: 2 });
+    for (const call of [xent, one]) for (let i = 0; i < 2; i++) call.sparseSoftmaxCrossEntropyWithLogits(logits, labels, { gradient: true });
+    console.log(JSON.stringify([beside.logits.length, Math.round(((await settled()) - before) / 2 ** 20)]));`;
+  const [length, kept] = printed([process.execPath, "--expose-gc"], script) as [number, number];
+  expect(length).toBe(2);
+  // The logits and their gradient took 160 MB, each time.
+  expect(kept).toBeLessThan(80);
+});
+
+test("console.log of an instance shows its threads", () => {
+  expect(inspect(createXentSync({ variant: "simd128" }))).toMatch(/^Xent \{\s+variant: 'simd128',\s+threads: 1,/);
+});
+
+describe("where process.getBuiltinModule throws", () => {
+  test("one thread never asks for it, and threads: auto is one thread", () => {
+    const script = `
+      const { log } = console;
+      let asked = 0;
+      globalThis.process = { getBuiltinModule() { asked++; throw new Error("not supported in the Edge Runtime"); } };
+      const alone = [${LOSS}, xent.createXentSync().threads, (await xent.createXent()).threads, asked];
+      log(JSON.stringify([...alone, (await xent.createXent({ threads: "auto" })).threads]));`;
+    expect(printed([process.execPath], script)).toEqual(["0.693", 1, 1, 0, 1]);
+  });
+});
+
+test.runIf(newer)(
+  "under --permission without --allow-worker auto is one thread, and a number says what is missing",
+  () => {
+    const script = `
+    const auto = await xent.createXent({ threads: "auto" });
+    const batch = auto.createBatch({ rows: 1, classes: 2 });
+    const two = await xent.createXent({ threads: 2 }).catch(String);
+    console.log(JSON.stringify([auto.threads, batch.run().loss[0].toFixed(3), two]));`;
+    expect(printed([newer as string, "--permission", "--allow-fs-read=*"], script)).toEqual([
+      1,
+      "0.693",
+      expect.stringMatching(/^Error: a worker of the pool did not start: .*--allow-worker/),
+    ]);
+  },
+);
+
+describe.skipIf(process.platform !== "linux")("where there is little address space", () => {
+  const limited = (command: string): string[] => ["bash", "-c", 'ulimit -v 8000000; "$@"', "bash", command];
+  const three = `
+    const all = [];
+    for (let i = 0; i < 3; i++) all.push(await xent.createXent({ shared: true }).then((x) => x.createBatch({ rows: 1, classes: 2 }).run().loss[0].toFixed(3), String));
+    console.log(JSON.stringify(all));`;
+
+  for (const { name, command, installed } of engines.filter(({ name }) => name.startsWith("Node.js"))) {
+    // V8 sets aside 8 GB for each memory, or does without since Node.js 24.
+    const falls = Number(name.slice(8)) < 24;
+    test.skipIf(!installed)(`${name} ${falls ? "says so, and what takes less" : "has smaller memories"}`, () => {
+      const message =
+        'RangeError: "maxBytes" of 268435456: the process has no address space left for a shared memory (ulimit -v, a container\'s limit, or many instances): engines set aside some 8 GB for each; in Node.js --disable-wasm-trap-handler takes less';
+      expect(printed(limited(command), three)).toEqual(Array(3).fill(falls ? message : "0.693"));
+      if (falls) {
+        const flags = [...limited(command), "--disable-wasm-trap-handler"];
+        expect(printed(flags, three)).toEqual(Array(3).fill("0.693"));
+      }
+    });
+  }
+});
+
+test("where nothing may be compiled the error names module, and an instance with one runs", async () => {
+  const { outputFiles } = buildSync({
+    stdin: { contents: 'export * from "xent";', resolveDir: root },
+    bundle: true,
+    format: "iife",
+    globalName: "xent",
+    write: false,
+  });
+  const context = createContext({}, { codeGeneration: { strings: false, wasm: false } });
+  runInContext(outputFiles[0]?.text ?? "", context);
+  const message = /^this environment compiles no WebAssembly at run time: create an instance with "module"/;
+  expect(() => runInContext(LOSS, context)).toThrow(message);
+  await expect(runInContext("xent.createXent()", context)).rejects.toThrow(message);
+});

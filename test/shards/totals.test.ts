@@ -1,0 +1,217 @@
+// Sums over shards of the rows, and the bytes in which they and partials are sent.
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, describe, expect, test } from "vitest";
+import {
+  createXentSync,
+  decodePartials,
+  decodeTotals,
+  encodePartials,
+  encodeTotals,
+  lossFromPartials,
+  mergePartials,
+  Totals,
+} from "xent";
+import { blocksRunBy } from "../support/blocks.ts";
+import { evenCuts, makeParts, type Whole } from "../support/shards.ts";
+import { thrown } from "../support/thrown.ts";
+
+const double = fc.double({ noNaN: true, noDefaultInfinity: true, min: -1e300, max: 1e300 });
+
+/** The sum as a fraction of 2^1074, in which every f64 is an integer. */
+function exactSum(numbers: readonly number[]): bigint {
+  return numbers.reduce((sum, x) => sum + scaled(x), 0n);
+}
+
+function scaled(x: number): bigint {
+  const bits = new BigUint64Array(Float64Array.of(Math.abs(x)).buffer)[0] as bigint;
+  const [exponent, fraction] = [bits >> 52n, bits & (2n ** 52n - 1n)];
+  const size = exponent === 0n ? fraction : (fraction + 2n ** 52n) << (exponent - 1n);
+  return x < 0 ? -size : size;
+}
+
+function totalsOf(losses: readonly number[]): Totals {
+  return Totals.of({ sum: losses, normalizer: [losses.length] }, losses.length, 0);
+}
+
+describe("totals", () => {
+  test("are exact, and rounded once, to the number next to the sum", () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(double, fc.constantFrom(1, 2 ** 53, 2 ** -60, -1, 1e100, -1e100))), (numbers) => {
+        const { sum, terms } = totalsOf(numbers);
+        const exact = exactSum(numbers);
+        expect(exactSum(terms.sum)).toBe(exact);
+        const distance = (x: number): bigint => (scaled(x) > exact ? scaled(x) - exact : exact - scaled(x));
+        const ulp = 2 ** Math.max(-1074, Math.floor(Math.log2(Math.abs(sum) || 1)) - 53);
+        for (const other of [sum - ulp, sum + ulp]) expect(distance(sum) <= distance(other)).toBe(true);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test("do not depend on the order of arrival, or on how rows were grouped", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.array(fc.float({ noNaN: true, min: 0 }))),
+        fc.infiniteStream(fc.nat()),
+        (groups, choices) => {
+          const all = groups.flat();
+          const left = groups.map(totalsOf);
+          left.push(new Totals());
+          while (left.length > 1) {
+            const [one] = left.splice((choices.next().value as number) % left.length, 1) as [Totals];
+            left[(choices.next().value as number) % left.length]?.merge(decodeTotals(encodeTotals(one)));
+          }
+          expect(encodeTotals(left[0] as Totals)).toEqual(encodeTotals(totalsOf(all)));
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+
+  test("half way between two numbers are the even one, unless something is left", () => {
+    expect(totalsOf([1, 2 ** -53]).sum).toBe(1);
+    expect(totalsOf([1, 2 ** -53, 2 ** -200]).sum).toBe(1 + 2 ** -52);
+    expect(totalsOf([1 + 2 ** -52, 2 ** -53]).sum).toBe(1 + 2 ** -51);
+  });
+
+  test("keep NaN and Infinity", () => {
+    expect(totalsOf([1, Infinity, 2]).sum).toBe(Infinity);
+    expect(totalsOf([1, NaN]).mean).toBeNaN();
+    expect(totalsOf([Infinity]).merge(totalsOf([-Infinity])).sum).toBeNaN();
+    expect(decodeTotals(encodeTotals(totalsOf([3, Infinity]))).sum).toBe(Infinity);
+    expect(decodeTotals(encodeTotals(totalsOf([NaN]))).sum).toBeNaN();
+  });
+
+  test("take results of runs and of shards", () => {
+    using xent = createXentSync();
+    using batch = xent.createBatch({ rows: 4, classes: 10 });
+    batch.logits.set(batch.logits.map((_, i) => (i * 7) % 11));
+    batch.labels.set([1, 2, -1, 4]);
+    const options = {
+      ignoreIndex: -1,
+      predictions: true,
+      classWeights: Float32Array.from({ length: 10 }, (_, i) => i),
+    };
+    const result = batch.run(options);
+    const totals = new Totals().add(result);
+    const { sum, normalizer, mean, count, correct } = result;
+    expect(totals).toMatchObject({ normalizer, count: 3, correct });
+    expect(count).toBe(3);
+    // Totals are of the losses in f32, which have rounded 2^-24 of themselves away at most. So few have an exact sum.
+    expect(totals.sum).toBe(result.loss.reduce((total, loss) => total + loss, 0));
+    expect(totals.mean).toBe(totals.sum / normalizer);
+    expect(Math.abs(totals.sum / sum - 1)).toBeLessThanOrEqual(2 ** -24);
+    expect(Math.abs(totals.mean / mean - 1)).toBeLessThanOrEqual(2 ** -24);
+    const sharded = lossFromPartials(batch.partials({ ...options, classOffset: 0, classesTotal: 10 }));
+    expect(encodeTotals(new Totals().add(sharded))).toEqual(encodeTotals(totals));
+    const before = totals.mean;
+    totals.merge(totals);
+    expect(totals).toMatchObject({ normalizer: 2 * normalizer, count: 6, mean: before });
+    expect(new Totals()).toMatchObject({ sum: 0, mean: 0, normalizer: 0, count: 0, correct: 0 });
+  });
+
+  test("refuse what is no result", () => {
+    expect(thrown(() => new Totals().add({} as never))).toBe(
+      'TypeError: "result" expected what run() or lossFromPartials() gives, got Object',
+    );
+    expect(thrown(() => new Totals().merge({} as never))).toBe('TypeError: "other" expected Totals, got Object');
+    expect(thrown(() => new Totals().addRows(Float32Array.of(1), Float32Array.of(1), 2))).toBe(
+      'RangeError: "correct" expected an integer from 0 to 1, got 2',
+    );
+    expect(thrown(() => encodeTotals({} as never))).toBe('TypeError: "totals" expected Totals, got Object');
+  });
+});
+
+describe.each(blocksRunBy("python"))("$file:$line, in another language,", ({ code }) => {
+  const python = ["python3", "python"].find((name) => spawnSync(name, ["--version"]).status === 0);
+  test.skipIf(python === undefined)("reads what is written here", () => {
+    const folder = mkdtempSync(join(tmpdir(), "xent-totals-"));
+    const file = join(folder, "totals");
+    writeFileSync(file, encodeTotals(totalsOf([1, 1e-30, 2.5])));
+    const { stdout, stderr } = spawnSync(python as string, ["-c", code, file], { encoding: "utf8" });
+    rmSync(folder, { recursive: true });
+    expect({ stdout, stderr }).toEqual({ stdout: `3 0 ${3.5 / 3}\n`, stderr: "" });
+  });
+});
+
+describe("bytes", () => {
+  const xent = createXentSync();
+  afterAll(() => xent.dispose());
+  const whole: Whole = {
+    ...{ dtype: "float32", shape: [3, 12], axis: -1 },
+    logits: Float32Array.from({ length: 36 }, (_, i) => (i === 30 ? NaN : i < 12 ? -Infinity : (i * 5) % 17)),
+    labels: Int32Array.of(0, 7, 11),
+  };
+  const parts = makeParts(xent, whole, evenCuts(12, 3), { labelSmoothing: 0.25, ignoreIndex: 7 }, false);
+  const partials = parts.map((part) => part.partials);
+  const merged = mergePartials(partials);
+
+  test("give back everything, NaN and -Infinity too", () => {
+    for (const part of [...partials, merged, mergePartials(partials[0] ?? merged, partials[2] ?? merged)]) {
+      expect(decodePartials(encodePartials(part))).toEqual(part);
+    }
+    const plain = makeParts(
+      xent,
+      whole,
+      [0, 5, 12],
+      { sampleWeights: [1, 2, 3], classWeights: Float32Array.from(whole.logits.subarray(12, 24)) },
+      false,
+    );
+    for (const part of plain) expect(decodePartials(encodePartials(part.partials))).toEqual(part.partials);
+  });
+
+  test("are 40 a row of a shard, besides some 100", () => {
+    using batch = xent.createBatch({ rows: 1000, classes: 5 });
+    // Of another shard: its weight is not known here, and not written.
+    batch.labels.fill(5, 500);
+    const { length } = encodePartials(batch.partials({ classOffset: 0, classesTotal: 10 }));
+    expect(length).toBeGreaterThan(40_000);
+    expect(length).toBeLessThan(40_100);
+  });
+
+  describe.each<[string, Uint8Array, (bytes: Uint8Array) => unknown, string]>([
+    ["XENTPART", encodePartials(merged), decodePartials, "XENTTOTL"],
+    ["XENTTOTL", encodeTotals(totalsOf([1, 1e-30])), decodeTotals, "XENTPART"],
+  ])("%s", (magic, good, decode, other) => {
+    const call = (bytes: unknown) => thrown(() => decode(bytes as Uint8Array));
+    const message = (got: string) => `RangeError: "bytes" expected ${magic}, got ${got}`;
+
+    test("truncated at any byte is an error", () => {
+      for (let length = 8; length < good.length; length++) {
+        const got =
+          length < 28 ? `${length} bytes, which is too few` : `a truncated file: ${length} of ${good.length} bytes`;
+        expect(call(good.subarray(0, length))).toBe(message(got));
+      }
+      expect(call(new Uint8Array())).toBe(message('a file that begins with ""'));
+    });
+
+    test("any bit changed is an error", () => {
+      for (let bit = 0; bit < 8 * good.length; bit++) {
+        const bad = good.slice();
+        bad[bit >> 3] = (bad[bit >> 3] as number) ^ (1 << (bit & 7));
+        expect(call(bad), `bit ${bit}`).toContain("RangeError: ");
+      }
+    });
+
+    test("of another kind, another version, or with more behind it is an error", () => {
+      const foreign = good.slice();
+      foreign.set(new TextEncoder().encode(other));
+      expect(call(foreign)).toBe(message(`a file that begins with "${other}"`));
+      const next = good.slice();
+      next[8] = 2;
+      expect(call(next)).toBe(message("version 2; this release of xent reads version 1"));
+      expect(call(Uint8Array.of(...good, 0))).toBe(message(`1 bytes more than the ${good.length} of the file`));
+      expect(call("XENT")).toBe('TypeError: "bytes" expected a Uint8Array, got "XENT"');
+    });
+
+    test("may begin anywhere in its buffer", () => {
+      const moved = new Uint8Array(good.length + 3);
+      moved.set(good, 3);
+      expect(decode(moved.subarray(3))).toEqual(decode(good));
+    });
+  });
+});

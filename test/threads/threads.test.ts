@@ -1,0 +1,306 @@
+// A pool has the bits of one thread; jobs beside one another; the end of batches, instances and processes in the middle of jobs.
+import { spawnSync } from "node:child_process";
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import {
+  attach,
+  type Batch,
+  type BatchSpec,
+  createXent,
+  createXentSync,
+  type LogitsType,
+  type LossOptions,
+  type Xent,
+  type XentOptions,
+  type XentSyncOptions,
+} from "xent";
+import { bitsOf, EVERYTHING, exampleBatch, type RowsSpec } from "../support/example.ts";
+import { mulberry32 } from "../support/golden.ts";
+import { thrown } from "../support/thrown.ts";
+import { variants } from "../support/variants.ts";
+
+const LARGE: RowsSpec = { rows: 100, classes: 10_000, gradient: true };
+
+/** Rows, to be drawn from; with what makes a row unusual in some. */
+function drawnBatch(xent: Xent, spec: RowsSpec, seed: number): Batch {
+  const batch = exampleBatch(xent, spec, seed);
+  const random = mulberry32(seed);
+  for (let row = 0; row < spec.rows; row++) {
+    const x = batch.logits.subarray(row * spec.classes, (row + 1) * spec.classes);
+    const label = batch.labels[row] as number;
+    const kind = random() % 12;
+    if (kind === 0) x[label] = (x[label] as number) + 60;
+    if (kind === 1) x[label] = -Infinity;
+    if (kind === 2) x[random() % spec.classes] = Number.NaN;
+    if (kind === 3) x.fill(-Infinity, 0, spec.classes >> 1);
+    if (kind === 4) x[random() % spec.classes] = 1e30;
+    if (kind === 5) batch.labels[row] = -100;
+  }
+  return batch;
+}
+
+describe.each(variants)("%s", (variant) => {
+  const alone = createXentSync({ variant });
+
+  test.each([2, 3, 4, 5, 6, 7, 8])(
+    "%i threads have the bits of one, whatever the rows and the options are",
+    async (threads) => {
+      const pool = await createXent({ variant, threads });
+      expect(pool.threads).toBe(threads);
+      for (let seed = 0; seed < 15; seed++) {
+        const random = mulberry32(1000 * threads + seed);
+        const classes = [3, 10, 256, 1000, 9000, 30_000, 100_003][random() % 7] as number;
+        const rows = 1 + (random() % Math.ceil(3e5 / classes));
+        const gradient = ([false, true, "in-place"] as const)[random() % 3] as boolean | "in-place";
+        const options: LossOptions = { ...EVERYTHING, gradient: gradient !== false, ignoreIndex: -100 };
+        if (random() % 2) options.reduction = "mean";
+        if (random() % 4 === 0) options.zLoss = 1e-3;
+        if (random() % 4 === 0) options.temperature = 2;
+        if (random() % 4 === 0) options.sampleWeights = new Float32Array(rows).fill(0.5);
+        const spec = { rows, classes, gradient };
+        const expected = bitsOf(drawnBatch(alone, spec, seed).run(options));
+        const batch = drawnBatch(pool, spec, seed);
+        expect(bitsOf(batch.run(options)), JSON.stringify([spec, options])).toEqual(expected);
+        batch.dispose();
+        const other = drawnBatch(pool, spec, seed);
+        expect(bitsOf(await other.runAsync(options)), JSON.stringify([spec, options])).toEqual(expected);
+        other.dispose();
+      }
+      pool.dispose();
+    },
+  );
+
+  test.each<[string, BatchSpec<LogitsType>, LossOptions]>([
+    ["float64", { rows: 300, classes: 1000, logits: "float64", gradient: true }, { gradient: true }],
+    [
+      "bfloat16",
+      { rows: 300, classes: 1000, logits: "bfloat16", gradient: true },
+      { gradient: true, predictions: true },
+    ],
+    ["a class axis that is not the last", { shape: [20, 1000, 15], axis: 1, gradient: true }, { gradient: true }],
+    ["padded rows", { rows: 30, classes: 9000, stride: 9010, gradient: "in-place" }, { gradient: true }],
+    ["soft targets", { rows: 100, classes: 2000, targets: true, gradient: true }, { gradient: true }],
+    ["one row of many classes, smoothed", { rows: 1, classes: 200_000, gradient: true }, { labelSmoothing: 0.1 }],
+  ])("threads have the bits of one with %s", async (_, spec, options) => {
+    const pool = await createXent({ variant, threads: 3 });
+    const results = [alone, pool].map((xent) => {
+      const batch = xent.createBatch(spec);
+      const random = mulberry32(5);
+      for (let i = 0; i < batch.logits.length; i++) batch.logits[i] = random() % 16_384;
+      batch.targets?.fill(1 / 2000);
+      return bitsOf(batch.run(options));
+    });
+    expect(results[1]).toEqual(results[0]);
+    pool.dispose();
+  });
+});
+
+describe("an instance with threads", () => {
+  test("has as many as it is asked for, and with auto as many as run at once", async () => {
+    for (const [threads, expected] of [
+      [undefined, 1],
+      [1, 1],
+      [2, 2],
+      ["auto", availableParallelism()],
+    ] as const) {
+      using xent = await createXent(threads === undefined ? {} : { threads });
+      expect(xent.threads).toBe(expected);
+      expect(xent.memory.buffer instanceof SharedArrayBuffer).toBe(expected > 1);
+    }
+  });
+
+  test.each<[string, unknown, string]>([
+    ["0", { threads: 0 }, 'RangeError: "threads" expected an integer from 1 to 256, got 0'],
+    ["1.5", { threads: 1.5 }, 'RangeError: "threads" expected an integer from 1 to 256, got 1.5'],
+    ["a word", { threads: "all" }, 'TypeError: "threads" expected an integer or "auto", got "all"'],
+    [
+      "a private memory",
+      { threads: 2, shared: false },
+      'RangeError: "shared" expected true: 2 threads share their memory',
+    ],
+    ["no function", { createWorker: 3 }, 'TypeError: "createWorker" expected a function that makes a worker, got 3'],
+    ["no module", { module: {} }, 'TypeError: "module" expected a WebAssembly.Module, got Object'],
+  ])("refuses %s", async (_, options, message) => {
+    expect(thrown(() => createXentSync(options as XentSyncOptions))).toBe(message);
+    await expect(createXent(options as XentOptions)).rejects.toThrow(message.replace(/^\w+: /, ""));
+  });
+
+  test("is made by createXent only: createXentSync can not wait for workers", () => {
+    expect(thrown(() => createXentSync({ threads: 2 as never }))).toBe(
+      'RangeError: "threads" expected 1: createXentSync can not wait for workers, createXent can',
+    );
+  });
+
+  test("can be shared with workers of your own", async () => {
+    using xent = await createXent({ threads: 2 });
+    using batch = exampleBatch(xent, LARGE);
+    const attached = attach(structuredClone(xent.share()));
+    expect(attached.threads).toBe(1);
+    const expected = bitsOf(batch.run(EVERYTHING));
+    expect(bitsOf(attached.attachBatch(batch.share()).run(EVERYTHING))).toEqual(expected);
+    expect(bitsOf(await attached.attachBatch(batch.share()).runAsync(EVERYTHING))).toEqual(expected);
+  });
+});
+
+describe.each([1, 2, 3])("jobs of an instance with %i threads", (threads) => {
+  const reference = createXentSync();
+  const expectedOf = (seed: number, spec = LARGE) => bitsOf(exampleBatch(reference, spec, seed).run(EVERYTHING));
+
+  test("that are started together are done one after the other", async () => {
+    using xent = await createXent({ threads });
+    const batches = [1, 2, 3, 4].map((seed) => exampleBatch(xent, LARGE, seed));
+    const results = await Promise.all(batches.map((batch) => batch.runAsync(EVERYTHING)));
+    for (const [i, result] of results.entries()) expect(bitsOf(result)).toEqual(expectedOf(i + 1));
+  });
+
+  test("can be run and waited for while another one is under way", async () => {
+    using xent = await createXent({ threads });
+    const [first, second] = [exampleBatch(xent, LARGE, 1), exampleBatch(xent, LARGE, 2)];
+    const running = first.runAsync(EVERYTHING);
+    expect(bitsOf(second.run(EVERYTHING))).toEqual(expectedOf(2));
+    expect(bitsOf(await running)).toEqual(expectedOf(1));
+  });
+
+  test("refuse a second run of the same batch, which then goes on undisturbed", async () => {
+    using xent = await createXent({ threads });
+    const batch = exampleBatch(xent, LARGE);
+    const running = batch.runAsync(EVERYTHING);
+    const message = "this batch is in the middle of runAsync(): wait for its promise first";
+    expect(thrown(() => batch.run())).toBe(`TypeError: ${message}`);
+    await expect(batch.runAsync()).rejects.toThrow(new TypeError(message));
+    expect(bitsOf(await running)).toEqual(expectedOf(1));
+    expect(bitsOf(batch.run(EVERYTHING))).toEqual(expectedOf(1));
+  });
+
+  test("do not stop the ones behind them when they fail", async () => {
+    using xent = await createXent({ threads });
+    const [first, second] = [exampleBatch(xent, LARGE, 1), exampleBatch(xent, LARGE, 2)];
+    first.labels[7] = 10_000;
+    const running = [first.runAsync(EVERYTHING), second.runAsync(EVERYTHING)] as const;
+    await expect(running[0]).rejects.toThrow(
+      new RangeError("Received a label value of 10000 at row 7, which is outside the valid range of [0, 10000)"),
+    );
+    expect(bitsOf(await running[1])).toEqual(expectedOf(2));
+  });
+
+  test("are right after the memory has grown in the middle of them", async () => {
+    using xent = await createXent({ threads });
+    const batch = exampleBatch(xent, LARGE);
+    const running = batch.runAsync(EVERYTHING);
+    const before = xent.memory.buffer.byteLength;
+    const other = exampleBatch(xent, { ...LARGE, rows: 300 }, 2);
+    expect(xent.memory.buffer.byteLength).toBeGreaterThan(before);
+    expect(bitsOf(await running)).toEqual(expectedOf(1));
+    expect(bitsOf(await other.runAsync(EVERYTHING))).toEqual(expectedOf(2, { ...LARGE, rows: 300 }));
+  });
+
+  test("leave the event loop alone", async () => {
+    using xent = await createXent({ threads });
+    const batch = exampleBatch(xent, { rows: 200, classes: 10_000, gradient: true });
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    await batch.runAsync({ gradient: true, softcap: 30 });
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(0);
+  });
+
+  test("are rejected when their batch is disposed, whose memory stays until then", async () => {
+    using xent = await createXent({ threads });
+    const batch = exampleBatch(xent, LARGE);
+    const { byteOffset } = batch.logits;
+    const running = batch.runAsync(EVERYTHING);
+    batch.dispose();
+    const during = exampleBatch(xent, LARGE);
+    expect(during.logits.byteOffset).not.toBe(byteOffset);
+    await expect(running).rejects.toThrow(new TypeError("this batch was disposed"));
+    expect(exampleBatch(xent, LARGE).logits.byteOffset).toBe(byteOffset);
+    expect(bitsOf(during.run(EVERYTHING))).toEqual(expectedOf(1));
+  });
+
+  test("are rejected when their instance is disposed, also those that have not begun", async () => {
+    const xent = await createXent({ threads });
+    const batches = [exampleBatch(xent, LARGE), exampleBatch(xent, LARGE)];
+    const running = batches.map((batch) => batch.runAsync(EVERYTHING));
+    xent.dispose();
+    xent.dispose();
+    for (const result of await Promise.allSettled(running)) {
+      expect(String((result as PromiseRejectedResult).reason)).toMatch(/^TypeError: this Xent was disposed/);
+    }
+    await expect(batches[0]?.runAsync()).rejects.toThrow(new TypeError("this Xent was disposed"));
+  });
+
+  test("thousands in a row all have the same result", async () => {
+    using xent = await createXent({ threads });
+    const specs: RowsSpec[] = [
+      { rows: 64, classes: 2000, gradient: true },
+      { rows: 1, classes: 100_000, gradient: true },
+      { rows: 10, classes: 10, gradient: true },
+    ];
+    for (const spec of specs) {
+      const batch = exampleBatch(xent, spec);
+      const expected = batch.run(EVERYTHING).sum;
+      const sums = new Set<number>();
+      for (let i = 0; i < 3000; i++) sums.add(batch.run(EVERYTHING).sum);
+      for (let i = 0; i < 300; i++) sums.add((await batch.runAsync(EVERYTHING)).sum);
+      expect([...sums]).toEqual([expected]);
+    }
+  });
+});
+
+describe("a process", () => {
+  function exitOf(script: string): { status: number | null; stdout: string; stderr: string } {
+    const { status, stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", script], {
+      cwd: fileURLToPath(new URL("../..", import.meta.url)),
+      encoding: "utf8",
+      timeout: 30_000,
+    });
+    return { status, stdout, stderr };
+  }
+
+  const setUp = `
+    import { createXent } from "xent";
+    const xent = await createXent({ threads: 3 });
+    const batch = xent.createBatch({ rows: 1000, classes: 10000 });`;
+
+  test("ends by itself, though nobody has disposed of the pool", () => {
+    expect(
+      exitOf(`${setUp} console.log(batch.run().loss[0].toFixed(4), (await batch.runAsync()).loss[999].toFixed(4));`),
+    ).toEqual({ status: 0, stdout: "9.2103 9.2103\n", stderr: "" });
+  });
+
+  test("ends only when its jobs are done", () => {
+    expect(exitOf(`${setUp} batch.runAsync().then(({ loss }) => console.log(loss[999].toFixed(4)));`)).toEqual({
+      status: 0,
+      stdout: "9.2103\n",
+      stderr: "",
+    });
+  });
+
+  test("ends, also if it disposes of the pool in the middle of a job", () => {
+    expect(exitOf(`${setUp} batch.runAsync().catch((error) => console.log(error.name)); xent.dispose();`)).toEqual({
+      status: 0,
+      stdout: "TypeError\n",
+      stderr: "",
+    });
+  });
+
+  test("does not pass its own flags and loaders on to the workers", () => {
+    const { status, stdout } = spawnSync(
+      process.execPath,
+      [
+        "--input-type=module",
+        "--import",
+        "data:text/javascript,console.log('loaded')",
+        "--eval",
+        `${setUp} batch.run();`,
+      ],
+      {
+        cwd: fileURLToPath(new URL("../..", import.meta.url)),
+        encoding: "utf8",
+        env: { ...process.env, NODE_OPTIONS: "" },
+      },
+    );
+    expect([status, stdout]).toEqual([0, "loaded\n"]);
+  });
+});
