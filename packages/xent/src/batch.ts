@@ -19,6 +19,15 @@ import {
   type LabelsType,
   readLabels,
 } from "./labels.ts";
+import {
+  GRADIENTS,
+  type GradientArrays,
+  LOGITS,
+  LOSSES,
+  type LogitsArrays,
+  type LogitsType,
+  type LossArrays,
+} from "./logits.ts";
 import { boolean, type LossOptions, ownWeights, type Reduction, readOptions, type Settings } from "./options.ts";
 import { type BatchGradient, bytesOfWork, costOf, isDivisible, type SharedBatch } from "./plan.ts";
 import type { Schedule } from "./pool/schedule.ts";
@@ -35,16 +44,7 @@ import {
   type Shard,
   writeMerged,
 } from "./shards/shard.ts";
-import { inSlices } from "./slices.ts";
-import {
-  GRADIENTS,
-  type GradientArrays,
-  LOGITS,
-  LOSSES,
-  type LogitsArrays,
-  type LogitsType,
-  type LossArrays,
-} from "./views.ts";
+import { inSlices } from "./time-slices.ts";
 
 /**
  * Rows of logits and labels in the kernel's own memory: nothing is copied. Every array is a view of that memory, and stays alive

@@ -4,9 +4,9 @@ import { choice, wrongType } from "./errors.ts";
 import { type Logits, readLogits, type Source } from "./inputs.ts";
 import type { FlatLabels, LabelRows } from "./labels.ts";
 import { type Layout, layoutOfShape } from "./layout.ts";
+import type { LogitsType } from "./logits.ts";
 import { showShape } from "./nested.ts";
 import { type LossOptions, readOptions, type Settings, type ShapeOptions } from "./options.ts";
-import type { LogitsType } from "./views.ts";
 
 /** One call, checked. */
 export interface Call {

@@ -20,6 +20,7 @@ export { WorkerError } from "./errors.ts";
 export type { Variant } from "./features.ts";
 export type { Logits, Targets } from "./inputs.ts";
 export type { Labels, LabelsArrays, LabelsType } from "./labels.ts";
+export type { GradientArrays, LogitsArrays, LogitsType, LossArrays } from "./logits.ts";
 export type { NestedArray } from "./nested.ts";
 export { softmaxCrossEntropyWithLogits, sparseSoftmaxCrossEntropyWithLogits } from "./one-call.ts";
 export type { LossOptions, Reduction, ShapeOptions, Weights } from "./options.ts";
@@ -36,12 +37,11 @@ export type {
   WithGradient,
   WithPredictions,
 } from "./result.ts";
+export { decodePartials, decodeTotals, encodePartials, encodeTotals } from "./shards/codec.ts";
 export type { Partials, PartialsSettings } from "./shards/columns.ts";
-export { decodePartials, decodeTotals, encodePartials, encodeTotals } from "./shards/file.ts";
 export { lossFromPartials, type PartialsResult } from "./shards/loss.ts";
 export { mergePartials } from "./shards/partials.ts";
 export type { PartialsOptions, ShardOptions } from "./shards/shard.ts";
 export { type RowsResult, Totals } from "./shards/totals.ts";
-export type { GradientArrays, LogitsArrays, LogitsType, LossArrays } from "./views.ts";
 export type { WasmMemory, WasmModule } from "./wasm.ts";
 export type { GradientOf, OneCallResult, SharedXent, Xent } from "./xent.ts";

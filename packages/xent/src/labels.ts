@@ -1,6 +1,6 @@
-import { bareView, choice, typedArrayKind, wrongType } from "./errors.ts";
+import { choice, wrongType } from "./errors.ts";
 import { entriesOf, leavesOf, type NestedArray } from "./nested.ts";
-import { assertAttached } from "./views.ts";
+import { assertAttached, bareView, typedArrayKind } from "./typed-array.ts";
 
 /** Class indices, one a row: a typed array, or arrays, nested or not, of integers, numbers or BigInts. */
 export type Labels = LabelsArrays[LabelsType] | NestedArray<number | bigint> | NestedArray<LabelsArrays[LabelsType]>;

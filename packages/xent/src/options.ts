@@ -1,6 +1,6 @@
-import { bareView, bufferOf, choice, integer, show, typedArrayKind, wrongType, wrongValue } from "./errors.ts";
+import { choice, integer, show, wrongType, wrongValue } from "./errors.ts";
 import { type NumbersOf16Bits, readSource } from "./inputs.ts";
-import { assertAttached } from "./views.ts";
+import { assertAttached, bareView, bufferOf, typedArrayKind } from "./typed-array.ts";
 
 /** What the gradient is the gradient of. */
 export type Reduction = "none" | "sum" | "mean";

@@ -2,9 +2,9 @@ import { RECORD_BYTES } from "./abi.ts";
 import { integer, show, wrongType, wrongValue } from "./errors.ts";
 import { LABELS, type LabelsType, labelsType } from "./labels.ts";
 import { assertRowFits, type Layout, layoutOfRows, layoutOfShape } from "./layout.ts";
+import { GRADIENTS, LOGITS, LOSSES, type LogitsType, logitsType } from "./logits.ts";
 import type { Settings } from "./options.ts";
 import { mostRecordBytes } from "./pool/schedule.ts";
-import { GRADIENTS, LOGITS, LOSSES, type LogitsType, logitsType } from "./views.ts";
 
 /** Whether a batch has memory for a gradient: of its own, or the logits' ("in-place", which the gradient replaces). */
 export type BatchGradient = boolean | "in-place";

@@ -7,12 +7,12 @@ import { isShared, type Variant } from "./features.ts";
 import { type Logits, readTargets, type Source, type Targets, writeSource } from "./inputs.ts";
 import { flatLabels, type Labels, type LabelsType, labelsTypeOf, readLabels, typedLabels } from "./labels.ts";
 import type { Layout } from "./layout.ts";
+import type { LogitsType } from "./logits.ts";
 import { Heap } from "./memory.ts";
 import type { NestedArray } from "./nested.ts";
 import { type LossOptions, ownWeights, type ShapeOptions } from "./options.ts";
 import { type BatchGradient, type BatchSpec, bytesOfWork, planBatch, type SharedBatch } from "./plan.ts";
 import type { LossResult, OwnArrays, OwnInt32Array } from "./result.ts";
-import type { LogitsType } from "./views.ts";
 import type { WasmMemory, WasmModule } from "./wasm.ts";
 
 /** An instance's memory as data, for one worker: send it there, and call {@link attach} with it. */

@@ -1,4 +1,4 @@
-import { bufferOf, choice, lengthOf, typedArrayKind } from "./errors.ts";
+import { choice } from "./errors.ts";
 
 /** The typed arrays of logits in a batch. 16-bit numbers are given as their bits: not every runtime has a Float16Array. */
 export interface LogitsArrays {
@@ -59,24 +59,4 @@ export const LOSSES: { readonly [T in LogitsType]: Constructor<LossArrays[T]> } 
 /** Throws unless this names a type of logits. */
 export function logitsType(name: unknown): LogitsType {
   return choice("logits", name, Object.keys(LOGITS) as LogitsType[]);
-}
-
-/** Whether the memory of an array has been given away (postMessage with transfer, or a grown WebAssembly.Memory). */
-function isDetached(array: ArrayBufferView): boolean {
-  if (lengthOf(array) > 0) return false;
-  try {
-    new Uint8Array(bufferOf(array));
-    return false;
-  } catch {
-    return true;
-  }
-}
-
-/** Throws TypeError for an array whose memory has been given away. */
-export function assertAttached(title: string, array: unknown): void {
-  if (ArrayBuffer.isView(array) && typedArrayKind(array) !== undefined && isDetached(array)) {
-    throw new TypeError(
-      `"${title}" is detached: its memory was transferred, or belonged to a WebAssembly.Memory that has grown`,
-    );
-  }
 }
