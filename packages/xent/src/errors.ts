@@ -29,6 +29,19 @@ export function integer(title: string, value: unknown, minimum: number, maximum:
   return value;
 }
 
+/** Throws TypeError for what is no object, or has another property than these. */
+export function checkNames(
+  title: string,
+  value: unknown,
+  names: readonly string[],
+  others: readonly string[] = [],
+): void {
+  if (typeof value !== "object" || value === null) throw wrongType(title, "an object", value);
+  for (const name of Object.keys(value)) {
+    if (!names.includes(name) && !others.includes(name)) throw new TypeError(`"${title}" has no option ${show(name)}`);
+  }
+}
+
 /** One of a few words. */
 export function choice<const T extends string>(title: string, value: unknown, words: readonly T[]): T {
   const found = words.find((word) => word === value);

@@ -9,11 +9,12 @@
  * @module
  */
 
-// Imports go one way: index -> one-call -> create -> xent -> call, batch -> engine -> pool, and besides batch -> inputs, options, plan
-// -> labels, layout, views -> nested, half; engine -> load, memory, job; pool/pool -> work, spawn -> schedule; all of them -> features,
-// abi, errors. What is in edge/ takes the place of compile, runtime and generated/worker where nothing may be compiled.
+// Imports go one way: index -> one-call -> create -> xent -> batch, call -> run -> views -> plan -> options, labels -> inputs -> layout,
+// logits, nested, half; run -> engine -> load, memory, job, pool/pool -> work, spawn -> schedule; run -> shards/shard, whose folder
+// CONTRIBUTING.md tells; all of them -> typed-array, features, abi, errors. What is in edge/ takes the place of compile, runtime and
+// generated/worker where nothing may be compiled.
 
-export type { Batch, RunOptions, RunResult } from "./batch.ts";
+export type { Batch } from "./batch.ts";
 export type { XentOptions, XentSyncOptions } from "./create.ts";
 export { attach, createXent, createXentSync } from "./create.ts";
 export { WorkerError } from "./errors.ts";
@@ -37,6 +38,7 @@ export type {
   WithGradient,
   WithPredictions,
 } from "./result.ts";
+export type { RunOptions, RunResult } from "./run.ts";
 export { decodePartials, decodeTotals, encodePartials, encodeTotals } from "./shards/codec.ts";
 export type { Partials, PartialsSettings } from "./shards/columns.ts";
 export { lossFromPartials, type PartialsResult } from "./shards/loss.ts";
