@@ -17,13 +17,14 @@ mod loops;
 use crate::ends::{Common, ends, label_terms_apart, leave_ignored};
 use crate::gradient::write_gradient;
 use crate::label::Label;
-use crate::scratch::{ROWS, Scratch, tile_of};
-use crate::softcap;
-use crate::targets::{Targets, combine, of_single};
+use crate::numbers::Numbers;
+use crate::scratch::{ROWS, Scratch, tile_length};
+use crate::targets::{Targets, combine};
 use crate::terms::{Loop, Way};
-use crate::tile::Line;
-use crate::vector::{Element, Vector, part};
+use crate::tile::{Line, stage};
+use crate::vector::{Element, Single, part};
 use core::cell::Cell;
+use core::marker::PhantomData;
 use loops::{
     all_accepted, begin, compact, lanes, largest_of, margins_of, put_references, shifts, split_factors, write_of,
 };
@@ -36,13 +37,13 @@ const BLOCK: usize = 8;
 
 /// How many rows go side by side at most: a block of them is a tile.
 #[inline(always)]
-pub fn width<E: Element>() -> usize {
-    tile_of::<E>() / BLOCK
+pub const fn width() -> usize {
+    tile_length(false) / BLOCK
 }
 
 /// Rows side by side, at most [`width`] of them. Slices begin at the first row's first class.
 #[derive(Clone, Copy)]
-pub struct Column<'a, V: Vector> {
+pub struct Column<'a, V> {
     /// Number of classes.
     pub classes: usize,
     /// Number of rows.
@@ -50,7 +51,7 @@ pub struct Column<'a, V: Vector> {
     /// From one class to the next.
     pub stride: usize,
     /// The logits; the stride is that of the rows, 1.
-    pub line: Line<'a, V::Element>,
+    pub line: Line<'a>,
     /// Their divisor.
     pub temperature: f64,
     /// `[rows]`; none where there are soft targets.
@@ -64,23 +65,25 @@ pub struct Column<'a, V: Vector> {
     /// Of all rows.
     pub common: Common,
     /// Output, or none; at the places of the logits.
-    pub gradient: Option<&'a [Cell<V::Element>]>,
+    pub gradient: Option<&'a [Cell<f32>]>,
     /// Whether that is the logits' own memory.
     pub in_place: bool,
     /// Where predictions go, if they are asked for.
     pub predictions: Option<&'a [Cell<i32>]>,
     /// Of this thread.
     pub scratch: &'a Scratch,
+    /// What its loops are compiled for.
+    pub lanes: PhantomData<V>,
 }
 
 /// Logits of a block of classes: row i of class k is at `k * stride + i`.
-struct Block<'a, E> {
-    high: &'a [Cell<E>],
-    low: &'a [Cell<E>],
+struct Block<'a> {
+    high: &'a [Cell<f32>],
+    low: &'a [Cell<f32>],
     stride: usize,
 }
 
-impl<'a, V: Vector> Column<'a, V> {
+impl<'a, V: Single> Column<'a, V> {
     /// Computes losses, in the scratch area, and gradients. A row that is not accepted gets the loss NaN, and its gradient is not
     /// written but for kept terms. Whether all are accepted.
     #[inline(always)]
@@ -91,8 +94,7 @@ impl<'a, V: Vector> Column<'a, V> {
             self.find_largest();
         }
         self.take_references();
-        let clamp_first = scratch.clamped.get() != 0.0 || V::Element::DOUBLE;
-        let mut clamped = clamp_first && self.line.softcap == 0.0;
+        let mut clamped = scratch.clamped.get() != 0.0 && self.line.softcap == 0.0;
         self.sum(clamped);
         if self.line.softcap == 0.0 && !clamped && !all_accepted::<V>(rows, false, scratch) {
             clamped = true;
@@ -103,7 +105,7 @@ impl<'a, V: Vector> Column<'a, V> {
         if !self.common.plain {
             self.weigh();
         }
-        label_terms_apart::<V>(rows, scratch);
+        label_terms_apart::<V>(rows, false, scratch);
         let mut complete = ends::<V>(rows, &self.common, scratch);
         if self.common.plain && self.ignore_index.is_some() {
             leave_ignored(rows, scratch);
@@ -119,14 +121,14 @@ impl<'a, V: Vector> Column<'a, V> {
     #[inline(always)]
     fn find_largest(&self) {
         let Self { scratch, rows, .. } = *self;
-        let (most, best) = (scratch.shifts::<V::Element>(), scratch.traces::<V::Element>());
+        let (most, best) = (scratch.shifts::<f32>(), scratch.traces::<f32>());
         for (most, best) in most.iter().zip(best).take(rows.next_multiple_of(4)) {
-            most.set(V::Element::from_f64(f64::NEG_INFINITY));
-            best.set(V::Element::default());
+            most.set(f32::NEG_INFINITY);
+            best.set(0.0);
         }
         for class in 0..self.classes {
             let from = class * self.stride;
-            largest_of::<V>(self.line.raw::<V>(from, from + rows, scratch.tile()), class, scratch);
+            largest_of::<V>(self.line.raw::<V>(from, from + rows, scratch.tile_of(false)).cells(), class, scratch);
         }
         for (row, best) in best.iter().enumerate().take(rows) {
             let best = best.get().to_f64() as i32;
@@ -141,7 +143,7 @@ impl<'a, V: Vector> Column<'a, V> {
     #[inline(always)]
     fn take_references(&self) {
         let Self { scratch, rows, stride, .. } = *self;
-        let raw = scratch.tile::<V::Element>();
+        let raw = scratch.tile::<f32>();
         for row in 0..rows {
             let mut sample = 1.0;
             let class = match self.labels.and_then(|labels| labels.get(row)) {
@@ -159,20 +161,22 @@ impl<'a, V: Vector> Column<'a, V> {
             scratch.labels[row % ROWS].set(class as i32);
             scratch.sample[row % ROWS].set(sample);
             if let Some(raw) = raw.get(row) {
-                raw.set(V::Element::from_f64(x));
+                raw.set(x as f32);
             }
         }
         for beyond in &scratch.labels[rows..rows.next_multiple_of(4)] {
             beyond.set(-1);
         }
-        let (high, low) = (scratch.tile::<V::Element>(), scratch.low::<V::Element>());
+        let (high, low) = (scratch.tile::<f32>(), scratch.low::<f32>());
         let capped = self.line.softcap != 0.0;
         if capped {
-            softcap::stage::<V>(raw.get(..rows).unwrap_or(&[]), high, low, scratch.slope(), self.line.softcap);
+            let x = Numbers::of(part(raw, 0, rows));
+            let [high, low, slope] = [high, low, scratch.slope()].map(Numbers::of::<f32>);
+            stage::<V>(x, high, low, slope, self.line.softcap);
         }
-        let slopes = scratch.slope::<V::Element>();
+        let slopes = scratch.slope::<f32>();
         for row in 0..rows.next_multiple_of(4) {
-            let get = |all: &[Cell<V::Element>]| all.get(row).map_or(f64::NAN, |x| x.get().to_f64());
+            let get = |all: &[Cell<f32>]| all.get(row).map_or(f64::NAN, |x| x.get().to_f64());
             let (x, slope) = if capped { (get(high) + get(low), get(slopes)) } else { (get(high), 1.0) };
             scratch.anchor[row % ROWS].set(if row < rows { x } else { 0.0 });
             scratch.slope_at_label[row % ROWS].set(slope);
@@ -216,15 +220,14 @@ impl<'a, V: Vector> Column<'a, V> {
 
     /// q of a class: of each row times a factor, or that factor.
     #[inline(always)]
-    fn targets_of(&self, class: usize) -> (&'a [Cell<V::Element>], f64) {
+    fn targets_of(&self, class: usize) -> (&'a [Cell<f32>], f64) {
         let Self { scratch, rows, stride, targets, .. } = *self;
         let w = targets.class_weight(class);
         if targets.soft.is_empty() {
             return (&[], w * targets.spread);
         }
-        let staged = scratch.target::<V::Element>();
+        let staged = scratch.target::<f32>();
         let soft = targets.soft.get(class * stride..class * stride + rows).unwrap_or(&[]);
-        let soft = of_single::<V>(soft, staged);
         if targets.smoothing == 0.0 && targets.class_weights.is_empty() {
             return (soft, 1.0);
         }
@@ -235,29 +238,29 @@ impl<'a, V: Vector> Column<'a, V> {
 
     /// Where terms are kept until they are scaled.
     #[inline(always)]
-    fn keep(&self) -> Option<&'a [Cell<V::Element>]> {
+    fn keep(&self) -> Option<&'a [Cell<f32>]> {
         let both = self.line.softcap != 0.0 && self.targets.is_dense();
         if self.in_place || both { None } else { self.gradient }
     }
 
     /// The logits of some classes, read where they lie or brought into the scratch area.
     #[inline(always)]
-    fn block(&self, class: usize, count: usize) -> Block<'a, V::Element> {
+    fn block(&self, class: usize, count: usize) -> Block<'a> {
         let Self { scratch, rows, stride, .. } = *self;
         let from = class * stride;
-        let (tile, low) = (scratch.tile::<V::Element>(), scratch.low::<V::Element>());
+        let (tile, low) = (scratch.tile::<f32>(), scratch.low::<f32>());
         if self.line.is_direct() {
-            let high = self.line.own.get(from..).unwrap_or(&[]);
+            let high = self.line.numbers.from(from).cells();
             return Block { high, low: high, stride };
         }
         let width = rows.next_multiple_of(4);
         for k in 0..count {
             let (from, at) = (from + k * stride, k * width);
-            let to = tile.get(at..).unwrap_or(&[]);
+            let to = Numbers::of(tile).from(at);
             let x = self.line.raw::<V>(from, from + rows, to);
             if self.line.softcap != 0.0 {
-                let low = low.get(at..).unwrap_or(&[]);
-                softcap::stage::<V>(x, to, low, scratch.slope().get(at..).unwrap_or(&[]), self.line.softcap);
+                let [low, slope] = [low, scratch.slope()].map(|all| Numbers::of::<f32>(all).from(at));
+                stage::<V>(x, to, low, slope, self.line.softcap);
             }
         }
         Block { high: tile, low, stride: width }
@@ -266,17 +269,19 @@ impl<'a, V: Vector> Column<'a, V> {
     #[inline(always)]
     fn loop_of(&self, clamped: bool) -> Loop {
         let way = if clamped { Way::Clamped } else { Way::Direct };
-        Loop::new(way, self.line.softcap, self.temperature)
+        Loop::new(way, false, self.line.softcap, self.temperature)
     }
 
     /// Multiplies terms by the softcap's slopes.
     #[inline(always)]
-    fn slope(&self, terms: &[Cell<V::Element>], stride: usize, count: usize) {
+    fn slope(&self, terms: &[Cell<f32>], stride: usize, count: usize) {
         let Self { scratch, rows, .. } = *self;
         let width = rows.next_multiple_of(4);
         for k in 0..count {
             let terms = part(terms, k * stride, k * stride + rows);
-            write_gradient::<V>(terms, &[], part(scratch.slope(), k * width, k * width + rows), terms, 1.0, 0.0);
+            let slope = part(scratch.slope::<f32>(), k * width, k * width + rows);
+            let [terms, slope] = [terms, slope].map(Numbers::of::<f32>);
+            write_gradient::<V>(terms, Numbers::NONE, slope, terms, 1.0, 0.0);
         }
     }
 
@@ -307,7 +312,7 @@ impl<'a, V: Vector> Column<'a, V> {
 
     /// The gradient of all classes.
     #[inline(always)]
-    fn write(&self, clamped: bool, complete: bool, g: &[Cell<V::Element>]) {
+    fn write(&self, clamped: bool, complete: bool, g: &[Cell<f32>]) {
         let Self { scratch, rows, stride, classes, targets, .. } = *self;
         let dense = targets.is_dense();
         let kept = self.keep().is_some();
@@ -318,7 +323,7 @@ impl<'a, V: Vector> Column<'a, V> {
             let (terms, terms_stride) = if kept {
                 (g.get(class * stride..).unwrap_or(&[]), stride)
             } else {
-                let terms = scratch.term::<V::Element>();
+                let terms = scratch.term::<f32>();
                 let Block { high, low, stride } = self.block(class, count);
                 lanes::<V>(self.loop_of(clamped).keep(), high, low, stride, terms, width, class, count, rows, scratch);
                 if self.line.softcap != 0.0 && !dense {

@@ -16,11 +16,13 @@
 use crate::exp::{ExpWide, Range};
 use crate::log1p::{Log, Quotient};
 use crate::scratch::{ROWS, Scratch, fours};
-use crate::vector::{Twice, Vector, Wide};
+use crate::vector::{Element, Single, Twice, Wide};
 
 /// What a run has for all its rows.
 #[derive(Clone, Copy)]
 pub struct Common {
+    /// Whether the logits are `f64`.
+    pub double: bool,
     /// Whether there is nothing but labels, and ignored rows: q is 1 at the label, s is 1, z is 0.
     pub plain: bool,
     /// Whether classes other than the label have weight.
@@ -75,14 +77,16 @@ pub const SMALLEST_LOSS: f64 = 0.75;
 
 /// The ends of the first `rows` rows of the scratch area. A row that is not accepted gets the loss NaN. Whether all are accepted.
 #[inline(always)]
-pub fn ends<V: Vector>(rows: usize, common: &Common, scratch: &Scratch) -> bool {
-    let Common { plain, dense, gradient, scale, z_loss } = *common;
-    ends_of::<V>(rows, plain, dense, gradient, scale, z_loss, scratch)
+pub fn ends<V: Single>(rows: usize, common: &Common, scratch: &Scratch) -> bool {
+    let Common { double, plain, dense, gradient, scale, z_loss } = *common;
+    ends_of::<V>(rows, double, plain, dense, gradient, scale, z_loss, scratch)
 }
 
 #[inline(never)]
-fn ends_of<V: Vector>(
+#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
+fn ends_of<V: Single>(
     rows: usize,
+    double: bool,
     plain: bool,
     dense: bool,
     gradient: bool,
@@ -90,7 +94,7 @@ fn ends_of<V: Vector>(
     z_loss: f64,
     scratch: &Scratch,
 ) -> bool {
-    let range = Range::of::<V::Element>();
+    let range = Range::of_type(double);
     // What lies behind the last row is accepted.
     for row in rows..rows.next_multiple_of(4) {
         for (all, value) in [(&scratch.label_term, 1.0), (&scratch.off_label, 0.0), (&scratch.logit, 0.0)] {
@@ -108,44 +112,65 @@ fn ends_of<V: Vector>(
     }
     // Two loops, for the registers; and with as few branches in them as there are kinds of jobs.
     match (plain, gradient) {
-        (true, false) => quotients::<V, false>(rows, scale, scratch),
-        (true, true) => quotients::<V, true>(rows, scale, scratch),
-        _ => shares::<V>(rows, scratch),
+        (true, false) => quotients::<V, false>(rows, range, scale, scratch),
+        (true, true) => quotients::<V, true>(rows, range, scale, scratch),
+        _ => shares::<V>(rows, range, scratch),
     }
-    if plain { losses::<V>(rows, scratch) } else { weighted::<V>(rows, scale, z_loss, dense, scratch) }
+    match (plain, double) {
+        (true, false) => losses::<V, f32>(rows, scratch),
+        (true, true) => losses::<V, f64>(rows, scratch),
+        (false, false) => weighted::<V, f32>(rows, scale, z_loss, dense, scratch),
+        (false, true) => weighted::<V, f64>(rows, scale, z_loss, dense, scratch),
+    }
 }
 
-/// The label's terms, from their logits. `power` and `lift`: of the run's shift.
+/// The label's terms, from their logits; `lift` is that of the run's shift.
+#[inline(always)]
+pub fn label_terms<V: Single>(rows: usize, double: bool, lift: f64, scratch: &Scratch) {
+    if double {
+        label_terms_of::<V, f64>(rows, lift, scratch);
+    } else {
+        label_terms_of::<V, f32>(rows, lift, scratch);
+    }
+}
+
 #[inline(never)]
-pub fn label_terms<V: Vector>(rows: usize, lift: f64, scratch: &Scratch) {
-    let exp = ExpWide::<Twice<V::Wide>>::load::<V::Element>(lift);
+fn label_terms_of<V: Single, E: Element>(rows: usize, lift: f64, scratch: &Scratch) {
+    let exp = ExpWide::<Twice<V::Wide>>::load::<E>(lift);
     for (logit, term) in fours(&scratch.logit, rows).zip(fours(&scratch.label_term, rows)) {
-        exp.at::<V::Element>(Twice::load(logit)).store(term);
+        exp.at::<E>(Twice::load(logit)).store(term);
     }
 }
 
-/// The same of rows side by side, whose terms are relative to powers of their own.
+/// The same of rows whose terms are relative to powers of their own.
+#[inline(always)]
+pub fn label_terms_apart<V: Single>(rows: usize, double: bool, scratch: &Scratch) {
+    if double {
+        label_terms_apart_of::<V, f64>(rows, scratch);
+    } else {
+        label_terms_apart_of::<V, f32>(rows, scratch);
+    }
+}
+
 #[inline(never)]
-pub fn label_terms_apart<V: Vector>(rows: usize, scratch: &Scratch) {
-    let range = Range::of::<V::Element>();
-    let exp = ExpWide::<Twice<V::Wide>>::load::<V::Element>(range.lift);
+fn label_terms_apart_of<V: Single, E: Element>(rows: usize, scratch: &Scratch) {
+    let exp = ExpWide::<Twice<V::Wide>>::load::<E>(Range::of::<E>().lift);
     let inputs = fours(&scratch.logit, rows).zip(fours(&scratch.power, rows));
     for ((logit, power), term) in inputs.zip(fours(&scratch.label_term, rows)) {
-        exp.below(Twice::load(power)).at::<V::Element>(Twice::load(logit)).store(term);
+        exp.below(Twice::load(power)).at::<E>(Twice::load(logit)).store(term);
     }
 }
 
 #[inline(always)]
-fn accepted<V: Vector>() -> impl Fn(Twice<V::Wide>, Twice<V::Wide>) -> Twice<V::Wide> {
-    let range = Range::of::<V::Element>();
+fn accepted<V: Single>(range: &Range) -> impl Fn(Twice<V::Wide>, Twice<V::Wide>) -> Twice<V::Wide> + use<V> {
     let [least, most, ratio] = [range.label.0, range.label.1, range.ratio].map(Twice::<V::Wide>::splat);
     move |off: Twice<V::Wide>, own: Twice<V::Wide>| least.below(own).and(own.below(most)).and(off.below(own.mul(ratio)))
 }
 
 /// The first half of the logarithms, and of a plain row what the gradient needs; NaN where a row is not accepted.
 #[inline(never)]
-fn quotients<V: Vector, const GRADIENT: bool>(rows: usize, scale: f64, scratch: &Scratch) {
-    let accepted = accepted::<V>();
+fn quotients<V: Single, const GRADIENT: bool>(rows: usize, range: &Range, scale: f64, scratch: &Scratch) {
+    let accepted = accepted::<V>(range);
     let (one, nan) = (Twice::splat(1.0), Twice::splat(f64::NAN));
     let (scale, minus_scale) = (Twice::splat(scale), Twice::splat(-scale));
     let quotient = Quotient::load();
@@ -168,8 +193,8 @@ fn quotients<V: Vector, const GRADIENT: bool>(rows: usize, scale: f64, scratch: 
 
 /// As [`quotients`], of rows with weights.
 #[inline(never)]
-fn shares<V: Vector>(rows: usize, scratch: &Scratch) {
-    let accepted = accepted::<V>();
+fn shares<V: Single>(rows: usize, range: &Range, scratch: &Scratch) {
+    let accepted = accepted::<V>(range);
     let (one, nan) = (Twice::splat(1.0), Twice::splat(f64::NAN));
     let quotient = Quotient::load();
     let inputs = fours(&scratch.off_label, rows).zip(fours(&scratch.label_term, rows));
@@ -186,13 +211,13 @@ fn shares<V: Vector>(rows: usize, scratch: &Scratch) {
 
 /// The second half: loss and log-sum-exp of plain rows.
 #[inline(never)]
-fn losses<V: Vector>(rows: usize, scratch: &Scratch) -> bool {
+fn losses<V: Single, E: Element>(rows: usize, scratch: &Scratch) -> bool {
     let log = Log::<Twice<V::Wide>>::load();
     let mut all = Twice::splat(0.0);
     let inputs = fours(&scratch.quotient, rows).zip(fours(&scratch.k_ln_2, rows)).zip(fours(&scratch.logit, rows));
     let results = fours(&scratch.loss, rows).zip(fours(&scratch.log_sum_exp, rows));
     for (((quotient, k_ln_2), logit), (loss, log_sum_exp)) in inputs.zip(results) {
-        let nll = log.of::<V::Element>(Twice::load(quotient), Twice::load(k_ln_2));
+        let nll = log.of::<E>(Twice::load(quotient), Twice::load(k_ln_2));
         all = all.add(nll);
         nll.store(loss);
         nll.add(Twice::load(logit)).store(log_sum_exp);
@@ -202,7 +227,7 @@ fn losses<V: Vector>(rows: usize, scratch: &Scratch) -> bool {
 
 /// As [`losses`], with all options, and with what the gradient needs.
 #[inline(never)]
-fn weighted<V: Vector>(rows: usize, scale: f64, z_loss: f64, dense: bool, scratch: &Scratch) -> bool {
+fn weighted<V: Single, E: Element>(rows: usize, scale: f64, z_loss: f64, dense: bool, scratch: &Scratch) -> bool {
     let log = Log::<Twice<V::Wide>>::load();
     let (zero, one, nan) = (Twice::splat(0.0), Twice::splat(1.0), Twice::splat(f64::NAN));
     let scale = Twice::<V::Wide>::splat(scale);
@@ -218,7 +243,7 @@ fn weighted<V: Vector>(rows: usize, scale: f64, z_loss: f64, dense: bool, scratc
     for (((((quotient, k_ln_2), logit), (((q, off_weight), margin), sample)), ((off, own), share)), out) in
         logs.zip(weights).zip(terms).zip(results)
     {
-        let nll = log.of::<V::Element>(Twice::load(quotient), Twice::load(k_ln_2));
+        let nll = log.of::<E>(Twice::load(quotient), Twice::load(k_ln_2));
         let log_sum_exp = nll.add(Twice::load(logit));
         let [q, off_weight, margin, sample] = [q, off_weight, margin, sample].map(Twice::load);
         let known = Known { nll, nll_of_margins: nll, log_sum_exp, q, off_weight, margin, sample };

@@ -72,6 +72,12 @@ impl Range {
         if E::DOUBLE { DOUBLE } else { SINGLE }
     }
 
+    /// That of `f64`, or of `f32`.
+    #[inline(always)]
+    pub const fn of_type(double: bool) -> &'static Self {
+        if double { &DOUBLE } else { &SINGLE }
+    }
+
     /// n0 of a row with this logit (capped and divided) at its label: even, so that a logit half way between two n is rounded to
     /// the same one whatever n0 is. The rounding goes to the even sum, and the sum has n0 in it.
     #[inline(always)]
@@ -93,14 +99,14 @@ impl Range {
 
     /// What all reductions of a run have in common: log2 e / T; minus T ln 2 and 1 / T, both in two parts; T ln 2.
     #[inline(always)]
-    pub fn constants<E: Element>(&self, temperature: f64) -> [f64; 6] {
+    pub fn constants(&self, double: bool, temperature: f64) -> [f64; 6] {
         let unit = temperature * core::f64::consts::LN_2;
         let high = f64::from_bits(unit.to_bits() & !((1 << (53 - self.high_bits)) - 1));
         // The product of the first parts, of 21 and 32 bits, is exact.
         let first = f64::from_bits(temperature.to_bits() & !0xffff_ffff);
         let low = (first * LN2_HIGH_WIDE - high) + ((temperature - first) * LN2_HIGH_WIDE + temperature * LN2_LOW_WIDE);
         let inverse = 1.0 / temperature;
-        let rounded = E::from_f64(inverse).to_f64();
+        let rounded = if double { inverse } else { f64::from(inverse as f32) };
         [core::f64::consts::LOG2_E / temperature, -high, -low, rounded, inverse - rounded, unit]
     }
 }

@@ -1,13 +1,24 @@
 //! From terms to the gradient: a row's factor, and what its classes should have.
 
+use crate::numbers::{Kind, Numbers};
 use crate::targets::combine;
-use crate::vector::{Element, FACTORS, Factor, Vector, part};
+use crate::vector::{Element, FACTORS, Factor, Single, Vector, part};
 use core::cell::Cell;
 
 /// `to = (terms * factor - q * weight) * slope`: q is an entry a class, or 1 where that is empty; the slope is 1 where that is empty.
 /// `to` may be where the terms are.
 #[inline(always)]
-pub fn write_gradient<V: Vector>(
+pub fn write_gradient<V: Single>(terms: Numbers, q: Numbers, slope: Numbers, to: Numbers, factor: f64, weight: f64) {
+    if to.kind() == Kind::Double {
+        write_gradient_of::<V::Double>(terms.cells(), q.cells(), slope.cells(), to.cells(), factor, weight);
+    } else {
+        write_gradient_of::<V>(terms.cells(), q.cells(), slope.cells(), to.cells(), factor, weight);
+    }
+}
+
+/// [`write_gradient`] of one type.
+#[inline(never)]
+fn write_gradient_of<V: Vector>(
     terms: &[Cell<V::Element>],
     q: &[Cell<V::Element>],
     slope: &[Cell<V::Element>],

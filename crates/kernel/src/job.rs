@@ -4,7 +4,6 @@
 //! This and its folder are the only place where addresses become references. Rows become slices one group at a time: a slice may not
 //! be longer than 2 GiB, a batch may.
 
-mod parts;
 mod reduce;
 mod rows;
 mod steps;
@@ -14,13 +13,15 @@ pub use steps::Step;
 use crate::ends::Common;
 use crate::exp::Range;
 use crate::label::Label;
+use crate::numbers::{Kind, Numbers};
 use crate::partial::Merged;
 use crate::row::{Gradient, Row};
-use crate::scratch::Scratch;
+use crate::scratch::{ROW_WORDS, Scratch};
 use crate::targets::Targets;
 use crate::tile::Line;
-use crate::vector::{Single, Vector};
+use crate::vector::Single;
 use core::cell::Cell;
+use core::marker::PhantomData;
 
 /// Values of [`Job::logits_type`].
 pub mod logits_type {
@@ -118,26 +119,28 @@ impl Job {
         }
         // SAFETY: the caller's third obligation.
         let scratch = unsafe { &*core::ptr::with_exposed_provenance::<Scratch>(scratch) };
+        self.begin(scratch);
         // SAFETY: the caller's other obligations.
-        unsafe {
-            if self.logits_type == logits_type::F64 {
-                self.run_as::<V::Double>(scratch, begin as usize, end as usize);
-            } else {
-                self.run_as::<V>(scratch, begin as usize, end as usize);
-            }
-        }
+        unsafe { self.rows::<V>(scratch, begin as usize, end as usize) }
     }
 
     /// What all rows of a run have in common goes into the scratch area.
-    #[inline(never)]
-    fn begin<V: Vector>(&self, scratch: &Scratch) {
-        scratch.set_range(Range::of::<V::Element>().constants::<V::Element>(self.temperature));
+    #[inline(always)]
+    fn begin(&self, scratch: &Scratch) {
+        scratch.set_range(Range::of_type(self.double()).constants(self.double(), self.temperature));
+    }
+
+    /// Whether it is computed in `f64`.
+    #[inline(always)]
+    fn double(&self) -> bool {
+        self.logits_type == logits_type::F64
     }
 
     #[inline(always)]
     fn common(&self) -> Common {
         let weights = self.targets | self.class_weights | self.sample_weights;
         Common {
+            double: self.double(),
             plain: weights == 0 && self.label_smoothing == 0.0 && self.z_loss == 0.0,
             dense: self.is_dense(),
             gradient: self.gradient != 0,
@@ -163,15 +166,17 @@ impl Job {
         (self.records != 0 && self.merged != 0).then(|| unsafe { &*address })
     }
 
-    /// One row.
+    /// One row, in the scratch area.
     ///
     /// # Safety
     ///
-    /// As [`Job::run`], for this row.
-    #[inline(always)]
-    unsafe fn row<'a, V: Vector>(&self, scratch: &'a Scratch, row: usize, place: usize) -> Row<'a, V> {
+    /// As [`Job::run`], for this row. The row that this has given out before is not used any more.
+    #[inline(never)]
+    unsafe fn row<'a, V: Single>(&self, scratch: &'a Scratch, row: usize, place: usize) -> &'a Row<'a, V> {
+        const { assert!(size_of::<Row<V>>() <= 8 * ROW_WORDS) };
         let (first, span, stride) = self.place(row);
-        // SAFETY: the caller vouches for every region and every row.
+        let to = scratch.row().cast::<Row<V>>();
+        // SAFETY: the caller vouches for every region and every row, and that nothing else refers to the scratch area's row.
         unsafe {
             let sample =
                 if self.sample_weights == 0 { 1.0 } else { f64::from(one::<f32>(self.sample_weights, row).get()) };
@@ -179,61 +184,36 @@ impl Job {
                 0 => Label::None,
                 address => Label::of(one::<i32>(address, row).get(), self.classes_of_labels(), self.ignored()),
             };
-            if self.records != 0 {
-                return self.shard_row(scratch, row, label);
+            let (is_shard, merged) = (self.records != 0, self.merged(row));
+            let mut targets = self.targets(row);
+            let mut common = self.common();
+            if is_shard {
+                targets.spread = merged.map_or(1.0, Merged::target);
+                common.scale = 1.0;
             }
-            Row {
+            to.write(Row {
                 classes: self.classes as usize,
-                line: self.line::<V>(first, span, stride),
+                line: Line { numbers: self.numbers(self.logits, first, span), stride, softcap: self.softcap },
                 temperature: self.temperature,
-                // What weighs nothing is ignored.
-                label: if sample == 0.0 { Label::Ignored } else { label },
-                sample,
-                targets: self.targets(row),
-                common: self.common(),
-                gradient: (self.gradient != 0).then(|| Gradient {
-                    cells: cells(self.gradient, first, span),
+                label: match label {
+                    Label::Class(class) if is_shard => Label::Class(class.wrapping_sub(self.class_offset as usize)),
+                    // What weighs nothing is ignored; of a shard, sample weights are not its business.
+                    _ if sample == 0.0 && !is_shard => Label::Ignored,
+                    other => other,
+                },
+                sample: if is_shard { 1.0 } else { sample },
+                targets,
+                common,
+                gradient: (self.gradient != 0 && (!is_shard || merged.is_some())).then(|| Gradient {
+                    numbers: self.results(self.gradient, first, span),
                     stride,
-                    keeps: self.gradient != self.logits,
+                    keeps: self.gradient != self.logits && !is_shard,
                 }),
                 scratch,
                 place,
-            }
-        }
-    }
-
-    /// One row of a shard, with this label of all classes: the reduction is not its business, and neither are sample weights.
-    ///
-    /// # Safety
-    ///
-    /// As [`Job::run`], for this row.
-    #[inline(always)]
-    unsafe fn shard_row<'a, V: Vector>(&self, scratch: &'a Scratch, row: usize, label: Label) -> Row<'a, V> {
-        let (first, span, stride) = self.place(row);
-        // SAFETY: the caller's obligation.
-        unsafe {
-            let merged = self.merged(row);
-            let mut targets = self.targets(row);
-            targets.spread = merged.map_or(1.0, Merged::target);
-            Row {
-                classes: self.classes as usize,
-                line: self.line::<V>(first, span, stride),
-                temperature: self.temperature,
-                label: match label {
-                    Label::Class(class) => Label::Class(class.wrapping_sub(self.class_offset as usize)),
-                    other => other,
-                },
-                sample: 1.0,
-                targets,
-                common: Common { scale: 1.0, ..self.common() },
-                gradient: (merged.is_some()).then(|| Gradient {
-                    cells: cells(self.gradient, first, span),
-                    stride,
-                    keeps: false,
-                }),
-                scratch,
-                place: 0,
-            }
+                lanes: PhantomData,
+            });
+            &*to
         }
     }
 
@@ -243,23 +223,33 @@ impl Job {
         if self.records == 0 { self.classes } else { self.classes_total }
     }
 
-    /// The logits from a place on, `span` elements.
+    /// Numbers of the logits' type at `address`, `count` from the one at `first` on.
     ///
     /// # Safety
     ///
     /// As [`Job::run`], for these logits.
     #[inline(always)]
-    unsafe fn line<'a, V: Vector>(&self, first: usize, span: usize, stride: usize) -> Line<'a, V::Element> {
-        let mut line = Line { own: &[], f16: &[], bf16: &[], stride, softcap: self.softcap };
+    unsafe fn numbers<'a>(&self, address: usize, first: usize, count: usize) -> Numbers<'a> {
+        let kind = match self.logits_type {
+            logits_type::F16 => Kind::Half,
+            logits_type::BF16 => Kind::Brain,
+            logits_type::F64 => Kind::Double,
+            _ => Kind::Single,
+        };
         // SAFETY: the caller's obligation.
-        unsafe {
-            match self.logits_type {
-                logits_type::F16 => line.f16 = cells(self.logits, first, span),
-                logits_type::BF16 => line.bf16 = cells(self.logits, first, span),
-                _ => line.own = cells(self.logits, first, span),
-            }
-        }
-        line
+        unsafe { Numbers::at(address, first, count, kind) }
+    }
+
+    /// The same of the results' type.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for these results.
+    #[inline(always)]
+    unsafe fn results<'a>(&self, address: usize, first: usize, count: usize) -> Numbers<'a> {
+        let kind = if self.double() { Kind::Double } else { Kind::Single };
+        // SAFETY: the caller's obligation.
+        unsafe { Numbers::at(address, first, count, kind) }
     }
 
     /// The targets of a row.

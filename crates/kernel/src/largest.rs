@@ -1,11 +1,18 @@
 //! The largest logit of a line, and where it is.
 
-use crate::vector::{Element, Vector};
+use crate::numbers::Numbers;
+use crate::vector::{Element, Single, Vector};
 use core::cell::Cell;
 
 /// The first place of the largest logit; -1 where none is larger than NaN.
+#[inline(always)]
+pub fn argmax<V: Single>(x: Numbers) -> i32 {
+    let single = x.cells::<f32>();
+    if single.is_empty() { argmax_of::<V::Double>(x.cells()) } else { argmax_of::<V>(single) }
+}
+
 #[inline(never)]
-pub fn argmax<V: Vector>(x: &[Cell<V::Element>]) -> i32 {
+fn argmax_of<V: Vector>(x: &[Cell<V::Element>]) -> i32 {
     let lowest = V::Element::from_f64(f64::NEG_INFINITY);
     let (chunks, rest) = V::chunks(x);
     let (fours, last) = chunks.as_chunks::<4>();

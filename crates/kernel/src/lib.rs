@@ -103,6 +103,7 @@ pub mod job;
 pub mod label;
 pub mod largest;
 pub mod log1p;
+pub mod numbers;
 pub mod partial;
 pub mod row;
 pub mod scratch;

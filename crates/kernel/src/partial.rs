@@ -14,10 +14,10 @@
 
 use crate::exp::{Range, exp};
 use crate::label::Label;
-use crate::row::{Parts, Row, SEGMENT};
+use crate::row::{Row, SEGMENT};
 use crate::scratch::{Reference, Sums};
 use crate::terms::Way;
-use crate::vector::{Pair, Vector, Wide};
+use crate::vector::{Pair, Single, Wide};
 use core::cell::Cell;
 
 /// What the threads that compute a row share.
@@ -51,16 +51,16 @@ const _: () = assert!(size_of::<Segment>() == SEGMENT_BYTES);
 
 /// A row whose segments several threads compute, in three steps: all sums, then the end, then all gradients.
 #[derive(Clone, Copy)]
-pub struct Split<'a, V: Vector> {
+pub struct Split<'a, V> {
     /// What the threads hand on to one another.
     pub header: &'a Header,
     /// One for every [`SEGMENT`] classes.
     pub segments: &'a [Segment],
     /// The row.
-    pub row: Row<'a, V>,
+    pub row: &'a Row<'a, V>,
 }
 
-impl<V: Vector> Split<'_, V> {
+impl<V: Single> Split<'_, V> {
     #[inline(always)]
     fn range(&self, index: usize) -> core::ops::Range<usize> {
         index * SEGMENT..((index + 1) * SEGMENT).min(self.row.classes)
@@ -73,21 +73,21 @@ impl<V: Vector> Split<'_, V> {
 
     /// Sums a segment. `predict`: also looks for its largest logit.
     #[inline(always)]
-    pub fn sum(&self, index: usize, predict: bool, parts: &impl Parts) {
-        let (row, range) = (&self.row, self.range(index));
+    pub fn sum(&self, index: usize, predict: bool) {
+        let (row, range) = (self.row, self.range(index));
         let Some(segment) = self.segments.get(index) else { return };
         if predict {
-            segment.largest.set(parts.argmax(range.start, range.end));
+            segment.largest.set(row.argmax(range.start, range.end));
         }
         let reference = row.reference(row.reference_class(None));
         let mut sums = Sums { off_label: f64::NAN, ..Sums::default() };
         let mut clamped = false;
         if row.near(&reference) {
             row.scratch.reference.set(reference);
-            parts.sum(Way::Direct, range.start, range.end);
+            row.sum_segment(Way::Direct, range.start, range.end);
             if row.scratch.sums.get().off_label.is_nan() && row.line.softcap == 0.0 {
                 clamped = true;
-                parts.sum(Way::Clamped, range.start, range.end);
+                row.sum_segment(Way::Clamped, range.start, range.end);
             }
             sums = row.scratch.sums.get();
         }
@@ -101,14 +101,14 @@ impl<V: Vector> Split<'_, V> {
     /// no class, or nothing can be made around it.
     #[inline(always)]
     pub fn end(&self) -> bool {
-        let row = &self.row;
+        let row = self.row;
         let mut sums = Sums::default();
         for segment in self.segments {
             let [off_label, off_weight, margin] =
                 [&segment.off_label, &segment.off_weight, &segment.margin].map(Cell::get);
             sums.add(&Sums { off_label, off_weight, margin });
         }
-        sums.off_label = Range::of::<V::Element>().checked(sums.off_label);
+        sums.off_label = row.range().checked(sums.off_label);
         let reference = row.reference(row.reference_class(None));
         let near = row.near(&reference);
         row.end(Way::Direct, &reference, &sums);
@@ -141,10 +141,10 @@ impl<V: Vector> Split<'_, V> {
 
     /// The gradient of a segment, after the end.
     #[inline(always)]
-    pub fn write(&self, index: usize, parts: &impl Parts) {
-        let (row, scratch) = (&self.row, self.row.scratch);
+    pub fn write(&self, index: usize) {
+        let (row, scratch) = (self.row, self.row.scratch);
         let Some(segment) = self.segments.get(index) else { return };
-        scratch.shift.set(Range::of::<V::Element>().shift(self.header.power.get()));
+        scratch.shift.set(row.range().shift(self.header.power.get()));
         scratch.factor[0].set(self.header.factor.get());
         scratch.label_gradient[0].set(self.header.label_gradient.get());
         // Nothing else of the reference is needed any more, and in place its logit may be gone.
@@ -152,7 +152,7 @@ impl<V: Vector> Split<'_, V> {
             Reference { class: row.reference_class(None), logit: 0.0, slope: self.header.slope.get(), anchor: 0.0 };
         scratch.reference.set(reference);
         let range = self.range(index);
-        parts.write(self.way(segment.clamped.get() == 1), range.start, range.end);
+        row.write(self.way(segment.clamped.get() == 1), range.start, range.end);
     }
 }
 
@@ -214,23 +214,23 @@ const LN2: [f64; 3] = [0.693_146_705_627_441_4, 4.749_324_489_239_370_5e-7, 5.49
 
 /// e^x / 2^power
 #[inline(always)]
-fn over_power<V: Vector>(x: f64, power: f64) -> f64 {
+fn over_power<V: Single>(x: f64, power: f64) -> f64 {
     let [high, middle, low] = LN2;
     let rest = (x - power * high) - power * middle - power * low;
     exp(V::Wide::splat(rest)).to_array()[0]
 }
 
-impl<V: Vector> Row<'_, V> {
+impl<V: Single> Row<'_, V> {
     /// 2^-lift
     #[inline(always)]
-    fn unlift() -> f64 {
-        f64::from_bits(((1023 - Range::of::<V::Element>().lift as i64) as u64) << 52)
+    fn unlift(&self) -> f64 {
+        f64::from_bits(((1023 - self.range().lift as i64) as u64) << 52)
     }
 
     /// Sums a shard. The reference is the label, beyond the end where it lies elsewhere.
     #[inline(always)]
-    pub fn sum_shard(&self, out: &Partial, parts: &impl Parts) {
-        let best = parts.argmax(0, self.classes);
+    pub fn sum_shard(&self, out: &Partial) {
+        let best = self.argmax(0, self.classes);
         let largest = self.reference(usize::try_from(best).unwrap_or(usize::MAX));
         let label = match self.label {
             Label::Class(class) => class,
@@ -244,16 +244,16 @@ impl<V: Vector> Row<'_, V> {
         let centre = anchor / self.temperature;
         let power = if centre.abs() < TOO_LARGE { Range::power_near(centre) } else { f64::NAN };
         let mut sums = Sums { off_label: f64::NAN, ..Sums::default() };
-        let mut unit = Self::unlift();
+        let mut unit = self.unlift();
         if largest.logit.is_nan() || largest.logit == f64::INFINITY {
         } else if self.near(&Reference { logit: anchor, ..reference }) {
-            sums = self.sum(Way::Direct, &reference, parts);
+            sums = self.sum(Way::Direct, &reference);
             if sums.off_label.is_nan() && self.line.softcap == 0.0 {
-                sums = self.sum(Way::Clamped, &reference, parts);
+                sums = self.sum(Way::Clamped, &reference);
             }
         } else {
             self.centre(anchor);
-            sums = self.sum(Way::Centred, &reference, parts);
+            sums = self.sum(Way::Centred, &reference);
             if !power.is_nan() {
                 unit *= over_power::<V>(centre, power);
             }
@@ -279,7 +279,7 @@ impl<V: Vector> Row<'_, V> {
 
     /// The gradient of a shard, given what is known of all. Classes take `targets.spread` times their weight from it.
     #[inline(always)]
-    pub fn write_shard(&self, merged: &Merged, parts: &impl Parts) {
+    pub fn write_shard(&self, merged: &Merged) {
         if merged.fill.get() != 1.0 {
             return self.fill(merged.fill.get());
         }
@@ -289,7 +289,7 @@ impl<V: Vector> Row<'_, V> {
             _ => usize::MAX,
         };
         let own = self.reference(class);
-        let mut factor = merged.factor.get() * Self::unlift();
+        let mut factor = merged.factor.get() * self.unlift();
         let mut way = if self.line.softcap == 0.0 { Way::Clamped } else { Way::Direct };
         let capped = self.line.softcap != 0.0;
         if !capped && self.near(&Reference { logit: maximum * self.temperature, ..own }) {
@@ -298,7 +298,7 @@ impl<V: Vector> Row<'_, V> {
         } else {
             way = Way::Centred;
             // Exactly, where it is of this shard.
-            let best = parts.argmax(0, self.classes);
+            let best = self.argmax(0, self.classes);
             let largest = self.reference(usize::try_from(best).unwrap_or(usize::MAX)).logit;
             let here = largest / self.temperature == maximum;
             self.centre(if here { largest } else { maximum * self.temperature });
@@ -306,7 +306,7 @@ impl<V: Vector> Row<'_, V> {
         self.scratch.factor[0].set(factor);
         self.scratch.label_gradient[0].set(merged.own.get());
         self.scratch.reference.set(Reference { class, ..own });
-        parts.write(way, 0, self.classes);
+        self.write(way, 0, self.classes);
     }
 }
 

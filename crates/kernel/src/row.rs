@@ -32,34 +32,35 @@ use crate::ends::Common;
 use crate::exp::Range;
 use crate::label::Label;
 use crate::largest;
-use crate::scratch::{PerRow, ROWS, Reference, Scratch, Sums, tile_of};
-use crate::targets::{Targets, each_margin};
+use crate::numbers::Numbers;
+use crate::scratch::{PerRow, ROWS, Reference, Scratch, Sums, tile_length};
+use crate::targets::{Targets, margins};
 use crate::terms::{Loop, Way, terms};
 use crate::tile::Line;
-use crate::vector::Vector;
-use core::cell::Cell;
+use crate::vector::Single;
+use core::marker::PhantomData;
 
 /// Classes of a segment.
 pub const SEGMENT: usize = 8192;
 
 /// Where a gradient goes: the places of the classes.
 #[derive(Clone, Copy)]
-pub struct Gradient<'a, E> {
-    /// Entries.
-    pub cells: &'a [Cell<E>],
+pub struct Gradient<'a> {
+    /// Entries, and what lies between them.
+    pub numbers: Numbers<'a>,
     /// From one class to the next.
     pub stride: usize,
     /// Whether terms may be kept there until they are scaled: not over the logits, and not where sums were found in another run.
     pub keeps: bool,
 }
 
-/// One row.
+/// One row. It lies in the scratch area, so that its parts can be functions that share it without stack memory.
 #[derive(Clone, Copy)]
-pub struct Row<'a, V: Vector> {
+pub struct Row<'a, V> {
     /// Number of classes.
     pub classes: usize,
     /// The logits.
-    pub line: Line<'a, V::Element>,
+    pub line: Line<'a>,
     /// Their divisor.
     pub temperature: f64,
     /// What the label means.
@@ -71,30 +72,20 @@ pub struct Row<'a, V: Vector> {
     /// Of all rows.
     pub common: Common,
     /// Output, or none.
-    pub gradient: Option<Gradient<'a, V::Element>>,
+    pub gradient: Option<Gradient<'a>>,
     /// Of this thread.
     pub scratch: &'a Scratch,
     /// The row's place in the scratch area's arrays.
     pub place: usize,
+    /// What its loops are compiled for.
+    pub lanes: PhantomData<V>,
 }
 
-/// Parts of a row that is computed: each is a function of its own, that several places call.
-pub trait Parts {
-    /// [`Row::sum_segment`]
-    fn sum(&self, way: Way, from: usize, to: usize);
-
-    /// [`Row::write`]
-    fn write(&self, way: Way, from: usize, to: usize);
-
-    /// [`Row::argmax`]
-    fn argmax(&self, from: usize, to: usize) -> i32;
-}
-
-impl<'a, V: Vector> Row<'a, V> {
+impl<'a, V: Single> Row<'a, V> {
     /// Sums the row, as far as that goes around its reference; the ends of several rows are then found together. `best` is the class
     /// with the largest logit, if it is known. Nothing is written but kept terms.
     #[inline(always)]
-    pub fn begin(&self, best: Option<i32>, parts: &impl Parts) {
+    pub fn begin(&self, best: Option<i32>) {
         let scratch = self.scratch;
         let reference = self.reference(self.reference_class(best));
         let mut sums = Sums { off_label: f64::NAN, ..Sums::default() };
@@ -104,10 +95,10 @@ impl<'a, V: Vector> Row<'a, V> {
             if scratch.clamped.get() != 0.0 && !capped {
                 way = Way::Clamped;
             }
-            sums = self.sum(way, &reference, parts);
+            sums = self.sum(way, &reference);
             if sums.off_label.is_nan() && way == Way::Direct && !capped {
                 way = Way::Clamped;
-                sums = self.sum(way, &reference, parts);
+                sums = self.sum(way, &reference);
                 scratch.clamped.set(1.0);
             }
         }
@@ -147,20 +138,26 @@ impl<'a, V: Vector> Row<'a, V> {
         }
     }
 
-    /// What is known of a class before anything is summed.
+    /// What is known of a class before anything is summed; also left in the scratch area.
     #[inline(always)]
     pub fn reference(&self, class: usize) -> Reference {
-        if class >= self.classes {
-            return Reference { class, logit: f64::NAN, slope: 1.0, anchor: f64::NAN };
+        self.take_reference(class);
+        self.scratch.reference.get()
+    }
+
+    #[inline(never)]
+    fn take_reference(&self, class: usize) {
+        let (mut logit, mut slope) = (f64::NAN, 1.0);
+        if class < self.classes {
+            (logit, slope) = self.line.capped::<V>(class, self.scratch);
         }
-        let (logit, slope) = self.line.capped::<V>(class, self.scratch);
-        Reference { class, logit, slope, anchor: logit }
+        self.scratch.reference.set(Reference { class, logit, slope, anchor: logit });
     }
 
     /// Whether terms can be made around this logit; then that is so from here on.
     #[inline(always)]
     pub fn near(&self, reference: &Reference) -> bool {
-        let range = Range::of::<V::Element>();
+        let range = self.range();
         let logit = self.divided(reference.logit);
         let near = logit.abs() <= range.max_shift;
         if near {
@@ -178,20 +175,25 @@ impl<'a, V: Vector> Row<'a, V> {
     /// The power of two that the terms are relative to.
     #[inline(always)]
     pub fn power(&self) -> f64 {
-        let range = Range::of::<V::Element>();
+        let range = self.range();
         range.bias + range.lift - (self.scratch.shift.get() - range.round)
     }
 
-    /// Of the classes `from` to `to`, the first with the largest logit as it is given.
+    /// What the reduction takes of the logits' type.
     #[inline(always)]
+    pub fn range(&self) -> &'static Range {
+        Range::of_type(self.line.double())
+    }
+
+    /// Of the classes `from` to `to`, the first with the largest logit as it is given.
+    #[inline(never)]
     pub fn argmax(&self, from: usize, to: usize) -> i32 {
         let (mut best, mut most) = (-1, f64::NAN);
-        let tile =
-            if self.line.stride == 1 && !self.line.own.is_empty() { usize::MAX } else { tile_of::<V::Element>() };
+        let (length, staged) = (self.line.raw_length(), self.scratch.tile_of(self.line.double()));
         let (mut from, end) = (from, to);
         while from < end {
-            let to = from.saturating_add(tile).min(end);
-            let found = largest::argmax::<V>(self.line.raw::<V>(from, to, self.scratch.tile()));
+            let to = from.saturating_add(length).min(end);
+            let found = largest::argmax::<V>(self.line.raw::<V>(from, to, staged));
             if let Ok(place) = usize::try_from(found) {
                 let x = self.line.get(from + place);
                 if best < 0 || x > most {
@@ -205,10 +207,10 @@ impl<'a, V: Vector> Row<'a, V> {
 
     /// Whether terms are kept in the gradient's memory until they are scaled.
     #[inline(always)]
-    fn kept(&self) -> Option<&'a [Cell<V::Element>]> {
+    fn kept(&self) -> Option<Numbers<'a>> {
         let both = self.line.softcap != 0.0 && self.targets.is_dense();
         match self.gradient {
-            Some(Gradient { cells, stride: 1, keeps: true }) if !both && self.counts() => Some(cells),
+            Some(Gradient { numbers, stride: 1, keeps: true }) if !both && self.counts() => Some(numbers),
             _ => None,
         }
     }
@@ -221,47 +223,52 @@ impl<'a, V: Vector> Row<'a, V> {
 
     /// Sums of the whole row; O is NaN where this way is not right for it.
     #[inline(always)]
-    pub fn sum(&self, way: Way, reference: &Reference, parts: &impl Parts) -> Sums {
+    pub fn sum(&self, way: Way, reference: &Reference) -> Sums {
         self.scratch.reference.set(*reference);
+        self.sum_all(way);
+        self.scratch.sums.get()
+    }
+
+    #[inline(never)]
+    fn sum_all(&self, way: Way) {
         let mut sums = Sums::default();
         let mut from = 0;
         while from < self.classes && !sums.off_label.is_nan() {
             let to = (from + SEGMENT).min(self.classes);
-            parts.sum(way, from, to);
+            self.sum_segment(way, from, to);
             sums.add(&self.scratch.sums.get());
             from = to;
         }
-        Sums { off_label: Range::of::<V::Element>().checked(sums.off_label), ..sums }
+        self.scratch.sums.set(Sums { off_label: self.range().checked(sums.off_label), ..sums });
     }
 
     /// Sums of the classes `from` to `to`, likewise, into the scratch area; the reference is there.
-    #[inline(always)]
+    #[inline(never)]
     pub fn sum_segment(&self, way: Way, from: usize, to: usize) {
         let Self { line, targets, scratch, .. } = self;
         let reference = scratch.reference.get();
+        let double = line.double();
         let dense = targets.is_dense() && self.counts();
         let which = self.loop_of(way).sum();
         scratch.begin();
-        let length = self.tile_length(way, dense && !targets.is_direct::<V::Element>());
+        let length = self.tile_length(way, dense && !targets.is_direct(double));
         let mut at = from;
         while at < to {
             let end = to.min(at.saturating_add(length));
             let tile = line.tile::<V>(at, end, scratch);
             let skip = reference.class.wrapping_sub(at);
-            let kept = self.kept().and_then(|all| all.get(at..end));
-            let which = if kept.is_some() { which.keep() } else { which };
-            terms::<V>(which, tile.high, tile.low, kept.unwrap_or(tile.high), skip, scratch);
-            if let Some(kept) = kept {
-                self.slope(kept);
+            match self.kept() {
+                Some(all) => {
+                    let kept = all.part(at, end);
+                    terms::<V>(which.keep(), tile.high, tile.low, kept, skip, scratch);
+                    self.slope(kept);
+                }
+                None => terms::<V>(which, tile.high, tile.low, tile.high, skip, scratch),
             }
             if dense {
-                let entries = targets.tile::<V>(at, end, scratch).entries;
-                let low = if line.softcap == 0.0 { &[] } else { tile.low };
-                if entries.is_empty() {
-                    each_margin::<V, false>(tile.high, low, entries, skip, reference.anchor, scratch);
-                } else {
-                    each_margin::<V, true>(tile.high, low, entries, skip, reference.anchor, scratch);
-                }
+                let entries = targets.tile::<V>(at, end, double, scratch).entries;
+                let low = if line.softcap == 0.0 { Numbers::NONE } else { tile.low };
+                margins::<V>(tile.high, low, entries, skip, reference.anchor, scratch);
             }
             at = end;
         }
@@ -273,12 +280,12 @@ impl<'a, V: Vector> Row<'a, V> {
 
     #[inline(always)]
     fn tile_length(&self, way: Way, staged: bool) -> usize {
-        if staged || way == Way::Centred { tile_of::<V::Element>() } else { self.line.tile_length() }
+        if staged || way == Way::Centred { tile_length(self.line.double()) } else { self.line.tile_length() }
     }
 
     #[inline(always)]
     fn loop_of(&self, way: Way) -> Loop {
-        Loop::new(way, self.line.softcap, self.temperature)
+        Loop::new(way, self.line.double(), self.line.softcap, self.temperature)
     }
 
     /// Logit and weights, at the row's place in the scratch area's arrays.

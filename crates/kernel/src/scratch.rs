@@ -1,16 +1,18 @@
 //! Memory of one thread, reused by each call: what the loops leave to one another. Everything that would otherwise live in stack
 //! memory, which the threads of a shared memory would have in common.
 
+use crate::numbers::Numbers;
 use crate::vector::{Element, Pair, Twice, Vector, Wide};
-use core::cell::Cell;
+use core::cell::{Cell, UnsafeCell};
+use core::mem::MaybeUninit;
 
 /// Logits that are staged at a time: they, and what is made of them, stay in the first cache. Half as many of `f64`.
 pub const TILE: usize = 1024;
 
-/// How many logits of this type are staged at a time.
+/// How many logits are staged at a time, of `f64` or others.
 #[inline(always)]
-pub const fn tile_of<E: Element>() -> usize {
-    if E::DOUBLE { TILE / 2 } else { TILE }
+pub const fn tile_length(double: bool) -> usize {
+    if double { TILE / 2 } else { TILE }
 }
 
 /// Rows that go through [`crate::short`] or [`crate::column`] together at most.
@@ -18,6 +20,9 @@ pub const ROWS: usize = 128;
 
 /// Numbers of a buffer: a tile, and a vector that the end of its last row may be read with.
 const BUFFER: usize = TILE / 2 + 4;
+
+/// Room for a [`crate::row::Row`].
+pub const ROW_WORDS: usize = 32;
 
 /// One number for each of the rows that go together.
 pub type PerRow = [Cell<f64>; ROWS];
@@ -35,7 +40,9 @@ pub struct Scratch {
     pub centre_low: Cell<f64>,
     /// 1: the last rows had logits below their window, so the next ones are clamped at once. Changes no result.
     pub clamped: Cell<f64>,
-    /// Of the row that is computed.
+    /// The row that is computed.
+    row: UnsafeCell<MaybeUninit<[u64; ROW_WORDS]>>,
+    /// Its reference.
     pub reference: Cell<Reference>,
     /// Of the part of it that was summed last.
     pub sums: Cell<Sums>,
@@ -107,10 +114,16 @@ pub struct Scratch {
 }
 
 /// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 43576;
+pub const SCRATCH_BYTES: usize = 43832;
 const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
 
 impl Scratch {
+    /// Where the job keeps the row that is computed.
+    #[inline(always)]
+    pub fn row(&self) -> *mut [u64; ROW_WORDS] {
+        self.row.get().cast()
+    }
+
     /// Of the run.
     #[inline(always)]
     pub fn range(&self) -> [f64; 6] {
@@ -168,10 +181,22 @@ impl Scratch {
         E::cells(&self.tile)
     }
 
+    /// See [`Scratch::tile`].
+    #[inline(always)]
+    pub fn tile_of(&self, double: bool) -> Numbers<'_> {
+        Numbers::in_memory(&self.tile, double)
+    }
+
     /// Second parts of the logits of a tile.
     #[inline(always)]
     pub fn low<E: Element>(&self) -> &[Cell<E>] {
         E::cells(&self.low)
+    }
+
+    /// See [`Scratch::low`].
+    #[inline(always)]
+    pub fn low_of(&self, double: bool) -> Numbers<'_> {
+        Numbers::in_memory(&self.low, double)
     }
 
     /// Derivatives of the softcap, of a tile.
@@ -180,16 +205,34 @@ impl Scratch {
         E::cells(&self.slope)
     }
 
+    /// See [`Scratch::slope`].
+    #[inline(always)]
+    pub fn slope_of(&self, double: bool) -> Numbers<'_> {
+        Numbers::in_memory(&self.slope, double)
+    }
+
     /// Terms of a tile.
     #[inline(always)]
     pub fn term<E: Element>(&self) -> &[Cell<E>] {
         E::cells(&self.term)
     }
 
+    /// See [`Scratch::term`].
+    #[inline(always)]
+    pub fn term_of(&self, double: bool) -> Numbers<'_> {
+        Numbers::in_memory(&self.term, double)
+    }
+
     /// q_j of a tile.
     #[inline(always)]
     pub fn target<E: Element>(&self) -> &[Cell<E>] {
         E::cells(&self.target)
+    }
+
+    /// See [`Scratch::target`].
+    #[inline(always)]
+    pub fn target_of(&self, double: bool) -> Numbers<'_> {
+        Numbers::in_memory(&self.target, double)
     }
 
     /// Shifts of rows side by side.

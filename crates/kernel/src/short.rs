@@ -22,30 +22,32 @@ use crate::ends::{Common, ends, label_terms, leave_ignored};
 use crate::exp::Range;
 use crate::gradient::write_gradient;
 use crate::label::Label;
-use crate::scratch::{ROWS, Scratch, tile_of};
+use crate::numbers::Numbers;
+use crate::scratch::{ROWS, Scratch, tile_length};
 use crate::targets::Targets;
 use crate::terms::{Loop, Way, terms};
 use crate::tile::Tile;
-use crate::vector::{Element, Vector};
+use crate::vector::Single;
 use core::cell::Cell;
-use loops::{ANY, put_references, row_margins, row_sums, scale_rows, take};
+use core::marker::PhantomData;
+use loops::{put_references, row_margins, row_sums, scale_rows, take};
 
 /// Rows of more classes are computed by [`crate::row`].
 pub const MAX_CLASSES: usize = 256;
 
 /// How many rows of so many classes are computed together.
 #[inline(always)]
-pub fn group<E: Element>(classes: usize) -> usize {
-    (tile_of::<E>() / classes).clamp(1, ROWS)
+pub fn group(double: bool, classes: usize) -> usize {
+    (tile_length(double) / classes).clamp(1, ROWS)
 }
 
 /// Consecutive rows, as many as [`group`] says.
 #[derive(Clone, Copy)]
-pub struct Group<'a, V: Vector> {
+pub struct Group<'a, V> {
     /// See `tile`.
     pub classes: usize,
     /// `[rows, classes]`
-    pub tile: Tile<'a, V::Element>,
+    pub tile: Tile<'a>,
     /// c; 0: no cap.
     pub softcap: f64,
     /// The logits' divisor.
@@ -59,14 +61,16 @@ pub struct Group<'a, V: Vector> {
     /// w and e; the soft targets are `entries`.
     pub targets: Targets<'a>,
     /// q of all classes: `[rows, classes]`, or `[classes]` of class weights, or none.
-    pub entries: &'a [Cell<V::Element>],
+    pub entries: Numbers<'a>,
     /// Of all rows.
     pub common: Common,
     /// Of this thread.
     pub scratch: &'a Scratch,
+    /// What its loops are compiled for.
+    pub lanes: PhantomData<V>,
 }
 
-impl<V: Vector> Group<'_, V> {
+impl<V: Single> Group<'_, V> {
     /// Losses and factors of `rows` rows, in the scratch area's arrays; NaN for a row that is not accepted. Whether all are.
     #[inline(always)]
     pub fn run(&self, rows: usize) -> bool {
@@ -81,11 +85,11 @@ impl<V: Vector> Group<'_, V> {
         // Short loops, each a function: in one, a row is a single long chain of dependent operations, longer than what a processor
         // looks ahead; and the engine's compiler would not know which of all those numbers to keep in registers.
         self.take_references(rows);
-        row_sums::<V>(classes, rows, scratch);
+        row_sums::<V>(classes, rows, common.double, scratch);
         if !common.plain {
             self.weigh(rows);
         }
-        label_terms::<V>(rows, lift, scratch);
+        label_terms::<V>(rows, common.double, lift, scratch);
         let complete = ends::<V>(rows, &common, scratch);
         if common.plain && self.ignore_index.is_some() {
             leave_ignored(rows, scratch);
@@ -96,7 +100,7 @@ impl<V: Vector> Group<'_, V> {
     /// Sets the shift to that of the first label whose logit may be one; NaN if there is none. Returns the lift of the terms.
     #[inline(always)]
     fn shift(&self, rows: usize) -> f64 {
-        let range = Range::of::<V::Element>();
+        let range = Range::of_type(self.common.double);
         for row in 0..rows {
             let Some(x) = self.class_of(row).and_then(|class| self.logit(row, class)) else { continue };
             let x = x / self.temperature;
@@ -123,17 +127,18 @@ impl<V: Vector> Group<'_, V> {
     #[inline(always)]
     fn logit(&self, row: usize, class: usize) -> Option<f64> {
         let place = row * self.classes + class;
-        let high = self.tile.high.get(place)?.get().to_f64();
-        Some(if self.softcap == 0.0 { high } else { high + self.tile.low.get(place)?.get().to_f64() })
+        let high = self.tile.high.get(place);
+        let logit = if self.softcap == 0.0 { high } else { high + self.tile.low.get(place) };
+        (class < self.classes).then_some(logit)
     }
 
     /// Terms of all logits. False where they are not right for one of them.
     #[inline(always)]
     fn terms(&self) -> bool {
         let Self { tile: Tile { high: x, low }, scratch, .. } = *self;
-        let out = scratch.term::<V::Element>().get(..x.len()).unwrap_or(&[]);
+        let out = scratch.term_of(self.common.double).part(0, x.len());
         let made = |way: Way| {
-            let which = Loop::new(way, self.softcap, self.temperature).keep();
+            let which = Loop::new(way, self.common.double, self.softcap, self.temperature).keep();
             scratch.trace.set(0);
             terms::<V>(which, x, low, out, usize::MAX, scratch);
             which.accepts::<V>(scratch.trace.get())
@@ -154,16 +159,13 @@ impl<V: Vector> Group<'_, V> {
     #[inline(always)]
     fn take_references(&self, rows: usize) {
         let Self { tile: Tile { high, low }, scratch, classes, .. } = *self;
-        let low = if self.softcap == 0.0 { &[] } else { low };
+        let low = if self.softcap == 0.0 { Numbers::NONE } else { low };
         let (labels, ignored) = match self.labels {
             Some(labels) => (labels, self.ignore_index.map_or(i64::MIN, i64::from)),
             None => (&scratch.labels[..rows], i64::MIN),
         };
-        if self.common.plain && self.ignore_index.is_none() {
-            take::<V, true>(high, low, labels, classes, ignored, self.temperature, scratch);
-        } else {
-            take::<V, false>(high, low, labels, classes, ignored, self.temperature, scratch);
-        }
+        let plain = self.common.plain && self.ignore_index.is_none();
+        take::<V>(high, low, labels, classes, ignored, self.temperature, plain, scratch);
     }
 
     /// q of the references and the others, margins and sample weights of all rows.
@@ -174,12 +176,8 @@ impl<V: Vector> Group<'_, V> {
         let each = !entries.is_empty();
         if dense {
             let stride = if self.labels.is_some() { 0 } else { classes };
-            let low = if self.softcap == 0.0 { &[] } else { tile.low };
-            if each {
-                row_margins::<V, true>(tile.high, low, entries, classes, stride, rows, self.temperature, scratch);
-            } else {
-                row_margins::<V, false>(tile.high, low, entries, classes, stride, rows, self.temperature, scratch);
-            }
+            let low = if self.softcap == 0.0 { Numbers::NONE } else { tile.low };
+            row_margins::<V>(tile.high, low, entries, classes, stride, rows, self.temperature, scratch);
         }
         let factor = if self.labels.is_some() { targets.spread } else { 1.0 };
         let of_label = 1.0 - targets.smoothing + targets.spread;
@@ -190,7 +188,7 @@ impl<V: Vector> Group<'_, V> {
             let counts = sample.get();
             let q = match self.labels {
                 Some(_) => of_label * targets.class_weight(class),
-                None => entries.get(row * classes + class).map_or(f64::NAN, |q| q.get().to_f64()),
+                None => entries.get(row * classes + class),
             };
             let s = self.sample_weights.and_then(|all| all.get(row)).map_or(1.0, |s| f64::from(s.get()));
             // Of an ignored row, nothing counts: not even an infinite margin.
@@ -209,48 +207,20 @@ impl<V: Vector> Group<'_, V> {
 
     /// Gradients of `rows` rows that have run; those that are not accepted get none. Row i goes to `i * stride`.
     #[inline(always)]
-    pub fn gradients(&self, rows: usize, g: &[Cell<V::Element>], stride: usize, complete: bool) {
-        let Self { classes, scratch, targets, entries, .. } = *self;
+    pub fn gradients(&self, rows: usize, g: Numbers, stride: usize, complete: bool) {
+        let Self { classes, scratch, targets, entries, common, .. } = *self;
         let dense = targets.is_dense();
-        let terms = scratch.term::<V::Element>();
-        let slope = if self.softcap == 0.0 { &[][..] } else { scratch.slope::<V::Element>() };
-        if !slope.is_empty() && !dense {
-            let terms = terms.get(..rows * classes).unwrap_or(&[]);
-            write_gradient::<V>(terms, &[], slope, terms, 1.0, 0.0);
+        let slopes = if self.softcap == 0.0 { Numbers::NONE } else { scratch.slope_of(common.double) };
+        if !slopes.is_empty() && !dense {
+            let terms = scratch.term_of(common.double).part(0, rows * classes);
+            write_gradient::<V>(terms, Numbers::NONE, slopes, terms, 1.0, 0.0);
         }
-        let slope_of_label = slope;
-        let slope = if dense { slope } else { &[][..] };
+        let slope = if dense { slopes } else { Numbers::NONE };
         let each = dense && !entries.is_empty();
-        let entries = if each { entries } else { &[] };
-        let weight = if dense {
-            self.common.scale * if each && self.labels.is_none() { 1.0 } else { targets.spread }
-        } else {
-            0.0
-        };
+        let entries = if each { entries } else { Numbers::NONE };
+        let weight = common.scale * if each && self.labels.is_none() { 1.0 } else { targets.spread };
         let entry_stride = if self.labels.is_some() { 0 } else { classes };
-        let whole = if dense || V::Element::DOUBLE { ANY } else { classes / V::LANES };
-        macro_rules! scale {
-            ($whole:expr, $general:expr) => {
-                scale_rows::<V, { $whole }, $general>(
-                    rows,
-                    classes,
-                    entries,
-                    entry_stride,
-                    slope,
-                    g,
-                    stride,
-                    weight,
-                    complete,
-                    scratch,
-                )
-            };
-        }
-        match (dense, whole) {
-            (true, _) => scale!(ANY, true),
-            (_, 1) => scale!(1, false),
-            (_, 2) => scale!(2, false),
-            _ => scale!(ANY, false),
-        }
-        put_references(rows, classes, slope_of_label, g, stride, scratch);
+        scale_rows::<V>(rows, classes, entries, entry_stride, slope, g, stride, weight, dense, complete, scratch);
+        put_references(rows, classes, slopes, g, stride, scratch);
     }
 }

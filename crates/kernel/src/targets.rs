@@ -4,8 +4,9 @@
 //! q_j = w_j ((1 - e) t_j + e / C)        t: soft targets, or 1 at the label and 0 elsewhere; w: class weights; e: smoothing
 //! ```
 
+use crate::numbers::{Kind, Numbers};
 use crate::scratch::Scratch;
-use crate::vector::{Element, Twice, Vector, Wide, part};
+use crate::vector::{Element, Single, Twice, Vector, Wide, part};
 use core::cell::Cell;
 
 /// The targets of one row.
@@ -25,9 +26,9 @@ pub struct Targets<'a> {
 
 /// q of the classes of a tile: an entry times `weight`, or `weight` where there are none.
 #[derive(Clone, Copy)]
-pub struct Tile<'a, E> {
+pub struct Tile<'a> {
     /// Of each class, or empty.
-    pub entries: &'a [Cell<E>],
+    pub entries: Numbers<'a>,
     /// Of all.
     pub weight: f64,
 }
@@ -67,34 +68,38 @@ impl<'a> Targets<'a> {
     /// q of the classes `from` to `to`, but for what the label has more. The scratch area is used only where entries are not read
     /// from their own memory, and then for at most a tile.
     #[inline(always)]
-    pub fn tile<V: Vector>(&self, from: usize, to: usize, scratch: &'a Scratch) -> Tile<'a, V::Element> {
+    pub fn tile<V: Single>(&self, from: usize, to: usize, double: bool, scratch: &'a Scratch) -> Tile<'a> {
         let weights = self.class_weights.get(from..to).unwrap_or(&[]);
         if self.soft.is_empty() {
-            return Tile { entries: of_single::<V>(weights, scratch.target()), weight: self.spread };
+            let entries =
+                if double { Numbers::of(of_single::<f64>(weights, scratch.target())) } else { Numbers::of(weights) };
+            return Tile { entries, weight: self.spread };
         }
-        if self.is_direct::<V::Element>()
-            && let Some(soft) = V::Element::of_single(part(self.soft, from, to))
-        {
-            return Tile { entries: soft, weight: 1.0 };
+        if self.is_direct(double) {
+            return Tile { entries: Numbers::of(part(self.soft, from, to)), weight: 1.0 };
         }
-        let staged = part(scratch.target::<V::Element>(), 0, to - from);
+        let entries = scratch.target_of(double).part(0, to - from);
         let soft = self.soft.get(from * self.stride..).unwrap_or(&[]);
-        stage::<V>(soft, self.stride, weights, self.smoothing, self.spread, staged);
-        Tile { entries: staged, weight: 1.0 }
+        if double {
+            stage::<V::Double>(soft, self.stride, weights, self.smoothing, self.spread, entries.cells());
+        } else {
+            stage::<V>(soft, self.stride, weights, self.smoothing, self.spread, entries.cells());
+        }
+        Tile { entries, weight: 1.0 }
     }
 
     /// Whether [`Targets::tile`] reads entries of any number of classes from their own memory.
     #[inline(always)]
-    pub fn is_direct<E: Element>(&self) -> bool {
+    pub fn is_direct(&self, double: bool) -> bool {
         let one = self.soft.is_empty() || self.stride == 1 && self.smoothing == 0.0 && self.class_weights.is_empty();
-        !self.has_entries() || !E::DOUBLE && one
+        !self.has_entries() || !double && one
     }
 }
 
 /// Numbers as those that are computed with.
 #[inline(always)]
-pub fn of_single<'a, V: Vector>(x: &'a [Cell<f32>], staged: &'a [Cell<V::Element>]) -> &'a [Cell<V::Element>] {
-    if let Some(x) = V::Element::of_single(x) {
+pub fn of_single<'a, E: Element>(x: &'a [Cell<f32>], staged: &'a [Cell<E>]) -> &'a [Cell<E>] {
+    if let Some(x) = E::of_single(x) {
         return x;
     }
     let staged = staged.get(..x.len()).unwrap_or(&[]);
@@ -148,10 +153,21 @@ pub fn combine<V: Vector>(x: &[Cell<V::Element>], factor: f64, summand: f64, to:
 /// Adds q_j and q_j (anchor - x_j - low_j) of a tile to the scratch area's sums of weights and margins; but not of the class at
 /// `skip`, which may be beyond the end.
 ///
-/// `EACH`: `q` has an entry a class, and a class whose entry is 0 counts 0, even at -inf. Else all q_j are 1, only margins are added,
-/// and the class at `skip`, which is at the anchor, counts 0 by itself. `low` may be empty: all 0.
+/// `q` has an entry a class, and a class whose entry is 0 counts 0, even at -inf. Or it is empty: then all q_j are 1, only margins are
+/// added, and the class at `skip`, which is at the anchor, counts 0 by itself. `low` may be empty: all 0.
+#[inline(always)]
+pub fn margins<V: Single>(x: Numbers, low: Numbers, q: Numbers, skip: usize, anchor: f64, scratch: &Scratch) {
+    match (x.kind() == Kind::Double, q.is_empty()) {
+        (false, false) => each_margin::<V, true>(x.cells(), low.cells(), q.cells(), skip, anchor, scratch),
+        (false, true) => each_margin::<V, false>(x.cells(), low.cells(), &[], skip, anchor, scratch),
+        (true, false) => each_margin::<V::Double, true>(x.cells(), low.cells(), q.cells(), skip, anchor, scratch),
+        (true, true) => each_margin::<V::Double, false>(x.cells(), low.cells(), &[], skip, anchor, scratch),
+    }
+}
+
+/// [`margins`] of one type; `EACH`: `q` has entries.
 #[inline(never)]
-pub fn each_margin<V: Vector, const EACH: bool>(
+fn each_margin<V: Vector, const EACH: bool>(
     x: &[Cell<V::Element>],
     low: &[Cell<V::Element>],
     q: &[Cell<V::Element>],

@@ -1,8 +1,9 @@
 //! The loop over the classes of a tile that makes exponentials, and the choice of what it is compiled for.
 
 use crate::exp::{Centred, Clamped, Direct, Polynomial, Reduction};
+use crate::numbers::Numbers;
 use crate::scratch::Scratch;
-use crate::vector::{Element, Vector, part};
+use crate::vector::{Element, Single, Vector, part};
 use core::cell::Cell;
 
 /// How logits become terms.
@@ -28,17 +29,19 @@ impl Loop {
     const CAPPED: u32 = 8;
     const CLAMPED: u32 = 16;
     const CENTRED: u32 = 32;
+    const DOUBLE: u32 = 64;
 
-    /// For logits with such a softcap (0: none) and temperature.
+    /// For logits of `f64` or others, with such a softcap (0: none) and temperature.
     #[inline(always)]
-    pub fn new(way: Way, softcap: f64, temperature: f64) -> Self {
+    pub fn new(way: Way, double: bool, softcap: f64, temperature: f64) -> Self {
         let way = match way {
             Way::Direct => 0,
             Way::Clamped => Self::CLAMPED,
             Way::Centred => Self::CENTRED,
         };
         let capped = if softcap == 0.0 { 0 } else { Self::CAPPED };
-        Self(way | capped | if temperature == 1.0 { 0 } else { Self::TEMPERED })
+        let double = if double { Self::DOUBLE } else { 0 };
+        Self(way | double | capped | if temperature == 1.0 { 0 } else { Self::TEMPERED })
     }
 
     /// Terms are added to the scratch area's sums.
@@ -81,12 +84,12 @@ impl Loop {
 
     /// Whether traces, or-ed, say that all terms are right.
     #[inline(always)]
-    pub fn accepts<V: Vector>(self, trace: u64) -> bool {
+    pub fn accepts<V: Single>(self, trace: u64) -> bool {
         let direct = self.0 & (Self::CENTRED | Self::CLAMPED) == 0;
-        if direct && (self.0 & Self::CAPPED != 0 || !V::Element::DOUBLE) {
-            Direct::<V, true, true>::accepts(trace)
-        } else {
-            trace == 0
+        match (direct, self.0 & Self::DOUBLE != 0) {
+            (true, false) => Direct::<V, true, true>::accepts(trace),
+            (true, true) if self.0 & Self::CAPPED != 0 => Direct::<V::Double, true, true>::accepts(trace),
+            _ => trace == 0,
         }
     }
 }
@@ -147,8 +150,18 @@ pub fn sinks<const SINK: u32>(which: Loop) -> (bool, bool) {
 /// the class at `skip` apart, which may be beyond the end; or written to `out`, which may be where `x` is; or both.
 ///
 /// A term is rounded once, to the type of the logits; sums are of `f64`, four side by side.
+#[inline(always)]
+pub fn terms<V: Single>(which: Loop, x: Numbers, low: Numbers, out: Numbers, skip: usize, scratch: &Scratch) {
+    if which.0 & Loop::DOUBLE != 0 {
+        terms_of::<V::Double>(which, x.cells(), low.cells(), out.cells(), skip, scratch);
+    } else {
+        terms_of::<V>(which, x.cells(), low.cells(), out.cells(), skip, scratch);
+    }
+}
+
+/// [`terms`] of one type.
 #[inline(never)]
-pub fn terms<V: Vector>(
+fn terms_of<V: Vector>(
     which: Loop,
     x: &[Cell<V::Element>],
     low: &[Cell<V::Element>],

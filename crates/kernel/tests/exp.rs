@@ -13,7 +13,7 @@ fn worst<V: Vector<Element = f32>, R: Reduction<V>>(stride: usize, temperature: 
     // SAFETY: as large as a scratch area, whose bytes may have any value, and aligned to 8.
     let scratch = unsafe { &*memory.as_ptr().cast::<Scratch>() };
     let range = Range::of::<f32>();
-    scratch.set_range(range.constants::<f32>(temperature));
+    scratch.set_range(range.constants(false, temperature));
     scratch.shift.set(range.shift(0.0));
     let (reduction, polynomial) = (R::load(scratch), Polynomial::<V>::load());
     let mut worst = (0.0, 0.0);

@@ -1,30 +1,29 @@
 //! How rows are computed: which of [`short`], [`column`] and [`crate::row`] they go through, and what becomes of those that leave
 //! their window.
 
-use super::parts::RowParts;
 use super::{Job, cells, one};
 use crate::column::{self, Column};
 use crate::ends::{ends, label_terms_apart, leave_ignored};
 use crate::largest;
+use crate::numbers::{Kind, Numbers};
 use crate::partial::Partial;
-use crate::row::{Parts, scatter};
+use crate::row::scatter;
 use crate::scratch::{ROWS, Scratch, fours as fours_of, rows_of};
 use crate::short::{self, Group};
-use crate::softcap;
-use crate::tile::Tile;
-use crate::vector::{Element, Twice, Vector};
+use crate::tile::{Line, Tile, stage};
+use crate::vector::{Element, Single, Twice, Vector};
 use core::cell::Cell;
+use core::marker::PhantomData;
 
 impl Job {
     /// # Safety
     ///
     /// As [`Job::run`].
     #[inline(always)]
-    pub(super) unsafe fn run_as<V: Vector>(&self, scratch: &Scratch, begin: usize, end: usize) {
-        self.begin::<V>(scratch);
+    pub(super) unsafe fn rows<V: Single>(&self, scratch: &Scratch, begin: usize, end: usize) {
         let (classes, inner) = (self.classes as usize, self.inner as usize);
         // Those of f64 logits go one by one, for the size of the module.
-        let lanes = !V::Element::DOUBLE && self.class_stride != 1;
+        let lanes = !self.double() && self.class_stride != 1;
         let in_columns = lanes && inner >= column::MIN_INNER && classes < 1 << 24;
         let mut row = begin;
         while row < end {
@@ -34,11 +33,11 @@ impl Job {
                     self.shard::<V>(scratch, row);
                     1
                 } else if in_columns {
-                    let count = column::width::<V::Element>().min(inner - row % inner).min(end - row);
+                    let count = column::width().min(inner - row % inner).min(end - row);
                     self.column::<V>(scratch, row, count);
                     count
                 } else if classes <= short::MAX_CLASSES {
-                    let count = short::group::<V::Element>(classes).min(end - row);
+                    let count = short::group(self.double(), classes).min(end - row);
                     self.short::<V>(scratch, row, count);
                     count
                 } else {
@@ -57,26 +56,26 @@ impl Job {
     ///
     /// As [`Job::run`], for these rows.
     #[inline(never)]
-    unsafe fn long<V: Vector>(&self, scratch: &Scratch, row: usize, count: usize) {
+    unsafe fn long<V: Single>(&self, scratch: &Scratch, row: usize, count: usize) {
         let classes = self.classes as usize;
         // SAFETY: the caller's obligation.
         unsafe {
             for i in 0..count {
-                let parts = RowParts::<V>::new(self, scratch, row + i, i);
-                let mut best = UNKNOWN;
+                let here = self.row::<V>(scratch, row + i, i);
+                let mut best = None;
                 if self.predictions != 0 || self.targets != 0 {
-                    best = parts.argmax(0, classes);
+                    let largest = here.argmax(0, classes);
+                    best = Some(largest);
                     if self.predictions != 0 {
-                        one(self.predictions, row + i).set(best);
+                        one(self.predictions, row + i).set(largest);
                     }
                 }
-                self.row::<V>(scratch, row + i, i).begin((best != UNKNOWN).then_some(best), &parts);
+                here.begin(best);
             }
             self.find_ends::<V>(scratch, row, count);
             for i in 0..count {
-                let parts = RowParts::<V>::new(self, scratch, row + i, i);
                 if self.gradient != 0 && !scratch.loss[i % ROWS].get().is_nan() {
-                    self.row::<V>(scratch, row + i, i).write_found(&parts);
+                    self.row::<V>(scratch, row + i, i).write_found();
                 }
             }
             for i in row..row + count {
@@ -93,8 +92,8 @@ impl Job {
     ///
     /// As [`Job::run`], for these rows.
     #[inline(never)]
-    pub(super) unsafe fn find_ends<V: Vector>(&self, scratch: &Scratch, row: usize, count: usize) {
-        label_terms_apart::<V>(count, scratch);
+    pub(super) unsafe fn find_ends<V: Single>(&self, scratch: &Scratch, row: usize, count: usize) {
+        label_terms_apart::<V>(count, self.double(), scratch);
         ends::<V>(count, &self.common(), scratch);
         // SAFETY: the caller's obligation.
         unsafe {
@@ -111,12 +110,12 @@ impl Job {
     ///
     /// As [`Job::run`], for this row.
     #[inline(never)]
-    unsafe fn alone<V: Vector>(&self, scratch: &Scratch, row: usize) {
+    unsafe fn alone<V: Single>(&self, scratch: &Scratch, row: usize) {
         // SAFETY: the caller's obligation.
         unsafe {
-            let parts = RowParts::<V>::new(self, scratch, row, 0);
-            let best = parts.argmax(0, self.classes as usize);
-            self.row::<V>(scratch, row, 0).run_centred(best, &parts);
+            let here = self.row::<V>(scratch, row, 0);
+            let best = here.argmax(0, here.classes);
+            here.run_centred(best);
             self.put::<V>(scratch, row, 1);
             if self.predictions != 0 {
                 one(self.predictions, row).set(if scratch.log_sum_exp[0].get().is_nan() { -1 } else { best });
@@ -130,9 +129,16 @@ impl Job {
     ///
     /// As [`Job::run`], for these rows.
     #[inline(always)]
-    unsafe fn put<V: Vector>(&self, scratch: &Scratch, row: usize, count: usize) {
+    unsafe fn put<V: Single>(&self, scratch: &Scratch, row: usize, count: usize) {
         // SAFETY: the caller's obligation.
-        unsafe { put_rows::<V>(cells(self.loss, row, count), cells(self.log_sum_exp, row, count), scratch) }
+        unsafe {
+            let (loss, log_sum_exp) = (cells(self.loss, row, count), self.results(self.log_sum_exp, row, count));
+            if self.double() {
+                put_rows::<V::Double>(loss, log_sum_exp.cells(), scratch);
+            } else {
+                put_rows::<V>(loss, log_sum_exp.cells(), scratch);
+            }
+        }
     }
 
     /// Rows of few classes.
@@ -141,29 +147,31 @@ impl Job {
     ///
     /// As [`Job::run`], for these rows.
     #[inline(never)]
-    unsafe fn short<V: Vector>(&self, scratch: &Scratch, row: usize, count: usize) {
+    unsafe fn short<V: Single>(&self, scratch: &Scratch, row: usize, count: usize) {
         let classes = self.classes as usize;
         let together = self.class_stride == 1 && self.inner == 1 && self.row_stride == self.classes;
         let (first, ..) = self.place(row);
         // SAFETY: the caller's obligation.
         let complete = unsafe {
-            let staged = scratch.tile::<V::Element>();
+            let staged = scratch.tile_of(self.double());
             let raw = if together {
-                self.line::<V>(first, count * classes, 1).raw::<V>(0, count * classes, staged)
+                let numbers = self.numbers(self.logits, first, count * classes);
+                Line { numbers, stride: 1, softcap: 0.0 }.raw::<V>(0, count * classes, staged)
             } else {
                 for i in 0..count {
                     let (first, span, stride) = self.place(row + i);
-                    let to = staged.get(i * classes..).unwrap_or(&[]);
-                    let x = self.line::<V>(first, span, stride).raw::<V>(0, classes, to);
-                    if !core::ptr::eq(x.as_ptr(), to.as_ptr()) {
+                    let to = staged.from(i * classes);
+                    let numbers = self.numbers(self.logits, first, span);
+                    let x = Line { numbers, stride, softcap: 0.0 }.raw::<V>(0, classes, to);
+                    if !x.begins_at(to) {
                         copy::<V>(x, to);
                     }
                 }
-                staged.get(..count * classes).unwrap_or(&[])
+                staged.part(0, count * classes)
             };
             if self.predictions != 0 || self.targets != 0 {
                 for i in 0..count {
-                    let best = largest::argmax::<V>(raw.get(i * classes..(i + 1) * classes).unwrap_or(&[]));
+                    let best = largest::argmax::<V>(raw.part(i * classes, (i + 1) * classes));
                     scratch.labels[i % ROWS].set(best);
                     if self.predictions != 0 {
                         one(self.predictions, row + i).set(best);
@@ -172,8 +180,9 @@ impl Job {
             }
             let mut tile = Tile { high: raw, low: raw };
             if self.softcap != 0.0 {
-                softcap::stage::<V>(raw, staged, scratch.low(), scratch.slope(), self.softcap);
-                tile = Tile { high: staged.get(..count * classes).unwrap_or(&[]), low: scratch.low() };
+                let low = scratch.low_of(self.double());
+                stage::<V>(raw, staged, low, scratch.slope_of(self.double()), self.softcap);
+                tile = Tile { high: staged.part(0, count * classes), low };
             }
             let group = Group::<V> {
                 classes,
@@ -187,21 +196,22 @@ impl Job {
                 entries: self.entries::<V>(scratch, row, count, together),
                 common: self.common(),
                 scratch,
+                lanes: PhantomData,
             };
             let complete = group.run(count);
             self.put::<V>(scratch, row, count);
             if self.gradient != 0 {
                 if self.class_stride == 1 && self.inner == 1 {
                     let stride = self.row_stride as usize;
-                    let g = cells(self.gradient, first, (count - 1) * stride + classes);
+                    let g = self.results(self.gradient, first, (count - 1) * stride + classes);
                     group.gradients(count, g, stride, complete);
                 } else {
                     group.gradients(count, staged, classes, complete);
                     for i in 0..count {
                         if !scratch.loss[i % ROWS].get().is_nan() {
                             let (first, span, stride) = self.place(row + i);
-                            let from = staged.get(i * classes..(i + 1) * classes).unwrap_or(&[]);
-                            scatter(from, cells(self.gradient, first, span), stride);
+                            let from = staged.part(i * classes, (i + 1) * classes);
+                            scatter(from, self.results(self.gradient, first, span), stride);
                         }
                     }
                 }
@@ -231,30 +241,31 @@ impl Job {
     ///
     /// As [`Job::run`], for these rows.
     #[inline(always)]
-    unsafe fn entries<'a, V: Vector>(
+    unsafe fn entries<'a, V: Single>(
         &self,
         scratch: &'a Scratch,
         row: usize,
         count: usize,
         together: bool,
-    ) -> &'a [Cell<V::Element>] {
-        let classes = self.classes as usize;
+    ) -> Numbers<'a> {
+        let (classes, double) = (self.classes as usize, self.double());
         // SAFETY: the caller's obligation.
         unsafe {
             let targets = self.targets(row);
             if self.targets == 0 {
-                return if self.label_smoothing > 0.0 { targets.tile::<V>(0, classes, scratch).entries } else { &[] };
+                let smooth = self.label_smoothing > 0.0;
+                return if smooth { targets.tile::<V>(0, classes, double, scratch).entries } else { Numbers::NONE };
             }
-            if together && targets.is_direct::<V::Element>() {
+            if together && targets.is_direct(double) {
                 let (first, ..) = self.place(row);
-                return V::Element::of_single(cells(self.targets, first, count * classes)).unwrap_or(&[]);
+                return Numbers::of::<f32>(cells(self.targets, first, count * classes));
             }
-            let all = scratch.target::<V::Element>();
+            let all = scratch.target_of(double);
             // From the last row on, since each is staged at the beginning of this memory.
             for i in (0..count).rev() {
-                let tile = self.targets(row + i).tile::<V>(0, classes, scratch);
-                let to = all.get(i * classes..).unwrap_or(&[]);
-                if !core::ptr::eq(tile.entries.as_ptr(), to.as_ptr()) {
+                let tile = self.targets(row + i).tile::<V>(0, classes, double, scratch);
+                let to = all.from(i * classes);
+                if !tile.entries.begins_at(to) {
                     copy::<V>(tile.entries, to);
                 }
             }
@@ -268,7 +279,7 @@ impl Job {
     ///
     /// As [`Job::run`], for these rows.
     #[inline(never)]
-    unsafe fn column<V: Vector>(&self, scratch: &Scratch, row: usize, count: usize) {
+    unsafe fn column<V: Single>(&self, scratch: &Scratch, row: usize, count: usize) {
         let (first, span, stride) = self.place(row);
         // SAFETY: the caller's obligation.
         let complete = unsafe {
@@ -279,7 +290,7 @@ impl Job {
                 classes: self.classes as usize,
                 rows: count,
                 stride,
-                line: self.line::<V>(first, span, 1),
+                line: Line { numbers: self.numbers(self.logits, first, span), stride: 1, softcap: self.softcap },
                 temperature: self.temperature,
                 labels: (self.labels != 0).then(|| cells(self.labels, row, count)),
                 ignore_index: self.ignored(),
@@ -290,6 +301,7 @@ impl Job {
                 in_place: self.gradient == self.logits,
                 predictions: (self.predictions != 0).then(|| cells(self.predictions, row, count)),
                 scratch,
+                lanes: PhantomData,
             };
             let complete = column.run();
             self.put::<V>(scratch, row, count);
@@ -314,23 +326,20 @@ impl Job {
     ///
     /// As [`Job::run`], for this row.
     #[inline(never)]
-    unsafe fn shard<V: Vector>(&self, scratch: &Scratch, row: usize) {
+    unsafe fn shard<V: Single>(&self, scratch: &Scratch, row: usize) {
         // SAFETY: the caller's obligation.
         unsafe {
-            let (shard, parts) = (self.row::<V>(scratch, row, 0), RowParts::<V>::new(self, scratch, row, 0));
+            let shard = self.row::<V>(scratch, row, 0);
             match self.merged(row) {
-                Some(merged) => shard.write_shard(merged, &parts),
+                Some(merged) => shard.write_shard(merged),
                 None => {
                     let partial = core::ptr::with_exposed_provenance::<Partial>(self.records).wrapping_add(row);
-                    shard.sum_shard(&*partial, &parts);
+                    shard.sum_shard(&*partial);
                 }
             }
         }
     }
 }
-
-/// No class was looked for yet.
-const UNKNOWN: i32 = -2;
 
 /// Rows of many classes whose ends are found together, and, with a gradient, logits of these: their terms stay in a near cache
 /// until they are scaled.
@@ -358,9 +367,18 @@ fn put_rows<V: Vector>(loss: &[Cell<f64>], log_sum_exp: &[Cell<V::Element>], scr
     }
 }
 
-/// Copies whole vectors, and the rest.
+/// Copies as many as there are.
+#[inline(always)]
+fn copy<V: Single>(from: Numbers, to: Numbers) {
+    if to.kind() == Kind::Double {
+        copy_of::<V::Double>(from.cells(), to.cells());
+    } else {
+        copy_of::<V>(from.cells(), to.cells());
+    }
+}
+
 #[inline(never)]
-fn copy<V: Vector>(from: &[Cell<V::Element>], to: &[Cell<V::Element>]) {
+fn copy_of<V: Vector>(from: &[Cell<V::Element>], to: &[Cell<V::Element>]) {
     let to = to.get(..from.len()).unwrap_or(&[]);
     let ((chunks, rest), (to, to_rest)) = (V::chunks(from), V::chunks(to));
     for (x, to) in chunks.iter().zip(to) {

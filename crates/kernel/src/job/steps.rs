@@ -1,12 +1,11 @@
 //! A row whose classes several threads compute, step by step.
 
-use super::parts::RowParts;
-use super::{Job, logits_type, one};
+use super::{Job, one};
 use crate::partial::{Header, Segment, Split};
 use crate::row::SEGMENT;
 use crate::scratch::Scratch;
 use crate::short;
-use crate::vector::{Single, Vector};
+use crate::vector::Single;
 
 impl Job {
     /// Whether the classes of a row may be dealt out to several threads.
@@ -21,7 +20,7 @@ impl Job {
     ///
     /// As [`Job::run`], for this row.
     #[inline(always)]
-    unsafe fn split<'a, V: Vector>(&self, scratch: &'a Scratch, record: usize, row: usize) -> Split<'a, V> {
+    unsafe fn split<'a, V: Single>(&self, scratch: &'a Scratch, record: usize, row: usize) -> Split<'a, V> {
         let segments = (self.classes as usize).div_ceil(SEGMENT);
         // SAFETY: the caller's obligation.
         unsafe {
@@ -51,33 +50,12 @@ impl Job {
         // SAFETY: the caller's obligations.
         unsafe {
             let scratch = &*core::ptr::with_exposed_provenance::<Scratch>(scratch);
-            if self.logits_type == logits_type::F64 {
-                self.step_as::<V::Double>(step, segment, scratch, record, row as usize)
-            } else {
-                self.step_as::<V>(step, segment, scratch, record, row as usize)
-            }
-        }
-    }
-
-    /// # Safety
-    ///
-    /// As [`Job::step`].
-    #[inline(never)]
-    unsafe fn step_as<V: Vector>(
-        &self,
-        step: Step,
-        segment: usize,
-        scratch: &Scratch,
-        record: usize,
-        row: usize,
-    ) -> u32 {
-        self.begin::<V>(scratch);
-        // SAFETY: the caller's obligation.
-        unsafe {
-            let (split, parts) = (self.split::<V>(scratch, record, row), RowParts::<V>::new(self, scratch, row, 0));
+            self.begin(scratch);
+            let row = row as usize;
+            let split = self.split::<V>(scratch, record, row);
             match step {
-                Step::Sum => split.sum(segment, self.predictions != 0, &parts),
-                Step::Write => split.write(segment, &parts),
+                Step::Sum => split.sum(segment, self.predictions != 0),
+                Step::Write => split.write(segment),
                 Step::Finish => {
                     if !split.end() {
                         return 0;

@@ -1,20 +1,20 @@
 //! A row that leaves the window of its label, summed again around its label or its largest logit.
 
+use super::Row;
 use super::write::fill;
-use super::{Parts, Row};
 use crate::ends::{Known, SMALLEST_LOSS};
-use crate::exp::{Range, exp};
+use crate::exp::exp;
 use crate::label::Label;
 use crate::log1p::log1p;
 use crate::scratch::{PerRow, Reference, Sums};
 use crate::terms::Way;
-use crate::vector::{Element, Pair, Vector, Wide};
+use crate::vector::{Pair, Single, Wide};
 
-impl<V: Vector> Row<'_, V> {
+impl<V: Single> Row<'_, V> {
     /// A row that leaves the window of its label: logits of any finite size, labels far below the maximum or at -inf. Around the label,
     /// which needs no search for the largest logit, and else around that.
     #[inline(always)]
-    pub fn run_centred(&self, best: i32, parts: &impl Parts) {
+    pub fn run_centred(&self, best: i32) {
         let scratch = self.scratch;
         let largest = self.reference(usize::try_from(best).unwrap_or(usize::MAX));
         let mut reference = self.reference(self.reference_class(Some(best)));
@@ -25,7 +25,7 @@ impl<V: Vector> Row<'_, V> {
             scratch.label_slope.set(self.line.capped::<V>(label, scratch).1);
         }
         loop {
-            let Some(small) = self.find_centred(&reference, &largest, parts) else { return self.leave_broken() };
+            let Some(small) = self.find_centred(&reference, &largest) else { return self.leave_broken() };
             if !small {
                 break;
             }
@@ -33,25 +33,25 @@ impl<V: Vector> Row<'_, V> {
             reference = largest;
         }
         if self.gradient.is_some() {
-            parts.write(Way::Centred, 0, self.classes);
+            self.write(Way::Centred, 0, self.classes);
         }
     }
 
     /// Sets what [`Way::Centred`] subtracts.
     #[inline(always)]
     pub fn centre(&self, logit: f64) {
-        let rounded = V::Element::from_f64(logit).to_f64();
+        let rounded = if self.line.double() { logit } else { f64::from(logit as f32) };
         self.scratch.centre.set(rounded);
         self.scratch.centre_low.set(logit - rounded);
         if self.line.softcap == 0.0 {
             // No second parts.
-            fill(self.scratch.low::<V::Element>(), 1, V::Element::default());
+            fill(self.scratch.low_of(self.line.double()), 1, 0.0);
         }
     }
 
     /// None where the row has no result; else whether the loss is a small difference of large parts.
     #[inline(always)]
-    fn find_centred(&self, reference: &Reference, largest: &Reference, parts: &impl Parts) -> Option<bool> {
+    fn find_centred(&self, reference: &Reference, largest: &Reference) -> Option<bool> {
         if reference.logit.is_nan() {
             return None;
         }
@@ -59,7 +59,7 @@ impl<V: Vector> Row<'_, V> {
         loop {
             if centre.is_finite() {
                 self.centre(centre);
-                let sums = self.sum(Way::Centred, reference, parts);
+                let sums = self.sum(Way::Centred, reference);
                 if !sums.off_label.is_nan() {
                     return Some(self.finish_centred(reference, largest, &sums, centre));
                 }
@@ -74,7 +74,7 @@ impl<V: Vector> Row<'_, V> {
     /// As [`Row::finish`], from the sums around any centre. Whether the loss is a small difference of large parts.
     #[inline(always)]
     fn finish_centred(&self, reference: &Reference, largest: &Reference, sums: &Sums, centre: f64) -> bool {
-        let (scratch, range) = (self.scratch, Range::of::<V::Element>());
+        let (scratch, range) = (self.scratch, self.range());
         let splat = V::Wide::splat;
         let lift = power_of_two(range.lift);
         let (logit, centre) = (reference.logit / self.temperature, centre / self.temperature);

@@ -1,65 +1,65 @@
 //! The gradient of a row whose sums are known.
 
-use super::{Gradient, Parts, Row};
-use crate::exp::Range;
+use super::{Gradient, Row};
 use crate::gradient::write_gradient;
 use crate::label::Label;
-use crate::scratch::{ROWS, Reference, tile_of};
+use crate::numbers::{Kind, Numbers};
+use crate::scratch::{ROWS, Reference, tile_length};
 use crate::terms::{Way, terms};
-use crate::vector::{Element, Vector};
+use crate::vector::{Element, Single};
 use core::cell::Cell;
 
-impl<V: Vector> Row<'_, V> {
+impl<V: Single> Row<'_, V> {
     /// The gradient of a row whose ends were found.
     #[inline(always)]
-    pub fn write_found(&self, parts: &impl Parts) {
+    pub fn write_found(&self) {
         let scratch = self.scratch;
         let clamped = scratch.unfit[self.place % ROWS].get() == 1;
         let class = scratch.labels[self.place % ROWS].get() as u32 as usize;
-        scratch.shift.set(Range::of::<V::Element>().shift(self.get(&scratch.power)));
+        scratch.shift.set(self.range().shift(self.get(&scratch.power)));
         scratch.reference.set(Reference { class, logit: 0.0, slope: self.get(&scratch.slope_at_label), anchor: 0.0 });
-        parts.write(if clamped { Way::Clamped } else { Way::Direct }, 0, self.classes);
+        self.write(if clamped { Way::Clamped } else { Way::Direct }, 0, self.classes);
     }
 
     /// Multiplies the terms of a tile by the softcap's slopes, if it is only they that the gradient is made of.
     #[inline(always)]
-    pub(super) fn slope(&self, terms: &[Cell<V::Element>]) {
+    pub(super) fn slope(&self, terms: Numbers) {
         if self.line.softcap != 0.0 {
-            write_gradient::<V>(terms, &[], self.scratch.slope(), terms, 1.0, 0.0);
+            let slope = self.scratch.slope_of(self.line.double());
+            write_gradient::<V>(terms, Numbers::NONE, slope, terms, 1.0, 0.0);
         }
     }
 
     /// The same gradient everywhere.
     #[inline(always)]
     pub fn fill(&self, value: f64) {
-        if let Some(Gradient { cells, stride, .. }) = self.gradient {
-            fill(cells, stride, V::Element::from_f64(value));
+        if let Some(Gradient { numbers, stride, .. }) = self.gradient {
+            fill(numbers, stride, value);
         }
     }
 
     /// The gradient of the classes `from` to `to`, once the sums of all are known; the reference is in the scratch area.
-    #[inline(always)]
+    #[inline(never)]
     pub fn write(&self, way: Way, from: usize, to: usize) {
-        let (reference, classes) = (self.scratch.reference.get(), from..to);
-        let Some(Gradient { cells, stride, .. }) = self.gradient else { return };
+        let Some(Gradient { numbers, stride, .. }) = self.gradient else { return };
         let Self { line, targets, scratch, .. } = self;
         if !self.counts() {
-            return fill(cells.get(classes.start * stride..).unwrap_or(&[]), stride, V::Element::default());
+            return fill(numbers.part(from * stride, (to - 1) * stride + 1), stride, 0.0);
         }
-        let dense = targets.is_dense();
+        let (double, dense) = (line.double(), targets.is_dense());
         let factor = self.get(&scratch.factor);
         let weight = if dense { self.common.scale * self.sample } else { 0.0 };
         let kept = self.kept();
-        let staged = kept.is_none() || dense && !targets.is_direct::<V::Element>();
-        let length = if staged { tile_of::<V::Element>() } else { usize::MAX };
-        let mut at = classes.start;
-        while at < classes.end {
-            let end = classes.end.min(at.saturating_add(length));
-            let made = match kept.and_then(|all| all.get(at..end)) {
-                Some(kept) => kept,
+        let staged = kept.is_none() || dense && !targets.is_direct(double);
+        let length = if staged { tile_length(double) } else { usize::MAX };
+        let mut at = from;
+        while at < to {
+            let end = to.min(at.saturating_add(length));
+            let made = match kept {
+                Some(kept) => kept.part(at, end),
                 None => {
                     let tile = line.tile::<V>(at, end, scratch);
-                    let made = scratch.term().get(..end - at).unwrap_or(&[]);
+                    let made = scratch.term_of(double).part(0, end - at);
                     terms::<V>(self.loop_of(way).keep(), tile.high, tile.low, made, usize::MAX, scratch);
                     if !dense {
                         self.slope(made);
@@ -68,62 +68,73 @@ impl<V: Vector> Row<'_, V> {
                 }
             };
             let (entries, weight) = if dense {
-                let q = targets.tile::<V>(at, end, scratch);
+                let q = targets.tile::<V>(at, end, double, scratch);
                 (q.entries, q.weight * weight)
             } else {
-                (&[][..], 0.0)
+                (Numbers::NONE, 0.0)
             };
-            let slope = if dense && line.softcap != 0.0 { scratch.slope() } else { &[] };
-            let to = if stride == 1 { cells.get(at..end).unwrap_or(&[]) } else { made };
+            let slope = if dense && line.softcap != 0.0 { scratch.slope_of(double) } else { Numbers::NONE };
+            let to = if stride == 1 { numbers.part(at, end) } else { made };
             write_gradient::<V>(made, entries, slope, to, factor, weight);
             if stride != 1 {
-                scatter(made, cells.get(at * stride..).unwrap_or(&[]), stride);
+                scatter(made, numbers.from(at * stride), stride);
             }
             at = end;
         }
-        self.write_others(&reference, &classes);
+        self.write_others(from, to);
     }
 
     /// The entries that are not made of their term: the reference's and, where that is another class, the label's.
     #[inline(always)]
-    fn write_others(&self, reference: &Reference, classes: &core::ops::Range<usize>) {
-        let Some(Gradient { cells, stride, .. }) = self.gradient else { return };
-        let put = |class: usize, value: f64| {
-            if let (true, Some(to)) = (classes.contains(&class), cells.get(class * stride)) {
-                to.set(V::Element::from_f64(value));
-            }
-        };
-        put(reference.class, self.get(&self.scratch.label_gradient) * reference.slope);
+    fn write_others(&self, from: usize, to: usize) {
+        let Some(Gradient { numbers, stride, .. }) = self.gradient else { return };
+        let (reference, classes) = (self.scratch.reference.get(), from..to);
+        if classes.contains(&reference.class) {
+            numbers.set(reference.class * stride, self.get(&self.scratch.label_gradient) * reference.slope);
+        }
         if let Label::Class(label) = self.label
             && label != reference.class
             && classes.contains(&label)
-            && let Some(to) = cells.get(label * stride)
         {
             // So far it has what all classes have of q.
             let more = self.targets.class_weight(label) * (1.0 - self.targets.smoothing);
             let slope = self.scratch.label_slope.get();
-            put(label, to.get().to_f64() - self.common.scale * self.sample * more * slope);
+            let so_far = numbers.get(label * stride);
+            numbers.set(label * stride, so_far - self.common.scale * self.sample * more * slope);
         }
     }
 }
 
+/// Sets every `stride`-th number.
+#[inline(always)]
+pub(super) fn fill(numbers: Numbers, stride: usize, value: f64) {
+    if numbers.kind() == Kind::Double {
+        fill_of::<f64>(numbers.cells(), stride, value);
+    } else {
+        fill_of::<f32>(numbers.cells(), stride, value);
+    }
+}
+
 #[inline(never)]
-pub(super) fn fill<E: Element>(cells: &[Cell<E>], stride: usize, value: E) {
-    let mut place = 0;
-    while let Some(cell) = cells.get(place) {
-        cell.set(value);
-        place += stride;
+fn fill_of<E: Element>(cells: &[Cell<E>], stride: usize, value: f64) {
+    for cell in cells.iter().step_by(stride) {
+        cell.set(E::from_f64(value));
     }
 }
 
 /// Every `stride`-th entry of `to`, from the first on.
+#[inline(always)]
+pub fn scatter(from: Numbers, to: Numbers, stride: usize) {
+    if to.kind() == Kind::Double {
+        scatter_of::<f64>(from.cells(), to.cells(), stride);
+    } else {
+        scatter_of::<f32>(from.cells(), to.cells(), stride);
+    }
+}
+
 #[inline(never)]
-pub fn scatter<E: Element>(from: &[Cell<E>], to: &[Cell<E>], stride: usize) {
-    let mut place = 0;
-    for x in from {
-        if let Some(to) = to.get(place) {
-            to.set(x.get());
-        }
-        place += stride;
+fn scatter_of<E: Element>(from: &[Cell<E>], to: &[Cell<E>], stride: usize) {
+    for (x, to) in from.iter().zip(to.iter().step_by(stride)) {
+        to.set(x.get());
     }
 }

@@ -1,16 +1,39 @@
 //! The loops over a group of rows of few classes: each a function, for the registers.
 
 use crate::gradient::{Scale, lift_terms, lifted};
+use crate::numbers::{Kind, Numbers};
 use crate::scratch::{ROWS, Scratch, fours};
 use crate::targets::Margins;
-use crate::vector::{Element, Pair, Twice, Vector, Wide, part};
+use crate::vector::{Element, Pair, Single, Twice, Vector, Wide, part};
 use core::cell::Cell;
 
-/// Notes the logit of each row's reference and sets its term to 0. `PLAIN`: no row is ignored, and all weigh the same.
+/// Notes the logit of each row's reference and sets its term to 0. `plain`: no row is ignored, and all weigh the same.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
+pub(super) fn take<V: Single>(
+    high: Numbers,
+    low: Numbers,
+    labels: &[Cell<i32>],
+    classes: usize,
+    ignored: i64,
+    temperature: f64,
+    plain: bool,
+    scratch: &Scratch,
+) {
+    match (high.kind() == Kind::Double, plain) {
+        (true, _) => {
+            take_of::<f64, false>(high.cells(), low.cells(), labels, classes, ignored, temperature, scratch);
+        }
+        (_, true) => take_of::<f32, true>(high.cells(), low.cells(), labels, classes, ignored, temperature, scratch),
+        _ => take_of::<f32, false>(high.cells(), low.cells(), labels, classes, ignored, temperature, scratch),
+    }
+}
+
+/// [`take`] of one type.
 #[inline(never)]
-pub(super) fn take<V: Vector, const PLAIN: bool>(
-    high: &[Cell<V::Element>],
-    low: &[Cell<V::Element>],
+fn take_of<E: Element, const PLAIN: bool>(
+    high: &[Cell<E>],
+    low: &[Cell<E>],
     labels: &[Cell<i32>],
     classes: usize,
     ignored: i64,
@@ -18,7 +41,7 @@ pub(super) fn take<V: Vector, const PLAIN: bool>(
     scratch: &Scratch,
 ) {
     // As long as the logits: one check of a place serves all.
-    let terms = scratch.term::<V::Element>().get(..high.len()).unwrap_or(&[]);
+    let terms = scratch.term::<E>().get(..high.len()).unwrap_or(&[]);
     let mut first = 0;
     let outputs = scratch.logit.iter().zip(scratch.sample.iter().zip(&scratch.labels));
     for (label, (logit, (sample, class))) in labels.iter().zip(outputs) {
@@ -33,7 +56,7 @@ pub(super) fn take<V: Vector, const PLAIN: bool>(
             if let Some(low) = low.get(first + label) {
                 x += low.get().to_f64();
             }
-            term.set(V::Element::default());
+            term.set(E::default());
         }
         logit.set(if temperature == 1.0 { x } else { x / temperature });
         class.set(label as i32);
@@ -46,10 +69,9 @@ pub(super) fn take<V: Vector, const PLAIN: bool>(
 
 /// Sums of the terms of each row, into [`Scratch::off_label`].
 #[inline(always)]
-pub(super) fn row_sums<V: Vector>(classes: usize, rows: usize, scratch: &Scratch) {
+pub(super) fn row_sums<V: Single>(classes: usize, rows: usize, double: bool, scratch: &Scratch) {
     match classes / V::LANES {
-        0 => sums_of_any::<V>(classes, rows, scratch),
-        _ if V::Element::DOUBLE => sums_of_any::<V>(classes, rows, scratch),
+        _ if double => sums_of_any::<V::Double>(classes, rows, scratch),
         1 => sums_of_few::<V, 1>(classes, rows, scratch),
         2 => sums_of_few::<V, 2>(classes, rows, scratch),
         _ => sums_of_any::<V>(classes, rows, scratch),
@@ -106,10 +128,37 @@ fn sums_of_any<V: Vector>(classes: usize, rows: usize, scratch: &Scratch) {
     }
 }
 
-/// Q and T M of each row. Entries of row i begin at `i * stride`.
+/// Q and T M of each row. Entries of row i begin at `i * stride`; without entries, all are 1.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
+pub(super) fn row_margins<V: Single>(
+    high: Numbers,
+    low: Numbers,
+    entries: Numbers,
+    classes: usize,
+    stride: usize,
+    rows: usize,
+    temperature: f64,
+    scratch: &Scratch,
+) {
+    macro_rules! margins {
+        ($V:ty, $each:expr) => {{
+            let (high, low, entries) = (high.cells(), low.cells(), entries.cells());
+            row_margins_of::<$V, $each>(high, low, entries, classes, stride, rows, temperature, scratch);
+        }};
+    }
+    match (high.kind() == Kind::Double, entries.is_empty()) {
+        (false, false) => margins!(V, true),
+        (false, true) => margins!(V, false),
+        (true, false) => margins!(V::Double, true),
+        (true, true) => margins!(V::Double, false),
+    }
+}
+
+/// [`row_margins`] of one type; `EACH`: there are entries.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-pub(super) fn row_margins<V: Vector, const EACH: bool>(
+fn row_margins_of<V: Vector, const EACH: bool>(
     high: &[Cell<V::Element>],
     low: &[Cell<V::Element>],
     entries: &[Cell<V::Element>],
@@ -153,13 +202,57 @@ pub(super) fn row_margins<V: Vector, const EACH: bool>(
     }
 }
 
-/// [`scale_rows`] for any number of classes.
-pub(super) const ANY: usize = usize::MAX;
+/// Gradients from terms: see [`crate::gradient`]. Entries of row i begin at `i * entry_stride`, and its gradient at `i * stride`.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
+pub(super) fn scale_rows<V: Single>(
+    rows: usize,
+    classes: usize,
+    entries: Numbers,
+    entry_stride: usize,
+    slope: Numbers,
+    g: Numbers,
+    stride: usize,
+    weight: f64,
+    dense: bool,
+    complete: bool,
+    scratch: &Scratch,
+) {
+    macro_rules! scale {
+        ($V:ty, $whole:expr, $general:expr) => {{
+            let (entries, slope, g) = (entries.cells(), slope.cells(), g.cells());
+            scale_rows_of::<$V, { $whole }, $general>(
+                rows,
+                classes,
+                entries,
+                entry_stride,
+                slope,
+                g,
+                stride,
+                weight,
+                complete,
+                scratch,
+            )
+        }};
+    }
+    match (g.kind() == Kind::Double, dense, classes / V::LANES) {
+        (true, false, _) => scale!(V::Double, ANY, false),
+        (true, true, _) => scale!(V::Double, ANY, true),
+        (_, true, _) => scale!(V, ANY, true),
+        (.., 1) => scale!(V, 1, false),
+        (.., 2) => scale!(V, 2, false),
+        _ => scale!(V, ANY, false),
+    }
+}
 
-/// `WHOLE` whole vectors a row and a rest: see [`sums_of_few`]. `GENERAL`: with q, and slopes where there are some.
+/// [`scale_rows_of`] for any number of classes.
+const ANY: usize = usize::MAX;
+
+/// [`scale_rows`] of one type; `WHOLE` whole vectors a row and a rest: see [`sums_of_few`]. `GENERAL`: with q, and slopes where there
+/// are some.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-pub(super) fn scale_rows<V: Vector, const WHOLE: usize, const GENERAL: bool>(
+fn scale_rows_of<V: Vector, const WHOLE: usize, const GENERAL: bool>(
     rows: usize,
     classes: usize,
     entries: &[Cell<V::Element>],
@@ -217,8 +310,24 @@ pub(super) fn scale_rows<V: Vector, const WHOLE: usize, const GENERAL: bool>(
 }
 
 /// The entries of the references.
+#[inline(always)]
+pub(super) fn put_references(
+    rows: usize,
+    classes: usize,
+    slope: Numbers,
+    g: Numbers,
+    stride: usize,
+    scratch: &Scratch,
+) {
+    if g.kind() == Kind::Double {
+        put_references_of::<f64>(rows, classes, slope.cells(), g.cells(), stride, scratch);
+    } else {
+        put_references_of::<f32>(rows, classes, slope.cells(), g.cells(), stride, scratch);
+    }
+}
+
 #[inline(never)]
-pub(super) fn put_references<E: Element>(
+fn put_references_of<E: Element>(
     rows: usize,
     classes: usize,
     slope: &[Cell<E>],
