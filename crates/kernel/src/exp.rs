@@ -11,7 +11,7 @@
 //! it is the row's *shift*.
 
 use crate::scratch::Scratch;
-use crate::vector::{Element, Vector, Wide};
+use crate::vector::{Element, Pair, Vector, Wide};
 
 /// The largest relative error of a term, in units of 2^-24: of `f32` logits, at any temperature. Tests assert it, unfused and
 /// fused.
@@ -422,8 +422,8 @@ impl<W: Wide> ExpWide<W> {
     }
 }
 
-/// e^x of `f64`s to the last places, for |x| <= 600.
-#[inline(always)]
-pub fn exp<W: Wide>(x: W) -> W {
-    ExpWide::load::<f64>(0.0).at::<f64>(x)
+/// e^x of one `f64` to the last places, for |x| <= 600.
+#[inline(never)]
+pub fn exp<W: Pair>(x: f64) -> f64 {
+    ExpWide::<W>::load::<f64>(0.0).at::<f64>(W::splat(x)).to_array()[0]
 }

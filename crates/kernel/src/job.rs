@@ -16,7 +16,7 @@ use crate::label::Label;
 use crate::numbers::{Kind, Numbers};
 use crate::partial::Merged;
 use crate::row::{Gradient, Row};
-use crate::scratch::{ROW_WORDS, Scratch};
+use crate::scratch::Scratch;
 use crate::targets::Targets;
 use crate::tile::Line;
 use crate::vector::Single;
@@ -170,13 +170,12 @@ impl Job {
     ///
     /// # Safety
     ///
-    /// As [`Job::run`], for this row. The row that this has given out before is not used any more.
+    /// As [`Job::run`], for this row. No row or group that was in the scratch area before is used any more.
     #[inline(never)]
     unsafe fn row<'a, V: Single>(&self, scratch: &'a Scratch, row: usize, place: usize) -> &'a Row<'a, V> {
-        const { assert!(size_of::<Row<V>>() <= 8 * ROW_WORDS) };
         let (first, span, stride) = self.place(row);
-        let to = scratch.row().cast::<Row<V>>();
-        // SAFETY: the caller vouches for every region and every row, and that nothing else refers to the scratch area's row.
+        let to = scratch.room::<Row<V>>();
+        // SAFETY: the caller vouches for every region and every row, and nothing refers to what was in the room before.
         unsafe {
             let sample =
                 if self.sample_weights == 0 { 1.0 } else { f64::from(one::<f32>(self.sample_weights, row).get()) };

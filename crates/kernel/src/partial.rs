@@ -17,7 +17,7 @@ use crate::label::Label;
 use crate::row::{Row, SEGMENT};
 use crate::scratch::{Reference, Sums};
 use crate::terms::Way;
-use crate::vector::{Pair, Single, Wide};
+use crate::vector::Single;
 use core::cell::Cell;
 
 /// What the threads that compute a row share.
@@ -80,17 +80,17 @@ impl<V: Single> Split<'_, V> {
             segment.largest.set(row.argmax(range.start, range.end));
         }
         let reference = row.reference(row.reference_class(None));
-        let mut sums = Sums { off_label: f64::NAN, ..Sums::default() };
         let mut clamped = false;
-        if row.near(&reference) {
-            row.scratch.reference.set(reference);
+        if row.near(reference.logit) {
             row.sum_segment(Way::Direct, range.start, range.end);
-            if row.scratch.sums.get().off_label.is_nan() && row.line.softcap == 0.0 {
+            if row.scratch.sums().off_label.is_nan() && row.line.softcap == 0.0 {
                 clamped = true;
                 row.sum_segment(Way::Clamped, range.start, range.end);
             }
-            sums = row.scratch.sums.get();
+        } else {
+            row.scratch.set_sums(Sums::UNKNOWN);
         }
+        let sums = row.scratch.sums();
         segment.off_label.set(sums.off_label);
         segment.off_weight.set(sums.off_weight);
         segment.margin.set(sums.margin);
@@ -109,9 +109,10 @@ impl<V: Single> Split<'_, V> {
             sums.add(&Sums { off_label, off_weight, margin });
         }
         sums.off_label = row.range().checked(sums.off_label);
+        row.scratch.set_sums(sums);
         let reference = row.reference(row.reference_class(None));
-        let near = row.near(&reference);
-        row.end(Way::Direct, &reference, &sums);
+        let near = row.near(reference.logit);
+        row.end(Way::Direct);
         near
     }
 
@@ -150,7 +151,7 @@ impl<V: Single> Split<'_, V> {
         // Nothing else of the reference is needed any more, and in place its logit may be gone.
         let reference =
             Reference { class: row.reference_class(None), logit: 0.0, slope: self.header.slope.get(), anchor: 0.0 };
-        scratch.reference.set(reference);
+        scratch.set_reference(reference);
         let range = self.range(index);
         row.write(self.way(segment.clamped.get() == 1), range.start, range.end);
     }
@@ -217,7 +218,7 @@ const LN2: [f64; 3] = [0.693_146_705_627_441_4, 4.749_324_489_239_370_5e-7, 5.49
 fn over_power<V: Single>(x: f64, power: f64) -> f64 {
     let [high, middle, low] = LN2;
     let rest = (x - power * high) - power * middle - power * low;
-    exp(V::Wide::splat(rest)).to_array()[0]
+    exp::<V::Wide>(rest)
 }
 
 impl<V: Single> Row<'_, V> {
@@ -239,25 +240,26 @@ impl<V: Single> Row<'_, V> {
         let own = self.reference(label);
         let here = label < self.classes;
         let anchor = if largest.logit.is_finite() { largest.logit } else { 0.0 };
-        let reference = Reference { class: label, anchor, ..own };
+        self.scratch.set_reference(Reference { anchor, ..own });
         let maximum = largest.logit / self.temperature;
         let centre = anchor / self.temperature;
         let power = if centre.abs() < TOO_LARGE { Range::power_near(centre) } else { f64::NAN };
-        let mut sums = Sums { off_label: f64::NAN, ..Sums::default() };
         let mut unit = self.unlift();
         if largest.logit.is_nan() || largest.logit == f64::INFINITY {
-        } else if self.near(&Reference { logit: anchor, ..reference }) {
-            sums = self.sum(Way::Direct, &reference);
-            if sums.off_label.is_nan() && self.line.softcap == 0.0 {
-                sums = self.sum(Way::Clamped, &reference);
+            self.scratch.set_sums(Sums::UNKNOWN);
+        } else if self.near(anchor) {
+            self.sum(Way::Direct);
+            if self.scratch.sums().off_label.is_nan() && self.line.softcap == 0.0 {
+                self.sum(Way::Clamped);
             }
         } else {
             self.centre(anchor);
-            sums = self.sum(Way::Centred, &reference);
+            self.sum(Way::Centred);
             if !power.is_nan() {
                 unit *= over_power::<V>(centre, power);
             }
         }
+        let sums = self.scratch.sums();
         let broken = sums.off_label.is_nan() || here && (own.logit.is_nan() || own.logit == f64::INFINITY);
         out.maximum.set(if broken { f64::NAN } else { maximum });
         out.sum.set(sums.off_label * unit);
@@ -292,7 +294,7 @@ impl<V: Single> Row<'_, V> {
         let mut factor = merged.factor.get() * self.unlift();
         let mut way = if self.line.softcap == 0.0 { Way::Clamped } else { Way::Direct };
         let capped = self.line.softcap != 0.0;
-        if !capped && self.near(&Reference { logit: maximum * self.temperature, ..own }) {
+        if !capped && self.near(maximum * self.temperature) {
             let power = self.power();
             factor /= over_power::<V>(maximum, power);
         } else {
@@ -305,7 +307,7 @@ impl<V: Single> Row<'_, V> {
         }
         self.scratch.factor[0].set(factor);
         self.scratch.label_gradient[0].set(merged.own.get());
-        self.scratch.reference.set(Reference { class, ..own });
+        self.scratch.set_reference(own);
         self.write(way, 0, self.classes);
     }
 }

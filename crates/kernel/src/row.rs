@@ -88,33 +88,35 @@ impl<'a, V: Single> Row<'a, V> {
     pub fn begin(&self, best: Option<i32>) {
         let scratch = self.scratch;
         let reference = self.reference(self.reference_class(best));
-        let mut sums = Sums { off_label: f64::NAN, ..Sums::default() };
         let mut way = Way::Direct;
-        if self.near(&reference) {
+        if self.near(reference.logit) {
             let capped = self.line.softcap != 0.0;
             if scratch.clamped.get() != 0.0 && !capped {
                 way = Way::Clamped;
             }
-            sums = self.sum(way, &reference);
-            if sums.off_label.is_nan() && way == Way::Direct && !capped {
+            self.sum(way);
+            if scratch.sums().off_label.is_nan() && way == Way::Direct && !capped {
                 way = Way::Clamped;
-                sums = self.sum(way, &reference);
+                self.sum(way);
                 scratch.clamped.set(1.0);
             }
+        } else {
+            scratch.set_sums(Sums::UNKNOWN);
         }
-        self.end(way, &reference, &sums);
+        self.end(way);
     }
 
     /// Leaves what the ends of the row are found from at its place in the scratch area's arrays.
-    #[inline(always)]
-    pub fn end(&self, way: Way, reference: &Reference, sums: &Sums) {
+    #[inline(never)]
+    pub fn end(&self, way: Way) {
         let scratch = self.scratch;
-        self.put(&scratch.off_label, sums.off_label);
+        let reference = scratch.reference();
+        self.put(&scratch.off_label, scratch.sums().off_label);
         self.put(&scratch.power, self.power());
         scratch.labels[self.place % ROWS].set(reference.class as i32);
         scratch.unfit[self.place % ROWS].set(u32::from(way == Way::Clamped));
         self.put(&scratch.slope_at_label, reference.slope);
-        self.set(reference, sums);
+        self.take_weights();
     }
 
     #[inline(always)]
@@ -142,7 +144,7 @@ impl<'a, V: Single> Row<'a, V> {
     #[inline(always)]
     pub fn reference(&self, class: usize) -> Reference {
         self.take_reference(class);
-        self.scratch.reference.get()
+        self.scratch.reference()
     }
 
     #[inline(never)]
@@ -151,14 +153,14 @@ impl<'a, V: Single> Row<'a, V> {
         if class < self.classes {
             (logit, slope) = self.line.capped::<V>(class, self.scratch);
         }
-        self.scratch.reference.set(Reference { class, logit, slope, anchor: logit });
+        self.scratch.set_reference(Reference { class, logit, slope, anchor: logit });
     }
 
     /// Whether terms can be made around this logit; then that is so from here on.
     #[inline(always)]
-    pub fn near(&self, reference: &Reference) -> bool {
+    pub fn near(&self, logit: f64) -> bool {
         let range = self.range();
-        let logit = self.divided(reference.logit);
+        let logit = self.divided(logit);
         let near = logit.abs() <= range.max_shift;
         if near {
             self.scratch.shift.set(range.shift(Range::power_near(logit)));
@@ -221,32 +223,25 @@ impl<'a, V: Single> Row<'a, V> {
         matches!(self.label, Label::Class(_) | Label::None)
     }
 
-    /// Sums of the whole row; O is NaN where this way is not right for it.
-    #[inline(always)]
-    pub fn sum(&self, way: Way, reference: &Reference) -> Sums {
-        self.scratch.reference.set(*reference);
-        self.sum_all(way);
-        self.scratch.sums.get()
-    }
-
+    /// Sums of the whole row around the scratch area's reference, into the scratch area; O is NaN where this way is not right for the row.
     #[inline(never)]
-    fn sum_all(&self, way: Way) {
+    pub fn sum(&self, way: Way) {
         let mut sums = Sums::default();
         let mut from = 0;
         while from < self.classes && !sums.off_label.is_nan() {
             let to = (from + SEGMENT).min(self.classes);
             self.sum_segment(way, from, to);
-            sums.add(&self.scratch.sums.get());
+            sums.add(&self.scratch.sums());
             from = to;
         }
-        self.scratch.sums.set(Sums { off_label: self.range().checked(sums.off_label), ..sums });
+        self.scratch.set_sums(Sums { off_label: self.range().checked(sums.off_label), ..sums });
     }
 
-    /// Sums of the classes `from` to `to`, likewise, into the scratch area; the reference is there.
+    /// Sums of the classes `from` to `to`, likewise.
     #[inline(never)]
     pub fn sum_segment(&self, way: Way, from: usize, to: usize) {
         let Self { line, targets, scratch, .. } = self;
-        let reference = scratch.reference.get();
+        let reference = scratch.reference();
         let double = line.double();
         let dense = targets.is_dense() && self.counts();
         let which = self.loop_of(way).sum();
@@ -275,7 +270,7 @@ impl<'a, V: Single> Row<'a, V> {
         let off_label =
             if which.accepts::<V>(scratch.trace.get()) { scratch.terms::<V::Wide>().total() } else { f64::NAN };
         let (weights, margins) = scratch.weights::<V::Wide>();
-        scratch.sums.set(Sums { off_label, off_weight: weights.total(), margin: margins.total() });
+        scratch.set_sums(Sums { off_label, off_weight: weights.total(), margin: margins.total() });
     }
 
     #[inline(always)]
@@ -288,10 +283,11 @@ impl<'a, V: Single> Row<'a, V> {
         Loop::new(way, self.line.double(), self.line.softcap, self.temperature)
     }
 
-    /// Logit and weights, at the row's place in the scratch area's arrays.
-    #[inline(always)]
-    fn set(&self, reference: &Reference, sums: &Sums) {
+    /// The reference's logit and the weights, at the row's place in the scratch area's arrays.
+    #[inline(never)]
+    fn take_weights(&self) {
         let scratch = self.scratch;
+        let (reference, sums) = (scratch.reference(), scratch.sums());
         self.put(&scratch.logit, self.divided(reference.logit));
         let counts = self.counts();
         if self.common.plain {

@@ -21,8 +21,8 @@ pub const ROWS: usize = 128;
 /// Numbers of a buffer: a tile, and a vector that the end of its last row may be read with.
 const BUFFER: usize = TILE / 2 + 4;
 
-/// Room for a [`crate::row::Row`].
-pub const ROW_WORDS: usize = 32;
+/// Words that a [`crate::row::Row`] or a [`crate::short::Group`] has room in.
+pub const ROOM: usize = 36;
 
 /// One number for each of the rows that go together.
 pub type PerRow = [Cell<f64>; ROWS];
@@ -40,12 +40,13 @@ pub struct Scratch {
     pub centre_low: Cell<f64>,
     /// 1: the last rows had logits below their window, so the next ones are clamped at once. Changes no result.
     pub clamped: Cell<f64>,
-    /// The row that is computed.
-    row: UnsafeCell<MaybeUninit<[u64; ROW_WORDS]>>,
-    /// Its reference.
-    pub reference: Cell<Reference>,
+    /// The row or the group that is computed.
+    room: UnsafeCell<MaybeUninit<[u64; ROOM]>>,
+    /// The row's reference: class, and logit, slope and anchor.
+    reference_class: Cell<usize>,
+    reference: [Cell<f64>; 3],
     /// Of the part of it that was summed last.
-    pub sums: Cell<Sums>,
+    sums: [Cell<f64>; 3],
     /// A capped logit and its slope.
     pub capped: [Cell<f64>; 2],
     /// The slope of the softcap at the label, where another class is the reference.
@@ -114,14 +115,15 @@ pub struct Scratch {
 }
 
 /// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 43832;
+pub const SCRATCH_BYTES: usize = 43864;
 const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
 
 impl Scratch {
-    /// Where the job keeps the row that is computed.
+    /// Where the job keeps the row or the group that is computed.
     #[inline(always)]
-    pub fn row(&self) -> *mut [u64; ROW_WORDS] {
-        self.row.get().cast()
+    pub fn room<T>(&self) -> *mut T {
+        const { assert!(size_of::<T>() <= 8 * ROOM && align_of::<T>() <= 8) };
+        self.room.get().cast()
     }
 
     /// Of the run.
@@ -139,6 +141,38 @@ impl Scratch {
         self.clamped.set(0.0);
         self.centre.set(0.0);
         self.centre_low.set(0.0);
+    }
+
+    /// The reference of the row that is computed.
+    #[inline(always)]
+    pub fn reference(&self) -> Reference {
+        let [logit, slope, anchor] = self.reference.each_ref().map(Cell::get);
+        Reference { class: self.reference_class.get(), logit, slope, anchor }
+    }
+
+    /// See [`Scratch::reference`]. Number by number: LLVM copies structs by way of stack memory.
+    #[inline(always)]
+    pub fn set_reference(&self, reference: Reference) {
+        let Reference { class, logit, slope, anchor } = reference;
+        self.reference_class.set(class);
+        self.reference[0].set(logit);
+        self.reference[1].set(slope);
+        self.reference[2].set(anchor);
+    }
+
+    /// The sums of the row, or of the part of it that was summed last.
+    #[inline(always)]
+    pub fn sums(&self) -> Sums {
+        let [off_label, off_weight, margin] = self.sums.each_ref().map(Cell::get);
+        Sums { off_label, off_weight, margin }
+    }
+
+    /// See [`Scratch::sums`].
+    #[inline(always)]
+    pub fn set_sums(&self, sums: Sums) {
+        self.sums[0].set(sums.off_label);
+        self.sums[1].set(sums.off_weight);
+        self.sums[2].set(sums.margin);
     }
 
     /// Begins the sums of a row, or of a segment of it.
@@ -266,6 +300,9 @@ pub struct Sums {
 }
 
 impl Sums {
+    /// Of a row that was not summed.
+    pub const UNKNOWN: Self = Self { off_label: f64::NAN, off_weight: 0.0, margin: 0.0 };
+
     /// Adds those of the next segment.
     #[inline(always)]
     pub fn add(&mut self, other: &Self) {

@@ -64,6 +64,10 @@ pub struct Group<'a, V> {
     pub entries: Numbers<'a>,
     /// Of all rows.
     pub common: Common,
+    /// Where the gradient goes, or none; row i begins at `i * gradient_stride`.
+    pub gradient: Numbers<'a>,
+    /// See `gradient`.
+    pub gradient_stride: usize,
     /// Of this thread.
     pub scratch: &'a Scratch,
     /// What its loops are compiled for.
@@ -72,7 +76,7 @@ pub struct Group<'a, V> {
 
 impl<V: Single> Group<'_, V> {
     /// Losses and factors of `rows` rows, in the scratch area's arrays; NaN for a row that is not accepted. Whether all are.
-    #[inline(always)]
+    #[inline(never)]
     pub fn run(&self, rows: usize) -> bool {
         let Self { classes, scratch, common, .. } = *self;
         let lift = self.shift(rows);
@@ -135,16 +139,9 @@ impl<V: Single> Group<'_, V> {
     /// Terms of all logits. False where they are not right for one of them.
     #[inline(always)]
     fn terms(&self) -> bool {
-        let Self { tile: Tile { high: x, low }, scratch, .. } = *self;
-        let out = scratch.term_of(self.common.double).part(0, x.len());
-        let made = |way: Way| {
-            let which = Loop::new(way, self.common.double, self.softcap, self.temperature).keep();
-            scratch.trace.set(0);
-            terms::<V>(which, x, low, out, usize::MAX, scratch);
-            which.accepts::<V>(scratch.trace.get())
-        };
+        let scratch = self.scratch;
         if scratch.clamped.get() == 0.0 || self.softcap != 0.0 {
-            if made(Way::Direct) {
+            if self.terms_by(Way::Direct) {
                 return true;
             }
             if self.softcap != 0.0 {
@@ -152,7 +149,17 @@ impl<V: Single> Group<'_, V> {
             }
             scratch.clamped.set(1.0);
         }
-        made(Way::Clamped)
+        self.terms_by(Way::Clamped)
+    }
+
+    #[inline(never)]
+    fn terms_by(&self, way: Way) -> bool {
+        let Self { tile: Tile { high: x, low }, scratch, .. } = *self;
+        let out = scratch.term_of(self.common.double).part(0, x.len());
+        let which = Loop::new(way, self.common.double, self.softcap, self.temperature).keep();
+        scratch.trace.set(0);
+        terms::<V>(which, x, low, out, usize::MAX, scratch);
+        which.accepts::<V>(scratch.trace.get())
     }
 
     /// Logit of each row's reference, and 0 in the place of its term.
@@ -205,10 +212,10 @@ impl<V: Single> Group<'_, V> {
         }
     }
 
-    /// Gradients of `rows` rows that have run; those that are not accepted get none. Row i goes to `i * stride`.
-    #[inline(always)]
-    pub fn gradients(&self, rows: usize, g: Numbers, stride: usize, complete: bool) {
-        let Self { classes, scratch, targets, entries, common, .. } = *self;
+    /// Gradients of `rows` rows that have run; those that are not accepted get none.
+    #[inline(never)]
+    pub fn gradients(&self, rows: usize, complete: bool) {
+        let Self { classes, scratch, targets, entries, common, gradient: g, gradient_stride: stride, .. } = *self;
         let dense = targets.is_dense();
         let slopes = if self.softcap == 0.0 { Numbers::NONE } else { scratch.slope_of(common.double) };
         if !slopes.is_empty() && !dense {

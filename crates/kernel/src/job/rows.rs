@@ -151,7 +151,7 @@ impl Job {
         let classes = self.classes as usize;
         let together = self.class_stride == 1 && self.inner == 1 && self.row_stride == self.classes;
         let (first, ..) = self.place(row);
-        // SAFETY: the caller's obligation.
+        // SAFETY: the caller's obligation, and nothing refers to what was in the scratch area's room before.
         let complete = unsafe {
             let staged = scratch.tile_of(self.double());
             let raw = if together {
@@ -184,7 +184,14 @@ impl Job {
                 stage::<V>(raw, staged, low, scratch.slope_of(self.double()), self.softcap);
                 tile = Tile { high: staged.part(0, count * classes), low };
             }
-            let group = Group::<V> {
+            let in_lines = self.class_stride == 1 && self.inner == 1;
+            let (gradient, gradient_stride) = match (self.gradient, self.row_stride as usize) {
+                (0, _) => (Numbers::NONE, 0),
+                (address, stride) if in_lines => (self.results(address, first, (count - 1) * stride + classes), stride),
+                _ => (staged, classes),
+            };
+            let room = scratch.room::<Group<V>>();
+            room.write(Group {
                 classes,
                 tile,
                 softcap: self.softcap,
@@ -195,18 +202,17 @@ impl Job {
                 targets: self.targets(row),
                 entries: self.entries::<V>(scratch, row, count, together),
                 common: self.common(),
+                gradient,
+                gradient_stride,
                 scratch,
                 lanes: PhantomData,
-            };
+            });
+            let group = &*room;
             let complete = group.run(count);
             self.put::<V>(scratch, row, count);
             if self.gradient != 0 {
-                if self.class_stride == 1 && self.inner == 1 {
-                    let stride = self.row_stride as usize;
-                    let g = self.results(self.gradient, first, (count - 1) * stride + classes);
-                    group.gradients(count, g, stride, complete);
-                } else {
-                    group.gradients(count, staged, classes, complete);
+                group.gradients(count, complete);
+                if !in_lines {
                     for i in 0..count {
                         if !scratch.loss[i % ROWS].get().is_nan() {
                             let (first, span, stride) = self.place(row + i);

@@ -6,7 +6,7 @@ use crate::ends::{Known, SMALLEST_LOSS};
 use crate::exp::exp;
 use crate::label::Label;
 use crate::log1p::log1p;
-use crate::scratch::{PerRow, Reference, Sums};
+use crate::scratch::{PerRow, Reference};
 use crate::terms::Way;
 use crate::vector::{Pair, Single, Wide};
 
@@ -17,20 +17,20 @@ impl<V: Single> Row<'_, V> {
     pub fn run_centred(&self, best: i32) {
         let scratch = self.scratch;
         let largest = self.reference(usize::try_from(best).unwrap_or(usize::MAX));
-        let mut reference = self.reference(self.reference_class(Some(best)));
+        let reference = self.reference(self.reference_class(Some(best)));
         if reference.logit == f64::NEG_INFINITY {
-            reference.anchor = largest.logit;
+            scratch.set_reference(Reference { anchor: largest.logit, ..reference });
         }
         if let Label::Class(label) = self.label {
             scratch.label_slope.set(self.line.capped::<V>(label, scratch).1);
         }
         loop {
-            let Some(small) = self.find_centred(&reference, &largest) else { return self.leave_broken() };
+            let Some(small) = self.find_centred(&largest) else { return self.leave_broken() };
             if !small {
                 break;
             }
             // All parts of the loss have one sign where it is measured from the largest logit.
-            reference = largest;
+            scratch.set_reference(largest);
         }
         if self.gradient.is_some() {
             self.write(Way::Centred, 0, self.classes);
@@ -51,7 +51,8 @@ impl<V: Single> Row<'_, V> {
 
     /// None where the row has no result; else whether the loss is a small difference of large parts.
     #[inline(always)]
-    fn find_centred(&self, reference: &Reference, largest: &Reference) -> Option<bool> {
+    fn find_centred(&self, largest: &Reference) -> Option<bool> {
+        let reference = self.scratch.reference();
         if reference.logit.is_nan() {
             return None;
         }
@@ -59,9 +60,9 @@ impl<V: Single> Row<'_, V> {
         loop {
             if centre.is_finite() {
                 self.centre(centre);
-                let sums = self.sum(Way::Centred, reference);
-                if !sums.off_label.is_nan() {
-                    return Some(self.finish_centred(reference, largest, &sums, centre));
+                self.sum(Way::Centred);
+                if !self.scratch.sums().off_label.is_nan() {
+                    return Some(self.finish_centred(largest, centre));
                 }
             }
             if around_largest {
@@ -71,22 +72,23 @@ impl<V: Single> Row<'_, V> {
         }
     }
 
-    /// As [`Row::finish`], from the sums around any centre. Whether the loss is a small difference of large parts.
+    /// As [`crate::ends`], from the sums around any centre. Whether the loss is a small difference of large parts.
     #[inline(always)]
-    fn finish_centred(&self, reference: &Reference, largest: &Reference, sums: &Sums, centre: f64) -> bool {
+    fn finish_centred(&self, largest: &Reference, centre: f64) -> bool {
         let (scratch, range) = (self.scratch, self.range());
+        let (reference, sums) = (scratch.reference(), scratch.sums());
         let splat = V::Wide::splat;
         let lift = power_of_two(range.lift);
         let (logit, centre) = (reference.logit / self.temperature, centre / self.temperature);
         // From a distance of 40 on, the label adds nothing to the sum.
         let distance = centre - logit;
-        let label_term = exp(splat(-distance.min(600.0))).to_array()[0] * lift;
+        let label_term = exp::<V::Wide>(-distance.min(600.0)) * lift;
         let log = |a: f64, b: f64| log1p::<V::Wide, f64>(splat(a), splat(b), splat(a + b)).to_array()[0];
         let near = distance < 40.0;
         let rest = if near { log(sums.off_label, label_term) } else { log(sums.off_label - lift, lift) };
         let (nll, log_sum_exp) = if near { (rest, logit + rest) } else { (distance + rest, centre + rest) };
         let total = sums.off_label + label_term;
-        self.set(reference, sums);
+        self.take_weights();
         if self.common.plain {
             let one = if self.counts() { 1.0 } else { 0.0 };
             self.put(&scratch.weight, one);

@@ -17,7 +17,7 @@ impl<V: Single> Row<'_, V> {
         let clamped = scratch.unfit[self.place % ROWS].get() == 1;
         let class = scratch.labels[self.place % ROWS].get() as u32 as usize;
         scratch.shift.set(self.range().shift(self.get(&scratch.power)));
-        scratch.reference.set(Reference { class, logit: 0.0, slope: self.get(&scratch.slope_at_label), anchor: 0.0 });
+        scratch.set_reference(Reference { class, logit: 0.0, slope: self.get(&scratch.slope_at_label), anchor: 0.0 });
         self.write(if clamped { Way::Clamped } else { Way::Direct }, 0, self.classes);
     }
 
@@ -88,7 +88,7 @@ impl<V: Single> Row<'_, V> {
     #[inline(always)]
     fn write_others(&self, from: usize, to: usize) {
         let Some(Gradient { numbers, stride, .. }) = self.gradient else { return };
-        let (reference, classes) = (self.scratch.reference.get(), from..to);
+        let (reference, classes) = (self.scratch.reference(), from..to);
         if classes.contains(&reference.class) {
             numbers.set(reference.class * stride, self.get(&self.scratch.label_gradient) * reference.slope);
         }
