@@ -29,7 +29,7 @@ fn write_gradient_of<V: Vector>(
     let slope = part(slope, 0, slope.len().min(terms.len()));
     let (lift, factor) = lifted::<V::Element>(factor);
     let terms = if lift == 1.0 { terms } else { lift_terms::<V>(terms, lift, to) };
-    if weight == 0.0 && slope.is_empty() {
+    if slope.is_empty() && (q.is_empty() || weight == 0.0) {
         scale::<V, false>(terms, terms, terms, to, factor, weight, false, false);
     } else {
         let (each, sloped) = (weight != 0.0 && !q.is_empty(), !slope.is_empty());
@@ -63,7 +63,8 @@ fn scale<V: Vector, const GENERAL: bool>(
     }
 }
 
-/// What turns the terms of a row into its gradient: see [`write_gradient`].
+/// What turns the terms of a row into its gradient: see [`write_gradient`]. Without `GENERAL`, all q and all slopes are 1; the weight
+/// may then be 0, for a product to which -0 is added keeps its bits.
 pub struct Scale<V, const GENERAL: bool> {
     factor: Factor<V>,
     weight: V,
@@ -87,7 +88,7 @@ impl<V: Vector, const GENERAL: bool> Scale<V, GENERAL> {
     #[inline(always)]
     pub fn at(&self, term: V, q: V, slope: V) -> V {
         if !GENERAL {
-            return self.factor.times(term);
+            return self.factor.times_plus(term, self.weight);
         }
         let q = self.each.select(q, self.one).mul(self.weight);
         self.factor.times_plus(term, q).mul(self.sloped.select(slope, self.one))

@@ -30,7 +30,9 @@ use crate::tile::Tile;
 use crate::vector::Single;
 use core::cell::Cell;
 use core::marker::PhantomData;
-use loops::{put_references, row_margins, row_sums, scale_rows, take};
+use loops::{
+    put_references, row_margins, row_sums, scale_rows, take, uniform_margins, weigh_samples, weights_of_labels,
+};
 
 /// Rows of more classes are computed by [`crate::row`].
 pub const MAX_CLASSES: usize = 256;
@@ -89,7 +91,7 @@ impl<V: Single> Group<'_, V> {
         // Short loops, each a function: in one, a row is a single long chain of dependent operations, longer than what a processor
         // looks ahead; and the engine's compiler would not know which of all those numbers to keep in registers.
         self.take_references(rows);
-        row_sums::<V>(classes, rows, common.double, scratch);
+        row_sums::<V>(scratch.term_of(common.double), classes, rows, &scratch.off_label);
         if !common.plain {
             self.weigh(rows);
         }
@@ -176,40 +178,41 @@ impl<V: Single> Group<'_, V> {
     }
 
     /// q of the references and the others, margins and sample weights of all rows.
-    #[inline(always)]
+    #[inline(never)]
     fn weigh(&self, rows: usize) {
-        let Self { classes, scratch, targets, tile, entries, .. } = *self;
-        let dense = targets.is_dense();
-        let each = !entries.is_empty();
-        if dense {
-            let stride = if self.labels.is_some() { 0 } else { classes };
-            let low = if self.softcap == 0.0 { Numbers::NONE } else { tile.low };
-            row_margins::<V>(tile.high, low, entries, classes, stride, rows, self.temperature, scratch);
+        let Self { classes, scratch, targets, tile, entries, temperature, .. } = *self;
+        let low = if self.softcap == 0.0 { Numbers::NONE } else { tile.low };
+        match self.labels {
+            Some(_) => {
+                let of_label = 1.0 - targets.smoothing + targets.spread;
+                weights_of_labels(of_label, targets.class_weights, rows, scratch);
+            }
+            None => {
+                for (row, (weight, class)) in scratch.weight.iter().zip(&scratch.labels).enumerate().take(rows) {
+                    weight.set(entries.get(row * classes + class.get() as u32 as usize));
+                }
+            }
         }
-        let factor = if self.labels.is_some() { targets.spread } else { 1.0 };
-        let of_label = 1.0 - targets.smoothing + targets.spread;
-        let references = scratch.weight.iter().zip(scratch.sample.iter().zip(&scratch.labels));
         let others = scratch.off_weight.iter().zip(&scratch.margin);
-        for (row, ((weight, (sample, class)), (off_weight, margin))) in references.zip(others).enumerate().take(rows) {
-            let class = class.get() as u32 as usize;
-            let counts = sample.get();
-            let q = match self.labels {
-                Some(_) => of_label * targets.class_weight(class),
-                None => entries.get(row * classes + class),
-            };
-            let s = self.sample_weights.and_then(|all| all.get(row)).map_or(1.0, |s| f64::from(s.get()));
-            // Of an ignored row, nothing counts: not even an infinite margin.
-            let (q, s) = if counts == 0.0 || s == 0.0 { (0.0, 0.0) } else { (q, s) };
-            weight.set(q);
-            sample.set(s);
-            let (all, m) = match (dense && s != 0.0, each) {
-                (false, _) => (0.0, 0.0),
-                (true, false) => ((classes - 1) as f64, margin.get()),
-                (true, true) => (off_weight.get(), margin.get()),
-            };
-            off_weight.set(all * factor);
-            margin.set(m * factor / self.temperature);
+        if targets.is_dense() {
+            let (stride, factor) = if self.labels.is_some() { (0, targets.spread) } else { (classes, 1.0) };
+            if entries.is_empty() {
+                uniform_margins::<V>(tile.high, low, classes, rows, temperature, scratch);
+            } else {
+                row_margins::<V>(tile.high, low, entries, classes, stride, rows, temperature, scratch);
+            }
+            for (off_weight, margin) in others.take(rows) {
+                let all = if entries.is_empty() { (classes - 1) as f64 } else { off_weight.get() };
+                off_weight.set(all * factor);
+                margin.set(margin.get() * factor / temperature);
+            }
+        } else {
+            for (off_weight, margin) in others.take(rows) {
+                off_weight.set(0.0);
+                margin.set(0.0);
+            }
         }
+        weigh_samples(self.sample_weights, rows, scratch);
     }
 
     /// Gradients of `rows` rows that have run; those that are not accepted get none.
@@ -225,9 +228,10 @@ impl<V: Single> Group<'_, V> {
         let slope = if dense { slopes } else { Numbers::NONE };
         let each = dense && !entries.is_empty();
         let entries = if each { entries } else { Numbers::NONE };
-        let weight = common.scale * if each && self.labels.is_none() { 1.0 } else { targets.spread };
+        let of_entry = if each && self.labels.is_none() { 1.0 } else { targets.spread };
+        let weight = if dense { common.scale * of_entry } else { 0.0 };
         let entry_stride = if self.labels.is_some() { 0 } else { classes };
-        scale_rows::<V>(rows, classes, entries, entry_stride, slope, g, stride, weight, dense, complete, scratch);
+        scale_rows::<V>(rows, classes, entries, entry_stride, slope, g, stride, weight, complete, scratch);
         put_references(rows, classes, slopes, g, stride, scratch);
     }
 }

@@ -160,3 +160,25 @@ fn gather<E: Element>(from: &[Cell<E>], stride: usize, to: &[Cell<E>]) {
         place += stride;
     }
 }
+
+/// Copies as many as there are.
+#[inline(always)]
+pub fn copy<V: Single>(from: Numbers, to: Numbers) {
+    if to.kind() == Kind::Double {
+        copy_of::<V::Double>(from.cells(), to.cells());
+    } else {
+        copy_of::<V>(from.cells(), to.cells());
+    }
+}
+
+#[inline(never)]
+fn copy_of<V: Vector>(from: &[Cell<V::Element>], to: &[Cell<V::Element>]) {
+    let to = to.get(..from.len()).unwrap_or(&[]);
+    let ((chunks, rest), (to, to_rest)) = (V::chunks(from), V::chunks(to));
+    for (x, to) in chunks.iter().zip(to) {
+        V::load(x).store(to);
+    }
+    if !to_rest.is_empty() {
+        V::load_partial(rest, V::Element::default()).store_partial(to_rest);
+    }
+}

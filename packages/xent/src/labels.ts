@@ -138,10 +138,12 @@ export function readLabels(
   end: number,
 ): [count: number, normalizer: number] {
   const { classes, ignoreIndex, strict, shift, classWeights } = rules;
-  if (strict && shift === 0 && !classWeights) {
+  if (strict && shift === 0) {
     const count = countClasses(labels, classes, ignoreIndex, begin, end);
     // Else somewhere is one that is none: which, the loop below finds.
-    if (count !== undefined) return [count, count];
+    if (count !== undefined) {
+      return [count, classWeights ? weightOfLabels(labels, classWeights, ignoreIndex, begin, end) : count];
+    }
   }
   const label = labelReader(labels, rules);
   let [count, normalizer] = [0, 0];
@@ -219,6 +221,31 @@ function countClasses(
     }
   } else return undefined;
   return bad < 0 || high !== 0 ? undefined : end - begin - ignored;
+}
+
+/** The sum of the weights of labels that {@link countClasses} has let pass. */
+function weightOfLabels(
+  labels: FlatLabels,
+  classWeights: Float32Array,
+  ignoreIndex: number | undefined,
+  begin: number,
+  end: number,
+): number {
+  const words = wordsOf(labels);
+  const index = wordsOfIndex(labels, ignoreIndex);
+  let sum = 0;
+  if (words) {
+    for (let row = begin; row < end; row++) {
+      const label = words[2 * row] as number;
+      if (label !== index?.low || words[2 * row + 1] !== index.high) sum += classWeights[label] as number;
+    }
+  } else {
+    for (let row = begin; row < end; row++) {
+      const label = labels[row] as number;
+      if (label !== ignoreIndex) sum += classWeights[label] as number;
+    }
+  }
+  return sum;
 }
 
 /** Integers of 64 bits as pairs of words, the lower one first: a BigInt for each would take thirty times as long. */

@@ -5,12 +5,12 @@ use super::{Job, cells, one};
 use crate::column::{self, Column};
 use crate::ends::{ends, label_terms_apart, leave_ignored};
 use crate::largest;
-use crate::numbers::{Kind, Numbers};
+use crate::numbers::Numbers;
 use crate::partial::Partial;
 use crate::row::scatter;
 use crate::scratch::{ROWS, Scratch, fours as fours_of, rows_of};
 use crate::short::{self, Group};
-use crate::tile::{Line, Tile, stage};
+use crate::tile::{Line, Tile, copy, stage};
 use crate::vector::{Element, Single, Twice, Vector};
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -370,27 +370,5 @@ fn put_rows<V: Vector>(loss: &[Cell<f64>], log_sum_exp: &[Cell<V::Element>], scr
     let done = to.len() * V::LANES;
     for (i, to) in to_rest.iter().enumerate() {
         to.set(V::Element::from_f64(scratch.log_sum_exp[(done + i) % ROWS].get()));
-    }
-}
-
-/// Copies as many as there are.
-#[inline(always)]
-fn copy<V: Single>(from: Numbers, to: Numbers) {
-    if to.kind() == Kind::Double {
-        copy_of::<V::Double>(from.cells(), to.cells());
-    } else {
-        copy_of::<V>(from.cells(), to.cells());
-    }
-}
-
-#[inline(never)]
-fn copy_of<V: Vector>(from: &[Cell<V::Element>], to: &[Cell<V::Element>]) {
-    let to = to.get(..from.len()).unwrap_or(&[]);
-    let ((chunks, rest), (to, to_rest)) = (V::chunks(from), V::chunks(to));
-    for (x, to) in chunks.iter().zip(to) {
-        V::load(x).store(to);
-    }
-    if !to_rest.is_empty() {
-        V::load_partial(rest, V::Element::default()).store_partial(to_rest);
     }
 }

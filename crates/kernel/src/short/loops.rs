@@ -2,8 +2,9 @@
 
 use crate::gradient::{Scale, lift_terms, lifted};
 use crate::numbers::{Kind, Numbers};
-use crate::scratch::{ROWS, Scratch, fours};
+use crate::scratch::{PerRow, ROWS, Scratch, fours};
 use crate::targets::Margins;
+use crate::tile::copy;
 use crate::vector::{Element, Pair, Single, Twice, Vector, Wide, part};
 use core::cell::Cell;
 
@@ -67,27 +68,26 @@ fn take_of<E: Element, const PLAIN: bool>(
     }
 }
 
-/// Sums of the terms of each row, into [`Scratch::off_label`].
+/// Sums of each row's numbers, in memory that may be read a vector beyond the end of the last row.
 #[inline(always)]
-pub(super) fn row_sums<V: Single>(classes: usize, rows: usize, double: bool, scratch: &Scratch) {
+pub(super) fn row_sums<V: Single>(x: Numbers, classes: usize, rows: usize, to: &PerRow) {
     match classes / V::LANES {
-        _ if double => sums_of_any::<V::Double>(classes, rows, scratch),
-        1 => sums_of_few::<V, 1>(classes, rows, scratch),
-        2 => sums_of_few::<V, 2>(classes, rows, scratch),
-        _ => sums_of_any::<V>(classes, rows, scratch),
+        _ if x.kind() == Kind::Double => sums_of_any::<V::Double>(x.cells(), classes, rows, to),
+        1 => sums_of_few::<V, 1>(x.cells(), classes, rows, to),
+        2 => sums_of_few::<V, 2>(x.cells(), classes, rows, to),
+        _ => sums_of_any::<V>(x.cells(), classes, rows, to),
     }
 }
 
 /// Of rows of `WHOLE` whole vectors and a rest: with so few classes (classifiers of up to eleven) a loop over them would be most of
-/// the work. Reads beyond the end of its rows, but not of the scratch area's terms.
+/// the work. Reads beyond the end of its rows.
 #[inline(never)]
-fn sums_of_few<V: Vector, const WHOLE: usize>(classes: usize, rows: usize, scratch: &Scratch) {
+fn sums_of_few<V: Vector, const WHOLE: usize>(x: &[Cell<V::Element>], classes: usize, rows: usize, to: &PerRow) {
     let end = V::first_lanes(classes % V::LANES);
-    let terms = scratch.term::<V::Element>();
     let mut first = 0;
-    for sums in fours(&scratch.off_label, rows) {
+    for sums in fours(to, rows) {
         let row = |first: usize| -> V::Wide {
-            let (chunks, _) = V::chunks(part(terms, first, first + (WHOLE + 1) * V::LANES));
+            let (chunks, _) = V::chunks(part(x, first, first + (WHOLE + 1) * V::LANES));
             let Some((last, whole)) = chunks.split_last() else { return V::Wide::splat(0.0) };
             let mut sum = V::load(last).and(end).widen();
             for chunk in whole {
@@ -105,11 +105,10 @@ fn sums_of_few<V: Vector, const WHOLE: usize>(classes: usize, rows: usize, scrat
 
 /// As [`sums_of_few`], for any number of classes.
 #[inline(never)]
-fn sums_of_any<V: Vector>(classes: usize, rows: usize, scratch: &Scratch) {
+fn sums_of_any<V: Vector>(mut x: &[Cell<V::Element>], classes: usize, rows: usize, to: &PerRow) {
     let end = V::first_lanes(classes % V::LANES);
-    let mut terms = scratch.term::<V::Element>();
-    for off_label in scratch.off_label.iter().take(rows) {
-        let (chunks, _) = V::chunks(terms);
+    for sum in to.iter().take(rows) {
+        let (chunks, _) = V::chunks(x);
         let whole = classes / V::LANES;
         let mut sums = Twice::<V::Wide>::splat(0.0);
         let (pairs, rest) = chunks.get(..whole).unwrap_or(&[]).as_chunks::<2>();
@@ -123,12 +122,12 @@ fn sums_of_any<V: Vector>(classes: usize, rows: usize, scratch: &Scratch) {
         if let Some(last) = chunks.get(whole) {
             V::load(last).and(end).accumulate(&mut sums, whole);
         }
-        off_label.set(sums.total());
-        terms = terms.get(classes..).unwrap_or(&[]);
+        sum.set(sums.total());
+        x = x.get(classes..).unwrap_or(&[]);
     }
 }
 
-/// Q and T M of each row. Entries of row i begin at `i * stride`; without entries, all are 1.
+/// Q and T M of each row. Entries of row i begin at `i * stride`.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
 pub(super) fn row_margins<V: Single>(
@@ -142,23 +141,18 @@ pub(super) fn row_margins<V: Single>(
     scratch: &Scratch,
 ) {
     macro_rules! margins {
-        ($V:ty, $each:expr) => {{
+        ($V:ty) => {{
             let (high, low, entries) = (high.cells(), low.cells(), entries.cells());
-            row_margins_of::<$V, $each>(high, low, entries, classes, stride, rows, temperature, scratch);
+            row_margins_of::<$V>(high, low, entries, classes, stride, rows, temperature, scratch);
         }};
     }
-    match (high.kind() == Kind::Double, entries.is_empty()) {
-        (false, false) => margins!(V, true),
-        (false, true) => margins!(V, false),
-        (true, false) => margins!(V::Double, true),
-        (true, true) => margins!(V::Double, false),
-    }
+    if high.kind() == Kind::Double { margins!(V::Double) } else { margins!(V) }
 }
 
-/// [`row_margins`] of one type; `EACH`: there are entries.
+/// [`row_margins`] of one type.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-fn row_margins_of<V: Vector, const EACH: bool>(
+fn row_margins_of<V: Vector>(
     high: &[Cell<V::Element>],
     low: &[Cell<V::Element>],
     entries: &[Cell<V::Element>],
@@ -170,35 +164,53 @@ fn row_margins_of<V: Vector, const EACH: bool>(
 ) {
     let whole = classes / V::LANES;
     let counted = V::first_lanes(classes % V::LANES);
-    let one = V::splat(V::Element::from_f64(1.0)).and(counted).widen();
     let zero = V::splat(V::Element::default());
     for row in 0..rows {
         let (from, to) = (row * classes, (row + 1) * classes);
         let x = part(high, from, to);
         let has_low = !low.is_empty();
         let low = if has_low { part(low, from, to) } else { x };
-        let q = if EACH { part(entries, row * stride, row * stride + classes) } else { x };
+        let q = part(entries, row * stride, row * stride + classes);
         let ((x, x_rest), (low, low_rest), (q, q_rest)) = (V::chunks(x), V::chunks(low), V::chunks(q));
         let class = scratch.labels[row % ROWS].get() as u32 as usize;
         let anchor = scratch.logit[row % ROWS].get() * temperature;
-        let mut sums = Margins::<V, EACH>::new(anchor);
+        let mut sums = Margins::<V, true>::new(anchor);
         for (place, ((x, low), q)) in x.iter().zip(low).zip(q).enumerate() {
-            let q = if EACH { V::load(q).without(class.wrapping_sub(place * V::LANES)) } else { zero };
+            let q = V::load(q).without(class.wrapping_sub(place * V::LANES));
             sums.add(V::load(x), if has_low { V::load(low) } else { zero }, q);
         }
         if !x_rest.is_empty() {
             let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
             let low_rest = if has_low { low_rest } else { &[] };
-            if EACH {
-                let q = rest(q_rest).and(counted).without(class.wrapping_sub(whole * V::LANES));
-                sums.add(rest(x_rest), rest(low_rest), q);
-            } else {
-                let distance = sums.distance(rest(x_rest), rest(low_rest));
-                sums.margins = sums.margins.add(distance.mul(one));
-            }
+            let q = rest(q_rest).and(counted).without(class.wrapping_sub(whole * V::LANES));
+            sums.add(rest(x_rest), rest(low_rest), q);
         }
         scratch.off_weight[row % ROWS].set(sums.weights.total());
         scratch.margin[row % ROWS].set(sums.margins.total());
+    }
+}
+
+/// T M of each row where all classes have the weight 1: C times the reference's logit less the sum of all.
+#[inline(always)]
+pub(super) fn uniform_margins<V: Single>(
+    high: Numbers,
+    low: Numbers,
+    classes: usize,
+    rows: usize,
+    temperature: f64,
+    scratch: &Scratch,
+) {
+    let double = high.kind() == Kind::Double;
+    // Memory that may be read beyond the end of the last row.
+    let padded = scratch.target_of(double);
+    copy::<V>(high, padded);
+    row_sums::<V>(padded, classes, rows, &scratch.margin);
+    if !low.is_empty() {
+        row_sums::<V>(low, classes, rows, &scratch.off_weight);
+    }
+    for (row, (margin, logit)) in scratch.margin.iter().zip(&scratch.logit).enumerate().take(rows) {
+        let low = if low.is_empty() { 0.0 } else { scratch.off_weight[row % ROWS].get() };
+        margin.set(classes as f64 * (logit.get() * temperature) - margin.get() - low);
     }
 }
 
@@ -214,7 +226,6 @@ pub(super) fn scale_rows<V: Single>(
     g: Numbers,
     stride: usize,
     weight: f64,
-    dense: bool,
     complete: bool,
     scratch: &Scratch,
 ) {
@@ -235,7 +246,8 @@ pub(super) fn scale_rows<V: Single>(
             )
         }};
     }
-    match (g.kind() == Kind::Double, dense, classes / V::LANES) {
+    let general = !entries.is_empty() || !slope.is_empty();
+    match (g.kind() == Kind::Double, general, classes / V::LANES) {
         (true, false, _) => scale!(V::Double, ANY, false),
         (true, true, _) => scale!(V::Double, ANY, true),
         (_, true, _) => scale!(V, ANY, true),
@@ -245,11 +257,42 @@ pub(super) fn scale_rows<V: Single>(
     }
 }
 
+/// The weights of the references, q_r = `of_label` w_r.
+#[inline(never)]
+pub(super) fn weights_of_labels(of_label: f64, class_weights: &[Cell<f32>], rows: usize, scratch: &Scratch) {
+    let all = scratch.weight.iter().zip(&scratch.labels).take(rows);
+    if class_weights.is_empty() {
+        return all.for_each(|(weight, _)| weight.set(of_label));
+    }
+    for (weight, class) in all {
+        let w = class_weights.get(class.get() as u32 as usize).map_or(f64::NAN, |w| f64::from(w.get()));
+        weight.set(of_label * w);
+    }
+}
+
+/// Multiplies the rows that count by their sample weights; of a row that does not count, nothing does: not even an infinite margin.
+#[inline(never)]
+pub(super) fn weigh_samples(weights: Option<&[Cell<f32>]>, rows: usize, scratch: &Scratch) {
+    if let Some(weights) = weights {
+        for (sample, weight) in scratch.sample.iter().zip(weights).take(rows) {
+            sample.set(if sample.get() == 0.0 { 0.0 } else { f64::from(weight.get()) });
+        }
+    }
+    let others = scratch.off_weight.iter().zip(&scratch.margin);
+    for ((sample, weight), (off_weight, margin)) in scratch.sample.iter().zip(&scratch.weight).zip(others).take(rows) {
+        if sample.get() == 0.0 {
+            weight.set(0.0);
+            off_weight.set(0.0);
+            margin.set(0.0);
+        }
+    }
+}
+
 /// [`scale_rows_of`] for any number of classes.
 const ANY: usize = usize::MAX;
 
-/// [`scale_rows`] of one type; `WHOLE` whole vectors a row and a rest: see [`sums_of_few`]. `GENERAL`: with q, and slopes where there
-/// are some.
+/// [`scale_rows`] of one type; `WHOLE` whole vectors a row and a rest: see [`sums_of_few`]. `GENERAL`: with entries
+/// or slopes.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
 fn scale_rows_of<V: Vector, const WHOLE: usize, const GENERAL: bool>(
@@ -272,7 +315,7 @@ fn scale_rows_of<V: Vector, const WHOLE: usize, const GENERAL: bool>(
     let mut s = slope;
     let mut q = entries;
     for (row, factor) in scratch.factor.iter().enumerate().take(rows) {
-        let weight = if GENERAL { weight * scratch.sample[row % ROWS].get() } else { 0.0 };
+        let weight = if weight == 0.0 { 0.0 } else { weight * scratch.sample[row % ROWS].get() };
         let (lift, factor) = lifted::<V::Element>(factor.get());
         if lift != 1.0 {
             let e = e.get(..classes).unwrap_or(&[]);
