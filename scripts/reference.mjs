@@ -14,6 +14,7 @@ export async function reference() {
   const { Application } = await import(pathToFileURL(resolve("typedoc")));
   const out = join(tmpdir(), `xent-reference-${process.pid}`);
   const app = await Application.bootstrapWithPlugins({
+    name: "API reference",
     out,
     entryPoints: [join(root, "packages/xent/src/index.ts")],
     tsconfig: join(root, "packages/xent/tsconfig.json"),
