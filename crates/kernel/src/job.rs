@@ -1,5 +1,5 @@
-//! The job record: what the owner of the memory writes into it, and what a call of the kernel reads from it; and the one place that
-//! chooses how rows are computed.
+//! The job record, which the owner of the memory writes and a call of the kernel reads, and the one place that chooses how rows are
+//! computed.
 //!
 //! This and its folder are the only place where addresses become references. Rows become slices one group at a time: a slice may not
 //! be longer than 2 GiB, a batch may.
@@ -77,7 +77,7 @@ pub struct Job {
     pub ignore: u32,
     /// See `ignore`.
     pub ignore_index: i32,
-    /// Where the classes are a part of more: the first of them.
+    /// For a shard of the classes: the first of them.
     pub class_offset: u32,
     /// All classes, of which the labels are; `classes` where there are no others.
     pub classes_total: u32,
@@ -186,7 +186,7 @@ impl Job {
                 classes: self.classes as usize,
                 line: self.line::<V>(first, span, stride),
                 temperature: self.temperature,
-                // What weighs nothing is ignored.
+                // A row with weight 0 is ignored.
                 label: if sample == 0.0 { Label::Ignored } else { label },
                 sample,
                 targets: self.targets(row),
@@ -202,7 +202,7 @@ impl Job {
         }
     }
 
-    /// One row of a shard, with this label of all classes: the reduction is not its business, and neither are sample weights.
+    /// One row of a shard, with its label among all classes. Reduction and sample weights do not apply to it.
     ///
     /// # Safety
     ///

@@ -1,16 +1,16 @@
-//! The largest logit of a line, and where it is.
+//! The largest logit of a line, and its position.
 
 use crate::vector::{Element, Vector};
 use core::cell::Cell;
 
-/// The first place of the largest logit; -1 where none is larger than NaN.
+/// The first position of the largest logit; -1 where a NaN leaves none.
 #[inline(never)]
 pub fn argmax<V: Vector>(x: &[Cell<V::Element>]) -> i32 {
     let lowest = V::Element::from_f64(f64::NEG_INFINITY);
     let (chunks, rest) = V::chunks(x);
     let (fours, last) = chunks.as_chunks::<4>();
     let start = V::splat(lowest);
-    // Side by side, they do not wait for one another.
+    // Independent maxima, which hide the latency of each.
     let (mut a, mut b, mut c, mut d) = (start, start, start, start);
     for [x0, x1, x2, x3] in fours {
         a = a.max(V::load(x0));

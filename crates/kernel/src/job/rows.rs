@@ -23,7 +23,7 @@ impl Job {
     pub(super) unsafe fn run_as<V: Vector>(&self, scratch: &Scratch, begin: usize, end: usize) {
         self.begin::<V>(scratch);
         let (classes, inner) = (self.classes as usize, self.inner as usize);
-        // Those of f64 logits go one by one, for the size of the module.
+        // Rows of f64 logits are computed one by one, which keeps the module small.
         let lanes = !V::Element::DOUBLE && self.class_stride != 1;
         let in_columns = lanes && inner >= column::MIN_INNER && classes < 1 << 24;
         let mut row = begin;
@@ -51,7 +51,7 @@ impl Job {
         }
     }
 
-    /// Rows of many classes. Their ends are found together, for that takes a few no longer than one.
+    /// Rows of many classes. The losses of several rows are computed together, in the time of one.
     ///
     /// # Safety
     ///
@@ -329,7 +329,7 @@ impl Job {
     }
 }
 
-/// No class was looked for yet.
+/// The largest logit was not searched for yet.
 const UNKNOWN: i32 = -2;
 
 /// Rows of many classes whose ends are found together, and, with a gradient, logits of these: their terms stay in a near cache
