@@ -89,7 +89,7 @@ function buildWasm() {
   writeFileSync(join(generated, "wasm.ts"), embed(embedded));
 }
 
-// By which the package knows a module that somebody else has compiled.
+// The package recognises its modules by this custom section, also those that were compiled elsewhere.
 function customSection(name, text) {
   const content = Buffer.from(`${String.fromCharCode(name.length)}${name}${text}`);
   return Buffer.concat([Buffer.from([0, content.length]), content]);

@@ -100,7 +100,7 @@ function optionalTool(name, expect, variable, find, install) {
     run() {
       if (install()) return;
       const place = variable === undefined ? "put one on PATH" : `put one on PATH, or its path into ${variable}`;
-      console.log(`    there is none to be had, so its tests are skipped: ${place}`);
+      console.log(`    not available, so its tests are skipped: ${place}`);
       writeFileSync(inVain, "");
     },
   };
