@@ -1,5 +1,5 @@
-// Writes docs/api.md, the reference of the package, from the comments in its sources: npm run reference. The tool is among
-// those of test/packaging: its test asks whether the file is what the sources say.
+// Writes docs/api.md, the reference of the package, from the comments in its sources: npm run reference. The tool is
+// one of test/packaging, where a test checks that the file is up to date.
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";

@@ -1,5 +1,5 @@
-// Builds the site into site/dist, and serves it on this machine until it is stopped. --build: only builds. --port 4173: where.
-// A link that leads nowhere ends the build.
+// Builds the site into site/dist, and serves it on this machine until it is stopped. --build only builds; --port 4173 is the port.
+// A dead link fails the build.
 import { cpSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
