@@ -17,12 +17,12 @@ export function findArm64() {
   return found && { command: found, args: ["-L", libraries, node] };
 }
 
-/** Gets both from registries. Whether it worked. */
+/** Installs both from registries. Returns whether that worked. */
 export function installArm64() {
   if (process.arch !== "x64" || process.getuid?.() !== 0 || output("apt-get", ["--version"]) === undefined)
     return false;
   rmSync(folder, { recursive: true, force: true });
-  // Lists of their own: the machine's packages stay those of its kind.
+  // Separate package lists, so the machine's own packages keep their architecture.
   for (const name of ["lists/partial", "cache/archives/partial"]) mkdirSync(join(folder, name), { recursive: true });
   const state = ["APT::Architecture=arm64", "APT::Architectures=arm64", `Dir::State::Lists=${folder}/lists`];
   const options = [...state, `Dir::Cache=${folder}/cache`].flatMap((option) => ["-o", option]);

@@ -1,4 +1,4 @@
-// Browsers for the tests: where they are, and how they get onto a machine that has none.
+// Finds the browsers of the tests, and installs them where they are missing.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -6,16 +6,16 @@ import { join } from "node:path";
 import { output, root, tools } from "./toolchain.mjs";
 
 const playwright = join(root, "test/runtimes/node_modules/playwright-core");
-// Read by playwright-core when it is loaded: what it downloads stays in this folder.
+// playwright-core reads this when it is loaded, and downloads into this folder.
 process.env.PLAYWRIGHT_BROWSERS_PATH ??= join(tools, "browsers");
 
 const names = ["chromium", "chromium-browser", "google-chrome"];
 
-/** Path of a Chromium: what $CHROMIUM says, else one on PATH, else the one that playwright-core has downloaded. */
+/** Path of a Chromium: $CHROMIUM, or one on PATH, or the one that playwright-core has downloaded. */
 export function findChromium() {
   const { CHROMIUM } = process.env;
   if (CHROMIUM) return CHROMIUM;
-  // On some systems a script of this name only says how to get it.
+  // On some systems, a script of this name only explains how to install it.
   const onPath = names.find((name) => output(name, ["--version"]) !== undefined);
   if (onPath) return output("sh", ["-c", `command -v ${onPath}`]);
   if (!existsSync(playwright)) return undefined;
@@ -23,23 +23,23 @@ export function findChromium() {
   return existsSync(downloaded) ? downloaded : undefined;
 }
 
-/** Installs one: playwright's where it can be downloaded, else Debian's. Whether it worked. */
+/** Installs a Chromium: playwright's where it can be downloaded, or Debian's. Returns whether that worked. */
 export function installChromium() {
   const download = [join(playwright, "cli.js"), "install", "--no-shell", "chromium"];
-  // A few attempts that give up after a silence of so many milliseconds.
+  // Each attempt gives up after this many milliseconds of silence.
   const env = { ...process.env, PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT: "5000" };
   if (works(process.execPath, download, { env, timeout: 600_000 })) return true;
   console.log("    playwright cannot download it here; installing Debian's");
   return installPackages("chromium");
 }
 
-/** Path of a Firefox: what $FIREFOX says, else one on PATH. */
+/** Path of a Firefox: $FIREFOX, or one on PATH. */
 export function findFirefox() {
   const name = process.env.FIREFOX ?? ["firefox-esr", "firefox"].find((name) => onPath(name) !== undefined);
   return name && onPath(name);
 }
 
-/** Paths of WebKit's driver, of a browser that it drives, and of what gives both a display. */
+/** Paths of WebKit's driver, of a browser for it, and of a virtual display. */
 export function findWebKit() {
   const driver = onPath("WebKitWebDriver");
   const xvfb = onPath("xvfb-run");
@@ -51,12 +51,12 @@ function onPath(name) {
   return output("sh", ["-c", `command -v ${name}`]);
 }
 
-/** Debian's Firefox. Whether it worked. */
+/** Installs Debian's Firefox. Returns whether that worked. */
 export function installFirefox() {
   return installPackages("firefox-esr");
 }
 
-/** Debian's WebKit. Whether it worked. */
+/** Installs Debian's WebKit. Returns whether that worked. */
 export function installWebKit() {
   return installPackages("webkit2gtk-driver", "xvfb", "xauth");
 }

@@ -25,7 +25,7 @@ const generated = join(core, "src/generated");
 const linker = ["--import-memory", "--max-memory=4294967296", "--global-base=1024", "-zstack-size=0"].map(
   (flag) => `-C link-arg=${flag}`,
 );
-// What is to be a vector or to be unrolled is written so; what LLVM makes of the rest is slower and twice as large.
+// The sources vectorise and unroll explicitly. Where LLVM does so by itself, the code is slower and twice as large.
 const optimiser = ["-C no-vectorize-loops", "-C no-vectorize-slp"];
 const variants = {
   simd128: "+simd128",
@@ -55,7 +55,7 @@ function buildWasm() {
         out,
       ],
       {
-        // Each variant's objects apart, or they would rebuild each other.
+        // Separate objects for each variant, or each build would rebuild the other's.
         env: { ...wasmEnvironment(rustflags), CARGO_TARGET_DIR: join(root, "target/wasm", variant) },
       },
     );
@@ -63,7 +63,7 @@ function buildWasm() {
     const optimise = [
       "-O3",
       "--converge",
-      // What is a function of its own is one for the engine's register allocation.
+      // Functions that are not inlined stay so, for the engine's register allocation.
       "--one-caller-inline-max-function-size=1",
       "--enable-simd",
       "--enable-relaxed-simd",
@@ -89,7 +89,7 @@ function buildWasm() {
   writeFileSync(join(generated, "wasm.ts"), embed(embedded));
 }
 
-// By which the package knows a module that somebody else has compiled.
+// The package recognises its modules by this custom section, also those that were compiled elsewhere.
 function customSection(name, text) {
   const content = Buffer.from(`${String.fromCharCode(name.length)}${name}${text}`);
   return Buffer.concat([Buffer.from([0, content.length]), content]);

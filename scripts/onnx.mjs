@@ -26,7 +26,7 @@ const TYPES = { float32: 1, int32: 6, int64: 7, float16: 10 };
 const INTEGER = 2;
 const STRING = 3;
 
-/** The number of a type, as an attribute has it. */
+/** The number of an attribute type. */
 export function typeNumber(type) {
   return TYPES[type];
 }
@@ -42,7 +42,7 @@ export function constant(name, type, dims, array) {
   return { name, data_type: TYPES[type], dims, raw_data: new Uint8Array(array.buffer) };
 }
 
-/** An input or output; a size that is undefined is the caller's to choose. */
+/** An input or output. An undefined size is dynamic. */
 export function value(name, type, shape) {
   const dim = shape.map((dim_value) => ({ dim_value }));
   return { name, type: { tensor_type: { elem_type: TYPES[type], shape: { dim } } } };

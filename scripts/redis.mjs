@@ -1,4 +1,4 @@
-// Redis for trying the queue and for its tests: where it is, and how it gets onto a machine that has none.
+// Finds a Redis for the queue and its tests, and installs one where it is missing.
 // As a command, starts one until it is interrupted: npm run redis -- --port 6379
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, symlinkSync } from "node:fs";
@@ -9,13 +9,13 @@ import { output, tools } from "./toolchain.mjs";
 
 const own = join(tools, "bin/redis-server");
 
-/** Path of a redis-server, or of a server that is one by another name. */
+/** Path of a redis-server, or of a compatible server. */
 export function findRedis() {
   const name = ["redis-server", "valkey-server", own].find((name) => output(name, ["--version"]) !== undefined);
   return name && output("sh", ["-c", `command -v ${name}`]);
 }
 
-/** Installs Debian's, where root asks for it. Whether it worked. */
+/** Installs Debian's, for root only. Returns whether that worked. */
 export function installRedis() {
   if (process.getuid?.() !== 0 || output("apt-get", ["--version"]) === undefined) return false;
   const apt = (...args) => spawnSync("apt-get", ["-y", "-qq", ...args], { stdio: "ignore" }).status === 0;
@@ -34,7 +34,7 @@ export function startRedis(server, folder, port, flags, stdio) {
   return spawn(server, [...options, ...flags], { stdio });
 }
 
-/** Flags of a server that has after its death what it had before. */
+/** Flags of a server that keeps its data when it is killed. */
 export const KEEP = ["--appendonly", "yes"];
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -1,5 +1,5 @@
-// Writes docs/api.md, the reference of the package, from the comments in its sources: npm run reference. The tool is among
-// those of test/packaging: its test asks whether the file is what the sources say.
+// Writes docs/api.md, the reference of the package, from the comments in its sources: npm run reference. The tool is
+// one of test/packaging, where a test checks that the file is up to date.
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -14,6 +14,7 @@ export async function reference() {
   const { Application } = await import(pathToFileURL(resolve("typedoc")));
   const out = join(tmpdir(), `xent-reference-${process.pid}`);
   const app = await Application.bootstrapWithPlugins({
+    name: "API reference",
     out,
     entryPoints: [join(root, "packages/xent/src/index.ts")],
     tsconfig: join(root, "packages/xent/tsconfig.json"),

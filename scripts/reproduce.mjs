@@ -1,5 +1,5 @@
-// Whether two clean builds in folders of different names give the same bytes: everything of packages/xent/dist. The sources are what
-// git has or would have; the tools are those of this folder.
+// Checks that two clean builds in different folders give the same bytes in packages/xent/dist. They have the sources that git tracks or would
+// add, and the tools of this folder.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";

@@ -1,6 +1,6 @@
 // Makes a machine ready to build and test xent. Takes what is there, else the quick standard way, else builds the
 // missing part from a registry's sources. Does nothing the second time. --tests, --bench, --release, --mutants,
-// --supply-chain: also what these need.
+// --supply-chain, --site: also what these need.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -11,9 +11,14 @@ import { findChromium, findFirefox, findWebKit, installChromium, installFirefox,
 import { findRedis, installRedis } from "./redis.mjs";
 import { debianRustc, output, root, target, tools, versions, wasmCompiler } from "./toolchain.mjs";
 
-const [tests, bench, release, supplyChain, mutants] = ["tests", "bench", "release", "supply-chain", "mutants"].map(
-  (flag) => process.argv.includes(`--${flag}`),
-);
+const [tests, bench, release, supplyChain, mutants, site] = [
+  "tests",
+  "bench",
+  "release",
+  "supply-chain",
+  "mutants",
+  "site",
+].map((flag) => process.argv.includes(`--${flag}`));
 
 // Both tools only rewrite a few KB of wasm: compile time matters, their own speed does not.
 const quickBuild = {
@@ -39,6 +44,7 @@ const steps = [
     ? [npmPackages("Node.js 20 to 26, Deno and Bun", "test/runtimes", ["--no-bin-links"])]
     : []),
   ...(tests || release ? [npmPackages("bundlers and package linters", "test/packaging", [])] : []),
+  ...(site ? [npmPackages("VitePress", "site", [])] : []),
   ...(tests
     ? [
         npmPackages("what the recipes are used with, for the tests: 180 MB to download", "test/recipes", []),
@@ -94,7 +100,7 @@ function optionalTool(name, expect, variable, find, install) {
     run() {
       if (install()) return;
       const place = variable === undefined ? "put one on PATH" : `put one on PATH, or its path into ${variable}`;
-      console.log(`    there is none to be had, so its tests are skipped: ${place}`);
+      console.log(`    not available, so its tests are skipped: ${place}`);
       writeFileSync(inVain, "");
     },
   };

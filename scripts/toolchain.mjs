@@ -1,4 +1,4 @@
-// The one place where tools outside npm and Cargo.lock are pinned, and where the scripts learn which of them to use.
+// Pins the tools outside of npm and Cargo.lock, and chooses between them for the scripts.
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
@@ -35,7 +35,7 @@ function hasStd(rustc) {
   return sysroot !== undefined && existsSync(join(sysroot, "lib/rustlib", target, "lib"));
 }
 
-/** Which compiler can build for wasm32: "default" (the one on PATH), "debian", or undefined. */
+/** The compiler that can build for wasm32: "default" (the one on PATH), "debian", or undefined. */
 export function wasmCompiler() {
   if (hasStd("rustc")) return "default";
   if (existsSync(debianStd) && existsSync(debianRustc)) return "debian";

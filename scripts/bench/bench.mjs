@@ -56,7 +56,7 @@ if (options.ratios) {
 } else await compare();
 children.close();
 
-/** Everybody, with a report. */
+/** All peers, with a report. */
 async function compare() {
   const chosen = peers.filter(
     ({ name, language }) =>

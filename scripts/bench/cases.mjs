@@ -153,7 +153,7 @@ function addTargets(data) {
   }
 }
 
-/** Rows as in a vocabulary that is padded: nobody may read what is between them. */
+/** Rows of a padded vocabulary: the padding between them must not be read. */
 function pad(data) {
   const { rows, classes, logits } = data;
   const stride = PADDED[classes];

@@ -22,7 +22,7 @@ export async function measure(children, runs, { rounds, milliseconds }) {
     if (await prepare(children, run)) ready.push(Object.assign(run, { samples: [] }));
   }
   for (let round = 0; round < rounds; round++) {
-    // Another one begins each round, so that nobody always follows the same one.
+    // Each round begins with another peer, so no peer always follows the same one.
     for (let k = 0; k < ready.length; k++) {
       const { peer, problem, entry, samples } = ready[(k + round) % ready.length];
       if (entry.status !== "ok") continue;

@@ -25,7 +25,11 @@ const folder = new URL(".github/workflows/", root);
 const { scripts } = JSON.parse(readFileSync(new URL("package.json", root), "utf8"));
 
 /** Which jobs may do more than read. */
-const writers: Record<string, string[]> = { "release.yml/npm": ["id-token"], "release.yml/jsr": ["id-token"] };
+const writers: Record<string, string[]> = {
+  "release.yml/npm": ["id-token"],
+  "release.yml/jsr": ["id-token"],
+  "site.yml/publish": ["pages", "id-token"],
+};
 
 describe.each(readdirSync(folder))("%s", (file) => {
   const text = readFileSync(new URL(file, folder), "utf8");

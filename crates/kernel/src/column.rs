@@ -9,8 +9,7 @@
 //! for each class: gradient = e * factor
 //! ```
 //!
-//! A row that is not accepted has nothing to do with its neighbours: its lane is left as it was, and it is computed alone, by
-//! [`crate::row`].
+//! A row that is not accepted does not affect its neighbours: its lane is left unchanged, and [`crate::row`] computes the row alone.
 
 mod loops;
 

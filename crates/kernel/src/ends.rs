@@ -1,4 +1,4 @@
-//! What follows from the sums of a row: loss, log-sum-exp, and what turns its terms into its gradient. In `f64`, four rows at a time.
+//! From the sums of a row to its loss, its log-sum-exp, and the factor of its gradient. In `f64`, four rows at a time.
 //!
 //! All options are one formula. With nll_j = lse - x_j, where x is capped and divided by the temperature, the weights q of
 //! [`crate::targets`], a reference class r, the sample weight s and the z-loss z:
@@ -10,15 +10,15 @@
 //! g_r  = s ((Q + 2 z lse) p_r - q_r (1 - p_r))
 //! ```
 //!
-//! r is the label, or with soft targets the largest logit. nll_r = log1p(O / e_r) and 1 - p_r = O / (O + e_r) come from the sum O of
-//! the other terms: no confident row loses them to a difference.
+//! r is the label or, with soft targets, the class of the largest logit. nll_r = log1p(O / e_r) and 1 - p_r = O / (O + e_r) come from
+//! the off-label sum O, not from a difference, so a confident row keeps its digits.
 
 use crate::exp::{ExpWide, Range};
 use crate::log1p::{Log, Quotient};
 use crate::scratch::{ROWS, Scratch, fours};
 use crate::vector::{Element, Single, Twice, Wide};
 
-/// What a run has for all its rows.
+/// Constants of a run.
 #[derive(Clone, Copy)]
 pub struct Common {
     /// Whether the logits are `f64`.
@@ -29,7 +29,7 @@ pub struct Common {
     pub dense: bool,
     /// Whether there is a gradient.
     pub gradient: bool,
-    /// Factor of the gradient: the reduction's over the temperature.
+    /// Factor of the gradient: that of the reduction, divided by the temperature.
     pub scale: f64,
     /// z
     pub z_loss: f64,
@@ -39,7 +39,7 @@ pub struct Common {
 pub struct Known<W> {
     /// nll of the reference.
     pub nll: W,
-    /// The same, and finite, where the reference is at -inf: from another place, where the margins are from.
+    /// The same, but finite where the reference is at -inf: measured from the anchor, as the margins are.
     pub nll_of_margins: W,
     /// log-sum-exp
     pub log_sum_exp: W,
@@ -54,7 +54,7 @@ pub struct Known<W> {
 }
 
 impl<W: Wide> Known<W> {
-    /// The loss, before the sample weight. What has no weight counts 0, even where it is infinite.
+    /// The loss, before the sample weight. A part with weight 0 counts 0, even where it is infinite.
     #[inline(always)]
     pub fn loss(&self, z_loss: f64) -> W {
         let zero = W::splat(0.0);
@@ -71,11 +71,12 @@ impl<W: Wide> Known<W> {
     }
 }
 
-/// From how far below T min(1, nll_r) a loss is the small difference of large parts: such a row is computed again, with its
-/// largest logit for the reference, where all parts have one sign.
+/// A loss below this fraction of T min(1, nll_r) is a small difference of large parts. Such a row is computed again with its largest
+/// logit as the reference, where all parts have the same sign.
 pub const SMALLEST_LOSS: f64 = 0.75;
 
-/// The ends of the first `rows` rows of the scratch area. A row that is not accepted gets the loss NaN. Whether all are accepted.
+/// Computes losses and factors of the first `rows` rows of the scratch area. A row that is not accepted gets the loss NaN. Returns
+/// whether all are accepted.
 #[inline(always)]
 pub fn ends<V: Single>(rows: usize, common: &Common, scratch: &Scratch) -> bool {
     let Common { double, plain, dense, gradient, scale, z_loss } = *common;
@@ -110,7 +111,7 @@ fn ends_of<V: Single>(
             }
         }
     }
-    // Two loops, for the registers; and with as few branches in them as there are kinds of jobs.
+    // Two loops, so that their constants fit the registers, specialised for the kinds of jobs.
     match (plain, gradient) {
         (true, false) => quotients::<V, false>(rows, range, scale, scratch),
         (true, true) => quotients::<V, true>(rows, range, scale, scratch),
@@ -167,7 +168,7 @@ fn accepted<V: Single>(range: &Range) -> impl Fn(Twice<V::Wide>, Twice<V::Wide>)
     move |off: Twice<V::Wide>, own: Twice<V::Wide>| least.below(own).and(own.below(most)).and(off.below(own.mul(ratio)))
 }
 
-/// The first half of the logarithms, and of a plain row what the gradient needs; NaN where a row is not accepted.
+/// The first half of the logarithms and, for plain rows, the factors of the gradient. NaN where a row is not accepted.
 #[inline(never)]
 fn quotients<V: Single, const GRADIENT: bool>(rows: usize, range: &Range, scale: f64, scratch: &Scratch) {
     let accepted = accepted::<V>(range);
@@ -191,7 +192,7 @@ fn quotients<V: Single, const GRADIENT: bool>(rows: usize, range: &Range, scale:
     }
 }
 
-/// As [`quotients`], of rows with weights.
+/// As [`quotients`], for rows with weights.
 #[inline(never)]
 fn shares<V: Single>(rows: usize, range: &Range, scratch: &Scratch) {
     let accepted = accepted::<V>(range);
@@ -225,13 +226,13 @@ fn losses<V: Single, E: Element>(rows: usize, scratch: &Scratch) -> bool {
     !all.total().is_nan()
 }
 
-/// As [`losses`], with all options, and with what the gradient needs.
+/// As [`losses`], with all options, and the factors of the gradient.
 #[inline(never)]
 fn weighted<V: Single, E: Element>(rows: usize, scale: f64, z_loss: f64, dense: bool, scratch: &Scratch) -> bool {
     let log = Log::<Twice<V::Wide>>::load();
     let (zero, one, nan) = (Twice::splat(0.0), Twice::splat(1.0), Twice::splat(f64::NAN));
     let scale = Twice::<V::Wide>::splat(scale);
-    // Where only the label has weight, any loss will do.
+    // Where only the label has weight, no loss is a difference.
     let smallest = Twice::splat(if dense { SMALLEST_LOSS } else { f64::NAN });
     let mut all = zero;
     let logs = fours(&scratch.quotient, rows).zip(fours(&scratch.k_ln_2, rows)).zip(fours(&scratch.logit, rows));
@@ -259,14 +260,14 @@ fn weighted<V: Single, E: Element>(rows: usize, scale: f64, z_loss: f64, dense: 
         all = all.add(loss);
         loss.store(to_loss);
         log_sum_exp.store(to_log_sum_exp);
-        // An ignored row has 0, not -0.
+        // An ignored row gets 0, not -0.
         sampled.mul(q.add(rest)).mul(share).add(zero).store(to_factor);
         sampled.mul(label).mul(share).add(zero).store(to_label);
     }
     !all.total().is_nan()
 }
 
-/// Ignored rows of a run without weights.
+/// Sets the losses of ignored rows to 0, in a run without weights.
 #[inline(never)]
 pub fn leave_ignored(rows: usize, scratch: &Scratch) {
     for row in 0..rows {

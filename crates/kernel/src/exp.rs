@@ -1,14 +1,14 @@
 //! The exponential of a softmax's terms: range reduction and polynomial, for the loops over classes in `f32` or `f64`, and for the
 //! label's own term in `f64`.
 //!
-//! All follow Cody and Waite: x / T = n ln 2 + r with an integer n and |r| <= ln 2 / 2, so e^(x / T) = 2^n (1 + expm1(r)), where T
-//! is the temperature. Adding 1.5 * 2^23 (2^52) to x log2 e / T leaves n in the low bits of the sum, from where a shift puts it
-//! into the exponent: the *scale* of the term. The term is scale + scale * expm1, rounded once.
+//! All of them follow Cody and Waite: x / T = n ln 2 + r with an integer n and |r| <= ln 2 / 2, so e^(x / T) = 2^n (1 + expm1(r)), where T
+//! is the temperature. Adding 1.5 * 2^23 (for `f64`, 2^52) to x log2 e / T leaves n in the low bits of the sum. A shift moves it into
+//! the exponent: the *scale* of the term. The term is scale + scale * expm1, rounded once.
 //!
-//! Terms are computed as e^(x / T) 2^(lift - n0), where n0, even and near log2 of the label's term, is the row's. An exact power of
-//! two changes no result. It keeps both ends out of trouble: what is 2^175 times smaller than the label's term becomes 0 (no number
-//! of such terms matters in `f32`), and a term may be 2^48 times larger before the row needs another n0. The integer that makes
-//! it is the row's *shift*.
+//! Terms are computed as e^(x / T) 2^(lift - n0), where n0 belongs to the row: it is even, and near log2 of the label's term. An exact
+//! power of two changes no result. It keeps terms in range at both ends: a term 2^175 times smaller than the label's becomes 0 (no
+//! number of such terms matters in `f32`), and a term may be 2^48 times larger before the row needs another n0. The float that
+//! produces n - n0 + lift is the row's *shift*.
 
 use crate::scratch::Scratch;
 use crate::vector::{Element, Pair, Vector, Wide};
@@ -17,28 +17,29 @@ use crate::vector::{Element, Pair, Vector, Wide};
 /// fused.
 pub const MAX_ERROR: f64 = 1.45;
 
-/// What the range reduction takes of the type.
+/// Constants of the range reduction, for a type of logits.
 #[derive(Clone, Copy)]
 pub struct Range {
-    /// 1.5 * 2^23 (2^52): in this binade a float's last bit is worth 1, and three quarters of it lie above.
+    /// 1.5 * 2^23 (for `f64`, 2^52): the last bit of a float of this size is worth 1.
     pub round: f64,
-    /// Of the exponent.
+    /// Bias of the exponent.
     pub bias: f64,
-    /// log2 of the term of a logit at n0 ln 2: what is subnormal among the terms has no place in the gradient.
+    /// log2 of the term of a logit at n0 ln 2. A term that is subnormal then does not matter in the gradient.
     pub lift: f64,
     /// Bits of the high part of T ln 2: without a fused multiply-add, its product with n is exact below [`Range::max_shift`].
     high_bits: u32,
-    /// The largest |x / T| that a row may be reduced around without being centred. Logits within its window keep n * high exact.
+    /// The largest |x / T| around which a row may be reduced without centring. Within its window, n * high is exact.
     pub max_shift: f64,
-    /// A sum of terms from here on has left the range: 1 / sum would near the subnormal numbers.
+    /// A sum of terms of this size or more is out of range: 1 / sum would come close to the subnormal numbers.
     pub too_large: f64,
-    /// A label's term is accepted in a group of rows if it lies between these. Below, terms that were cut off would show.
+    /// In a group of rows, the label's term must lie between these. Below the first, the terms that became 0 would matter.
     pub label: (f64, f64),
-    /// ... and if the other terms are not so many times larger. Alone, that and the first range are the same condition.
+    /// In a group of rows, the off-label sum must be less than so many times the label's term. (For a row computed alone, the first
+    /// range implies this.)
     pub ratio: f64,
 }
 
-/// Of `f32` logits.
+/// Constants for `f32` logits.
 const SINGLE: Range = Range {
     round: 12_582_912.0,
     bias: 127.0,
@@ -50,7 +51,7 @@ const SINGLE: Range = Range {
     ratio: TWO_46,
 };
 
-/// Of `f64` logits.
+/// Constants for `f64` logits.
 const DOUBLE: Range = Range {
     round: 6_755_399_441_055_744.0,
     bias: 1023.0,
@@ -66,7 +67,7 @@ const TWO_46: f64 = (1u64 << 46) as f64;
 const TWO_96: f64 = (1u128 << 96) as f64;
 
 impl Range {
-    /// That of a type.
+    /// The constants for a type.
     #[inline(always)]
     pub const fn of<E: Element>() -> Self {
         if E::DOUBLE { DOUBLE } else { SINGLE }
@@ -85,24 +86,24 @@ impl Range {
         2.0 * ((logit * (0.5 * core::f64::consts::LOG2_E) + DOUBLE.round) - DOUBLE.round)
     }
 
-    /// The shift of rows with this n0.
+    /// The shift that belongs to this n0.
     #[inline(always)]
     pub fn shift(&self, power: f64) -> f64 {
         self.round + (self.bias + self.lift - power)
     }
 
-    /// NaN for a sum that has left the range in which it is right.
+    /// The sum, or NaN where it is out of range.
     #[inline(always)]
     pub fn checked(&self, sum: f64) -> f64 {
         if (0.0..self.too_large).contains(&sum) { sum } else { f64::NAN }
     }
 
-    /// What all reductions of a run have in common: log2 e / T; minus T ln 2 and 1 / T, both in two parts; T ln 2.
+    /// Constants of a run: log2 e / T; -T ln 2 and 1 / T, both in two parts; T ln 2.
     #[inline(always)]
     pub fn constants(&self, double: bool, temperature: f64) -> [f64; 6] {
         let unit = temperature * core::f64::consts::LN_2;
         let high = f64::from_bits(unit.to_bits() & !((1 << (53 - self.high_bits)) - 1));
-        // The product of the first parts, of 21 and 32 bits, is exact.
+        // Exact: the first parts have 21 and 32 bits.
         let first = f64::from_bits(temperature.to_bits() & !0xffff_ffff);
         let low = (first * LN2_HIGH_WIDE - high) + ((temperature - first) * LN2_HIGH_WIDE + temperature * LN2_LOW_WIDE);
         let inverse = 1.0 / temperature;
@@ -137,7 +138,7 @@ pub static INVERSE_FACTORIALS: [f64; 12] = [
     1.0 / 6_227_020_800.0,
 ];
 
-/// The polynomial (e^r - 1 - r) / r^2, its coefficients in registers for the length of a loop.
+/// The polynomial (e^r - 1 - r) / r^2. A loop keeps its coefficients in registers.
 #[derive(Clone, Copy)]
 pub struct Polynomial<V>([V; 12]);
 
@@ -152,7 +153,7 @@ impl<V: Vector> Polynomial<V> {
         Self([c2, c3, c4, c5, c6, c6, c6, c6, c6, c6, c6, c6])
     }
 
-    /// At r, given r^2.
+    /// Its value at r, given r^2.
     #[inline(always)]
     fn at(&self, r: V, square: V) -> V {
         let c = &self.0;
@@ -165,25 +166,25 @@ impl<V: Vector> Polynomial<V> {
     }
 }
 
-/// How the logits of a row become terms.
+/// A way to reduce the logits of a row, and make terms of them.
 pub trait Reduction<V: Vector>: Copy {
-    /// Whether logits have a second part: what rounding a capped logit to one number would lose.
+    /// Whether logits have a second part: the rounding error of a capped logit.
     const LOW: bool;
 
-    /// From the constants of the run and the shift of the row.
+    /// Loads the constants of the run and the shift of the row.
     fn load(scratch: &Scratch) -> Self;
 
-    /// The same around other shifts.
+    /// The same reduction with other shifts.
     fn shifted(self, shift: V) -> Self;
 
-    /// The terms, and a trace: or-ed over a row, it tells whether all of them are right.
+    /// The terms, and a trace. The traces of a row, or-ed, tell whether all of its terms are right.
     fn term(&self, polynomial: &Polynomial<V>, x: V, low: V) -> (V, V);
 
-    /// Whether all logits whose traces these are, or-ed, have the right terms.
+    /// Whether the terms are right, from their or-ed traces.
     fn accepts(trace: u64) -> bool;
 }
 
-/// x is reduced itself: the rounding of a subtracted maximum, up to 32 ulp in the small terms, never happens.
+/// Reduces x itself. Subtracting a maximum first would round, which costs up to 32 ulp in small terms.
 #[derive(Clone, Copy)]
 pub struct Direct<V, const TEMPERED: bool, const LOW: bool> {
     log2_e: V,
@@ -219,8 +220,8 @@ impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Direct<V
         (term_of(self, polynomial, shifted, r), shifted)
     }
 
-    /// The low byte (eleven bits) is n - n0 + bias + lift, which must not leave it. A lower n borrows from the bits above, a
-    /// higher one carries into them, NaN and infinities have other exponents.
+    /// The low byte (for `f64`, eleven bits) is n - n0 + bias + lift, which must not leave it. A lower n borrows from the bits above, a
+    /// higher one carries into them, and NaN and infinities have other exponents.
     #[inline(always)]
     fn accepts(trace: u64) -> bool {
         if V::Element::DOUBLE { trace & !0x7ff == DOUBLE.round.to_bits() } else { trace & !0xff == 0x4b40_0000 }
@@ -232,7 +233,7 @@ fn splat<V: Vector>(x: f64) -> V {
     V::splat(V::Element::from_f64(x))
 }
 
-/// The term of a logit that was split into n, in the low bits of `shifted`, and T r.
+/// The term of a logit, from n, in the low bits of `shifted`, and T r.
 #[inline(always)]
 fn term_of<V: Vector, const TEMPERED: bool, const LOW: bool>(
     direct: &Direct<V, TEMPERED, LOW>,
@@ -242,7 +243,7 @@ fn term_of<V: Vector, const TEMPERED: bool, const LOW: bool>(
 ) -> V {
     let scale = shifted.exponent();
     let expm1 = if TEMPERED {
-        // The quotient is rounded for the polynomial only. Its linear term, the largest, has both parts of 1 / T.
+        // Only the polynomial uses the rounded quotient. The linear term, the largest, uses both parts of 1 / T.
         let quotient = r.mul(direct.inverse_high);
         let square = quotient.mul(quotient);
         let rest = polynomial.at(quotient, square).mul_add(square, r.mul(direct.inverse_low));
@@ -254,8 +255,8 @@ fn term_of<V: Vector, const TEMPERED: bool, const LOW: bool>(
     expm1.mul_add(scale, scale)
 }
 
-/// [`Direct`], and logits below the window (masks: -inf, -1e9) count as its lower end, whose term is 0. Logits above it
-/// make the sum too large. The same bits as [`Direct`] where that is right.
+/// As [`Direct`], but logits below the window (masks: -inf, -1e9) count as its lower end, whose term is 0. Logits above the window
+/// make the sum too large. Where [`Direct`] is right, this gives the same bits.
 #[derive(Clone, Copy)]
 pub struct Clamped<V, const TEMPERED: bool, const LOW: bool> {
     direct: Direct<V, TEMPERED, LOW>,
@@ -265,7 +266,7 @@ pub struct Clamped<V, const TEMPERED: bool, const LOW: bool> {
 }
 
 impl<V: Vector, const TEMPERED: bool, const LOW: bool> Clamped<V, TEMPERED, LOW> {
-    /// The logits whose terms have the exponents 0 (the number 0) and the largest finite one.
+    /// The logits whose terms have the exponent 0 (the number 0) and the largest finite exponent.
     #[inline(always)]
     fn ends(&self) -> (V, V) {
         let floor = self.round.sub(self.direct.shift).mul(self.unit);
@@ -295,14 +296,15 @@ impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Clamped<
         (term, x.is_nan())
     }
 
-    /// A NaN may have been clamped away.
+    /// Clamping may lose a NaN, so the trace has the logit itself.
     #[inline(always)]
     fn accepts(trace: u64) -> bool {
         trace == 0
     }
 }
 
-/// x - c, for logits of any size around any finite c in two parts. What the subtraction rounds away (Knuth's two-sum) is added to r.
+/// Reduces x - c, for logits of any size and any finite c in two parts. The rounding error of the subtraction (Knuth's two-sum) is
+/// added to r.
 #[derive(Clone, Copy)]
 pub struct Centred<V> {
     centre: V,
@@ -329,19 +331,19 @@ impl<V: Vector> Reduction<V> for Centred<V> {
         self
     }
 
-    /// The second parts may be larger than T ln 2: they are added before n is taken. A difference of the first parts is 0
-    /// or larger than they are, so what that sum rounds away is known (Dekker).
+    /// The second parts may be larger than T ln 2, so they are added before n is taken. The difference of the first parts is either 0 or
+    /// larger than the second parts, so the rounding error of that sum is known (Dekker).
     #[inline(always)]
     fn term(&self, polynomial: &Polynomial<V>, x: V, low: V) -> (V, V) {
         let difference = x.sub(self.centre);
         let back = difference.sub(x);
         let lost = x.sub(difference.sub(back)).sub(self.centre.add(back));
-        // Far below, where `lost` may be NaN, nothing of it matters.
+        // Far below the window, where `lost` may be NaN, the rest does not matter.
         let rest = lost.add(low.sub(self.centre_low)).and(difference.above(self.floor.add(self.floor)));
         let sum = difference.add(rest);
         let rest = rest.sub(sum.sub(difference)).and(sum.above(self.floor));
         let (term, _) = self.direct.term(polynomial, sum.max(self.floor).min(self.ceiling), rest);
-        // Of a logit of +inf, too.
+        // Also for a logit of +inf.
         (term, sum.is_nan())
     }
 
@@ -351,9 +353,9 @@ impl<V: Vector> Reduction<V> for Centred<V> {
     }
 }
 
-/// ln 2 cut to 32 bits.
+/// ln 2, truncated to 32 bits.
 pub const LN2_HIGH_WIDE: f64 = 0.693_147_180_369_123_8;
-/// The rest of ln 2.
+/// The remainder of ln 2.
 pub const LN2_LOW_WIDE: f64 = 1.908_214_929_270_587_7e-10;
 /// e^r on |r| <= 0.3467: minimax for the relative error, 1.9e-9 (0.03 ulp of `f32`).
 static WIDE: [f64; 7] = [
@@ -366,7 +368,7 @@ static WIDE: [f64; 7] = [
     0.001_383_682_679_913_906_7,
 ];
 
-/// `exp` in `f64`, two or four at a time, for the term of a row's label; its constants in registers for the length of a loop.
+/// `exp` in `f64`, two or four at a time, for the terms of the labels. A loop keeps its constants in registers.
 #[derive(Clone, Copy)]
 pub struct ExpWide<W> {
     log2_e: W,
@@ -378,7 +380,7 @@ pub struct ExpWide<W> {
 }
 
 impl<W: Wide> ExpWide<W> {
-    /// For e^x 2^lift, |lift| <= 400, within 1.9e-9 of its size, or of `f64` logits within 2^-51.
+    /// For e^x 2^lift with |lift| <= 400, within a relative error of 1.9e-9, or 2^-51 for `f64` logits.
     #[inline(always)]
     pub fn load<E: Element>(lift: f64) -> Self {
         let one = W::splat(1.0);
@@ -392,13 +394,13 @@ impl<W: Wide> ExpWide<W> {
         }
     }
 
-    /// The same over 2^power.
+    /// For e^x 2^(lift - power).
     #[inline(always)]
     pub fn below(self, power: W) -> Self {
         Self { shift: self.shift.sub(power), ..self }
     }
 
-    /// e^x 2^lift, for results between 2^-1000 and 2^1000; beyond, NaN: their exponent would wrap into the range of others.
+    /// e^x 2^lift for results between 2^-1000 and 2^1000. NaN beyond, where the exponent would wrap around.
     #[inline(always)]
     pub fn at<E: Element>(&self, x: W) -> W {
         let shifted = x.mul(self.log2_e).add(self.shift);
@@ -414,7 +416,7 @@ impl<W: Wide> ExpWide<W> {
             let expm1 = high.mul(r2).add(pair(2)).mul(r2).add(pair(0)).mul(r2).add(r);
             return expm1.mul(power).add(power);
         }
-        // Estrin's order: the chain of dependent operations, not their number, is what a pair of rows waits for.
+        // Estrin's scheme: latency, not the number of operations, limits a pair of rows.
         let [c0, c1, c2, c3, c4, c5, c6] = self.single;
         let low = c1.mul(r).add(c0).add(c3.mul(r).add(c2).mul(r2));
         let high = c5.mul(r).add(c4).add(c6.mul(r2));

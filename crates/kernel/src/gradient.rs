@@ -1,12 +1,11 @@
-//! From terms to the gradient: a row's factor, and what its classes should have.
+//! From terms to the gradient: the row's factor, and the weights q of its classes.
 
 use crate::numbers::{Kind, Numbers};
 use crate::targets::combine;
 use crate::vector::{Element, FACTORS, Factor, Single, Vector, part};
 use core::cell::Cell;
 
-/// `to = (terms * factor - q * weight) * slope`: q is an entry a class, or 1 where that is empty; the slope is 1 where that is empty.
-/// `to` may be where the terms are.
+/// `to = (terms * factor - q * weight) * slope`. An empty q or slope stands for 1 for every class. `to` may be the memory of the terms.
 #[inline(always)]
 pub fn write_gradient<V: Single>(terms: Numbers, q: Numbers, slope: Numbers, to: Numbers, factor: f64, weight: f64) {
     if to.kind() == Kind::Double {
@@ -68,14 +67,14 @@ fn scale<V: Vector, const GENERAL: bool>(
 pub struct Scale<V, const GENERAL: bool> {
     factor: Factor<V>,
     weight: V,
-    /// Zeros where q is one of all, else all bits; the same of slopes.
+    /// Masks: no bits where all q are 1, else all bits; likewise for the slopes.
     each: V,
     sloped: V,
     one: V,
 }
 
 impl<V: Vector, const GENERAL: bool> Scale<V, GENERAL> {
-    /// For one row, whose factor is as [`lifted`] gives it. Without `each`, all q are 1; without `sloped`, all slopes are.
+    /// For a row with a factor from [`lifted`]. Without `each`, all q are 1; without `sloped`, all slopes are 1.
     #[inline(always)]
     pub fn new(factor: f64, weight: f64, each: bool, sloped: bool) -> Self {
         let mask = |all: bool| V::first_lanes(if all { V::LANES } else { 0 });
@@ -95,7 +94,7 @@ impl<V: Vector, const GENERAL: bool> Scale<V, GENERAL> {
     }
 }
 
-/// A factor as a power of two, which multiplies a term without rounding, and a factor within [`FACTORS`].
+/// Splits a factor into a power of two, which multiplies a term exactly, and a factor within [`FACTORS`].
 #[inline(always)]
 pub fn lifted<E: Element>(factor: f64) -> (f64, f64) {
     if E::DOUBLE || factor == 0.0 || FACTORS.contains(&factor.abs()) || !factor.is_finite() {
@@ -105,7 +104,7 @@ pub fn lifted<E: Element>(factor: f64) -> (f64, f64) {
     (lift, factor / lift)
 }
 
-/// Multiplies terms by a power of two; `to` may be where they are.
+/// Multiplies terms by a power of two. `to` may be the memory of the terms.
 #[inline(always)]
 pub fn lift_terms<'a, V: Vector>(
     terms: &[Cell<V::Element>],

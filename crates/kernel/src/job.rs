@@ -1,5 +1,5 @@
-//! The job record: what the owner of the memory writes into it, and what a call of the kernel reads from it; and the one place that
-//! chooses how rows are computed.
+//! The job record, which the owner of the memory writes and a call of the kernel reads, and the one place that chooses how rows are
+//! computed.
 //!
 //! This and its folder are the only place where addresses become references. Rows become slices one group at a time: a slice may not
 //! be longer than 2 GiB, a batch may.
@@ -78,7 +78,7 @@ pub struct Job {
     pub ignore: u32,
     /// See `ignore`.
     pub ignore_index: i32,
-    /// Where the classes are a part of more: the first of them.
+    /// For a shard of the classes: the first of them.
     pub class_offset: u32,
     /// All classes, of which the labels are; `classes` where there are no others.
     pub classes_total: u32,

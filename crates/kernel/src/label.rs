@@ -1,15 +1,15 @@
 //! What a label means.
 
-/// What a label means for its row.
+/// The meaning of a label for its row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Label {
     /// A class.
     Class(usize),
-    /// The row has loss and gradient 0, whatever is in it.
+    /// Loss and gradient of the row are 0, whatever its logits are.
     Ignored,
-    /// The row is NaN.
+    /// Loss and gradient of the row are NaN.
     Invalid,
-    /// There are soft targets instead.
+    /// The row has soft targets instead.
     None,
 }
 

@@ -1,4 +1,4 @@
-//! The largest logit of a line, and where it is.
+//! The largest logit of a line, and its position.
 
 use crate::numbers::Numbers;
 use crate::vector::{Element, Single, Vector};
@@ -17,7 +17,7 @@ fn argmax_of<V: Vector>(x: &[Cell<V::Element>]) -> i32 {
     let (chunks, rest) = V::chunks(x);
     let (fours, last) = chunks.as_chunks::<4>();
     let start = V::splat(lowest);
-    // Side by side, they do not wait for one another.
+    // Independent maxima, which hide the latency of each.
     let (mut a, mut b, mut c, mut d) = (start, start, start, start);
     for [x0, x1, x2, x3] in fours {
         a = a.max(V::load(x0));

@@ -5,8 +5,8 @@
 //! d loss / d x_j = softmax(x)_j - [j = y]
 //! ```
 //!
-//! in `f32`, or in `f64` for `f64` logits. Each logit has one exponential for both results, and a second one where its term cannot be
-//! kept in the gradient's memory.
+//! in `f32`, or in `f64` for `f64` logits. Loss and gradient share one exponential for each logit. A second one is computed where the
+//! gradient's memory cannot hold it meanwhile.
 //!
 //! # Numerics contract
 //!
@@ -21,12 +21,12 @@
 //! | `f64` logits | loss and gradient within 2^-49, relative; loss and log-sum-exp are `f64` |
 //! | sum of the losses | of the losses before they are rounded, in `f64`, in a fixed order |
 //! | a shared offset, 1e8 on every logit | log 3 for three equal ones, not 0 |
-//! | -inf logit | weight 0; at the label: loss +inf |
+//! | -inf logit | the class has probability 0; at the label: loss +inf |
 //! | all -inf, or any +inf or NaN | NaN loss and gradient row, other rows untouched |
-//! | a row whose sample weight is 0 | loss and gradient 0, whatever is in it: it is ignored |
+//! | a row with sample weight 0 | loss and gradient 0, whatever its logits are |
 //! | one class | loss 0, gradient 0 |
 //! | subnormal results | within 3 steps of 2^-149 |
-//! | predictions | the first class with the largest logit as it is given, before softcap and temperature |
+//! | predictions | the first class with the largest logit, before softcap and temperature |
 //! | reproducible | without fused operations: the same bits on every engine and machine; always: the same bits for every division of the rows and of their classes, but for 2^-48 of a loss before it is rounded |
 //!
 //! ## Why the two bounds hold
@@ -35,9 +35,9 @@
 //!
 //! 1. *Term.* Range reduction and polynomial give a term within 1.45 u of its size, rounding included ([`exp::MAX_ERROR`]; a test tries
 //!    every `f32`, fused and not, and several temperatures). Its scale is an exact power of two.
-//! 2. *Sum.* The sum O of the other terms is added in `f64`: it is within 1.45 u + n 2^-53, which is 1.46 u for any row that fits a
-//!    memory of 4 GiB and lies in it four sums side by side.
-//! 3. *Label's term and logarithm* are made in `f64`, within 2e-9 and 4e-9 (0.1 u together). log(1 + O / e_y) is at most as far off,
+//! 2. *Sum.* The sum O of the other terms is added in `f64`: it is within 1.45 u + n 2^-53, in four
+//!    lanes. For any row that fits a memory of 4 GiB, that is within 1.46 u.
+//! 3. *Label's term and logarithm* are computed in `f64`, within 2e-9 and 4e-9 (0.1 u together). log(1 + O / e_y) is at most as far off,
 //!    relatively, as O / e_y is: x / ((1 + x) log(1 + x)) <= 1.
 //! 4. *Loss:* 1.46 + 0.1 + 0.5 (rounding) = 2.06 <= 2.5.
 //! 5. *Gradient off the label:* the term's 1.45 and the sum's 1.46 make 2.91; the factor has 29 digits (0.03). Fused, its product is
@@ -49,39 +49,37 @@
 //!
 //! # Map
 //!
-//! [`job`] is the record in memory. It and its folder are the only place where addresses become references, and the one place that
-//! chooses how rows go:
+//! [`job`] is the record in memory. Only it and its folder turn addresses into references, and choose how rows are computed:
 //!
 //! - [`short`]: many rows of few classes together
-//! - [`row`]: one row of many classes; and any row that is computed alone, since it leaves the window around its label
+//! - [`row`]: one row of many classes, and any row that leaves the window around its label
 //! - [`mod@column`]: rows side by side, where the class axis is not the last
-//! - [`partial`]: a part of a row's classes, of one thread or one machine
+//! - [`partial`]: some of the classes of a row, for one thread or one machine
 //!
-//! All four bring logits into tiles ([`tile`]: types, strides; [`softcap`]), make terms of them ([`terms`]: the loop; [`exp`]), know what
-//! each class should have ([`targets`]), find losses and factors of several rows at once ([`ends`]; [`log1p`]), and turn terms into
-//! gradients ([`gradient`]). [`label`] is what a label means, [`largest`] the search for a prediction, [`scratch`] the memory between
-//! these steps, [`vector`] the lanes.
+//! All four read logits in tiles ([`tile`]: types, strides; [`softcap`]), turn them into terms ([`terms`]: the loop; [`exp`]), weight the
+//! classes ([`targets`]), compute losses and factors of several rows at once ([`ends`]; [`log1p`]), and turn terms into gradients
+//! ([`gradient`]). [`label`] is the meaning of a label, [`largest`] the search for a prediction, [`scratch`] the memory between these
+//! steps, [`vector`] the lanes.
 //!
 //! # Glossary
 //!
 //! | word | meaning |
 //! |---|---|
-//! | logits | x, as they are given |
+//! | logits | x, before softcap and temperature |
 //! | label | the row's class y |
 //! | reference | r: the label or, with soft targets, the class of the largest logit |
-//! | term | e^(x_j / T), divided by a power of two that the row has for all of its terms |
+//! | term | e^(x_j / T), divided by a power of two that all terms of the row share |
 //! | scale, expm1 | a term is scale + scale * expm1, with scale = 2^n and expm1 = e^r - 1 |
-//! | power, shift | log2 of what a row's terms are divided by; the float that makes the scale from it |
+//! | power, shift | log2 of that divisor; the float from which the scale is made |
 //! | off-label sum | O: the sum of all terms but the reference's |
-//! | weight | q_j: what a class should have |
+//! | weight | q_j: the weight of a class in the loss |
 //! | margin | M: the sum of q_j (x_r - x_j) |
 //! | share, factor | 1 / sum of all terms; what turns terms into the gradient |
-//! | tile | logits that go through a loop together |
+//! | tile | logits that a loop reads together; about 1,000, which fit the L1 cache |
 //! | sink | what a loop does with its terms: add them, keep them, both |
-//! | partial | what is known of a part of a row's classes |
+//! | partial | the sums of some of a row's classes |
 //!
-//! No heap, no statics that change, no panics in the release build for wasm, no stack memory: threads that share a memory share it
-//! safely.
+//! No heap, no mutable statics, no panics in the release build for wasm, and no stack memory, so threads can share a memory safely.
 
 #![no_std]
 #![warn(missing_docs)]

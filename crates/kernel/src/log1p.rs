@@ -1,15 +1,15 @@
-//! log(1 + a / b) in `f64` for a >= 0, two or four at a time: the loss of a row, whose label's term is b and the sum of the
-//! others a. Right for every ratio, from 1e-300 (a loss that others flatten to 0) to 1e30.
+//! log(1 + a / b) in `f64` for a >= 0, two or four at a time: the loss of a row with the off-label sum a
+//! and the label's term b. Exact for every ratio from 1e-300 (where log(1 + a / b) itself would be 0) to 1e30.
 //!
 //! 1 + a / b = 2^k m, and log m = 2 atanh(s) with s = (m - 1) / (m + 1). Multiplied by 2^k b, that is
-//! (a + b - 2^k b) / (a + b + 2^k b): one division, which waits for no other.
+//! (a + b - 2^k b) / (a + b + 2^k b): a single division.
 
 use crate::vector::{Element, Wide};
 
 static EXPONENT: f64 = f64::INFINITY; // its bits
 /// 2^52, whose last bit is worth 1: an integer in its low bits is that number.
 static INTEGER: f64 = 4_503_599_627_370_496.0;
-/// Below this a / b, k is 0 and m - 1 is a / b itself, of which 1 + a / b may keep no digit.
+/// Below this a / b, k is 0 and m - 1 is a / b itself, which 1 + a / b may lose.
 static SMALL: f64 = 0.4;
 
 /// 2 atanh(s) / s in powers of s^2 on |s| <= 1/3: minimax for the relative error, 4.0e-9 (0.07 ulp of `f32`).
@@ -21,7 +21,7 @@ static ATANH: [f64; 5] = [
     0.281_783_350_867_345_46,
 ];
 
-/// The first half of the way: s, and k ln 2. Constants in registers for the length of a loop.
+/// The first half: s and k ln 2. A loop keeps the constants in registers.
 #[derive(Clone, Copy)]
 pub struct Quotient<W> {
     exponent: W,
@@ -46,7 +46,7 @@ impl<W: Wide> Quotient<W> {
     #[inline(always)]
     pub fn of(&self, a: W, b: W, total: W) -> (W, W) {
         let small = a.below(b.mul(self.small));
-        // Exponents apart by k: total / (2^k b) is between 1/2 and 2.
+        // k is the difference of the exponents: total / (2^k b) is between 1/2 and 2.
         let k = total.and(self.exponent).sub_bits(b.and(self.exponent));
         let k = small.select(W::splat(0.0), k);
         let b = b.add_bits(k);
@@ -55,7 +55,7 @@ impl<W: Wide> Quotient<W> {
     }
 }
 
-/// 2 / k for k = 33, 31, ..., 1: the same as its series, for `f64` logits. The first term left out is below 2^-58.
+/// 2 / k for k = 33, 31, ..., 1: the Taylor series, for `f64` logits. The first term left out is below 2^-58.
 static SERIES: [f64; 17] = [
     2.0 / 33.0,
     2.0 / 31.0,
@@ -76,7 +76,7 @@ static SERIES: [f64; 17] = [
     2.0,
 ];
 
-/// The second half.
+/// The second half: the logarithm.
 #[derive(Clone, Copy)]
 pub struct Log<W>([W; 5]);
 
@@ -87,7 +87,7 @@ impl<W: Wide> Log<W> {
         Self(ATANH.each_ref().map(W::constant))
     }
 
-    /// The logarithm, within 4e-9 of its size, or for `f64` logits within 2^-50.
+    /// The logarithm, within a relative error of 4e-9, or 2^-50 for `f64` logits.
     #[inline(always)]
     pub fn of<E: Element>(&self, s: W, k_ln_2: W) -> W {
         let z = s.mul(s);

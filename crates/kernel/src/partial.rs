@@ -1,7 +1,7 @@
-//! What is known of a part of a row's classes.
+//! Partial results of a row: the sums of some of its classes.
 //!
-//! A row is a fold of its segments: several threads may each sum some of them ([`Split`]), and no bit of the result shows it. And
-//! its classes may be a part of more, whose others lie elsewhere ([`Partial`]):
+//! A row is a fold of its segments. Several threads may each sum some of them ([`Split`]); the result has the same bits. The classes
+//! of a job may also be a shard of the vocabulary, whose other shards lie on other machines ([`Partial`]):
 //!
 //! ```text
 //! sum    a shard's logits -> Partial     maximum, sum of the exponentials, the label's logit if it lies here
@@ -9,8 +9,8 @@
 //! write  Merged, logits   -> gradient
 //! ```
 //!
-//! A shard's sum is relative to a power of two near the exponential of the maximum, not to that itself: adding such sums only shifts
-//! them, and rounds nothing. The label's own term is left out of it, as everywhere (see [`crate::row`]).
+//! The sum of a shard is relative to a power of two near the exponential of its maximum, not to that exponential: merging shifts by
+//! powers of two, which is exact. The label's term is left out of the sum, as in [`crate::row`].
 
 use crate::exp::{Range, exp};
 use crate::label::Label;
@@ -20,7 +20,7 @@ use crate::terms::Way;
 use crate::vector::Single;
 use core::cell::Cell;
 
-/// What the threads that compute a row share.
+/// The record that the threads of a row share.
 #[repr(C)]
 pub struct Header {
     power: Cell<f64>,
@@ -29,15 +29,15 @@ pub struct Header {
     slope: Cell<f64>,
 }
 
-/// What is known of a segment.
+/// The partial result of a segment.
 #[repr(C)]
 pub struct Segment {
     off_label: Cell<f64>,
     off_weight: Cell<f64>,
     margin: Cell<f64>,
-    /// The place of the largest logit.
+    /// The class of the largest logit.
     largest: Cell<i32>,
-    /// 1: [`Way::Clamped`]
+    /// 1: summed with [`Way::Clamped`].
     clamped: Cell<u32>,
 }
 
@@ -49,7 +49,7 @@ const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
 pub const SEGMENT_BYTES: usize = 32;
 const _: () = assert!(size_of::<Segment>() == SEGMENT_BYTES);
 
-/// A row whose segments several threads compute, in three steps: all sums, then the end, then all gradients.
+/// A row whose segments several threads compute, in three steps: all sums, then the loss, then all gradients.
 #[derive(Clone, Copy)]
 pub struct Split<'a, V> {
     /// What the threads hand on to one another.
@@ -97,8 +97,8 @@ impl<V: Single> Split<'_, V> {
         segment.clamped.set(u32::from(clamped));
     }
 
-    /// What is known from all sums, at the row's place in the scratch area's arrays. False where the row is not for segments: its label is
-    /// no class, or nothing can be made around it.
+    /// Folds all sums, into the row's place in the scratch area's arrays. False where the row must be computed as a whole: its label is no
+    /// class, or its terms cannot be computed around the label.
     #[inline(always)]
     pub fn end(&self) -> bool {
         let row = self.row;
@@ -116,7 +116,7 @@ impl<V: Single> Split<'_, V> {
         near
     }
 
-    /// Hands on what the gradients of the segments are made from.
+    /// Stores the factors that the gradients of the segments need.
     #[inline(always)]
     pub fn share(&self) {
         let scratch = self.row.scratch;
@@ -140,7 +140,7 @@ impl<V: Single> Split<'_, V> {
         best
     }
 
-    /// The gradient of a segment, after the end.
+    /// The gradient of a segment, once the factors are stored.
     #[inline(always)]
     pub fn write(&self, index: usize) {
         let (row, scratch) = (self.row, self.row.scratch);
@@ -148,7 +148,7 @@ impl<V: Single> Split<'_, V> {
         scratch.shift.set(row.range().shift(self.header.power.get()));
         scratch.factor[0].set(self.header.factor.get());
         scratch.label_gradient[0].set(self.header.label_gradient.get());
-        // Nothing else of the reference is needed any more, and in place its logit may be gone.
+        // Only this is needed of the reference from here on; in place, its logit may be overwritten already.
         let reference =
             Reference { class: row.reference_class(None), logit: 0.0, slope: self.header.slope.get(), anchor: 0.0 };
         scratch.set_reference(reference);
@@ -157,14 +157,14 @@ impl<V: Single> Split<'_, V> {
     }
 }
 
-/// What a shard knows of a row.
+/// The partial result of a shard, for one row.
 #[repr(C)]
 pub struct Partial {
-    /// The largest logit, -inf where all are that; NaN where the row is broken (a NaN or +inf).
+    /// The largest logit; -inf where all logits are -inf; NaN where the row has a NaN or +inf.
     maximum: Cell<f64>,
-    /// Of e^x / 2^power over all classes but the label; of e^(x - maximum) where there is no power.
+    /// The sum of e^x / 2^power over all classes but the label; without a power, of e^(x - maximum).
     sum: Cell<f64>,
-    /// NaN: none, the maximum is too large for it.
+    /// NaN: none, because the maximum is too large.
     power: Cell<f64>,
     /// The label's logit; NaN where the label lies elsewhere.
     label: Cell<f64>,
@@ -172,25 +172,25 @@ pub struct Partial {
     prediction: Cell<f64>,
     /// The label's class weight; NaN where the label lies elsewhere.
     label_weight: Cell<f64>,
-    /// With smoothing, of all classes but the label: the sum of their weights w, and of w x. In two parts.
+    /// With smoothing: the sums of w and of w x over all classes but the label, where w are the class weights. In two parts.
     weight: Cell<f64>,
     weight_low: Cell<f64>,
     weighted: Cell<f64>,
     weighted_low: Cell<f64>,
 }
 
-/// What a shard's gradient takes of the whole row.
+/// The merged result of a row, which the gradient of a shard needs.
 #[repr(C)]
 pub struct Merged {
-    /// 1; 0 and NaN: that is the gradient of the row.
+    /// 1; or 0 or NaN, which is then the gradient of the whole row.
     fill: Cell<f64>,
-    /// Of all shards.
+    /// The largest logit of all shards.
     maximum: Cell<f64>,
-    /// From e^(x - maximum) to the gradient.
+    /// The factor from e^(x - maximum) to the gradient.
     factor: Cell<f64>,
     /// Gradient at the label.
     own: Cell<f64>,
-    /// With smoothing, what a class weight of 1 takes from the gradient.
+    /// With smoothing: what is subtracted from the gradient for a class weight of 1.
     target: Cell<f64>,
     reserved: [Cell<f64>; 5],
 }
@@ -200,17 +200,17 @@ pub const RECORD_BYTES: usize = 80;
 const _: () = assert!(size_of::<Partial>() == RECORD_BYTES && size_of::<Merged>() == RECORD_BYTES);
 
 impl Merged {
-    /// What a class weight of 1 takes from the gradient.
+    /// What is subtracted from the gradient for a class weight of 1.
     #[inline(always)]
     pub fn target(&self) -> f64 {
         self.target.get()
     }
 }
 
-/// From this size on a maximum has no power: what is left between the two would be less exact than the sums.
+/// A maximum of this size or more has no power: the difference between the two would be less exact than the sums.
 const TOO_LARGE: f64 = 2_147_483_648.0;
 
-/// ln 2 in three parts; the first two are of 21 bits, so that their products with a power are exact.
+/// ln 2 in three parts. The first two have 21 bits, so their products with a power are exact.
 const LN2: [f64; 3] = [0.693_146_705_627_441_4, 4.749_324_489_239_370_5e-7, 5.497_923_018_708_371e-14];
 
 /// e^x / 2^power
@@ -228,7 +228,7 @@ impl<V: Single> Row<'_, V> {
         f64::from_bits(((1023 - self.range().lift as i64) as u64) << 52)
     }
 
-    /// Sums a shard. The reference is the label, beyond the end where it lies elsewhere.
+    /// Sums a shard. The reference is the label; it lies beyond the end where another shard has it.
     #[inline(always)]
     pub fn sum_shard(&self, out: &Partial) {
         let best = self.argmax(0, self.classes);
@@ -270,7 +270,7 @@ impl<V: Single> Row<'_, V> {
         let dense = self.targets.is_dense();
         let counted = (self.classes - usize::from(here)) as f64;
         let weight = if self.targets.has_entries() { sums.off_weight } else { counted };
-        // Of uniform weights the label is among the margins, at its own distance.
+        // With uniform weights, the label is among the margins, at its own distance.
         let margin = if here && !self.targets.has_entries() { sums.margin - (anchor - own.logit) } else { sums.margin };
         let (weighted, weighted_low) = weighted(anchor, weight, margin, self.temperature);
         out.weight.set(if dense { weight } else { 0.0 });
@@ -279,7 +279,7 @@ impl<V: Single> Row<'_, V> {
         out.weighted_low.set(if dense { weighted_low } else { 0.0 });
     }
 
-    /// The gradient of a shard, given what is known of all. Classes take `targets.spread` times their weight from it.
+    /// The gradient of a shard, from the merged result. `targets.spread` times a class's weight is subtracted from it.
     #[inline(always)]
     pub fn write_shard(&self, merged: &Merged) {
         if merged.fill.get() != 1.0 {
@@ -312,10 +312,10 @@ impl<V: Single> Row<'_, V> {
     }
 }
 
-/// The sum of w x / t, in two parts: from the sum of weights, and of margins w (a - x).
+/// The sum of w x / t, in two parts, from the sum of the weights and that of the margins w (a - x).
 #[inline(always)]
 fn weighted(a: f64, weight: f64, margin: f64, t: f64) -> (f64, f64) {
-    // So much smaller that no product leaves f64.
+    // Scaled down so that no product overflows.
     let unit = if a.abs() > (1u128 << 100) as f64 { 1.0 / (1u64 << 40) as f64 } else { 1.0 };
     let (a, margin) = (a * unit, margin * unit);
     let (product, lost) = two_product(a, weight);
@@ -324,13 +324,13 @@ fn weighted(a: f64, weight: f64, margin: f64, t: f64) -> (f64, f64) {
     let (back, back_low) = two_product(quotient, t);
     let low = ((sum - back) - back_low + (more + lost)) / t;
     let (high, low) = if low.is_finite() { two_sum(quotient, low) } else { (quotient, 0.0) };
-    // A margin that has left f64 leaves no number at all.
+    // A margin that overflowed gives no number.
     let high = if high.is_nan() && margin.is_infinite() { -margin } else { high };
     let (high, low) = (high / unit, low / unit);
     (high, if high.is_finite() { low } else { 0.0 })
 }
 
-/// The rounded sum, and what that rounds away (Knuth).
+/// The rounded sum and its rounding error (Knuth).
 #[inline(always)]
 fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let sum = a + b;
@@ -338,7 +338,7 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
     (sum, (a - (sum - back)) + (b - back))
 }
 
-/// The rounded product, and what that rounds away (Dekker).
+/// The rounded product and its rounding error (Dekker).
 #[inline(always)]
 fn two_product(a: f64, b: f64) -> (f64, f64) {
     let product = a * b;

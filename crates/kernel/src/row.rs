@@ -11,12 +11,12 @@
 //!
 //! Where this departs from the usual "subtract the maximum, then log of the sum", and why:
 //!
-//! - No maximum is looked for: one pass over the logits instead of two. Any power of two near the label's term keeps the
-//!   sum in range (see [`crate::exp`]), and rows for which it does not are recognised afterwards and summed again, around their
+//! - There is no search for the maximum: one pass over the logits instead of two. A power of two near the label's term keeps the
+//!   sum in range (see [`crate::exp`]). Rows for which it does not are recognised afterwards and summed again, around their
 //!   label or their largest logit ([`Way::Centred`]).
 //! - The label's own term is left out of the sum. A confident row's loss is the ratio of the two; once they are added,
 //!   it is gone. For the same reason the label's gradient is not p - 1.
-//! - A term is rounded once. Sums are of `f64`: a million equal terms would otherwise lose hundreds of ulp, and a large term
+//! - A term is rounded once. Sums are added in `f64`: a million equal terms would otherwise lose hundreds of ulp, and a large term
 //!   would swallow small ones.
 //! - The gradient's memory holds the e_j until the sum is known: one exponential for both results. Where it cannot (in place, with a
 //!   stride between classes), terms are made again, a tile at a time.

@@ -1,12 +1,12 @@
-//! Memory of one thread, reused by each call: what the loops leave to one another. Everything that would otherwise live in stack
-//! memory, which the threads of a shared memory would have in common.
+//! The scratch memory of a thread, reused by each call, in which the loops pass on results. It holds what would otherwise be on the
+//! stack: threads that share a memory would share its stack, too.
 
 use crate::numbers::Numbers;
 use crate::vector::{Element, Pair, Twice, Vector, Wide};
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
 
-/// Logits that are staged at a time: they, and what is made of them, stay in the first cache. Half as many of `f64`.
+/// Logits of a tile (half as many of `f64`): they, and the terms and slopes made of them, fit the L1 cache.
 pub const TILE: usize = 1024;
 
 /// How many logits are staged at a time, of `f64` or others.
@@ -15,10 +15,10 @@ pub const fn tile_length(double: bool) -> usize {
     if double { TILE / 2 } else { TILE }
 }
 
-/// Rows that go through [`crate::short`] or [`crate::column`] together at most.
+/// The largest number of rows that [`crate::short`] or [`crate::column`] computes together.
 pub const ROWS: usize = 128;
 
-/// Numbers of a buffer: a tile, and a vector that the end of its last row may be read with.
+/// Numbers of a buffer: a tile, and a vector for reads past the end of its last row.
 const BUFFER: usize = TILE / 2 + 4;
 
 /// Words that a [`crate::row::Row`] or a [`crate::short::Group`] has room in.
@@ -27,18 +27,18 @@ pub const ROOM: usize = 36;
 /// One number for each of the rows that go together.
 pub type PerRow = [Cell<f64>; ROWS];
 
-/// Any bytes will do at first: each run sets what it reads.
+/// It needs no initial value: each run sets what it reads.
 #[repr(C)]
 pub struct Scratch {
     /// [`crate::exp::Range::constants`] of the run.
     range: [Cell<f64>; 6],
-    /// Of the row or the group.
+    /// The shift of the row or the group.
     pub shift: Cell<f64>,
     /// What [`crate::exp::Centred`] subtracts.
     pub centre: Cell<f64>,
-    /// Its second part.
+    /// The second part of the centre.
     pub centre_low: Cell<f64>,
-    /// 1: the last rows had logits below their window, so the next ones are clamped at once. Changes no result.
+    /// 1: earlier rows had logits below their window, so the next ones are clamped at once. This changes no result.
     pub clamped: Cell<f64>,
     /// The row or the group that is computed.
     room: UnsafeCell<MaybeUninit<[u64; ROOM]>>,
@@ -51,17 +51,17 @@ pub struct Scratch {
     pub capped: [Cell<f64>; 2],
     /// The slope of the softcap at the label, where another class is the reference.
     pub label_slope: Cell<f64>,
-    /// Sums of the terms, in the lanes of four; see [`Scratch::begin`].
+    /// Sums of the terms, in four lanes; see [`Scratch::begin`].
     terms: [Cell<f64>; 4],
     /// Traces of the terms, or-ed.
     pub trace: Cell<u64>,
-    /// Sums of q_j, and of q_j times the distance from the reference; likewise.
+    /// Sums of q_j, and of q_j times the distance from the reference, in four lanes.
     weights: [Cell<f64>; 4],
     margins: [Cell<f64>; 4],
 
-    /// Logits of a tile, where they are not read from their own memory.
+    /// Logits of a tile that are not read in place.
     tile: [Cell<f64>; BUFFER],
-    /// Second parts of capped logits, else 0.
+    /// Second parts of capped logits.
     low: [Cell<f64>; BUFFER],
     /// Derivatives of the softcap.
     slope: [Cell<f64>; BUFFER],
@@ -84,7 +84,7 @@ pub struct Scratch {
     pub margin: PerRow,
     /// Sample weight; 0 where the row is ignored.
     pub sample: PerRow,
-    /// Half of the logarithm: see [`crate::log1p`].
+    /// The first half of the logarithm: see [`crate::log1p`].
     pub quotient: PerRow,
     /// See `quotient`.
     pub k_ln_2: PerRow,
@@ -96,10 +96,10 @@ pub struct Scratch {
     pub log_sum_exp: PerRow,
     /// From terms to the gradient.
     pub factor: PerRow,
-    /// Gradient at the label, but for the softcap's slope there.
+    /// Gradient at the label, without the softcap's slope.
     pub label_gradient: PerRow,
-    /// Of rows side by side: the label's logit before it is divided, the softcap's slope there, the power of two that terms are
-    /// relative to, and whether (1) there is none.
+    /// For rows side by side: the label's logit before the temperature, the softcap's slope there, the power of two that the terms are
+    /// relative to, and 1 where there is none.
     pub anchor: PerRow,
     /// See `anchor`.
     pub slope_at_label: PerRow,
@@ -288,7 +288,7 @@ impl Scratch {
     }
 }
 
-/// The sums of a part of a row: of the terms, of q, and of the margins, of all classes but the reference.
+/// The sums of the terms, of q and of the margins, over some of a row's classes but not the reference.
 #[derive(Clone, Copy, Default)]
 pub struct Sums {
     /// O
@@ -321,7 +321,7 @@ pub struct Reference {
     pub logit: f64,
     /// The slope of the softcap there.
     pub slope: f64,
-    /// A finite logit that margins are measured from: its own, unless that is -inf.
+    /// The anchor, a finite logit from which margins are measured: that of the class, unless that is -inf.
     pub anchor: f64,
 }
 

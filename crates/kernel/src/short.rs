@@ -12,9 +12,9 @@
 //! gradient = e * factor
 //! ```
 //!
-//! Shifts are powers of two, so a row has the same bits in a group as alone. One that is not accepted in its group, because its
-//! label is far from the first row's or something is not finite, is computed in a group of its own, and so accepted or not whatever its
-//! neighbours are; the rest is for [`crate::row`].
+//! Shifts are powers of two, so a row has the same bits in a group as alone. A row that is not accepted in its group, because its
+//! label is far from the first row's or a logit is not finite, is computed in a group of its own, so acceptance does not depend on its
+//! neighbours. If that fails too, [`crate::row`] computes it.
 
 mod loops;
 

@@ -1,4 +1,4 @@
-//! What each class should have: the weight q_j of a class in a row's loss.
+//! The weight q_j of each class in the loss of a row.
 //!
 //! ```text
 //! q_j = w_j ((1 - e) t_j + e / C)        t: soft targets, or 1 at the label and 0 elsewhere; w: class weights; e: smoothing
@@ -24,7 +24,7 @@ pub struct Targets<'a> {
     pub spread: f64,
 }
 
-/// q of the classes of a tile: an entry times `weight`, or `weight` where there are none.
+/// q of the classes of a tile: entries times `weight`, or `weight` for every class.
 #[derive(Clone, Copy)]
 pub struct Tile<'a> {
     /// Of each class, or empty.
@@ -65,8 +65,8 @@ impl<'a> Targets<'a> {
         self.class_weights.get(class).map_or(f64::NAN, |w| f64::from(w.get()))
     }
 
-    /// q of the classes `from` to `to`, but for what the label has more. The scratch area is used only where entries are not read
-    /// from their own memory, and then for at most a tile.
+    /// q of the classes `from` to `to`, without the label's share. Entries that cannot be read in place are copied into the scratch area,
+    /// at most a tile of them.
     #[inline(always)]
     pub fn tile<V: Single>(&self, from: usize, to: usize, double: bool, scratch: &'a Scratch) -> Tile<'a> {
         let weights = self.class_weights.get(from..to).unwrap_or(&[]);
@@ -88,7 +88,7 @@ impl<'a> Targets<'a> {
         Tile { entries, weight: 1.0 }
     }
 
-    /// Whether [`Targets::tile`] reads entries of any number of classes from their own memory.
+    /// Whether [`Targets::tile`] reads entries in place, of any number of classes.
     #[inline(always)]
     pub fn is_direct(&self, double: bool) -> bool {
         let one = self.soft.is_empty() || self.stride == 1 && self.smoothing == 0.0 && self.class_weights.is_empty();
@@ -96,7 +96,7 @@ impl<'a> Targets<'a> {
     }
 }
 
-/// Numbers as those that are computed with.
+/// Numbers as the type that is computed with.
 #[inline(always)]
 pub fn of_single<'a, E: Element>(x: &'a [Cell<f32>], staged: &'a [Cell<E>]) -> &'a [Cell<E>] {
     if let Some(x) = E::of_single(x) {
@@ -150,8 +150,8 @@ pub fn combine<V: Vector>(x: &[Cell<V::Element>], factor: f64, summand: f64, to:
     }
 }
 
-/// Adds q_j and q_j (anchor - x_j - low_j) of a tile to the scratch area's sums of weights and margins; but not of the class at
-/// `skip`, which may be beyond the end.
+/// Adds q_j and q_j (anchor - x_j - low_j) of a tile to the scratch area's sums of weights and margins, except for the class at `skip`,
+/// which may be beyond the end.
 ///
 /// `q` has an entry a class, and a class whose entry is 0 counts 0, even at -inf. Or it is empty: then all q_j are 1, only margins are
 /// added, and the class at `skip`, which is at the anchor, counts 0 by itself. `low` may be empty: all 0.
@@ -210,26 +210,26 @@ fn each_margin<V: Vector, const EACH: bool>(
     scratch.set_weights(sums.weights, sums.margins);
 }
 
-/// Sums of weights and margins under way.
+/// Running sums of weights and margins.
 pub struct Margins<V: Vector, const EACH: bool> {
     anchor: Twice<V::Wide>,
-    /// Of q_j.
+    /// The sum of q_j.
     pub weights: Twice<V::Wide>,
-    /// Of q_j times the distance from the anchor.
+    /// The sum of q_j times the distance from the anchor.
     pub margins: Twice<V::Wide>,
 }
 
 impl<V: Vector, const EACH: bool> Margins<V, EACH> {
-    /// With nothing added yet.
+    /// Zero sums.
     #[inline(always)]
     pub fn new(anchor: f64) -> Self {
         let (zero, anchor) = (Twice::splat(0.0), Twice::<V::Wide>::splat(anchor));
-        // The lanes that two `f64` do not have stay 0.
+        // With two lanes, the others stay 0.
         let anchor = if V::Element::DOUBLE { Twice(anchor.0, zero.1) } else { anchor };
         Self { anchor, weights: zero, margins: zero }
     }
 
-    /// In `f64`, where a product of two `f32` is exact.
+    /// Adds in `f64`, where a product of two `f32` is exact.
     #[inline(always)]
     pub fn distance(&self, x: V, low: V) -> Twice<V::Wide> {
         self.anchor.sub(x.widen()).sub(low.widen())

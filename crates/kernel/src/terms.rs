@@ -1,4 +1,4 @@
-//! The loop over the classes of a tile that makes exponentials, and the choice of what it is compiled for.
+//! The loop over the classes of a tile that computes exponentials, and the choice of its reduction and sink.
 
 use crate::exp::{Centred, Clamped, Direct, Polynomial, Reduction};
 use crate::numbers::Numbers;
@@ -6,18 +6,18 @@ use crate::scratch::Scratch;
 use crate::vector::{Element, Single, Vector, part};
 use core::cell::Cell;
 
-/// How logits become terms.
+/// How logits are reduced.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// As they are.
+    /// [`Direct`]: as they are.
     Direct,
-    /// Those below the window have the term 0.
+    /// [`Clamped`]: logits below the window have the term 0.
     Clamped,
-    /// Around the scratch area's centre.
+    /// [`Centred`]: around the centre in the scratch area.
     Centred,
 }
 
-/// Which loop makes the terms of a run, and what it does with them. One number, which functions can hand on without stack memory.
+/// Which loop computes the terms of a run, and its sink. A single number, which functions can pass on without stack memory.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct Loop(u32);
@@ -62,7 +62,7 @@ impl Loop {
         (self.0 & Self::SUM != 0, self.0 & Self::KEEP != 0)
     }
 
-    /// Calls the loop with the reduction that this is: the one place that chooses.
+    /// Calls the loop with the reduction chosen here, and nowhere else.
     #[inline(always)]
     pub fn choose<V: Vector>(self, with: impl Choice<V>) {
         let has = |flag: u32| self.0 & flag != 0;
@@ -82,7 +82,7 @@ impl Loop {
         }
     }
 
-    /// Whether traces, or-ed, say that all terms are right.
+    /// Whether all terms are right, from their or-ed traces.
     #[inline(always)]
     pub fn accepts<V: Single>(self, trace: u64) -> bool {
         let direct = self.0 & (Self::CENTRED | Self::CLAMPED) == 0;
@@ -96,16 +96,16 @@ impl Loop {
 
 /// What [`Loop::choose`] calls.
 pub trait Choice<V: Vector>: Sized {
-    /// With a reduction and a sink that are compiled for one another.
+    /// With a loop compiled for one reduction and one sink.
     fn call<R: Reduction<V>, const SINK: u32>(self, which: Loop);
 
-    /// With a reduction that asks for its sink in the loop: of these there are fewer.
+    /// With a loop for one reduction that tests for the sink in the loop, which keeps the module small.
     #[inline(always)]
     fn ask<R: Reduction<V>>(self, which: Loop) {
         self.call::<R, ASK>(which);
     }
 
-    /// With one that has a loop for each sink.
+    /// With a reduction that has a loop for each sink.
     #[inline(always)]
     fn hot<R: Reduction<V>>(self, which: Loop) {
         match which.sinks() {
@@ -121,7 +121,7 @@ pub trait Choice<V: Vector>: Sized {
         self.ask::<R>(which);
     }
 
-    /// Around a centre, if that is ever asked for.
+    /// With a centre, where callers may ask for it.
     #[inline(always)]
     fn centred(self, _: Loop) {}
 }
@@ -146,8 +146,8 @@ pub fn sinks<const SINK: u32>(which: Loop) -> (bool, bool) {
     }
 }
 
-/// The terms of the logits `x`, with second parts in `low` where the reduction takes them: added to the scratch area's sums, that of
-/// the class at `skip` apart, which may be beyond the end; or written to `out`, which may be where `x` is; or both.
+/// Computes the terms of the logits `x`, with second parts in `low` where the reduction takes them. Adds them to the sums of the scratch
+/// area, except for the class at `skip` (which may be beyond the end), or writes them to `out` (which may be the memory of `x`), or both.
 ///
 /// A term is rounded once, to the type of the logits; sums are of `f64`, four side by side.
 #[inline(always)]
@@ -195,7 +195,7 @@ fn terms_of<V: Vector>(
     which.choose::<V>(Each(x, low, out, skip, scratch));
 }
 
-/// Vectors of a round of the loop: fewer leave the processor waiting, more leave V8 without registers.
+/// Vectors in one iteration of the loop: fewer expose latency, more exhaust V8's registers.
 const ROUND: usize = 4;
 
 /// The loop.
@@ -219,8 +219,8 @@ fn each_term<V: Vector, R: Reduction<V>, const SINK: u32>(
         trace = trace.or(t);
         term
     };
-    // The round with the class to be skipped is apart, and so is the end. Loops that ask for their sink have no rounds: they are
-    // called less often, and are a third as large so.
+    // The iteration with the class to skip is separate, and so is the end. Loops that test for the sink are not unrolled: they run less
+    // often, and are a third of the size.
     let rounds = if SINK == ASK { 0 } else { x.len() / ROUND };
     let skipped = if sum { skip / (ROUND * V::LANES) } else { usize::MAX };
     let mut begin = 0;
@@ -241,7 +241,7 @@ fn each_term<V: Vector, R: Reduction<V>, const SINK: u32>(
         }
         let last = if end == rounds { x.len() + 1 } else { ROUND * (end + 1) };
         for place in ROUND * end..last {
-            // The lanes beyond the end repeat a logit, so that they leave no trace of their own.
+            // The lanes beyond the end repeat a logit, so they add nothing to the trace.
             let fill = x_rest.first().map_or(V::Element::default(), Cell::get);
             let (value, second, lanes) = match (x.get(place), low.get(place)) {
                 (Some(x), Some(low)) => (V::load(x), if R::LOW { V::load(low) } else { zero }, V::LANES),

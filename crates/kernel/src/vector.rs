@@ -1,8 +1,8 @@
-//! The few operations of a vector that the loops need: [`Single`], four `f32`, and [`Single::Double`], two `f64`.
+//! The vector operations that the loops use: [`Single`], four `f32`, and [`Single::Double`], two `f64`.
 //!
-//! The traits exist so that each loop is written once. They are implemented by `wasm::F32x4` and `wasm::F64x2`, for which the
-//! loops are designed, and by ordinary arrays ([`Scalar`], [`Fused`]), on which the same loops are tested, fuzzed and read in a
-//! debugger on any host. Both compute the same bits where both round the same way ([`Vector::mul_add`] says when).
+//! The traits let each loop be written once. `wasm::F32x4` and `wasm::F64x2`, for which the loops are designed, implement them. So do
+//! ordinary arrays ([`Scalar`], [`Fused`]), on which the same loops are tested, fuzzed and debugged on any host. Both give the same
+//! bits where both round the same way (see [`Vector::mul_add`]).
 //!
 //! Memory is read and written through `Cell`s: a gradient may lie over its own logits ("in place"), and other threads may read a
 //! shared memory at any time.
@@ -19,22 +19,22 @@ pub use wasm::F32x4;
 
 /// The type of a lane.
 pub trait Element: Copy + Default + PartialOrd + 'static {
-    /// Whether this is `f64`.
+    /// Whether the type is `f64`.
     const DOUBLE: bool;
 
-    /// Rounds.
+    /// Rounds an `f64` to this type.
     fn from_f64(x: f64) -> Self;
 
-    /// Exact.
+    /// The same number as an `f64`, exactly.
     fn to_f64(self) -> f64;
 
     /// The bits.
     fn bits(self) -> u64;
 
-    /// Memory of the scratch area, as numbers of this type.
+    /// A buffer of the scratch area, as numbers of this type.
     fn cells(memory: &[Cell<f64>]) -> &[Cell<Self>];
 
-    /// Numbers that are of this type, if it is `f32`.
+    /// The numbers themselves where this type is `f32`, else none.
     fn of_single(x: &[Cell<f32>]) -> Option<&[Cell<Self>]>;
 }
 
@@ -97,28 +97,28 @@ impl Element for f64 {
     }
 }
 
-/// Numbers side by side.
+/// Lanes of numbers in one register.
 pub trait Vector: Copy {
     /// The type of a lane.
     type Element: Element;
 
-    /// The memory of one vector.
+    /// One vector in memory.
     type Chunk;
 
-    /// Numbers in one vector.
+    /// The number of lanes.
     const LANES: usize;
 
-    /// The `f64`s that sums are made of.
+    /// The `f64`s in which sums are added.
     type Wide: Pair;
 
-    /// Whole vectors, and the rest.
+    /// Splits a slice into whole vectors and a remainder.
     fn chunks(x: &[Cell<Self::Element>]) -> (&[Self::Chunk], &[Cell<Self::Element>]);
 
     /// The same number in every lane.
     fn splat(x: Self::Element) -> Self;
 
-    /// A constant of a loop that the compiler does not see. V8 from version 13.6 on forgets that a vector literal is in a
-    /// register and builds it again in each round of the loop, up to 1.8 times slower; what was loaded once stays.
+    /// A constant that the compiler cannot see through. V8 from version 13.6 on rebuilds a vector literal in each iteration of a loop,
+    /// which makes the loop up to 1.8 times slower; a value loaded from memory stays in its register.
     fn opaque(x: &'static f64) -> Self;
 
     /// Reads a vector.
@@ -142,17 +142,17 @@ pub trait Vector: Copy {
     /// `self * b`
     fn mul(self, b: Self) -> Self;
 
-    /// `self * b + c`, rounded once where the machine fuses both (the relaxed variant, usually), else twice.
+    /// `self * b + c`, rounded once where the engine fuses both operations (usually in the relaxed variant), else twice.
     fn mul_add(self, b: Self, c: Self) -> Self;
 
-    /// `self < b ? b : self`: one instruction where the maximum of IEEE 754 takes nine. Of a NaN and a number either may
-    /// come out: with relaxed SIMD, LLVM makes `relaxed_max` of this, whose choice is the engine's.
+    /// `self < b ? b : self`: one instruction, where the maximum of IEEE 754 takes nine. Of a NaN and a number, the result may be
+    /// either: with relaxed SIMD, LLVM compiles this to `relaxed_max`, which leaves the choice to the engine.
     fn max(self, b: Self) -> Self;
 
     /// `b < self ? b : self`, with the caveat of [`Vector::max`].
     fn min(self, b: Self) -> Self;
 
-    /// All bits of the lanes that are NaN, none of the others.
+    /// A mask: all bits set in the lanes that are NaN, none in the others.
     fn is_nan(self) -> Self;
 
     /// Bitwise or.
@@ -170,31 +170,31 @@ pub trait Vector: Copy {
     /// `a` in the lanes with all bits, `b` in those with none.
     fn select(self, a: Self, b: Self) -> Self;
 
-    /// The low bits, moved up to where a float keeps its sign and exponent: `2^(n - bias)` from the integer `n`.
+    /// The low bits, shifted into the place of a float's sign and exponent: `2^(n - bias)` from the integer `n`.
     fn exponent(self) -> Self;
 
-    /// All bits of the first `n` lanes.
+    /// A mask of the first `n` lanes.
     fn first_lanes(n: usize) -> Self;
 
-    /// Zero in one lane; a lane outside of the vector changes nothing.
+    /// The vector with one lane set to zero; a lane beyond the vector changes nothing.
     fn without(self, lane: usize) -> Self;
 
-    /// Zero in the lanes with this label, which is the class that the lanes are of.
+    /// The vector with the lanes set to zero whose label is this class.
     fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self;
 
-    /// Whether the label of a lane is one of `count` classes from `class` on.
+    /// Whether any lane's label is one of the `count` classes from `class` on.
     fn any_label(labels: &[Cell<i32>], class: i32, count: i32) -> bool;
 
-    /// Adds each lane to one of four `f64`: the same one for the same lane and parity of `place`.
+    /// Adds each lane to one of four `f64`, chosen by the lane and the parity of `place`.
     fn accumulate(self, sums: &mut Twice<Self::Wide>, place: usize);
 
-    /// The lanes as `f64`; of two lanes, the second half is 0.
+    /// The lanes as `f64`. With two lanes, the second half is 0.
     fn widen(self) -> Twice<Self::Wide>;
 
-    /// Rounds, as many as there are lanes.
+    /// Rounds as many `f64` as there are lanes.
     fn narrow(x: Twice<Self::Wide>) -> Self;
 
-    /// All bits of all lanes, or-ed.
+    /// The bits of all lanes, or-ed together.
     fn any_bits(self) -> u64;
 
     /// The first lane equal to `b`, or [`Vector::LANES`].
@@ -203,26 +203,26 @@ pub trait Vector: Copy {
     /// One lane.
     fn lane(self, lane: usize) -> Self::Element;
 
-    /// Widens logits in IEEE 754 binary16; there are none where those are `f64`.
+    /// Widens logits from IEEE 754 binary16. Not called for `f64`.
     fn widen_f16(_from: &[Cell<u16>], _to: &[Cell<Self::Element>]) {}
 
-    /// Widens logits in bfloat16, likewise.
+    /// Widens logits from bfloat16. Not called for `f64`.
     fn widen_bf16(_from: &[Cell<u16>], _to: &[Cell<Self::Element>]) {}
 }
 
-/// Four `f32`, and what goes with them.
+/// Four `f32`, with the matching vector of `f64`.
 pub trait Single: Vector<Element = f32, Chunk = [Cell<f32>; 4]> {
     /// Two `f64`, for `f64` logits.
     type Double: Vector<Element = f64, Chunk = [Cell<f64>; 2], Wide = Self::Wide>;
 }
 
-/// `f64`s, for what must not be rounded to `f32` yet. No operation here is ever fused, so that both variants and every
-/// engine give the same bits.
+/// `f64`s, for values that must not be rounded to `f32` yet. No operation is fused, so both variants and all engines give the same
+/// bits.
 pub trait Wide: Copy {
     /// The same number in every lane.
     fn splat(x: f64) -> Self;
 
-    /// As [`Vector::opaque`].
+    /// See [`Vector::opaque`].
     fn constant(x: &'static f64) -> Self;
 
     /// `self + b`
@@ -277,25 +277,24 @@ pub trait Pair: Wide {
     fn to_array(self) -> [f64; 2];
 }
 
-/// A factor of many numbers in two parts: rounded to one, it would cost each product up to one more ulp.
+/// A factor for many numbers, in two parts. As a single `f32` it would add up to one ulp of error to each product.
 #[derive(Clone, Copy)]
 pub struct Factor<V> {
     high: V,
     low: V,
 }
 
-/// Sizes of a factor. Above the lower end the second part is exact: a factor that is a power of two smaller has the same
-/// digits.
+/// The sizes of a factor. Above the lower bound, its second part is exact.
 pub const FACTORS: core::ops::Range<f64> = 1e-36..1e38;
 
 impl<V: Vector> Factor<V> {
-    /// For 0, and sizes within [`FACTORS`].
+    /// Splits 0, or a size within [`FACTORS`].
     #[inline(always)]
     pub fn new(factor: f64) -> Self {
         if V::Element::DOUBLE {
             return Self { high: V::splat(V::Element::from_f64(factor)), low: V::splat(V::Element::from_f64(0.0)) };
         }
-        // 29 digits: five of them for the second part.
+        // 29 bits, five of them in the second part.
         let factor = f64::from_bits(factor.to_bits() & !0xff_ffff);
         let high = V::Element::from_f64(factor);
         Self { high: V::splat(high), low: V::splat(V::Element::from_f64(factor - high.to_f64())) }
@@ -308,8 +307,7 @@ impl<V: Vector> Factor<V> {
     }
 }
 
-/// Two vectors, operation by operation: where one alone would be a long chain of operations that wait for one another,
-/// two side by side keep the processor busy.
+/// Two vectors that go through the same operations: two independent chains hide the latency of one.
 #[derive(Clone, Copy)]
 pub struct Twice<W>(pub W, pub W);
 
@@ -402,7 +400,7 @@ impl<W: Pair> Twice<W> {
         self.1.store(b);
     }
 
-    /// The sum of all four: `(0 + 1) + (2 + 3)` of the vectors' sums.
+    /// The sum of all four vectors' lanes, added as `(0 + 1) + (2 + 3)`.
     #[inline(always)]
     pub fn total(self) -> f64 {
         let [a, b] = self.0.add(self.1).to_array();
@@ -416,7 +414,7 @@ fn halves<T>(four: &[T; 4]) -> [&[T; 2]; 2] {
     [&pairs[0], &pairs[1]]
 }
 
-/// A part of a slice; nothing where that does not have it.
+/// A part of a slice; empty where the slice does not have it.
 #[inline(always)]
 pub fn part<T>(all: &[T], from: usize, to: usize) -> &[T] {
     all.get(from..to).unwrap_or(&[])
@@ -427,7 +425,7 @@ pub fn part<T>(all: &[T], from: usize, to: usize) -> &[T] {
 pub fn from_f16(half: u16) -> f32 {
     let bits = u32::from(half);
     let sign = (bits & 0x8000) << 16;
-    // As the bits of an f32 these are 2^112 times too small, subnormal numbers included.
+    // Read as an f32, the bits are 2^112 times too small, also for subnormal numbers.
     let magnitude = f32::from_bits((bits & 0x7fff) << 13) * f32::from_bits(0x7780_0000);
     let special = if bits & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
     f32::from_bits(magnitude.to_bits() | special | sign)

@@ -11,7 +11,7 @@ use proptest::sample::select;
 use proptest::test_runner::RngSeed;
 use xent_kernel::vector::{Fused, Scalar};
 
-/// Whether this run looks for something that nobody knows yet.
+/// Whether this run searches for new findings.
 fn searches() -> bool {
     std::env::var_os("PROPTEST_CASES").is_some()
 }
@@ -105,7 +105,7 @@ proptest! {
 
     #[test]
     fn rows_do_not_know_one_another(plan in plan(), seed in any::<u32>()) {
-        // Whatever the other rows are: what a broken one leaves behind reaches nobody.
+        // A broken row must not affect any other.
         let mut given = Plan { special: Special::Peak, segments: false, ..plan }.given();
         let before = given.compute::<Scalar>(&[]);
         let (row, mut random) = (seed as usize % given.rows, Random(u64::from(seed)));

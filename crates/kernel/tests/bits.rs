@@ -1,5 +1,5 @@
 //! The very bits of the results, for a fixed set of inputs: a constant that moves by one last place, which no bound would show,
-//! shows here. tests/bits.txt has what they were when somebody last said that they should be so: `npm run pin` writes it.
+//! shows here. tests/bits.txt has the bits that were last meant: `npm run pin` writes it.
 
 mod common;
 use common::any::{Plan, Special};
@@ -170,7 +170,7 @@ fn numbers(source: &str) -> u64 {
 
 fn now() -> String {
     let mut all = String::from(
-        "# Written by `npm run pin`, which see in CONTRIBUTING.md. Hashes of results by crates/kernel/tests/bits.rs.\n",
+        "# Written by `npm run pin` (see CONTRIBUTING.md). Hashes of results by crates/kernel/tests/bits.rs.\n",
     );
     of_vector::<Scalar>("plain", &mut all);
     of_vector::<Fused>("fused", &mut all);

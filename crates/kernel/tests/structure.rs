@@ -55,7 +55,7 @@ fn a_gradient_in_place_has_the_same_bits() {
             forward.loss.iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
             apart.loss.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
         );
-        assert!(forward.gradient.iter().all(|&g| g == -77.0), "a gradient that nobody asked for");
+        assert!(forward.gradient.iter().all(|&g| g == -77.0), "a gradient that was not requested");
     }
 }
 

@@ -14,19 +14,19 @@ pub fn run(job: usize, scratch: usize, begin: u32, end: u32) {
     unsafe { (*core::ptr::with_exposed_provenance::<Job>(job)).run::<F32x4>(scratch, begin, end) }
 }
 
-/// Sums a segment of a row of the job at `job`; `record`: what the threads that compute this row share.
+/// Sums a segment of a row of the job at `job`. `record` is the record that the threads of this row share.
 #[wasm_bindgen]
 pub fn sum_segment(job: usize, scratch: usize, record: usize, row: u32, segment: usize) {
     step(job, scratch, record, row, Step::Sum, segment);
 }
 
-/// Finishes such a row, after all of its segments are summed; 0 where it must be computed as a whole instead.
+/// Computes the loss of such a row, after all of its segments are summed. Returns 0 where the row must be computed as a whole instead.
 #[wasm_bindgen]
 pub fn finish_row(job: usize, scratch: usize, record: usize, row: u32) -> u32 {
     step(job, scratch, record, row, Step::Finish, 0)
 }
 
-/// Writes the gradient of a segment, after its row is finished.
+/// Writes the gradient of a segment, after the loss of its row.
 #[wasm_bindgen]
 pub fn write_segment(job: usize, scratch: usize, record: usize, row: u32, segment: usize) {
     step(job, scratch, record, row, Step::Write, segment);
@@ -38,17 +38,17 @@ fn step(job: usize, scratch: usize, record: usize, row: u32, step: Step, segment
     unsafe { (*core::ptr::with_exposed_provenance::<Job>(job)).step::<F32x4>(step, segment, scratch, record, row) }
 }
 
-/// Writes the sum of the losses of the rows from `begin` to `end`, and how many predictions are right, into the job.
+/// Writes the sum of the losses of the rows from `begin` to `end`, and the number of correct predictions, into the job.
 #[wasm_bindgen]
 pub fn reduce(job: usize, begin: u32, end: u32) {
     // SAFETY: as above, and only one thread reduces.
     unsafe { (*core::ptr::with_exposed_provenance_mut::<Job>(job)).reduce::<F32x4>(begin, end) }
 }
 
-/// wasm-bindgen wants an allocator to exist. The kernel allocates nothing, and this one has nothing to give.
+/// wasm-bindgen requires an allocator. The kernel allocates nothing, so this one always fails.
 struct NoHeap;
 
-// SAFETY: null is a legal answer to every request.
+// SAFETY: null is a valid result of every request.
 unsafe impl GlobalAlloc for NoHeap {
     unsafe fn alloc(&self, _: Layout) -> *mut u8 {
         core::ptr::null_mut()

@@ -16,7 +16,7 @@ export interface Bytes {
 export async function openFile(path: string): Promise<{ file: FileHandle; size: number }> {
   // To open a device may do something by itself.
   const size = sizeOf(path, await stat(path).catch(failing(path)));
-  // If it has become a pipe since, this does not wait for somebody to write to it.
+  // If the file has become a pipe since, this does not wait for a writer.
   const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(failing(path));
   try {
     const opened = sizeOf(path, await file.stat());
@@ -84,7 +84,7 @@ export class StreamBytes implements Bytes {
   constructor(name: string, stream: Readable, length: number, done: () => Promise<void>) {
     this.#name = name;
     this.#stream = stream;
-    // Before anybody reads, and after nobody does any more, an error must not end the process. In between the iterator has it.
+    // Before the first read and after the last one, an error must not end the process. In between, the iterator handles it.
     stream.on("error", () => {});
     this.#chunks = stream[Symbol.asyncIterator]();
     this.#done = done;

@@ -1,7 +1,7 @@
 import { badData } from "./failure.ts";
 import type { LabelChunk, LabelFile } from "./label-file.ts";
 
-/** What a batch's labels have where there is none: the row is ignored. */
+/** The label of a row without one, which is ignored. */
 export const IGNORED = -1;
 
 /** How the labels of a file belong to rows, and what they may be. */

@@ -174,7 +174,7 @@ function report(error: unknown): void {
   if (process.env["XENT_STACK"] && error instanceof Error) process.stderr.write(`${visibleLines(`${error.stack}`)}\n`);
 }
 
-// What nobody has waited for.
+// Errors that nothing has caught.
 process.on("uncaughtException", (error) => {
   report(error);
   process.exit(1);

@@ -122,7 +122,7 @@ async function bytesOf(name: string, file: FileHandle, zip: ZipFile, entry: Entr
     throw new Error(`unsupported compression method: ${compressionMethod}`);
   }
   if (uncompressedSize > MOST_OF_A_BYTE * (compressedSize + 1)) {
-    throw badData(`${name}: damaged: ${compressedSize} bytes can not become the ${uncompressedSize} that it says`);
+    throw badData(`${name}: damaged: ${compressedSize} bytes cannot become the ${uncompressedSize} that it claims`);
   }
   const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
   const packed = new FileBytes(name, file, fileDataStart, compressedSize);

@@ -48,7 +48,7 @@ export class OutputFile {
     return output;
   }
 
-  /** Who may read what was there may read what replaces it, and nobody else. */
+  /** The permissions of the file that is replaced. */
   async #keepMode(there: Stats | undefined): Promise<void> {
     // A file system without modes has none to keep.
     if (there) await this.#file.chmod(there.mode & 0o777).catch(() => {});

@@ -58,7 +58,7 @@ export async function evaluateOnQueue(
   }
 }
 
-/** A file that is named twice is looked at once, and no more than one at a time is open. */
+/** Reads a file that is named twice only once, and opens one file at a time. */
 async function tasksOf(all: readonly FilePair[], flags: QueueFlags, signal: AbortSignal) {
   const { verify = false } = flags;
   const seen = new Map<string, [Awaited<ReturnType<typeof contentOf>>, number]>();

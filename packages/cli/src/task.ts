@@ -158,7 +158,7 @@ function checked<const S extends v.GenericSchema>(schema: S, value: unknown, wha
   }
   const read = v.safeParse(schema, value, { abortEarly: true });
   if (read.success) {
-    // Names that every object knows are none of a schema's.
+    // Only own properties: a schema does not have the names that every object inherits.
     if (isDeepStrictEqual(read.output, value)) return read.output;
     throw badData(`${what}: it says more than there is to say`);
   }

@@ -47,7 +47,7 @@ export function Page(): JSX.Element {
   );
 }
 
-/** The state, which the address has too: an example can be sent to somebody, and a changed address is followed. */
+/** The state, mirrored in the address: an address can be shared, and a changed address changes the page. */
 function useAddress(): [State, SectionProps["change"]] {
   const preferred = useMemo(preferredLanguage, []);
   const [state, setState] = useState(() => fromHash(location.hash, preferred));
@@ -64,7 +64,7 @@ function useAddress(): [State, SectionProps["change"]] {
   return [state, change];
 }
 
-/** A button, since a link would go into the address, which has the state. */
+/** A button, because a link would change the address, which holds the state. */
 function skip(): void {
   document.querySelector<HTMLElement>("#numbers textarea")?.focus();
 }

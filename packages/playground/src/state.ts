@@ -1,6 +1,6 @@
 import { isLanguage, type Language } from "./texts/index.ts";
 
-/** What the page shows; an example that can be sent to somebody. Logits are `f32` numbers. */
+/** What the page shows, which an address can hold. Logits are `f32` numbers. */
 export interface State {
   logits: readonly number[];
   label: number;
@@ -37,7 +37,7 @@ export const OPTIONS = {
 
 export type OptionName = keyof typeof OPTIONS;
 
-/** The example of the README. */
+/** The first row of the README's example. */
 export const INITIAL: Omit<State, "language"> = {
   logits: [2, -5, 0.5, -0.1].map(Math.fround),
   label: 0,

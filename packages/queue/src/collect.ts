@@ -2,51 +2,50 @@ import { type Job, Queue, QueueEvents } from "bullmq";
 import type { Redis } from "ioredis";
 import { assertName, assertReachable, Connections, LOST, QueueError, queueError, TASK, within } from "./connection.ts";
 
-/** Something to compute. */
+/** A task to compute. */
 export interface Task<T> {
-  /** Two tasks with the same one are the same task, now and in a later run. Without ":", and no number. */
+  /** Tasks with the same id are the same task, now and in a later run. No ":", and not a number. */
   readonly id: string;
-  /** What a worker needs to know, as JSON. */
+  /** The input of the worker, as JSON. */
   readonly data: T;
 }
 
-/** How tasks are collected. */
+/** Options of {@link collect}. */
 export interface CollectOptions<T, R = unknown> {
   /** redis://host:port */
   readonly url: string;
-  /** The queue's, which the workers have, too. Without ":". */
+  /** The name of the queue, as for the workers. No ":". */
   readonly name: string;
   readonly tasks: readonly Task<T>[];
   /**
-   * What is to be made of the JSON that a worker has answered. Throws for what is no result: that is taken out of Redis, and the
-   * task computed again. Default: it is taken as it is.
+   * Validates and converts the JSON of a worker's answer. Throws where it is not a result: the answer is then removed from Redis, and
+   * the task computed again. Default: any JSON is a result.
    */
   readonly read?: (value: unknown, id: string) => R;
-  /** How often a task is tried. Default 3. A worker that dies does not count. */
+  /** The number of attempts for each task. Default 3. The death of a worker does not count. */
   readonly attempts?: number;
   readonly signal?: AbortSignal;
-  /** A task is done. */
+  /** Called when a task is done. */
   readonly onResult?: (id: string) => void;
-  /** What a worker says of a task in the middle of it. */
+  /** Called with the progress that a worker reports for a task. */
   readonly onProgress?: (id: string, progress: unknown) => void;
 }
 
 const AT_ONCE = 500;
-/** Redis is asked for what is missing this often, and for no more than so many tasks a second. */
+/** The interval at which Redis is asked for missing results, and the largest number of tasks a second. */
 const SWEEP_MS = 500;
 const ASKED_PER_SECOND = 4000;
-/** How often it is asked whether it still takes what is written, and whether it has lost a task of which it has a part. */
+/** The interval of the checks whether Redis still accepts writes, and whether it has lost parts of a task. */
 const CHECK_MS = 3000;
-/** So long Redis may take to forget tasks. */
+/** The longest time for Redis to forget tasks. */
 const FORGET_MS = 20_000;
 
 /**
- * Puts tasks onto the queue and waits for their results: one for each task, by its id. A run that was broken off is taken up by another one with the same
- * tasks: what is done is not done again, until {@link forget}. Tasks that Redis has lost, in a restart or for want of memory, are
- * put onto the queue once more.
+ * Queues tasks and waits for their results: one for each task, by its id. Another run with the same tasks continues an interrupted one:
+ * results stay in Redis until {@link forget}. Tasks that Redis has lost, in a restart or for lack of memory, are queued again.
  *
- * Rejects with {@link QueueError} where there is no Redis, where it refuses what is written, or where a task fails each time; with
- * the signal's reason where that aborts. The tasks stay on the queue then.
+ * Rejects with {@link QueueError} where Redis does not run or refuses writes, or where all attempts of a task fail; with the signal's
+ * reason when it aborts. The tasks then stay on the queue.
  */
 export async function collect<T extends object, R>(options: CollectOptions<T, R>): Promise<ReadonlyMap<string, R>> {
   const { url, name, tasks, signal } = options;
@@ -55,7 +54,7 @@ export async function collect<T extends object, R>(options: CollectOptions<T, R>
   await unlessAborted(signal, assertReachable(url));
   const connections = new Connections(url);
   try {
-    // BullMQ's check of the version would give all up where a connection is cut as it begins.
+    // BullMQ's version check would fail for good if its connection is cut.
     const redis = connections.open();
     const queue = connections.use((connection) => new Queue(name, { connection, skipVersionCheck: true }));
     const events = connections.use((connection) => new QueueEvents(name, { connection, skipVersionCheck: true }));
@@ -67,7 +66,7 @@ export async function collect<T extends object, R>(options: CollectOptions<T, R>
   }
 }
 
-/** One call of {@link collect}. */
+/** The state of one {@link collect}. */
 class Collection<T extends object, R> {
   readonly #options: CollectOptions<T, R>;
   readonly #redis: Redis;
@@ -75,7 +74,7 @@ class Collection<T extends object, R> {
   readonly #events: QueueEvents;
   readonly #missing: Map<string, Task<T>>;
   readonly #results = new Map<string, R>();
-  /** How often a task was answered by what is no result. */
+  /** The number of invalid answers to each task. */
   readonly #bad = new Map<string, number>();
   readonly #attempts: number;
 
@@ -86,10 +85,10 @@ class Collection<T extends object, R> {
     this.#events = events;
     this.#attempts = options.attempts ?? 3;
     this.#missing = new Map(options.tasks.map((task) => [task.id, task]));
-    // Redis is away: commands wait until it is back.
+    // Without Redis, commands wait until it is back.
     queue.on("error", () => {});
     events.on("error", () => {});
-    // What is no result here is looked after by the next sweep.
+    // The next sweep handles an invalid result.
     events.on("completed", ({ jobId, returnvalue }) => void this.#take(jobId, returnvalue));
     events.on("progress", ({ jobId, data }) => {
       if (this.#missing.has(jobId)) options.onProgress?.(jobId, data);
@@ -111,7 +110,7 @@ class Collection<T extends object, R> {
     return this.#results;
   }
 
-  /** Why it is no result, if it is none. */
+  /** Why the answer is not a result. */
   #take(id: string, value: unknown): Error | undefined {
     if (!this.#missing.has(id)) return undefined;
     const { read = (value) => value as R, onResult } = this.#options;
@@ -125,7 +124,7 @@ class Collection<T extends object, R> {
     return undefined;
   }
 
-  /** Looks after the tasks that are missing. `again`: those that have failed before this run are tried again. */
+  /** Checks the missing tasks. `again`: retries those that failed before this run. */
   async #sweep(again: boolean): Promise<void> {
     const all = [...this.#missing.values()];
     for (let begin = 0; begin < all.length; begin += AT_ONCE) {
@@ -144,7 +143,7 @@ class Collection<T extends object, R> {
       return true;
     }
     if (job.finishedOn === undefined) return false;
-    // One that has failed at first says so, though it is completed.
+    // A task that failed at first keeps its failure, even when it is completed.
     const state = await job.getState();
     if (state === "completed") {
       const reason = this.#take(id, job.returnvalue);
@@ -158,7 +157,7 @@ class Collection<T extends object, R> {
     return true;
   }
 
-  /** Undefined where there is none, or no whole one. */
+  /** The task in Redis; undefined where it is missing or incomplete. */
   async #job(id: string): Promise<Job | undefined> {
     try {
       return await this.#queue.getJob(id);
@@ -184,13 +183,13 @@ class Collection<T extends object, R> {
     await this.#queue.addBulk(wanted.map(({ id, data }) => ({ name: TASK, data, opts: { ...opts, jobId: id } })));
   }
 
-  /** A Redis that is full or has become a replica says so; one that was full may have thrown away where a task stands. */
+  /** Throws where Redis is full or has become a replica. A Redis that was full may have evicted the state of a task. */
   async #check(): Promise<void> {
     await this.#redis.set(this.#queue.toKey("xent-queue:asked"), Date.now(), "PX", 60_000);
     const known = new Set(await this.#queue.getRanges(["waiting", "active", "delayed", "prioritized"]));
     for (const task of [...this.#missing.values()]) {
       if (known.has(task.id)) continue;
-      // It may have gone from one list to another in between.
+      // The task may have moved from one list to another in between.
       if ((await this.#queue.getJobState(task.id)) !== "unknown") continue;
       await this.#queue.remove(task.id);
       await this.#add([task]);
@@ -198,7 +197,7 @@ class Collection<T extends object, R> {
   }
 }
 
-/** Takes tasks and their results out of Redis: another run computes them again. */
+/** Removes tasks and their results from Redis, so that another run computes them again. */
 export async function forget({
   url,
   name,
@@ -223,7 +222,7 @@ export async function forget({
   }
 }
 
-/** Of what is in Redis, not of Redis. */
+/** An error in the data in Redis, not in Redis itself. */
 function isDamage(error: unknown): boolean {
   return error instanceof SyntaxError || (error instanceof Error && error.message.startsWith("WRONGTYPE"));
 }
@@ -238,7 +237,7 @@ function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-/** Redis may be away for long: an abort does not wait for it. */
+/** The promise, unless the signal aborts first: Redis may be away for a long time. */
 function unlessAborted<T>(signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {

@@ -1,29 +1,29 @@
 import { Redis } from "ioredis";
 
-/** By this name a task is known from what is left of one when Redis throws away what it likes. */
+/** The name of every task. A task without it is the remainder of one that Redis has evicted in part. */
 export const TASK = "task";
-/** What a worker answers to such a rest, which is nobody's fault. */
+/** The answer of a worker to such a remainder. */
 export const LOST = "Redis has lost this task";
 
-/** Redis cannot be reached or refuses to work, a name is none, or a task has failed for good. */
+/** Redis cannot be reached or refuses commands, a name is invalid, or a task has failed for good. */
 export class QueueError extends Error {
   override readonly name = "QueueError";
 }
 
-/** How often it is asked whether it is there, where the connection is cut. */
+/** The number of times Redis is asked whether it runs, if the connection is cut. */
 const ATTEMPTS = 3;
-/** So long may a Redis take to answer that is asked whether it is there. */
+/** The longest time for Redis to answer whether it runs. */
 const ANSWER_MS = 20_000;
-/** A connection on which nothing has come for so long, though something should, is given up for a new one. */
+/** A connection that is silent for this long while an answer is due is replaced. */
 const SILENCE_MS = 60_000;
-/** So long one attempt to connect may take. */
+/** The longest time for one attempt to connect. */
 const CONNECT_MS = 5000;
-/** So long an end is waited for. */
+/** The longest time to wait for connections to close. */
 const END_MS = 3000;
 
 /**
- * Connections to a Redis that is waited for, as long as that takes, when it goes away. All of them end with {@link end}: in
- * whatever state they are, nothing of them keeps the process alive.
+ * Connections to a Redis. When it goes away, they wait until it is back. {@link end} closes all of them; in any state, they do not keep
+ * the process alive.
  */
 export class Connections {
   readonly #url: string;
@@ -35,7 +35,7 @@ export class Connections {
     this.#url = url;
   }
 
-  /** One for each thing of BullMQ's, which makes more of them by `duplicate`. */
+  /** A connection for an object of BullMQ, which makes more of them with `duplicate`. */
   open(more: object = {}): Redis {
     const redis = new Redis(this.#url, {
       maxRetriesPerRequest: null,
@@ -44,7 +44,7 @@ export class Connections {
       ...more,
     });
     Object.defineProperty(redis, "duplicate", { configurable: true, value: (other: object) => this.open(other) });
-    // Without a listener each failing attempt would be printed.
+    // Without a listener, each failed attempt would be printed.
     redis.on("error", () => {});
     redis.on("end", () => this.#open.delete(redis));
     this.#open.add(redis);
@@ -52,7 +52,7 @@ export class Connections {
     return redis;
   }
 
-  /** Something that uses a connection, and is closed in peace at the end if that is soon. */
+  /** Adds an object that uses a connection, to be closed by {@link end} if that takes no longer than it may. */
   use<T extends { close(): Promise<unknown> }>(make: (connection: Redis) => T): T {
     const made = make(this.open());
     this.#users.push(made);
@@ -66,7 +66,7 @@ export class Connections {
   }
 }
 
-/** Whether it was done in time. */
+/** Whether the promise settled in time. */
 export async function within(milliseconds: number, work: Promise<unknown>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<boolean>((resolve) => {
@@ -79,7 +79,7 @@ export async function within(milliseconds: number, work: Promise<unknown>): Prom
   }
 }
 
-/** Rejects with {@link QueueError} where there is no Redis now: later it is waited for. */
+/** Rejects with {@link QueueError} where Redis does not run now. Later, its clients wait for it. */
 export async function assertReachable(url: string): Promise<void> {
   if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
     throw new QueueError(`expected a URL like redis://127.0.0.1:6379, got ${JSON.stringify(withoutPassword(url))}`);
@@ -88,7 +88,7 @@ export async function assertReachable(url: string): Promise<void> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     reason = await reasonNotToAnswer(url);
     if (reason === undefined) return;
-    // Somebody was there.
+    // A server answered.
     if (!(reason instanceof Error && /closed|ECONNRESET|EPIPE/.test(reason.message))) break;
   }
   const why = reasonOf(reason, "the connection was refused");
@@ -114,7 +114,7 @@ async function reasonNotToAnswer(url: string): Promise<unknown> {
   }
 }
 
-/** What Redis, or what asks it, has failed with, as an error of this package. */
+/** An error of Redis or of its client, as a {@link QueueError}. */
 export function queueError(url: string, error: unknown): QueueError {
   if (error instanceof QueueError) return error;
   const reason = reasonOf(error, "the connection has ended");
@@ -125,7 +125,7 @@ function reasonOf(error: unknown, otherwise: string): string {
   return (error instanceof Error ? error.message : String(error ?? "")) || otherwise;
 }
 
-/** Throws {@link QueueError} for a name that a queue can not have. */
+/** Throws {@link QueueError} for a name that a queue cannot have. */
 export function assertName(name: string): void {
   if (typeof name !== "string" || name === "" || name.includes(":")) {
     throw new QueueError(`the name of a queue is some text without ":", got ${JSON.stringify(name)}`);

@@ -1,6 +1,6 @@
 /**
- * Tasks on a queue in Redis, computed by workers on any number of machines, with one result each. BullMQ does the work; this says
- * what is wanted of it: a task that was computed twice counts once, and a run that was broken off goes on where it was.
+ * Tasks on a queue in Redis, computed by workers on any number of machines, with exactly one result each. On top of BullMQ: a task that was
+ * computed twice counts once, and an interrupted run continues where it was.
  *
  * @module
  */

@@ -1,41 +1,41 @@
 import { DelayedError, type Processor, UnrecoverableError, Worker } from "bullmq";
 import { assertName, assertReachable, Connections, LOST, TASK, within } from "./connection.ts";
 
-/** How a worker serves a queue. */
+/** Options of {@link serve}. */
 export interface ServeOptions<T, R> {
   /** redis://host:port */
   readonly url: string;
-  /** The queue's. Without ":". */
+  /** The name of the queue. No ":". */
   readonly name: string;
   /**
-   * What is to be made of the JSON of a task. Throws for what is no task: that fails for good. Default: it is taken as it is, from
+   * Validates and converts the JSON of a task. Throws where it is not a task, which then fails for good. Default: any JSON is a task, from
    * any process that can write to Redis.
    */
   readonly read?: (data: unknown) => T;
   /**
-   * Computes a task; what it returns is kept as JSON. It must let the event loop run, or the task is taken for abandoned, and
-   * should throw soon after the signal aborts.
+   * Computes a task. The result is kept as JSON. It must let the event loop run, or the task counts as abandoned, and it should throw
+   * soon after the signal aborts.
    */
   readonly compute: (data: T, task: { readonly id: string; progress(progress: object): void }) => Promise<R>;
-  /** Whether to try again is of no use after this error. */
+  /** Whether another attempt is useless after this error. */
   readonly isFinal?: (error: unknown) => boolean;
-  /** Ends the worker: the task under way is given back, for another worker to take. */
+  /** Ends the worker. Its current task returns to the queue for another worker. */
   readonly signal: AbortSignal;
   readonly onTask?: (id: string, error: Error | undefined) => void;
-  /** Redis is away, or refuses something: it is asked again, until the signal aborts. */
+  /** Called when Redis is away or refuses a command. The worker tries again until the signal aborts. */
   readonly onTrouble?: (error: Error) => void;
 }
 
-/** After so long without a sign of life a worker is taken for dead, and its task given to another one. */
+/** A worker without a sign of life for this long counts as dead, and another one gets its task. */
 const LOCK_MS = 10_000;
-/** How often a Redis that refuses something is asked again. */
+/** The interval of attempts after Redis has refused a command. */
 const RETRY_MS = 1000;
-/** Deaths of workers in the middle of one task, until it is taken for the cause of them. */
+/** The number of workers that may die in the middle of a task before it counts as the cause. */
 const MOST_DEATHS = 5;
 
 /**
- * Computes tasks, one at a time, until the signal aborts. A Redis that goes away is waited for; it has to be there at the start:
- * else this rejects with `QueueError`.
+ * Computes tasks, one at a time, until the signal aborts. Redis must run at the start, or this rejects with `QueueError`. If it goes away
+ * later, the worker waits for it.
  */
 export async function serve<T, R>(options: ServeOptions<T, R>): Promise<void> {
   const { url, name, read = (data) => data as T, compute, isFinal = () => false, signal, onTask, onTrouble } = options;
@@ -46,9 +46,9 @@ export async function serve<T, R>(options: ServeOptions<T, R>): Promise<void> {
   const process: Processor<unknown, R> = async (job, token) => {
     const id = job.id as string;
     if (job.name !== TASK) throw new UnrecoverableError(LOST);
-    // BullMQ's own timer for this goes on for ever where Redis goes away while a worker is closed.
+    // BullMQ's own timer never ends if Redis goes away while a worker closes.
     const alive = setInterval(() => void job.extendLock(token as string, LOCK_MS).catch(() => {}), LOCK_MS / 2);
-    // Progress that Redis misses is not worth a failure.
+    // Lost progress does not fail a task.
     const progress = (value: object): void => void job.updateProgress(value).catch(() => {});
     try {
       const result = await compute(readTask(read, job.data), { id, progress });
@@ -56,7 +56,7 @@ export async function serve<T, R>(options: ServeOptions<T, R>): Promise<void> {
       return result;
     } catch (error) {
       if (signal.aborted) {
-        // Given back, and no attempt.
+        // The task returns to the queue, and this does not count as an attempt.
         await job.moveToDelayed(Date.now(), token);
         throw new DelayedError();
       }
@@ -83,7 +83,7 @@ export async function serve<T, R>(options: ServeOptions<T, R>): Promise<void> {
     const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
     const running = async (): Promise<void> => {
       while (!signal.aborted) {
-        // A connection that is cut while it begins to run ends it.
+        // BullMQ's worker ends where its connection is cut while it starts.
         await worker.run().catch((error: Error) => onTrouble?.(error));
         await within(RETRY_MS, aborted);
       }
@@ -91,12 +91,12 @@ export async function serve<T, R>(options: ServeOptions<T, R>): Promise<void> {
     void running();
     await aborted;
   } finally {
-    // Without Redis the task cannot be given back: its lock runs out there, and another worker takes it.
+    // Without Redis, the task cannot be returned: its lock expires, and another worker takes it.
     await connections.end();
   }
 }
 
-/** What was to be computed is no task. */
+/** The data of a task is invalid. */
 class NoTaskError extends Error {}
 
 function readTask<T>(read: (data: unknown) => T, data: unknown): T {

@@ -1,9 +1,9 @@
-// What the kernel and this package agree on. crates/kernel and crates/wasm have the original; a test compares the two.
+// The interface between the kernel and this package. crates/kernel and crates/wasm define it; a test compares the two.
 
 /** Bytes of a WebAssembly page. */
 export const PAGE = 65536;
 
-/** The module's own constants lie in the first page; all memory behind it is ours. */
+/** The module's constants lie in the first page. The memory from here on belongs to the allocator. */
 export const HEAP_START: number = PAGE;
 
 /** Bytes of one thread's scratch memory: `SCRATCH_BYTES` in crates/kernel/src/scratch.rs. */
@@ -12,14 +12,14 @@ export const SCRATCH_BYTES = 43864;
 /** Bytes of the job record (see job.ts). */
 export const JOB_BYTES = 144;
 
-/** Classes of a segment: what one thread computes at a time of a row that several share. `SEGMENT` in crates/kernel/src/row.rs. */
+/** Classes of a segment, the part of a shared row that one thread computes at a time: `SEGMENT` in crates/kernel/src/row.rs. */
 export const SEGMENT = 8192;
 
-/** Bytes of the record of a row in segments, and of each of its segments: crates/kernel/src/partial.rs. */
+/** Bytes of the record of a row in segments, and of the record of each segment: crates/kernel/src/partial.rs. */
 export const HEADER_BYTES = 32;
 export const SEGMENT_BYTES = 32;
 
-/** Bytes of what a shard knows of a row, and of what its gradient takes: crates/kernel/src/partial.rs. */
+/** Bytes of the partial result of a row, and of its merged result: crates/kernel/src/partial.rs. */
 export const RECORD_BYTES = 80;
 
 /** The kernel's exports. Addresses are `u32`. */
@@ -28,15 +28,15 @@ export interface Kernel {
   run(job: number, scratch: number, begin: number, end: number): void;
   /** Sums a segment of a row. */
   sum_segment(job: number, scratch: number, record: number, row: number, segment: number): void;
-  /** Finishes a row, all of its segments summed. 0: it must be computed as a whole. */
+  /** Computes the loss of a row whose segments are all summed. Returns 0 where the row must be computed as a whole. */
   finish_row(job: number, scratch: number, record: number, row: number): number;
-  /** Writes the gradient of a segment of a finished row. */
+  /** Writes the gradient of a segment, after the loss of its row. */
   write_segment(job: number, scratch: number, record: number, row: number, segment: number): void;
-  /** Adds up the losses and right predictions of the rows from `begin` to `end`, into the job. */
+  /** Writes the sum of the losses of the rows from `begin` to `end`, and the number of correct predictions, into the job. */
   reduce(job: number, begin: number, end: number): void;
 }
 
-/** What the kernel imports. The names are wasm-bindgen's, and the function would fill a table of objects, which numbers do not need. */
+/** The imports of the kernel, under the names of wasm-bindgen. The function is for a table of objects, which numbers do not need. */
 export function importsOf(memory: WebAssembly.Memory): WebAssembly.Imports {
   return { "./xent_wasm_bg.js": { memory, __wbindgen_init_externref_table: () => {} } };
 }

@@ -23,7 +23,7 @@ import type { LossResult } from "./result.ts";
 import { compute, type KernelLabels, noLabels, possibleIndex, type Run, resultOf, writeJob } from "./run.ts";
 import { BatchMemory } from "./views.ts";
 
-/** One call, checked. */
+/** The checked arguments of a call. */
 export interface Call {
   readonly logits: Source;
   readonly settings: Settings;
@@ -92,7 +92,7 @@ export function computeCall(
   return resultOf(engine, batch, job);
 }
 
-/** A source in one piece. */
+/** A source as a single array. */
 const WHOLE = { run: 0, step: 0 };
 
 function writeLabels(
@@ -156,7 +156,7 @@ function readCall(
   return { logits, settings, parts };
 }
 
-/** One label a row; nested arrays of them as the rows of the logits are, or with a last axis of 1. */
+/** One label for each row. Nested arrays have the shape of the rows of the logits, with or without a last axis of size 1. */
 function assertOfRows(
   { labels, shape }: LabelRows,
   { rows, classes }: Layout,

@@ -5,7 +5,7 @@ import type { Heap } from "./memory.ts";
 import type { Pool } from "./pool/pool.ts";
 import { SCHEDULE_BYTES } from "./pool/schedule.ts";
 
-/** A kernel over a memory, with what a thread and its jobs need there. */
+/** A kernel over a memory, with the working memory of a thread and its jobs. */
 export interface Engine {
   readonly memory: WebAssembly.Memory;
   readonly kernel: Kernel;
@@ -15,7 +15,7 @@ export interface Engine {
   readonly waited: JobRecord;
   /** Of one that is not: one at a time, see {@link inTurn}. */
   readonly queued: JobRecord;
-  /** Calls this when the calls before have settled. */
+  /** Calls the function once all earlier calls have settled. */
   readonly inTurn: <T>(job: () => Promise<T>) => Promise<T>;
   readonly pool: Pool | undefined;
 }
@@ -44,7 +44,7 @@ export function makeEngine(module: WebAssembly.Module, memory: WebAssembly.Memor
   };
 }
 
-/** The heap of the owner of a memory: an attached instance has none. */
+/** The allocator of a memory. Only its owner has one; an attached instance throws. */
 export function owned(heap: Heap | undefined, method: string): Heap {
   if (heap === undefined) {
     throw new TypeError(

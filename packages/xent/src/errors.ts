@@ -1,7 +1,7 @@
-// One place for what is thrown: TypeError for the wrong kind of thing, RangeError for the right kind with a wrong value.
-// Functions, so that a message costs nothing until something is wrong.
+// Every error that is thrown: TypeError for a wrong type, RangeError for a wrong value of the right type.
+// These are functions, so a message is built only when something is wrong.
 
-/** How a value reads in a message. */
+/** A value as text for a message. */
 export function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
   if (typeof value === "bigint") return `${value}n`;
@@ -10,17 +10,17 @@ export function show(value: unknown): string {
   return String(value);
 }
 
-/** The wrong kind of thing. */
+/** The error for a wrong type. */
 export function wrongType(title: string, expected: string, got: unknown): TypeError {
   return new TypeError(`"${title}" expected ${expected}, got ${show(got)}`);
 }
 
-/** The right kind of thing with a wrong value. */
+/** The error for a wrong value of the right type. */
 export function wrongValue(title: string, expected: string, got: unknown): RangeError {
   return new RangeError(`"${title}" expected ${expected}, got ${show(got)}`);
 }
 
-/** An integer from `minimum` to `maximum`, or an error that names it. */
+/** Returns an integer from `minimum` to `maximum`, or throws an error that names it. */
 export function integer(title: string, value: unknown, minimum: number, maximum: number): number {
   if (typeof value !== "number") throw wrongType(title, "an integer", value);
   if (!Number.isInteger(value) || value < minimum || value > maximum) {
@@ -42,7 +42,7 @@ export function checkNames(
   }
 }
 
-/** One of a few words. */
+/** Returns one of a few words, or throws an error that names it. */
 export function choice<const T extends string>(title: string, value: unknown, words: readonly T[]): T {
   const found = words.find((word) => word === value);
   if (found !== undefined) return found;
@@ -51,10 +51,10 @@ export function choice<const T extends string>(title: string, value: unknown, wo
   throw (typeof value === "string" ? wrongValue : wrongType)(title, expected, value);
 }
 
-/** A worker of the pool has failed in the middle of a job. The results of this job are undefined. */
+/** A worker of the pool failed in the middle of a job. The results of that job are undefined. */
 export class WorkerError extends Error {
   override readonly name = "WorkerError";
-  /** Whether the instance can be used again. */
+  /** Whether the instance can still be used, with the remaining workers. */
   readonly canContinue: boolean;
 
   constructor(message: string, canContinue: boolean) {

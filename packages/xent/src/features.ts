@@ -1,4 +1,4 @@
-/** The two builds of the kernel: plain SIMD, with the same bits on every machine, or with fused multiply-add. */
+/** A build of the kernel: "simd128" has the same bits on every machine, "relaxed" uses fused multiply-add. */
 export type Variant = "simd128" | "relaxed";
 
 // (module (func (param v128) (result v128)
@@ -20,30 +20,30 @@ const MADD = [
 let relaxed: boolean | undefined;
 let fused: boolean | undefined;
 
-/** Whether this engine takes relaxed SIMD. */
+/** Whether this engine supports relaxed SIMD. */
 export function hasRelaxedSimd(): boolean {
   relaxed ??= attempt(() => WebAssembly.validate(new Uint8Array(RELAXED_PROBE))) ?? false;
   return relaxed;
 }
 
-/** Whether its relaxed multiply-add rounds once: if not, it has the bits of simd128, and is slower. */
+/** Whether the engine's relaxed multiply-add rounds once. If not, it gives the bits of simd128, and is slower. */
 export function fuses(): boolean {
-  // Where nothing may be compiled, nothing can be asked: most engines do.
+  // Where nothing may be compiled, this cannot be tested. Most engines fuse.
   fused ??=
     attempt(() => {
       const { madd } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(MADD))).exports;
-      // The square is 1 + 2^-11 + 2^-24, whose last term no float has room for.
+      // The square is 1 + 2^-11 + 2^-24, whose last term does not fit a float.
       return (madd as (a: number, b: number, c: number) => number)(1 + 2 ** -12, 1 + 2 ** -12, -(1 + 2 ** -11)) !== 0;
     }) ?? true;
   return fused;
 }
 
-/** Whether workers can have this memory. Its buffer may be of another realm's, as in a test runner's. */
+/** Whether this memory can be shared with workers. Its buffer may come from another realm, as in a test runner. */
 export function isShared({ buffer }: WebAssembly.Memory): boolean {
   return Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]";
 }
 
-/** Undefined where the environment forbids even to ask, as some do by throwing. */
+/** The result, or undefined where the environment throws on the attempt. */
 export function attempt<T>(ask: () => T): T | undefined {
   try {
     return ask();

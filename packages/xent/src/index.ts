@@ -4,15 +4,64 @@
  *     loss = -log(softmax(x)[y]) = log(sum_j exp(x_j - m)) - (x_y - m),   m = max_j x_j
  *     d loss / d x_j = softmax(x)_j - [j = y]
  *
- * within 2.5 ulp of f32 in the loss and 4 in the gradient: crates/kernel/src/lib.rs has the whole contract.
+ * The loss is within 2.5 ulp of f32, the gradient within 4. crates/kernel/src/lib.rs has the whole numerics contract.
  *
  * @module
  */
 
-// Imports go one way: index -> one-call -> create -> xent -> batch, call -> run -> views -> plan -> options, labels -> inputs -> layout,
-// logits, nested, half; run -> engine -> load, memory, job, pool/pool -> work, spawn -> schedule; run -> shards/shard, whose folder
-// CONTRIBUTING.md tells; all of them -> typed-array, features, abi, errors. What is in edge/ takes the place of compile, runtime and
-// generated/worker where nothing may be compiled.
+// The modules. Imports go one way: each module imports only modules below it.
+//
+//   one-call       the one-call functions, over an instance that they share
+//   create         createXent, createXentSync, attach: from options to an instance
+//   xent           an instance: a memory, a kernel, and its batches
+//   batch          a batch: its arrays, runs, and partials
+//   call           the arguments of a one-call function, checked and prepared for a run
+//   run            a run: from checked options to a job of the kernel, and to the result
+//   time-slices    a run on this thread that yields every few milliseconds
+//   views          the arrays of a batch in the kernel's memory
+//   plan           the memory of a batch
+//
+//   engine         a kernel over a memory, with the working memory of a thread and its jobs
+//   compile        the kernel's module, compiled from the embedded wasm
+//   load           a module, instantiated over a memory
+//   memory         the WebAssembly.Memory, and the only allocator in it
+//   job            the job record
+//
+//   pool/pool      workers over one shared memory
+//   pool/worker    what a worker runs
+//   pool/work      how a thread works on a job
+//   pool/schedule  how a job is divided among threads
+//   pool/spawn     a worker, in every runtime
+//
+//   shards/shard        the partials and gradients of a batch that has some of the classes
+//   shards/loss         from merged partials to losses
+//   shards/codec        partials and totals as bytes
+//   shards/binary-file  the container of both formats
+//   shards/partials     merging
+//   shards/totals       exact sums of results
+//   shards/valid        which values partials may have
+//   shards/columns      the arrays of partials
+//   shards/exact        sums without rounding
+//   shards/scale        the power of two of a shard's sums
+//
+//   options        the options of a run
+//   inputs         logits and soft targets of the caller
+//   labels         labels of the caller
+//   layout         where the logits of each row lie
+//   result         the types of results
+//   logits         the typed arrays of each type of logits
+//   nested         nested arrays
+//   typed-array    typed arrays of the caller, without their own properties
+//   half           16-bit floats
+//
+//   runtime        workers, cores and timers of the runtime
+//   features       what the engine supports
+//   errors         every error that is thrown
+//   abi            the interface to the kernel
+//   wasm           types of WebAssembly
+//
+//   edge/compile, edge/runtime, edge/worker  replace compile, runtime and the source of the workers where nothing may be compiled;
+//                                            edge/wasm declares the imports of .wasm files
 
 export type { Batch } from "./batch.ts";
 export type { XentOptions, XentSyncOptions } from "./create.ts";

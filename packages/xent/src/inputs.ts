@@ -1,4 +1,4 @@
-// What a caller gives as numbers, in whatever arrays: read once, before anything is written.
+// Reads the logits and soft targets of a caller, in any kind of array: once, before anything is written.
 
 import { integer, wrongType } from "./errors.ts";
 import { bitsOfNumbers } from "./half.ts";
@@ -11,7 +11,7 @@ import { assertAttached, bareView, typedArrayKind } from "./typed-array.ts";
 export type Logits =
   | LogitsArray
   | NestedArray<number>
-  // Rows of one kind.
+  // Rows of the same kind.
   | NestedArray<Float32Array>
   | NestedArray<Float64Array>
   | NestedArray<Uint16Array>
@@ -27,7 +27,7 @@ export type Targets =
 
 type LogitsArray = Float32Array | Float64Array | Uint16Array | NumbersOf16Bits;
 
-/** Float16Array, where the runtime has it. */
+/** Float16Array, where the runtime has one. */
 export interface NumbersOf16Bits extends ArrayBufferView {
   readonly length: number;
   readonly [index: number]: number;
@@ -36,19 +36,19 @@ export interface NumbersOf16Bits extends ArrayBufferView {
 
 type Part = Float32Array | Float64Array | Uint16Array;
 
-/** Numbers, in order. */
+/** Numbers in row-major order. */
 export interface Source {
-  /** "Array" of ordinary numbers. */
+  /** The kind of the leaves; "Array" for arrays of numbers. */
   readonly kind: "Array" | "Float32Array" | "Float64Array" | "Float16Array" | "Uint16Array";
   readonly parts: readonly Part[];
   readonly elements: number;
-  /** Sizes of nested arrays. */
+  /** The shape, if the arrays are nested. */
   readonly shape: readonly number[] | undefined;
 }
 
 const KINDS: readonly string[] = ["Float32Array", "Float64Array", "Float16Array", "Uint16Array"];
 
-/** Throws TypeError for what is no number, and RangeError for rows of different lengths. */
+/** Throws TypeError for anything that is not a number, and RangeError for rows of different lengths. */
 export function readSource(title: string, value: unknown, expected: string): Source {
   if (!Array.isArray(value)) {
     const kind = typedArrayKind(value);
@@ -81,7 +81,7 @@ function numbersOf(title: string, leaves: Leaves): Float64Array {
   );
 }
 
-/** Logits of any kind. */
+/** Reads logits of any kind. */
 export function readLogits(title: string, value: unknown): Source {
   return readSource(
     title,
@@ -90,7 +90,7 @@ export function readLogits(title: string, value: unknown): Source {
   );
 }
 
-/** Soft targets of any kind. */
+/** Reads soft targets of any kind. */
 export function readTargets(title: string, value: unknown): Source {
   const expected = "a Float32Array, Float64Array or Float16Array, or (nested) arrays of numbers";
   const source = readSource(title, value, expected);
@@ -98,14 +98,14 @@ export function readTargets(title: string, value: unknown): Source {
   return source;
 }
 
-/** How the numbers of a source lie in a batch: `run` of them every `step` elements, `extent` elements in all. */
+/** How a source lies in a batch: runs of `run` numbers, one every `step` elements, `extent` elements in all. */
 export interface Rows {
   readonly run: number;
   readonly step: number;
   readonly extent: number;
 }
 
-/** Throws RangeError for nested arrays whose sizes say that they are no rows of this layout. */
+/** Throws RangeError for nested arrays whose shape does not fit this layout. */
 export function rowsOf({ shape, elements }: Source, { classes, rowStride, inner }: Layout): Rows {
   const whole = { run: elements, step: elements, extent: elements };
   if (shape === undefined || elements === 0) return whole;
@@ -121,7 +121,7 @@ export function rowsOf({ shape, elements }: Source, { classes, rowStride, inner 
   throw new RangeError(`"source" of sizes ${showShape(shape)} does not fit ${rows}`);
 }
 
-/** Throws RangeError where so many elements do not fit from here on. */
+/** Throws RangeError where these elements do not fit from this offset on. */
 export function assertFits({ extent }: Pick<Rows, "extent">, offset: number, capacity: number): void {
   integer("offset", offset, 0, capacity);
   if (extent > capacity - offset) {
@@ -129,7 +129,7 @@ export function assertFits({ extent }: Pick<Rows, "extent">, offset: number, cap
   }
 }
 
-/** Writes the numbers as this type has them, each rounded once. Those of a Uint16Array are bits. */
+/** Writes the numbers as this type, each rounded once. A Uint16Array holds the bits of 16-bit floats. */
 export function writeSource(
   { kind, parts }: Source,
   type: LogitsType,

@@ -40,11 +40,11 @@ export const LOGITS_TYPES = { float32: 0, float64: 1, float16: 2, bfloat16: 3 } 
 type Field = keyof typeof JOB_FIELDS;
 
 const FIELDS = Object.keys(JOB_FIELDS) as Field[];
-// The fields of 8 bytes come last, so that all are aligned: the record is a Int32Array and, behind it, a Float64Array.
+// The 8-byte fields come last, so all fields are aligned: the record is an Int32Array followed by a Float64Array.
 const WORDS: readonly Field[] = FIELDS.filter((field) => JOB_FIELDS[field] !== "f64");
 const DOUBLES: readonly Field[] = FIELDS.filter((field) => JOB_FIELDS[field] === "f64");
 
-/** The job record at an address of a memory. */
+/** The job record at an address in a memory. */
 export class JobRecord {
   readonly address: number;
   readonly #memory: WebAssembly.Memory;
@@ -63,7 +63,7 @@ export class JobRecord {
     for (let i = 0; i < DOUBLES.length; i++) this.#doubles[i] = job[DOUBLES[i] as Field];
   }
 
-  /** Reads a result of {@link Kernel.reduce}. */
+  /** Reads a field that {@link Kernel.reduce} has written. */
   read(field: "sum" | "correct"): number {
     this.#refresh();
     return this.#doubles[DOUBLES.indexOf(field)] as number;

@@ -2,10 +2,10 @@ import { choice, wrongType } from "./errors.ts";
 import { entriesOf, leavesOf, type NestedArray } from "./nested.ts";
 import { assertAttached, bareView, typedArrayKind } from "./typed-array.ts";
 
-/** Class indices, one a row: a typed array, or arrays, nested or not, of integers, numbers or BigInts. */
+/** Class indices, one for each row: a typed array, or (nested) arrays of numbers or BigInts. */
 export type Labels = LabelsArrays[LabelsType] | NestedArray<number | bigint> | NestedArray<LabelsArrays[LabelsType]>;
 
-/** Labels in order, and the sizes of nested arrays of them. */
+/** Labels in order, and the shape, if the arrays are nested. */
 export interface LabelRows {
   readonly labels: FlatLabels;
   readonly shape: readonly number[] | undefined;
@@ -47,7 +47,7 @@ export const LABELS: {
   uint64: BigUint64Array,
 };
 
-/** Throws unless this names a type of labels. */
+/** Returns the name of a type of labels, or throws. */
 export function labelsType(name: unknown): LabelsType {
   return choice("labels", name, Object.keys(LABELS) as LabelsType[]);
 }
@@ -59,7 +59,7 @@ export function labelsTypeOf(labels: unknown): LabelsType | undefined {
   return entry?.[0] as LabelsType | undefined;
 }
 
-/** Throws TypeError unless these are labels of a supported type. The values are {@link readLabels}' business. */
+/** Throws TypeError unless these are labels of a supported type. {@link readLabels} checks the values. */
 export function flatLabels(title: string, labels: unknown): LabelRows {
   const expected = "an integer typed array, or an array of integers";
   if (!Array.isArray(labels)) {
@@ -84,7 +84,7 @@ export function flatLabels(title: string, labels: unknown): LabelRows {
   return { labels: flat, shape: found.shape.length > 1 ? found.shape : undefined };
 }
 
-/** Labels in an array of this type. Throws RangeError where it does not have the number. */
+/** Labels in an array of this type. Throws RangeError for a label that the type cannot hold. */
 export function exactLabels(title: string, labels: FlatLabels, type: LabelsType): LabelsArrays[LabelsType] {
   const { name, BYTES_PER_ELEMENT: bytes } = LABELS[type];
   if (typedArrayKind(labels) === name) return labels as LabelsArrays[LabelsType];
@@ -93,7 +93,7 @@ export function exactLabels(title: string, labels: FlatLabels, type: LabelsType)
   const exact = new LABELS[type](new ArrayBuffer(bytes * labels.length), 0, labels.length);
   for (let i = 0; i < labels.length; i++) {
     const label = labels[i] as number | bigint;
-    // JavaScript compares the two kinds of numbers exactly.
+    // JavaScript compares numbers and BigInts exactly.
     if (label < least || label >= 2 ** bits) {
       throw new RangeError(`"${title}" has ${label} at ${i}, which is no ${type}: create the batch with other labels`);
     }
@@ -103,15 +103,15 @@ export function exactLabels(title: string, labels: FlatLabels, type: LabelsType)
   return exact;
 }
 
-/** What the kernel is told instead of a label, where it reads a copy. */
+/** What a copy of the labels has in place of ignored and invalid ones. */
 export const IGNORED = -1;
 const INVALID = -2;
 
-/** How labels belong to rows, and what they may be. */
+/** Which label belongs to which row, and which values are allowed. */
 export interface LabelRules {
   readonly classes: number;
   readonly ignoreIndex: number | undefined;
-  /** Whether labels outside of the range are an error, or make their rows NaN. */
+  /** Whether a label outside of the range is an error; otherwise its row is NaN. */
   readonly strict: boolean;
   /** Row i has label i + shift of its sequence; the last `shift` rows of each sequence have none and are ignored. */
   readonly shift: number;
@@ -121,7 +121,7 @@ export interface LabelRules {
   readonly classWeights: Float32Array | undefined;
 }
 
-/** The plain rules: each row has the label at its own place. */
+/** The default: row i has label i. */
 export function isDirect(labels: FlatLabels, rules: LabelRules): boolean {
   return labels instanceof Int32Array && rules.shift === 0;
 }
@@ -156,7 +156,7 @@ export function readLabels(
   return [count, normalizer];
 }
 
-/** Writes what {@link readLabels} has let pass, as the kernel takes it. */
+/** Writes the labels that {@link readLabels} has accepted, as the kernel reads them. */
 export function copyLabels(
   labels: FlatLabels,
   rules: LabelRules,
@@ -177,7 +177,7 @@ export function copyLabels(
   for (let row = begin; row < end; row++) target[row] = label(row);
 }
 
-/** The usual cases, without a branch for each label: how many are not ignored; undefined where one is no class. */
+/** The common cases, without a branch for each label. Returns how many are not ignored; undefined where one is invalid. */
 function countClasses(
   labels: FlatLabels,
   classes: number,
@@ -186,7 +186,7 @@ function countClasses(
   end: number,
 ): number | undefined {
   const last = classes - 1;
-  // Its sign bit is set by a number below 0, and by one above the last class.
+  // A label below 0 sets the sign bit, and so does one above the last class.
   let bad = 0;
   let ignored = 0;
   const words = wordsOf(labels);
@@ -254,13 +254,13 @@ function wordsOf(labels: FlatLabels): Int32Array | undefined {
   return isWide ? new Int32Array(labels.buffer, labels.byteOffset, 2 * labels.length) : undefined;
 }
 
-/** The same of an ignore index; undefined where these labels can not have it. */
+/** An ignore index as a pair of words; undefined where labels of this type cannot have it. */
 function wordsOfIndex(labels: FlatLabels, ignoreIndex: number | undefined): { low: number; high: number } | undefined {
   if (ignoreIndex === undefined || (ignoreIndex < 0 && labels instanceof BigUint64Array)) return undefined;
   return { low: ignoreIndex | 0, high: Math.floor(ignoreIndex / 2 ** 32) };
 }
 
-/** What gives the class of a row, {@link IGNORED}, or where that is allowed INVALID. */
+/** A function from a row to its class, or to {@link IGNORED}, or, where that is allowed, to INVALID. */
 function labelReader(labels: FlatLabels, rules: LabelRules): (row: number) => number {
   const { classes, ignoreIndex, strict, shift, sequence } = rules;
   const words = wordsOf(labels);
@@ -285,7 +285,7 @@ function labelReader(labels: FlatLabels, rules: LabelRules): (row: number) => nu
   };
 }
 
-/** TensorFlow's words. */
+/** The message is that of TensorFlow. */
 function outside(label: number | bigint, row: number, classes: number): RangeError {
   return new RangeError(
     `Received a label value of ${label} at row ${row}, which is outside the valid range of [0, ${classes})`,

@@ -7,9 +7,9 @@ export interface Layout {
   readonly rowStride: number;
   /** From one class to the next. */
   readonly classStride: number;
-  /** Rows whose logits lie side by side; 1 where the class axis is the last. */
+  /** The number of rows whose logits are interleaved; 1 where the class axis is the last. */
   readonly inner: number;
-  /** Of the whole array of logits. */
+  /** The number of elements of the whole array. */
   readonly elements: number;
 }
 
@@ -17,7 +17,7 @@ export interface Layout {
 const MAX_CLASSES = 2 ** 31 - 1;
 const MAX_ROWS = 2 ** 32 - 1;
 
-/** Rows of `classes` logits, `stride` elements from one row to the next. */
+/** The layout of rows of `classes` logits, `stride` elements apart. */
 export function layoutOfRows(rows: unknown, classes: unknown, stride?: unknown): Layout {
   const c = integer("classes", classes, 1, MAX_CLASSES);
   const r = integer("rows", rows, 0, MAX_ROWS);
@@ -25,7 +25,7 @@ export function layoutOfRows(rows: unknown, classes: unknown, stride?: unknown):
   return { rows: r, classes: c, rowStride, classStride: 1, inner: 1, elements: r * rowStride };
 }
 
-/** An array of this shape, row-major, whose axis `axis` (default the last; from the end if negative) are the classes. */
+/** The layout of a row-major array of this shape with the classes on `axis` (default: the last; negative: from the end). */
 export function layoutOfShape(shape: unknown, axis: unknown = -1): Layout {
   if (!Array.isArray(shape)) throw wrongType("shape", "an array of sizes", shape);
   if (shape.length === 0) throw new RangeError('"shape" expected at least one axis: logits must not be a scalar');
@@ -43,7 +43,7 @@ export function layoutOfShape(shape: unknown, axis: unknown = -1): Layout {
   return { ...layout, rowStride: classes * layout.inner, classStride: layout.inner };
 }
 
-/** A slice of the kernel's memory may not be longer than 2 GiB, and one row is a slice. */
+/** The kernel reads a row as a slice, which may not be longer than 2 GiB. */
 export function assertRowFits(layout: Layout, bytes: number): void {
   const span = ((layout.classes - 1) * layout.classStride + 1) * bytes;
   if (span >= 2 ** 31) {

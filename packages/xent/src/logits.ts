@@ -1,6 +1,6 @@
 import { choice } from "./errors.ts";
 
-/** The typed arrays of logits in a batch. 16-bit numbers are given as their bits: not every runtime has a Float16Array. */
+/** The typed arrays of logits in a batch. A Uint16Array holds the bits of 16-bit floats: not every runtime has a Float16Array. */
 export interface LogitsArrays {
   float32: Float32Array;
   float64: Float64Array;
@@ -56,7 +56,7 @@ export const LOSSES: { readonly [T in LogitsType]: Constructor<LossArrays[T]> } 
   bfloat16: Float32Array,
 };
 
-/** Throws unless this names a type of logits. */
+/** Returns the name of a type of logits, or throws. */
 export function logitsType(name: unknown): LogitsType {
   return choice("logits", name, Object.keys(LOGITS) as LogitsType[]);
 }

@@ -6,7 +6,7 @@ function sizeOf(bytes: number): number {
   return Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
 }
 
-/** All of wasm32. An engine may set all of it aside at once, so where that fails, less. */
+/** Maximum sizes to try: all of wasm32 first. An engine may reserve the whole maximum, so smaller ones follow where that fails. */
 const LIMITS = [2 ** 32, 2 ** 30, 2 ** 28] as const;
 
 function reserve(limits: readonly number[], shared: boolean): { memory: WebAssembly.Memory; limit: number } {
@@ -29,8 +29,7 @@ function reserve(limits: readonly number[], shared: boolean): { memory: WebAssem
 
 /**
  * A WebAssembly.Memory and the only allocator in it: first fit over a sorted list of free ranges, 64-byte aligned.
- * Addresses are plain numbers below 2^32. Nothing of the bookkeeping lies in the memory itself, so no kernel and no
- * caller can damage it.
+ * Addresses are numbers below 2^32. The free list lies outside of the memory, so neither the kernel nor a caller can corrupt it.
  */
 export class Heap {
   readonly memory: WebAssembly.Memory;
@@ -38,10 +37,10 @@ export class Heap {
   /** Free ranges, sorted, never adjacent. */
   readonly #free: { start: number; end: number }[] = [];
   readonly #sizes = new Map<number, number>();
-  /** Memory from here on has never been given out, so it is zero. */
+  /** Memory from here on has never been allocated, so it is zero. */
   #touched: number = HEAP_START;
 
-  /** Without `maxBytes`: as large as there is address space for. */
+  /** Without `maxBytes`, as large as the address space allows. */
   constructor(maxBytes: number | undefined, shared: boolean) {
     const limits = maxBytes === undefined ? LIMITS : [maxBytes];
     const { memory, limit } = reserve(limits, shared);
@@ -49,12 +48,12 @@ export class Heap {
     this.#maxPages = Math.floor(limit / PAGE);
   }
 
-  /** The ceiling of the memory. */
+  /** The limit of the memory, in bytes. */
   get maxBytes(): number {
     return this.#maxPages * PAGE;
   }
 
-  /** The address of `bytes` bytes. Throws RangeError, and has changed nothing, where the memory may not grow so far. */
+  /** Allocates `bytes` bytes and returns their address. Throws RangeError, and changes nothing, where the memory cannot grow so far. */
   allocate(bytes: number): number {
     const size = sizeOf(bytes);
     let index = this.#find(size);
@@ -72,7 +71,7 @@ export class Heap {
     return address;
   }
 
-  /** As {@link allocate}, zero from its byte `begin` on. */
+  /** As {@link allocate}, zeroed from byte `begin` on. */
   allocateZeroed(bytes: number, begin = 0): number {
     const touched = this.#touched;
     const address = this.allocate(bytes);
@@ -82,7 +81,7 @@ export class Heap {
     return address;
   }
 
-  /** Whether {@link allocate} would have to grow the memory for so many bytes. */
+  /** Whether {@link allocate} would have to grow the memory for this many bytes. */
   mustGrow(bytes: number): boolean {
     return this.#find(sizeOf(bytes)) < 0;
   }
@@ -91,7 +90,7 @@ export class Heap {
     return this.#free.findIndex((range) => range.end - range.start >= size);
   }
 
-  /** Gives back what {@link allocate} gave. */
+  /** Frees what {@link allocate} returned. */
   free(address: number): void {
     const size = this.#sizes.get(address);
     if (size === undefined) return;

@@ -4,11 +4,11 @@ import { lengthOf, typedArrayKind } from "./typed-array.ts";
 /** Arrays in arrays, with numbers or typed arrays at the bottom. */
 export type NestedArray<T> = readonly (T | NestedArray<T>)[];
 
-/** What nested arrays consist of. */
+/** The contents of nested arrays. */
 export interface Leaves {
-  /** Sizes, the outermost first. */
+  /** The sizes of the axes, the outermost first. */
   readonly shape: readonly number[];
-  /** The innermost arrays, in order, all of them of one kind and length. */
+  /** The innermost arrays, in order, all of the same kind and length. */
   readonly leaves: readonly (readonly unknown[] | ArrayBufferView)[];
   /** "Array", or the kind of the typed arrays. */
   readonly kind: string;
@@ -16,7 +16,7 @@ export interface Leaves {
 
 const DEEPEST = 32;
 
-/** Throws RangeError where rows differ in length, TypeError where they differ in kind. What is in the leaves is not looked at. */
+/** Throws RangeError where rows differ in length, TypeError where they differ in kind. Does not read the leaves. */
 export function leavesOf(title: string, array: readonly unknown[]): Leaves {
   const shape: number[] = [];
   let level: readonly unknown[] = [array];
@@ -74,7 +74,7 @@ export function entriesOf<T extends number | bigint, A extends { [index: number]
   return entries;
 }
 
-/** Sizes as they are written. */
+/** A shape as text. */
 export function showShape(shape: readonly number[]): string {
   return `[${shape.map(show).join(", ")}]`;
 }

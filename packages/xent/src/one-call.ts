@@ -6,7 +6,7 @@ import { KEPT_BYTES, type OneCallResult, type Xent } from "./xent.ts";
 
 let instance: Xent | undefined;
 
-/** Calls this with the instance of all one calls, which is renewed where its memory has become large: it cannot shrink. */
+/** Calls the function with the instance that all one-call functions share. A memory cannot shrink, so a large one is replaced. */
 function inInstance<T>(call: (xent: Xent) => T): T {
   instance ??= createXentSync();
   const own = instance;
@@ -20,7 +20,7 @@ function inInstance<T>(call: (xent: Xent) => T): T {
 /**
  * Loss of each row, and its gradient if asked for: TensorFlow's `tf.nn.sparse_softmax_cross_entropy_with_logits`.
  *
- * The kernel is compiled on first use. Logits and labels are copied in and the results out: they are yours. For batches
+ * The kernel is compiled on first use. The arguments and the results are copied, so the results are yours to keep. For batches
  * without a copy, see {@link createXentSync} and `createBatch`.
  *
  * @param logits [rows, classes], or of any `shape` with the classes on any `axis`; row-major, unnormalised log-probabilities.

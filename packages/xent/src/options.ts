@@ -9,22 +9,22 @@ export type Reduction = "none" | "sum" | "mean";
 export type Weights = Float32Array | Float64Array | NumbersOf16Bits | readonly number[];
 
 /**
- * What to compute. Names and meanings follow PyTorch and Keras; all combine. `G` and `P` are what is known of `gradient` and
- * `predictions`: the type of the result follows them.
+ * What to compute. Names and meanings follow PyTorch and Keras. All options combine. `G` and `P` are the types of `gradient` and
+ * `predictions`, from which the type of the result follows.
  */
 export interface LossOptions<G extends boolean = boolean, P extends boolean = boolean> {
-  /** Also the gradient of the reduced loss with respect to the logits. Default false. */
+  /** Whether to compute the gradient of the reduced loss with respect to the logits. Default false. */
   gradient?: G | undefined;
   /**
    * What the gradient is the gradient of. "none" (default) and "sum": the sum of the losses. "mean": their sum divided
-   * by `normalizer`. The losses are returned row by row whatever this is.
+   * by `normalizer`. The losses are returned row by row in any case.
    */
   reduction?: Reduction | undefined;
   /** Rows with this label have loss 0 and gradient 0 and do not count. May lie outside of [0, classes). Default: none. */
   ignoreIndex?: number | undefined;
   /** Weight of each class, [classes]. As in PyTorch, the mean is weighted by those of the labels. */
   classWeights?: Weights | undefined;
-  /** Factor of the loss of each row, [rows]; 0: loss and gradient 0, whatever is in the row. Does not change the normalizer. */
+  /** Factor of the loss of each row, [rows]. Does not change the normalizer. With 0, loss and gradient are 0, whatever the logits are. */
   sampleWeights?: Weights | undefined;
   /** e in [0, 1): (1 - e) of a target belongs to the label, e is spread evenly over all classes. Default 0. */
   labelSmoothing?: number | undefined;
@@ -34,23 +34,23 @@ export interface LossOptions<G extends boolean = boolean, P extends boolean = bo
   softcap?: number | undefined;
   /** t > 0: logits are divided by it, after the cap. Default 1. */
   temperature?: number | undefined;
-  /** Also the class with the largest logit of each row, and how many of them are the label. Default false. */
+  /** Whether to find the class of each row's largest logit, and count how many are the label. Default false. */
   predictions?: P | undefined;
-  /** What a label outside of [0, classes) does: "throw" (default), or "nan": its row is NaN, as TensorFlow has it on GPU. */
+  /** What a label outside of [0, classes) does. "throw" (default); or "nan", which makes its row NaN, as TensorFlow on GPU. */
   invalidLabels?: "throw" | "nan" | undefined;
 }
 
-/** The array of logits in one call: what its shape does not say by itself. */
+/** The layout and type of the logits of a call, where the array does not tell. */
 export interface ShapeOptions {
   /** Sizes of all axes of the logits. Default [rows, classes], with as many rows as labels. */
   shape?: readonly number[] | undefined;
   /** The axis of the classes in `shape`; from the end if negative. Default -1. */
   axis?: number | undefined;
-  /** What the numbers of a Uint16Array are. */
+  /** The type of 16-bit floats in a Uint16Array. */
   logits?: "float16" | "bfloat16" | undefined;
 }
 
-/** Checked options, defaults filled in. */
+/** Checked options, with defaults. */
 export interface Settings {
   gradient: boolean;
   reduction: Reduction;
@@ -96,7 +96,7 @@ export function readOptions(
   const { gradient = false, predictions = false, reduction = "none", ignoreIndex, invalidLabels = "throw" } = options;
   const { labelSmoothing = 0, zLoss = 0, softcap, temperature = 1 } = options;
   if (ignoreIndex !== undefined) integer("ignoreIndex", ignoreIndex, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
-  // Both are read before the length of one is checked: an array of the caller's making may change the other when it is read.
+  // Both are read before either length is checked: reading one array of the caller may change the other.
   const classWeights = weights("classWeights", options.classWeights);
   const sampleWeights = weights("sampleWeights", options.sampleWeights);
   assertLength("classWeights", classWeights, classes, "classes");
@@ -127,7 +127,7 @@ function isPositive(x: number): boolean {
   return x > 0 && x < Infinity;
 }
 
-/** True or false, or an error that names it. */
+/** Returns true or false, or throws an error that names it. */
 export function boolean(title: string, value: unknown): boolean {
   if (typeof value !== "boolean") throw wrongType(title, "true or false", value);
   return value;

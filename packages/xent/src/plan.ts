@@ -6,7 +6,7 @@ import { GRADIENTS, LOGITS, LOSSES, type LogitsType, logitsType } from "./logits
 import type { Settings } from "./options.ts";
 import { mostRecordBytes } from "./pool/schedule.ts";
 
-/** Whether a batch has memory for a gradient: of its own, or the logits' ("in-place", which the gradient replaces). */
+/** Whether a batch has memory for a gradient: its own, or that of the logits ("in-place": the gradient replaces the logits). */
 export type BatchGradient = boolean | "in-place";
 
 /** Size, layout and types of a batch: `rows` and `classes`, or a `shape`. */
@@ -23,7 +23,7 @@ export interface BatchOfRows {
   rows: number;
   /** Classes, at least 1. */
   classes: number;
-  /** Elements from the start of one row to the next, at least `classes` (the default): padded vocabularies. */
+  /** Elements from the start of one row to the next, for padded vocabularies. At least `classes`, the default. */
   stride?: number | undefined;
   shape?: undefined;
   axis?: undefined;
@@ -40,11 +40,11 @@ export interface BatchOfShape {
   stride?: undefined;
 }
 
-/** What a batch consists of. */
+/** The arrays of a batch. */
 export interface BatchTypes<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean> {
   /** Type of the logits. Default "float32". */
   logits?: L | undefined;
-  /** Type of the labels. Default "int32", the only one that is not copied. */
+  /** Type of the labels. Default "int32", the only type that a run does not convert. */
   labels?: K | undefined;
   /** Whether there are soft targets instead of labels: probabilities, in the layout of the logits. Default false. */
   targets?: T | undefined;
@@ -59,7 +59,7 @@ export interface BatchTypes<L extends LogitsType, K extends LabelsType, G extend
   gradient?: G | undefined;
 }
 
-/** Where the parts of a batch lie. 0: nowhere. */
+/** The addresses of the arrays of a batch. 0: none. */
 interface Regions {
   readonly logits: number;
   readonly labels: number;
@@ -71,7 +71,7 @@ interface Regions {
   readonly loss: number;
   readonly logSumExp: number;
   readonly predictions: number;
-  /** Labels as the kernel takes them, where they are not taken as they are. */
+  /** Labels converted for the kernel, where it cannot read them in place. */
   readonly kernelLabels: number;
 }
 
@@ -99,12 +99,12 @@ export interface PlacedBatch<
   T extends boolean = boolean,
 > extends BatchParts<L, K, G, T> {
   readonly regions: Regions;
-  /** Working memory of a run, and how large it is: of the owner's, or of the worker's that this is for. */
+  /** Address and size of a run's working memory: that of the owner, or of the worker that this is for. */
   readonly buffer: number;
   readonly bufferBytes: number;
 }
 
-/** A batch as data: to be sent to a worker, where `attachBatch` makes a {@link Batch} of it. */
+/** A batch as data that can be sent to a worker, where `attachBatch` turns it into a {@link Batch}. */
 export type SharedBatch<
   L extends LogitsType = LogitsType,
   K extends LabelsType = LabelsType,
@@ -112,20 +112,20 @@ export type SharedBatch<
   T extends boolean = boolean,
 > = PlacedBatch<L, K, G, T>;
 
-/** How long a class takes, in units of the plain loss: what makes a job worth another thread. */
+/** The cost of a class, in units of the plain loss. It decides whether another thread pays off. */
 export function costOf({ logits, regions }: PlacedBatch, { softcap, labelSmoothing }: Settings): number {
   const dense = labelSmoothing > 0 || regions.targets !== 0 ? 0.5 : 0;
   return (logits === "float64" ? 2.5 : 1) * (1 + dense + (softcap === undefined ? 0 : 3));
 }
 
-/** Whether several threads may share a row: it lies in one piece, and what the loss is measured from is known beforehand. */
+/** Whether several threads may share a row: its logits are contiguous, and its reference is known beforehand. */
 export function isDivisible({ layout, regions }: PlacedBatch): boolean {
   return layout.classStride === 1 && regions.targets === 0;
 }
 
 /**
- * Bytes that a run may need beside the batch, whatever its options: reserved with the batch, so that no run has to grow the memory,
- * which would detach views. `slots`: threads that may take part. `sharded`: whether it may be a shard's.
+ * Bytes of working memory that a run may need, with any options. They are reserved with the batch, so no run grows the memory, which
+ * would detach views. `slots`: threads that may take part. `sharded`: whether the batch may be a shard.
  */
 export function bytesOfWork({ rows, classes }: Layout, slots: number, sharded: boolean): number {
   const records = mostRecordBytes(rows, classes, slots) + (sharded ? RECORD_BYTES * rows : 0);
@@ -167,11 +167,11 @@ export function readSpec<L extends LogitsType, K extends LabelsType, G extends B
   return { layout, logits, labels, gradient: gradient as G, targets: targets as T, shift, sequence };
 }
 
-/** What a batch takes. */
+/** The memory that a batch needs. */
 export interface BatchPlan<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean> {
-  /** Of its parts. */
+  /** Bytes of its arrays. */
   readonly bytes: number;
-  /** The batch in a block at this address: so many bytes of working memory, and behind them its parts. */
+  /** The batch in a block at this address, which begins with the working memory, followed by the arrays. */
   at(address: number, workBytes: number): PlacedBatch<L, K, G, T>;
 }
 

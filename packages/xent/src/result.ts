@@ -1,6 +1,6 @@
 import type { LogitsType } from "./logits.ts";
 
-/** What every call says of its rows. Arrays have one entry a row. */
+/** The results of every call. Arrays have one entry for each row. */
 export interface Losses<A = Float32Array> {
   /** The loss of each row, never reduced. f64 where the logits are. */
   loss: A;
@@ -24,17 +24,17 @@ export interface WithGradient<A> {
 
 /** With `predictions: true`. */
 export interface WithPredictions<I> {
-  /** First class with the largest logit as it is given, -1 where `logSumExp` is NaN. */
+  /** The first class with the largest logit, before softcap and temperature; -1 where `logSumExp` is NaN. */
   predictions: I;
 }
 
 /** With `predictions: true`, where there are labels. */
 export interface WithCorrect {
-  /** How many rows, not ignored, are predicted right. */
+  /** The number of rows, without ignored ones, whose prediction is the label. */
   correct: number;
 }
 
-/** What is there if it is asked for; perhaps, where that is not known. */
+/** `T` if it is asked for; optional where that is not known at compile time. */
 type IfAsked<Asked extends boolean, Parts> = [Asked] extends [true]
   ? Parts
   : [Asked] extends [false]
@@ -42,8 +42,8 @@ type IfAsked<Asked extends boolean, Parts> = [Asked] extends [true]
     : Partial<Parts>;
 
 /**
- * Losses of a batch of rows. `A` and `I` are its arrays, of losses and gradient and of predictions; `G` and `P` what is known of the
- * options `gradient` and `predictions`; `T` whether there were soft targets instead of labels.
+ * The result of a call. `A` and `I` are the types of its arrays: losses and gradient, and predictions. `G` and `P` are the types of the
+ * options `gradient` and `predictions`. `T`: whether there were soft targets instead of labels.
  */
 export type LossResult<
   A = Float32Array,
@@ -56,7 +56,7 @@ export type LossResult<
   IfAsked<P, WithPredictions<I>> &
   IfAsked<[T] extends [true] ? false : [T] extends [false] ? P : boolean, WithCorrect>;
 
-// As TypeScript 5.7 and later know the type of an array with a buffer of its own; there was no such type before.
+// The type of an array with a buffer of its own, which exists only in TypeScript 5.7 and later.
 /** Arrays that are the caller's own, by the type of the logits. */
 export interface OwnArrays {
   float32: ReturnType<typeof Float32Array.of>;

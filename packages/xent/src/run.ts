@@ -1,4 +1,4 @@
-// A run: options are checked once, with the labels it becomes a job of the kernel's, and the finished job a result.
+// A run: options are checked once, a job of the kernel is made of them and of the labels, and a result of the finished job.
 
 import { RECORD_BYTES } from "./abi.ts";
 import type { Engine } from "./engine.ts";

@@ -1,4 +1,4 @@
-// What the runtime has besides the language and WebAssembly.
+// What xent uses of the runtime, beyond the language and WebAssembly.
 
 import { attempt } from "./features.ts";
 
@@ -9,7 +9,7 @@ interface NodeModules {
   };
 }
 
-/** A module of Node.js, where there is one (Deno and Bun have them, too): no import that a bundler would look for. */
+/** A module of Node.js, which Deno and Bun have too, without an import that a bundler would resolve. */
 export function nodeModule<K extends keyof NodeModules>(name: K): NodeModules[K] | undefined {
   return attempt(() => {
     const { process } = globalThis as { process?: { getBuiltinModule?(name: K): NodeModules[K] | undefined } };
@@ -23,13 +23,13 @@ export function hasThreads(): boolean {
   return typeof SharedArrayBuffer === "function" && workers !== undefined;
 }
 
-/** How many threads run at once here. */
+/** The number of threads that run in parallel here. */
 export function availableParallelism(): number {
   const { navigator } = globalThis as { navigator?: { hardwareConcurrency?: number } };
   return nodeModule("node:os")?.availableParallelism() ?? navigator?.hardwareConcurrency ?? 1;
 }
 
-/** Lets this thread do what else it has to do. A timer would wait for 4 ms in a page. */
+/** Yields to other tasks of this thread. A timer would wait for 4 ms in a page. */
 export function nextTask(): Promise<void> {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();

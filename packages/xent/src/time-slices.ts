@@ -1,11 +1,11 @@
 import { nextTask } from "./runtime.ts";
 
-/** Elements that are computed before somebody looks at the clock: less than a millisecond of the plain loss. */
+/** Elements that are computed between two looks at the clock: less than a millisecond of the plain loss. */
 const LOOK = 2 ** 18;
-/** A page that draws 60 frames a second has 16 ms for one. */
+/** At 60 frames a second, a page has 16 ms for each frame. */
 const SLICE_MS = 8;
 
-/** Computes rows on this thread, and lets it do what else it has to do every few milliseconds. */
+/** Computes rows on this thread, and yields to its other tasks every few milliseconds. */
 export async function inSlices(
   begin: number,
   end: number,

@@ -1,27 +1,27 @@
 // Typed arrays of the caller's, whatever properties of their own they have.
 
-/** The kind of a typed array ("Float32Array"), undefined for all else. Also of another realm's, and of a subclass. */
+/** The kind of a typed array ("Float32Array"), also of a subclass or from another realm; undefined for anything else. */
 export function typedArrayKind(value: unknown): string | undefined {
-  // The getter of all typed arrays, asked about this value: no property of its own stands in between.
+  // The getter of %TypedArray%.prototype: a property of the value's own cannot hide it.
   return Reflect.get(Uint8Array.prototype, Symbol.toStringTag, value);
 }
 
-/** The length of a typed array: as {@link typedArrayKind}, whatever properties of its own it has. */
+/** The length of a typed array. As for {@link typedArrayKind}, properties of its own do not matter. */
 export function lengthOf(array: ArrayBufferView): number {
   return Reflect.get(Uint8Array.prototype, "length", array);
 }
 
-/** The memory of a typed array, likewise. */
+/** The buffer of a typed array, likewise. */
 export function bufferOf(array: ArrayBufferView): ArrayBufferLike {
   return Reflect.get(Uint8Array.prototype, "buffer", array);
 }
 
-/** Where in it a typed array begins, likewise. */
+/** The byte offset of a typed array in its buffer, likewise. */
 export function byteOffsetOf(array: ArrayBufferView): number {
   return Reflect.get(Uint8Array.prototype, "byteOffset", array);
 }
 
-/** The same numbers of a typed array in one without properties of its own, of which none can be taken for them. */
+/** A plain view of the same numbers, without the properties that the array may have of its own. */
 export function bareView<T extends ArrayBufferView>(array: T): T {
   const View = Reflect.get(globalThis, typedArrayKind(array) as string) as new (
     buffer: ArrayBufferLike,
@@ -31,7 +31,7 @@ export function bareView<T extends ArrayBufferView>(array: T): T {
   return new View(bufferOf(array), byteOffsetOf(array), lengthOf(array));
 }
 
-/** Whether the memory of an array has been given away (postMessage with transfer, or a grown WebAssembly.Memory). */
+/** Whether an array is detached (transferred by postMessage, or a view of a WebAssembly.Memory that has grown). */
 function isDetached(array: ArrayBufferView): boolean {
   if (lengthOf(array) > 0) return false;
   try {
@@ -42,7 +42,7 @@ function isDetached(array: ArrayBufferView): boolean {
   }
 }
 
-/** Throws TypeError for an array whose memory has been given away. */
+/** Throws TypeError for a detached array. */
 export function assertAttached(title: string, array: unknown): void {
   if (ArrayBuffer.isView(array) && typedArrayKind(array) !== undefined && isDetached(array)) {
     throw new TypeError(

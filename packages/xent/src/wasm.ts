@@ -1,4 +1,4 @@
-// Types of WebAssembly, where there are any: not every project has those of the DOM or of Node.js.
+// The types of WebAssembly, where the project has them from the DOM or from Node.js.
 
 type Of<Name extends string> = typeof globalThis extends { WebAssembly: Record<Name, { prototype: infer T }> }
   ? T

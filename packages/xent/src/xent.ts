@@ -23,7 +23,7 @@ import {
 import type { LossResult, OwnArrays, OwnInt32Array } from "./result.ts";
 import type { WasmMemory, WasmModule } from "./wasm.ts";
 
-/** An instance's memory as data, for one worker: send it there, and call {@link attach} with it. */
+/** The memory of an instance as data for one worker: send it there, and pass it to {@link attach}. */
 export interface SharedXent {
   readonly memory: WasmMemory;
   readonly module: WasmModule;
@@ -32,7 +32,7 @@ export interface SharedXent {
   readonly workspace: number;
 }
 
-/** One WebAssembly.Memory, and a kernel over it. */
+/** An instance: one WebAssembly.Memory and a kernel over it. */
 export class Xent implements Disposable {
   /** The build of the kernel that runs. */
   readonly variant: Variant;
@@ -43,7 +43,7 @@ export class Xent implements Disposable {
   readonly #heap: Heap | undefined;
   /** Batches that were created here and not disposed of. */
   #batches = 0;
-  /** For one calls that would move the views of batches: a memory of their own. */
+  /** A separate memory for one-call functions that would detach the views of batches. */
   #aside: Place | undefined;
   #disposed = false;
 
@@ -54,22 +54,22 @@ export class Xent implements Disposable {
     this.#module = module;
     this.#engine = engine;
     this.#heap = heap;
-    // What console.log shows in Node.js, Deno and Bun, where getters of a class are not.
+    // For console.log in Node.js, Deno and Bun, which does not show getters of a class.
     Object.defineProperty(this, Symbol.for("nodejs.util.inspect.custom"), { value: inspect });
   }
 
-  /** Threads that a run uses, the calling one among them where it may wait. Fewer than asked for when workers have ended. */
+  /** Threads that a run uses, including the calling one where it may block. Fewer than requested after workers have ended. */
   get threads(): number {
     return this.#engine.pool?.threads ?? 1;
   }
 
   /**
-   * Rows of logits and labels that lie in the kernel's memory, for as many runs as you like. All zero at first.
+   * A batch of rows whose arrays lie in the kernel's memory, for any number of runs. All arrays are zero at first.
    *
-   * This is where a memory that is not shared grows, which detaches the views of other batches: take those from their batch again.
-   * Nothing else moves them: what runs with any options need is reserved here, if there is room for it.
+   * This may grow the memory. If it is not shared, that detaches the views of other batches: read those from their batch again.
+   * Nothing else detaches views: the working memory of runs with any options is reserved here, if there is room for it.
    *
-   * Throws RangeError where they do not fit below `maxBytes`; what exists stays as it is.
+   * Throws RangeError where the batch does not fit below `maxBytes`. Existing batches stay valid.
    */
   createBatch<
     L extends LogitsType = "float32",
@@ -89,7 +89,7 @@ export class Xent implements Disposable {
     try {
       return this.#batch(heap, plan.at(heap.allocateZeroed(workBytes + plan.bytes, workBytes), workBytes));
     } catch {
-      // A batch that leaves no room for options can be run without them.
+      // Without room for the working memory of options, the batch can still run without them.
       return this.#batch(heap, plan.at(heap.allocateZeroed(plan.bytes), 0));
     }
   }
@@ -103,7 +103,7 @@ export class Xent implements Disposable {
     plan: PlacedBatch<L, K, G, T>,
   ): Batch<L, K, G, T> {
     this.#batches++;
-    // Its block begins with this buffer.
+    // The block begins with the working memory.
     const addresses = [plan.buffer];
     const owner: BatchOwner = {
       assertAlive: () => this.#assertAlive(),
@@ -120,7 +120,7 @@ export class Xent implements Disposable {
     return new Batch(this.#engine, plan, owner);
   }
 
-  /** A batch that the owner of this memory has shared. Its memory stays the owner's. */
+  /** Attaches a batch that the owner of this memory has shared. The owner keeps its memory. */
   attachBatch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean>(
     shared: SharedBatch<L, K, G, T>,
   ): Batch<L, K, G, T> {
@@ -172,7 +172,7 @@ export class Xent implements Disposable {
     }
   }
 
-  /** Where a one call of so many bytes moves no views. */
+  /** A memory in which a call that needs this many bytes detaches no views. */
   #placeFor(call: Call, bytes: number): Place {
     const heap = owned(this.#heap, "one call");
     const place = { heap, engine: this.#engine };
@@ -183,7 +183,7 @@ export class Xent implements Disposable {
   }
 
   /**
-   * This memory as data for one worker: it reserves the worker's own working memory, so call it once a worker.
+   * The memory of this instance as data for one worker. It reserves working memory for that worker, so call it once for each.
    *
    * Throws TypeError for an instance that was not created with `shared: true`.
    */
@@ -202,8 +202,8 @@ export class Xent implements Disposable {
   }
 
   /**
-   * Ends the use of this instance and of its batches, and its workers. A `runAsync` that is under way is given up, and its
-   * promise rejected. The second call does nothing.
+   * Disposes of this instance, its batches and its workers. A `runAsync` in progress is abandoned, and its promise rejects.
+   * A second call does nothing.
    */
   dispose(): void {
     if (this.#disposed) return;
@@ -237,7 +237,7 @@ interface Place {
   readonly engine: Engine;
 }
 
-/** A larger memory of one calls is given back after the call. */
+/** A larger memory of one-call functions is freed after the call. */
 export const KEPT_BYTES: number = 2 ** 26;
 
 function openAside(module: WebAssembly.Module, maxBytes: number): Place {
@@ -245,12 +245,12 @@ function openAside(module: WebAssembly.Module, maxBytes: number): Place {
   return { heap, engine: makeEngine(module, heap.memory, heap.allocate(WORKSPACE_BYTES)) };
 }
 
-/** The arrays of one call: those of float64 logits are float64, all others' are float32. */
+/** The arrays of a result: float64 for float64 logits, float32 for all others. */
 export type GradientOf<L> = L extends Float64Array | NestedArray<Float64Array>
   ? OwnArrays["float64"]
   : OwnArrays["float32"];
 
-/** What one call returns: all of it is the caller's own. */
+/** The result of a one-call function. All arrays are the caller's own. */
 export type OneCallResult<
   L,
   G extends boolean = boolean,

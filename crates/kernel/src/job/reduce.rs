@@ -1,4 +1,4 @@
-//! What is known when all rows have run.
+//! The results of a whole job, once all rows have run.
 
 use super::{Job, cells, one};
 use crate::label::Label;
@@ -36,7 +36,7 @@ impl Job {
     }
 }
 
-/// Four sums side by side do not wait for one another.
+/// Four independent sums hide the latency of each.
 #[inline(always)]
 fn sum_and_round<V: Single>(losses: &[Cell<f64>], rounded: &[Cell<f32>]) -> f64 {
     let (fours, rest) = losses.as_chunks::<4>();

@@ -50,7 +50,7 @@ impl Job {
         }
     }
 
-    /// Rows of many classes. Their ends are found together, for that takes a few no longer than one.
+    /// Rows of many classes. The losses of several rows are computed together, in the time of one.
     ///
     /// # Safety
     ///

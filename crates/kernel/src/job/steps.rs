@@ -8,7 +8,7 @@ use crate::short;
 use crate::vector::Single;
 
 impl Job {
-    /// Whether the classes of a row may be dealt out to several threads.
+    /// Whether the classes of a row may be divided among threads.
     #[inline(always)]
     fn splits(&self) -> bool {
         self.records | self.targets == 0 && self.class_stride == 1 && self.classes as usize > short::MAX_CLASSES
@@ -75,7 +75,7 @@ impl Job {
     }
 }
 
-/// What a thread does for a row whose classes are dealt out.
+/// A step of a thread on a row whose classes are divided among threads.
 #[derive(Clone, Copy)]
 pub enum Step {
     /// The sum of a segment.

@@ -3,19 +3,19 @@
 use super::{Element, Pair, Single, Twice, Vector, Wide, from_bf16, from_f16};
 use core::cell::Cell;
 
-/// Numbers lane by lane. `FUSED`: products are not rounded before they are added, and a NaN gets lost where it may.
+/// Lanes in an array. `FUSED`: `mul_add` rounds once, and `max` and `min` lose a NaN, as relaxed SIMD may.
 #[derive(Clone, Copy, Debug)]
 pub struct Lanes<E, const N: usize, const FUSED: bool>([E; N]);
 
-/// As plain `simd128` computes.
+/// Rounds as `simd128` does.
 pub type Scalar = Lanes<f32, 4, false>;
 
-/// As the relaxed variant computes where the engine fuses.
+/// Rounds as the relaxed variant does where the engine fuses.
 pub type Fused = Lanes<f32, 4, true>;
 
 /// What the two types do differently.
 pub trait Lane: Element {
-    /// Of an exponent of 0.
+    /// Bias of the exponent.
     const EXPONENT_BITS: u32;
     fn of_bits(bits: u64) -> Self;
     fn plus(self, b: Self) -> Self;
@@ -44,7 +44,7 @@ impl Lane for f32 {
     }
 
     fn fused(self, b: Self, c: Self) -> Self {
-        // The product is exact in f64. Its sum is rounded twice, which differs from once in one case of 2^29.
+        // The product is exact in f64. The sum is rounded twice, which differs from rounding once in 1 of 2^29 cases.
         (f64::from(self) * f64::from(b) + f64::from(c)) as f32
     }
 }
@@ -68,7 +68,7 @@ impl Lane for f64 {
         self * b
     }
 
-    /// In two parts (Dekker): not rounded where the product is an ordinary number, which is enough for a reference.
+    /// The product in two parts (Dekker). Exact where the product is a normal number, which is enough for a reference.
     fn fused(self, b: Self, c: Self) -> Self {
         let halves = |x: f64| {
             let high = f64::from_bits(x.to_bits() & !0x7ff_ffff);

@@ -12,7 +12,7 @@ pub struct F32x4(v128);
 #[derive(Clone, Copy)]
 pub struct F64x2(v128);
 
-/// What both types do with the same instructions, or with those of the other width.
+/// The operations for which both types have an instruction.
 macro_rules! lanes {
     ($name:ident, $element:ty, $integer:ty, $n:literal, $shift:literal, $splat:ident, $splat_bits:ident, $add:ident, $sub:ident, $mul:ident, $madd:ident,
      $max:ident, $min:ident, $ne:ident, $gt:ident, $lt_bits:ident, $eq_bits:ident, $shl:ident, $ids:expr, $($lane:literal)+, $extract:ident) => {
@@ -34,7 +34,7 @@ macro_rules! lanes {
 
         #[inline(always)]
         fn opaque(x: &'static f64) -> Self {
-            // SAFETY: a reference is valid for reads. Volatile is what keeps the value unknown to the compiler.
+            // SAFETY: a reference is valid for reads. A volatile read keeps the value unknown to the compiler.
             Self($splat(unsafe { core::ptr::read_volatile(x) } as $element))
         }
 
@@ -203,7 +203,7 @@ impl Vector for F32x4 {
     #[inline(always)]
     fn narrow(x: Twice<F64x2>) -> Self {
         let (low, high) = (f32x4_demote_f64x2_zero(x.0.0), f32x4_demote_f64x2_zero(x.1.0));
-        // Of a plain shuffle LLVM would make one conversion of four numbers, which does not exist, and convert one by one.
+        // LLVM would combine a plain shuffle into a conversion of four numbers, which does not exist, and convert one by one.
         // SAFETY: a reference is valid for reads.
         let to_upper = unsafe { core::ptr::read_volatile(&TO_UPPER) };
         Self(v128_or(low, i8x16_swizzle(high, to_upper)))
@@ -217,7 +217,7 @@ impl Vector for F32x4 {
 
     #[inline(never)]
     fn widen_f16(from: &[Cell<u16>], to: &[Cell<f32>]) {
-        // Opaque: V8 would build each of them anew in each round.
+        // Opaque, because V8 would rebuild each of them in each iteration.
         let [magnitudes, scale, finite, infinite, signs] = F16.each_ref().map(|x| {
             // SAFETY: a reference is valid for reads.
             u32x4_splat(unsafe { core::ptr::read_volatile(x) })
@@ -242,7 +242,7 @@ impl Vector for F32x4 {
 
     #[inline(always)]
     fn first_equal(self, b: Self) -> usize {
-        // Bit 4 is never set by four lanes: it is the answer where none is equal.
+        // Four lanes never set bit 4, so it marks that none is equal.
         (u32::from(i32x4_bitmask(f32x4_eq(self.0, b.0))) | 1 << 4).trailing_zeros() as usize
     }
 }
@@ -251,7 +251,7 @@ impl Single for F32x4 {
     type Double = F64x2;
 }
 
-/// Widens whole vectors, and the rest one by one.
+/// Widens whole vectors, and the remainder one by one.
 #[inline(always)]
 fn widen(x: &[Cell<u16>], to: &[Cell<f32>], four: impl Fn(&[Cell<u16>; 4]) -> v128, one: impl Fn(u16) -> f32) {
     let ((chunks, rest), (to, to_rest)) = (x.as_chunks::<4>(), F32x4::chunks(to));
@@ -264,10 +264,10 @@ fn widen(x: &[Cell<u16>], to: &[Cell<f32>], four: impl Fn(&[Cell<u16>; 4]) -> v1
     }
 }
 
-/// All but the sign of a half, three places further right; 2^112; the largest finite magnitude there; infinity; the sign.
+/// The magnitude bits of a half, shifted by three; 2^112; the largest finite magnitude after the shift; infinity; the sign.
 static F16: [u32; 5] = [0x0fff_e000, 0x7780_0000, 0x0f7f_e000, 0x7f80_0000, 0x8000_0000];
 
-/// Moves the lower half of a vector up.
+/// Moves the lower half of a vector to the upper half.
 static TO_UPPER: v128 = u64x2(u64::MAX, 0x0706_0504_0302_0100);
 
 impl Vector for F64x2 {

@@ -22,7 +22,7 @@ pub struct Plan {
     pub classes: usize,
     pub logits_type: u32,
     pub inner: usize,
-    /// Elements that belong to nobody, between classes and between rows.
+    /// Elements of padding, between classes and between rows.
     pub class_gap: usize,
     pub row_gap: usize,
     pub spread: f32,

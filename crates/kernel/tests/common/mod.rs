@@ -132,7 +132,7 @@ pub fn run_split<V: Single>(case: &Case, mode: Mode, random: &mut Random) -> Res
 fn run_rows<V: Single>(job: &Job, begin: u32, end: u32) {
     // All bytes of it may have any value.
     let scratch = vec![f64::NAN; size_of::<Scratch>().div_ceil(8)];
-    // SAFETY: the vectors of `run_with` have the sizes that the record's fields ask for, and nobody else uses them.
+    // SAFETY: the vectors of `run_with` have the sizes that the record's fields ask for, and nothing else uses them.
     unsafe { job.run::<V>(scratch.as_ptr().expose_provenance(), begin, end) };
 }
 

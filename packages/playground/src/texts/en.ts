@@ -173,11 +173,11 @@ export const en = {
         says: "divided by S, less 1 at the label: the gradient",
       },
     ],
-    same: "So the gradient comes with the loss, from the same pass, also where nobody asks for it. And the softmax is never stored: it is a part of step 6.",
+    same: "So the gradient comes with the loss, from the same pass, even where it is not requested. The softmax is never stored: it is a part of step 6.",
     otherwise:
       "xent takes the same steps, but for two: the loss of a confident row (see above), and the gradient at the label, which is not p - 1, where a p close to 1 leaves nothing, but the sum of the others with its sign turned.",
   },
-  footer: "This page is one file. It computes everything itself, and asks nobody for anything.",
+  footer: "This page is one file. It computes everything itself, and makes no requests.",
 };
 
 export type Texts = typeof en;

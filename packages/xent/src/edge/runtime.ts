@@ -8,7 +8,7 @@ export function hasThreads(): boolean {
   return false;
 }
 
-/** How many threads run at once here. */
+/** The number of threads that run in parallel here. */
 export function availableParallelism(): number {
   return 1;
 }

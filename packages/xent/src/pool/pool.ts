@@ -17,14 +17,14 @@ import {
 } from "./work.ts";
 import type { Start } from "./worker.ts";
 
-/** What a pool is made of. */
+/** The parts of a pool. */
 export interface PoolSpec {
   readonly memory: WebAssembly.Memory;
   readonly module: WebAssembly.Module;
   readonly kernel: Kernel;
-  /** The calling thread's. */
+  /** Address of the calling thread's scratch memory. */
   readonly scratch: number;
-  /** Address of memory that is zero, for good. */
+  /** Allocates zeroed memory that is never freed. */
   readonly allocate: (bytes: number) => number;
   readonly threads: number;
   readonly createWorker: (() => PoolWorker) | undefined;
@@ -36,37 +36,37 @@ interface Member {
   readonly ready: Promise<void>;
 }
 
-/** A job that nobody waits for in place. */
+/** An asynchronous job. */
 interface Pending {
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
   readonly watch: ReturnType<typeof setInterval>;
 }
 
-/** A worker that has not answered by then has not started. */
+/** A worker that has not answered after this time has failed to start. */
 const START_MS = 30_000;
-/** A worker that is gone may not say so. What tells is that for so many waits nothing has been done. */
+/** A worker may end without notice. It counts as lost after this many waits without progress. */
 const WAIT_MS = 100;
 const PATIENCE = 50;
 /** 100 ns: many times what a class of the plain loss takes. */
 const WAITS_OF_A_CLASS = 1e-7 / (WAIT_MS / 1000);
 
 /**
- * Workers over one shared memory. They sleep until there is a job, take its items as long as there are any, and sleep again. A
- * gate lets them in: once it is closed, and those inside have left, nobody touches the job any more.
+ * Workers over one shared memory. They sleep until there is a job, take its items until none is left, and sleep again. They enter
+ * through a gate: once it is closed and those inside have left, no thread touches the job.
  */
 export class Pool {
-  /** Indices of threads are below this. */
+  /** The number of thread indices. */
   readonly slots: number;
   readonly #memory: WebAssembly.Memory;
   readonly #words: Int32Array;
-  /** The calling thread; undefined where it may not wait for others. */
+  /** The calling thread; undefined where it may not block. */
   readonly #own: Thread | undefined;
   #members: Member[] = [];
   #pending: Pending | undefined;
   #lost: WorkerError | undefined;
   #closed = false;
-  /** Items done when somebody last looked, how many waits ago that was, and how many it may be. */
+  /** The items done at the last check, the number of waits since then, and its limit. */
   #progress = { done: 0, waits: 0, patience: PATIENCE };
 
   private constructor(slots: number, memory: WebAssembly.Memory, words: Int32Array, own: Thread | undefined) {
@@ -76,7 +76,7 @@ export class Pool {
     this.#own = own;
   }
 
-  /** Starts all workers. Throws Error where one of them does not start; none is left then. */
+  /** Starts all workers. Where one of them does not start, ends the others and throws Error. */
   static async start(spec: PoolSpec): Promise<Pool> {
     const { memory, module, kernel, scratch, threads, createWorker } = spec;
     const slots = threads + 1;
@@ -145,7 +145,7 @@ export class Pool {
         failed(String(error));
       }
     });
-    // Whether anybody waits for it or not: another worker may have failed before.
+    // Handled even if nothing awaits it: another worker may have failed before.
     ready.catch(() => {});
     return { index: start.index, worker, ready };
   }
@@ -155,13 +155,13 @@ export class Pool {
     return this.#members.length + (this.#own ? 1 : 0);
   }
 
-  /** How to deal out a job now, if that is worth while: for {@link run}, where this thread `waits`, or for {@link runAsync}. */
+  /** The schedule of a job, if threads pay off: for {@link run}, where this thread `waits`, or for {@link runAsync}. */
   schedule(extent: Extent, waits: boolean): Schedule | undefined {
     if (!waits) return schedule(extent, this.#members.length, 1);
     return this.#own && !this.#pending ? schedule(extent, this.threads, 2) : undefined;
   }
 
-  /** Throws WorkerError where a worker was lost that may still be writing. */
+  /** Throws WorkerError where a lost worker may still be writing. */
   assertAlive(): void {
     if (this.#lost) throw this.#lost;
   }
@@ -189,7 +189,7 @@ export class Pool {
     if (words[WORD.failed] !== 0) throw this.#failure();
   }
 
-  /** As {@link run}, by the workers alone, without waiting. One at a time. */
+  /** As {@link run}, but on the workers only and without blocking. One job at a time. */
   runAsync(schedule: Schedule, job: number): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#pending = { resolve, reject, watch: setInterval(() => this.#watch(), WAIT_MS) };
@@ -198,7 +198,7 @@ export class Pool {
     });
   }
 
-  /** Ends the workers. A job under way is given up: its promise is rejected when nobody is at work on it any more. */
+  /** Ends the workers. A job in progress is abandoned: its promise rejects once no worker is inside. */
   dispose(): void {
     this.#closed = true;
     if (this.#pending) {
@@ -218,7 +218,7 @@ export class Pool {
     Atomics.notify(words, WORD.epoch, workers);
   }
 
-  /** Ends an asynchronous job if it is over, and everybody has left it. */
+  /** Settles an asynchronous job once it is done and all workers have left it. */
   #settle(): void {
     const pending = this.#pending;
     const words = this.#words;
@@ -271,7 +271,7 @@ export class Pool {
     }
   }
 
-  /** A worker is no more. */
+  /** Handles the end of a worker. */
   #remove(index: number, why: string): void {
     const words = this.#words;
     const gone = this.#members.find((member) => member.index === index);
@@ -297,7 +297,7 @@ export class Pool {
   }
 }
 
-/** What {@link PoolSpec.createWorker} has given is none. */
+/** {@link PoolSpec.createWorker} returned something that is not a worker. */
 export class NoWorker extends TypeError {
   override readonly name = "TypeError";
 }

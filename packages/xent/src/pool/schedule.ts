@@ -1,46 +1,46 @@
 import { HEADER_BYTES, JOB_BYTES, SEGMENT, SEGMENT_BYTES } from "../abi.ts";
 
-/** How the rows of a job are dealt out, in items that any thread may take: chunks of rows, then segments of the last rows. */
+/** How the rows of a job are divided into items that any thread may take: chunks of rows, then segments of the last rows. */
 export interface Schedule {
-  /** Threads that are worth their waking. */
+  /** The number of threads worth waking. */
   readonly threads: number;
   readonly begin: number;
   /** Rows of a chunk, and chunks. */
   readonly chunk: number;
   readonly chunks: number;
-  /** The first of the rows whose classes are dealt out, and the end of all rows. */
+  /** The first of the rows that are divided into segments, and the end of all rows. */
   readonly splitRow: number;
   readonly end: number;
-  /** Segments of such a row, and bytes that the records of all of them take. */
+  /** Segments of such a row, and the bytes of the records of all of them. */
   readonly segments: number;
   readonly recordBytes: number;
-  /** The longest item, in classes of the plain loss. */
+  /** The cost of the longest item, in classes of the plain loss. */
   readonly longest: number;
 }
 
-/** What there is to be dealt out. */
+/** The work to divide. */
 export interface Extent {
   readonly begin: number;
   readonly end: number;
   readonly classes: number;
-  /** How long a class takes, in units of the plain loss. */
+  /** The cost of a class, in units of the plain loss. */
   readonly cost: number;
-  /** Whether the classes of a row can be dealt out. */
+  /** Whether a row can be divided into segments. */
   readonly splits: boolean;
 }
 
-// Measured: it takes about 15 us to wake a thread and to wait for it, in which another computes 20,000 classes. A row
-// takes as long as four classes more.
+// Measured: waking a thread and waiting for it takes about 15 us, in which another thread computes 20,000 classes. The fixed cost of a
+// row is that of four classes.
 const WORTH_A_THREAD = 40_000;
 const ROW = 4;
-/** Classes of a chunk: long enough to be worth its claim, short enough that the last one is not waited for. */
+/** Classes of a chunk: enough to make its claim cheap, and few enough that other threads hardly wait for the last one. */
 const CHUNK = 16_384;
 /** Classes of short rows that the kernel computes together. */
 const GROUP = 1024;
 /** Rows in segments for each thread. */
 export const MOST_SPLIT_ROWS = 2;
 
-/** The schedule for `available` threads; undefined where less than `least` are worth it. */
+/** The schedule for `available` threads; undefined where fewer than `least` pay off. */
 export function schedule(extent: Extent, available: number, least: number): Schedule | undefined {
   const { begin, end, classes, cost, splits } = extent;
   const rows = end - begin;
@@ -60,11 +60,11 @@ export function schedule(extent: Extent, available: number, least: number): Sche
 
 function splitRows(rows: number, threads: number): number {
   if (rows < MOST_SPLIT_ROWS * threads) return rows;
-  // What would be left over, and as many rows more as let the threads end together that are a row apart by then.
+  // The rows that do not divide evenly, and enough others for threads that are a row apart to end together.
   return (rows % threads) + (rows < 64 * threads ? threads : 0);
 }
 
-/** The most that {@link Schedule.recordBytes} can be, whatever is asked for. */
+/** The upper bound of {@link Schedule.recordBytes}, for any options. */
 export function mostRecordBytes(rows: number, classes: number, threads: number): number {
   const segments = Math.ceil(classes / SEGMENT);
   return segments > 1 ? Math.min(rows, MOST_SPLIT_ROWS * threads) * bytesOfRecord(segments) : 0;
@@ -83,7 +83,7 @@ export const DEALT = {
   chunks: 3,
   splitRow: 4,
   segments: 5,
-  /** Items that sum a segment; those behind them scale one. */
+  /** The number of items that sum a segment. The items after them scale one. */
   sums: 6,
   /** Address of the records of the rows in segments. */
   records: 7,

@@ -7,7 +7,7 @@ export interface PoolWorker {
   terminate(): unknown;
 }
 
-/** What both kinds may have. */
+/** The methods that some kinds of workers have. */
 interface AnyWorker extends PoolWorker {
   on?(event: "message" | "error" | "messageerror" | "exit", listener: (value: unknown) => void): unknown;
   addEventListener?(event: string, listener: (event: { data?: unknown; message?: string }) => void): void;
@@ -15,7 +15,7 @@ interface AnyWorker extends PoolWorker {
   unref?(): void;
 }
 
-/** Whether this thread may wait: the main thread of a page may not. */
+/** Whether this thread may block. The main thread of a page may not. */
 export function mayWait(words: Int32Array): boolean {
   try {
     Atomics.wait(words, 0, -1, 0);
@@ -25,20 +25,20 @@ export function mayWait(words: Int32Array): boolean {
   }
 }
 
-/** A worker of the pool, from the source that is embedded here: there is no file to be found, served or bundled. */
+/** A worker of the pool, from the embedded source, so there is no file to find, serve or bundle. */
 export function spawn(): PoolWorker {
-  // Deno's own workers could not be left idle: they keep the process alive.
+  // Deno's web workers keep the process alive even when idle.
   const threads = nodeModule("node:worker_threads");
-  // Nothing of the process's own flags and variables is meant for it.
+  // Flags and variables of the process are not meant for the worker.
   if (threads) return new threads.Worker(workerSource, { eval: true, execArgv: [], env: {}, name: "xent" });
   const url = URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
   const worker = new Worker(url, { name: "xent" });
-  // It has been fetched by the time of its first message, and no later.
+  // By the first message, the worker has fetched the URL.
   worker.addEventListener("message", () => URL.revokeObjectURL(url), { once: true });
   return worker;
 }
 
-/** Calls `message` with what the worker says, and `end` once it is no more, as far as its runtime tells. */
+/** Calls `message` with each message of the worker, and `end` once it has ended, if the runtime reports that. */
 export function listen(worker: AnyWorker, message: (data: unknown) => void, end: (why: string) => void): void {
   if (worker.on) {
     worker.on("message", message);
@@ -50,7 +50,7 @@ export function listen(worker: AnyWorker, message: (data: unknown) => void, end:
   }
 }
 
-/** Whether the worker keeps the process alive. */
+/** Sets whether the worker keeps the process alive. */
 export function keepAlive(worker: AnyWorker, alive: boolean): void {
   if (alive) worker.ref?.();
   else worker.unref?.();

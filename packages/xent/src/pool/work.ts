@@ -1,33 +1,33 @@
-// What each thread does with a job: it takes the next item, computes it, and comes again until there is none left. The calling
-// thread and the workers of the pool run this same code over the same words of memory.
+// How a thread works on a job: it takes the next item and computes it, until none is left. The calling thread and the workers of the
+// pool run the same code over the same words of memory.
 
 import type { Kernel } from "../abi.ts";
 import { bytesOfRecord, DEALT, MOST_SPLIT_ROWS, type Schedule, scheduleWords } from "./schedule.ts";
 
 /** The words by which the threads keep in step. A job's are written while the gate is closed and nobody is inside. */
 export const WORD = {
-  /** Raised for every job: idle workers wait for that. */
+  /** Incremented for every job; idle workers wait for a change. */
   epoch: 0,
-  /** 1: workers may come in. */
+  /** 1: workers may enter. */
   open: 1,
   /** The next item. */
   next: 2,
   /** Items that are done. */
   done: 3,
-  /** 1 + index of the thread that has failed. */
+  /** 1 + the index of the thread that failed. */
   failed: 4,
   /** From here on they stay as they are while a job lasts: in another cache line. Address of its record. */
   job: 16,
-  /** 1: a worker that does the last item tells the caller, who is not waiting here. */
+  /** 1: the worker that does the last item notifies the caller, which is not waiting here. */
   tell: 17,
 } as const;
 
 const MESSAGE = 32;
 const MESSAGE_LENGTH = 128;
-/** A thread's words have a cache line to themselves. */
+/** The words of a thread fill a cache line, which no other thread uses. */
 const LINE = 16;
 const LINES = MESSAGE + MESSAGE_LENGTH;
-/** Words that so many threads need. */
+/** The words that this many threads need. */
 export function wordsOf(threads: number): number {
   return LINES + (LINE + 2 * MOST_SPLIT_ROWS) * threads;
 }
@@ -37,7 +37,7 @@ export function inside(thread: number): number {
   return LINES + LINE * thread;
 }
 
-/** The words of a row in segments: how many of them are not summed yet; and 1 when it is finished, 2 if as a whole. */
+/** The words of a row in segments: the number of segments still to sum; 1 once the row is finished, or 2 if it was computed as a whole. */
 function pending(words: Int32Array, row: number): number {
   return words.length - 1 - 2 * row;
 }
@@ -55,7 +55,7 @@ export function begin(words: Int32Array, job: number, { splitRow, end, segments 
   }
 }
 
-/** One thread's own. */
+/** The state of a thread. */
 export interface Thread {
   readonly kernel: Kernel;
   readonly memory: WebAssembly.Memory;
@@ -63,16 +63,16 @@ export interface Thread {
   readonly words: Int32Array;
   /** Address of its scratch memory. */
   readonly scratch: number;
-  /** Waits for a while for this word to change from this value. Throws where it is no use. */
+  /** Waits for a while for this word to change from this value. Throws where waiting is useless. */
   wait(word: number, value: number): void;
 }
 
-/** Others will have done their items soon. */
+/** The other threads will finish their items soon. */
 export const SPIN_INSIDE_MS = 0.05;
-/** After a job there often is another one. */
+/** Another job often follows a job. */
 export const SPIN_OUTSIDE_MS = 0.5;
 
-/** Looks at a word for a while: to sleep and to be woken takes 15 us or more. Whether it has changed from this value. */
+/** Spins on a word for a while, since sleeping and waking takes 15 us or more. Returns whether it has changed from this value. */
 export function spin(words: Int32Array, word: number, value: number, milliseconds: number): boolean {
   const end = performance.now() + milliseconds;
   do {
@@ -81,7 +81,7 @@ export function spin(words: Int32Array, word: number, value: number, millisecond
   return false;
 }
 
-/** Computes items until there is none left. Whether the last one of all was among them. */
+/** Computes items until none is left. Returns whether one of them was the last of the job. */
 export function work(thread: Thread): boolean {
   const { words } = thread;
   const job = words[WORD.job] as number;
@@ -102,7 +102,7 @@ export function isDone({ words, memory }: Pick<Thread, "words" | "memory">): boo
   return Atomics.load(words, WORD.done) === items;
 }
 
-/** Ends a job early: nobody finds an item any more. */
+/** Ends a job early: no thread finds another item. */
 export function fail(words: Int32Array, thread: number, error: unknown): void {
   const message = String(error).slice(0, MESSAGE_LENGTH - 1);
   if (Atomics.compareExchange(words, WORD.failed, 0, thread + 1) === 0) {
@@ -112,7 +112,7 @@ export function fail(words: Int32Array, thread: number, error: unknown): void {
   Atomics.store(words, WORD.next, 2 ** 30);
 }
 
-/** What {@link fail} was told. */
+/** The error that {@link fail} was given. */
 export function failure(words: Int32Array): string {
   const message = words.subarray(MESSAGE, MESSAGE + MESSAGE_LENGTH);
   return String.fromCharCode(...message.subarray(0, message.indexOf(0)));
@@ -144,7 +144,7 @@ function compute(thread: Thread, job: number, dealt: Int32Array, item: number): 
     Atomics.store(words, ready, found ? 1 : 2);
     Atomics.notify(words, ready);
   } else {
-    // Its segments were taken before this one: somebody is at work on what is missing.
+    // The segments of the row were taken before this item, so other threads are working on them.
     while (Atomics.load(words, ready) === 0) {
       if (Atomics.load(words, WORD.failed) !== 0) return;
       thread.wait(ready, 0);

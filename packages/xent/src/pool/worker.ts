@@ -1,21 +1,21 @@
-// A worker of the pool: what `createXent` starts, and what a worker of your own becomes that imports `xent/worker`.
+// A worker of the pool: started by `createXent`, or a worker of your own that imports `xent/worker`.
 
 import { importsOf, type Kernel } from "../abi.ts";
 import { fail, inside, SPIN_INSIDE_MS, SPIN_OUTSIDE_MS, spin, type Thread, WORD, work } from "./work.ts";
 
-/** What the pool tells a worker to begin with. */
+/** The first message of the pool to a worker. */
 export interface Start {
   readonly memory: WebAssembly.Memory;
   readonly module: WebAssembly.Module;
   readonly index: number;
-  /** The words that all threads share: their address, and how many there are. */
+  /** The words that all threads share: their address and number. */
   readonly words: number;
   readonly count: number;
   /** Address of the worker's scratch memory. */
   readonly scratch: number;
 }
 
-/** What a worker tells the pool. */
+/** The messages of a worker to the pool. */
 export type Message = "ready" | "done";
 
 interface Port {
@@ -52,7 +52,7 @@ function serve({ memory, module, index, words: address, count, scratch }: Start)
   for (;;) {
     if (!spin(words, WORD.epoch, seen, SPIN_OUTSIDE_MS)) Atomics.wait(words, WORD.epoch, seen);
     seen = Atomics.load(words, WORD.epoch);
-    // First in, then look: a caller that has closed the gate either sees this thread inside, or this thread sees the gate.
+    // Enter first, then check the gate: either the caller that closes it sees this thread inside, or this thread sees it closed.
     Atomics.store(words, inside(index), 1);
     let last = false;
     const tell = words[WORD.tell] === 1;

@@ -1,4 +1,4 @@
-// Numbers in a file: what it is, its version and length, arrays in little endian, and a checksum.
+// The container of both file formats: kind, version and length, little-endian arrays, and a checksum.
 //
 //     8 bytes  what it is, in ASCII
 //     u32      version
@@ -17,7 +17,7 @@ const CHECKSUM = 4;
 /** The arrays of a file. */
 export type Numbers = Float64Array | Float32Array | Int32Array | Uint32Array;
 
-/** Puts arrays into a file. */
+/** Writes arrays into a file. */
 export function pack(magic: string, arrays: readonly Numbers[]): Uint8Array<ArrayBuffer> {
   const length = arrays.reduce((sum, array) => sum + array.byteLength, HEADER + CHECKSUM);
   const bytes = new Uint8Array(length);
@@ -34,13 +34,13 @@ export function pack(magic: string, arrays: readonly Numbers[]): Uint8Array<Arra
   return bytes;
 }
 
-/** Takes arrays out of a file. */
+/** Reads arrays from a file. */
 export class Unpacked {
   readonly #name: string;
   readonly #bytes: Uint8Array;
   #at = HEADER;
 
-  /** Throws RangeError where the bytes are another file, of another version, not all of it, or damaged. */
+  /** Throws RangeError where the bytes are of another kind or version, truncated, or damaged. */
   constructor(bytes: Uint8Array, magic: string) {
     if (typedArrayKind(bytes) !== "Uint8Array") throw wrongType("bytes", "a Uint8Array", bytes);
     this.#name = magic;
@@ -78,18 +78,18 @@ export class Unpacked {
     return array;
   }
 
-  /** Throws RangeError where something is left. */
+  /** Throws RangeError where bytes are left. */
   end(): void {
     if (this.#at !== this.#bytes.length - CHECKSUM) throw this.error("sizes that contradict one another");
   }
 
-  /** What is wrong with it. */
+  /** The error that says what is wrong with the file. */
   error(got: string): RangeError {
     return new RangeError(`"bytes" expected ${this.#name}, got ${got}`);
   }
 }
 
-/** The bytes of numbers, or back: a copy, in little endian. */
+/** Converts between numbers and little-endian bytes, in a copy. */
 function littleEndian(array: Numbers): Uint8Array {
   const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength).slice();
   if (new Uint8Array(Uint16Array.of(1).buffer)[0] === 1) return bytes;

@@ -20,7 +20,7 @@ const NAMES = Object.keys(COLUMNS) as Column[];
 export function encodePartials(partials: Partials): OwnUint8Array {
   assertPartials(partials);
   const { rows, classesTotal, classes, settings } = partials;
-  // Columns that say nothing are left out.
+  // Columns that have only their default are left out.
   const saysNothing = (name: Column): boolean =>
     OPTIONAL.includes(name) && partials[name].every((value, row) => Object.is(value, usual(partials, name, row)));
   const names = NAMES.filter((name) => !saysNothing(name));
@@ -33,8 +33,8 @@ export function encodePartials(partials: Partials): OwnUint8Array {
 }
 
 /**
- * What {@link encodePartials} has made. Throws RangeError where these bytes are something else, are damaged, or say what neither
- * `partials` nor `mergePartials` can.
+ * Decodes the bytes of {@link encodePartials}. Throws RangeError where they are something else, are damaged, or hold values that neither
+ * `partials` nor `mergePartials` gives.
  */
 export function decodePartials(bytes: Uint8Array): Partials {
   const file = new Unpacked(bytes, PARTIALS);
@@ -70,7 +70,7 @@ export function decodePartials(bytes: Uint8Array): Partials {
   return partials;
 }
 
-/** Totals as bytes, some 100 of them: the same ones for the same totals. */
+/** Totals as about 100 bytes. Equal totals give equal bytes. */
 export function encodeTotals(totals: Totals): OwnUint8Array {
   if (!(totals instanceof Totals)) throw wrongType("totals", "Totals", totals);
   const { count, correct } = totals;
@@ -79,14 +79,14 @@ export function encodeTotals(totals: Totals): OwnUint8Array {
   return pack(TOTALS, [Float64Array.from(sizes.concat(sum, normalizer))]);
 }
 
-/** NaN has no place in a file: a sum that is NaN is written as one of these two. */
+/** A file has no NaN: a sum that is NaN is written as these two. */
 function written(terms: readonly number[]): readonly number[] {
   return terms.some(Number.isNaN) ? [Infinity, -Infinity] : terms;
 }
 
 /**
- * What {@link encodeTotals} has made. Throws RangeError where these bytes are something else, are damaged, or say what no totals
- * can.
+ * Decodes the bytes of {@link encodeTotals}. Throws RangeError where they are something else, are damaged, or hold values that no
+ * totals have.
  */
 export function decodeTotals(bytes: Uint8Array): Totals {
   const file = new Unpacked(bytes, TOTALS);
@@ -104,7 +104,7 @@ export function decodeTotals(bytes: Uint8Array): Totals {
 
 const OPTIONAL: readonly Column[] = ["sumLow", "labelLogit", "labelWeight", "sampleWeights", ...SMOOTHED];
 
-/** What a column has where it says nothing. */
+/** The default value of a column. */
 function usual({ classes, labels }: Pick<Partials, "classes" | "labels">, name: Column, row: number): number {
   if (name === "sampleWeights") return 1;
   if (name === "labelLogit") return NaN;

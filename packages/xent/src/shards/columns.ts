@@ -1,4 +1,4 @@
-// What is said of the rows of which some classes were seen, column by column.
+// Partial results of rows, column by column.
 
 /** The options of a run that all shards of a row have in common. */
 export interface PartialsSettings {
@@ -10,25 +10,26 @@ export interface PartialsSettings {
 }
 
 /**
- * What is known of rows of which some of the classes were seen: those of a shard, or of several after {@link mergePartials}.
- * Plain data: it can be sent to another thread as it is, and by `encodePartials` to another machine. Arrays have one entry a row.
+ * The partial results of rows, from some of their classes: those of a shard, or of several after {@link mergePartials}.
+ * This is plain data, which can be posted to another thread, or sent to another machine by `encodePartials`. Arrays have one entry
+ * for each row.
  */
 export interface Partials {
   readonly rows: number;
   /** All classes of a row. */
   readonly classesTotal: number;
-  /** The classes that were seen: [begin, end), in order, with others between them. */
+  /** The ranges of classes that were seen, [begin, end), in order and not adjacent. */
   readonly classes: readonly (readonly [begin: number, end: number])[];
   readonly settings: PartialsSettings;
-  /** The row's class; -1 where it is ignored, -2 where it is none (`invalidLabels: "nan"`). */
+  /** The class of the row; -1 where the row is ignored, -2 where its label is invalid (`invalidLabels: "nan"`). */
   readonly labels: Int32Array;
-  /** The largest logit, after softcap and temperature; -Infinity where all are that, NaN where one is NaN or Infinity. */
+  /** The largest logit, after softcap and temperature; -Infinity where all logits are -Infinity, NaN where one is NaN or Infinity. */
   readonly maximum: Float64Array;
   /** The unit of {@link sum} is 2^power; where that is NaN, e^maximum. */
   readonly power: Float64Array;
   /** Sum of the exponentials of all logits but the label's. */
   readonly sum: Float64Array;
-  /** What the sum rounds away, after merging. */
+  /** The rounding error of the sum, after merging. */
   readonly sumLow: Float64Array;
   /** The label's logit; NaN where it was not seen. */
   readonly labelLogit: Float64Array;
@@ -38,7 +39,7 @@ export interface Partials {
   readonly labelWeight: Float64Array;
   /** Factors of the losses. All 1 without sample weights. */
   readonly sampleWeights: Float32Array;
-  /** With label smoothing, else empty: over all classes but the label the sum of their weights, and of weight times logit. */
+  /** With label smoothing, else empty: the sums of the weights, and of weight times logit, over all classes but the label. */
   readonly weight: Float64Array;
   readonly weightLow: Float64Array;
   readonly weighted: Float64Array;

@@ -1,13 +1,13 @@
-// Sums without rounding, so that the order of the summands does not show.
+// Sums without rounding, which do not depend on the order of the summands.
 
-/** The rounded sum of two numbers, and what that rounds away (Knuth). */
+/** The rounded sum of two numbers and its rounding error (Knuth). */
 function twoSum(a: number, b: number): readonly [sum: number, lost: number] {
   const sum = a + b;
   const back = sum - a;
   return [sum, a - (sum - back) + (b - back)];
 }
 
-/** The rounded product of two numbers, and what that rounds away (Dekker); 0 where this is too large to tell. */
+/** The rounded product of two numbers and its rounding error (Dekker), or 0 where the error overflows. */
 export function twoProduct(a: number, b: number): readonly [product: number, lost: number] {
   const product = a * b;
   const [aHigh, aLow] = halves(a);
@@ -23,13 +23,13 @@ function halves(x: number): readonly [high: number, low: number] {
 }
 
 /**
- * The exact sum of any numbers: a few of them that do not overlap (Shewchuk). Whatever the order of the summands, and however
- * they were grouped, it is the same.
+ * The exact sum of any numbers, as a few numbers that do not overlap (Shewchuk). It does not depend on the order or the grouping of
+ * the summands.
  */
 export class ExactSum {
   /** From the smallest to the largest. */
   #parts: number[] = [];
-  /** What was set aside, in units of 2^-1074, where the parts would have overflowed. */
+  /** The part, in units of 2^-1074, that was set aside where the others would have overflowed. */
   #aside = 0n;
   /** Sum of the summands that are not finite. */
   #infinite = 0;
@@ -63,7 +63,7 @@ export class ExactSum {
     for (const part of other.terms) this.add(part);
   }
 
-  /** The number that is next to the sum. */
+  /** The sum, rounded to nearest. */
   get value(): number {
     if (this.#infinite !== 0) return this.#infinite;
     const parts = this.#parts;
@@ -72,7 +72,7 @@ export class ExactSum {
     let sum = i < 0 ? 0 : (parts[i] as number);
     let lost = 0;
     while (i > 0 && lost === 0) [sum, lost] = twoSum(sum, parts[--i] as number);
-    // Half way between two numbers, what is below decides.
+    // A tie: the parts below decide.
     const below = parts[i - 1] ?? 0;
     if (lost * below > 0) {
       const twice = 2 * lost;
@@ -82,7 +82,7 @@ export class ExactSum {
     return sum;
   }
 
-  /** Numbers whose sum it is, the largest first: the same ones for the same sum. */
+  /** Numbers with this sum, the largest first. Equal sums give equal numbers. */
   get terms(): number[] {
     if (this.#infinite !== 0) return [this.#infinite];
     const rest = this.#copy();
@@ -95,7 +95,7 @@ export class ExactSum {
     return terms;
   }
 
-  /** The number that is next to the sum, and the one that is next to what that leaves. */
+  /** The sum in two parts: rounded to nearest, and the rest, rounded to nearest. */
   get pair(): [high: number, low: number] {
     const high = this.value;
     if (!Number.isFinite(high)) return [high, 0];
@@ -112,7 +112,7 @@ export class ExactSum {
   }
 }
 
-/** A number in units of 2^-1074, in which all of them are integers. */
+/** A number in units of 2^-1074, in which every number is an integer. */
 function unitsOf(x: number): bigint {
   const bits = new BigUint64Array(Float64Array.of(Math.abs(x)).buffer)[0] as bigint;
   const [exponent, fraction] = [bits >> 52n, bits & 0xfffffffffffffn];
@@ -120,10 +120,10 @@ function unitsOf(x: number): bigint {
   return x < 0 ? -units : units;
 }
 
-/** The number that is next to so many units. */
+/** This many units, rounded to the nearest number. */
 function rounded(units: bigint): number {
   if (units < 0n) return -rounded(-units);
-  // 64 bits, the last of which stands for all below, decide as all of them do.
+  // 64 bits, the last of which stands for all below, round as all bits do.
   const below = BigInt(Math.max(0, 4 * units.toString(16).length - 64));
   const high = units >> below;
   return Number(high << below === units ? high : high | 1n) * 2 ** (Number(below) - 1074);

@@ -3,11 +3,11 @@ import { ExactSum, twoProduct } from "./exact.ts";
 import { assertPartials } from "./partials.ts";
 import { above } from "./scale.ts";
 
-/** Losses of rows all of whose classes were seen. Arrays have one entry a row. */
+/** Losses of rows whose classes were all seen. Arrays have one entry for each row. */
 export interface PartialsResult {
   /** The loss of each row, never reduced. */
   loss: Float32Array;
-  /** Sum of the losses: the exact one, rounded to f64. */
+  /** The exact sum of the losses, rounded to f64. */
   sum: number;
   /** `sum / normalizer`, and 0 where that is 0. */
   mean: number;
@@ -19,12 +19,12 @@ export interface PartialsResult {
   logSumExp: Float32Array;
   /** First class with the largest logit, -1 where {@link logSumExp} is NaN. */
   predictions: Int32Array;
-  /** How many rows, not ignored, are predicted right. */
+  /** The number of rows, without ignored ones, whose prediction is the label. */
   correct: number;
 }
 
 /**
- * The losses that follow from what all shards together know: those of a run over all classes, within the same bounds.
+ * The losses of rows from the merged partials of all shards: those of a run over all classes, within the same bounds.
  *
  * Throws RangeError where classes are missing.
  */
@@ -54,7 +54,7 @@ export function lossFromPartials(merged: Partials): PartialsResult {
   return { loss, sum: total, mean, normalizer: weight, count, logSumExp, predictions, correct };
 }
 
-/** What the kernel takes of a whole row to make the gradient of a shard: `Merged` in crates/kernel/src/partial.rs, in its order. */
+/** The merged result of a row, from which the kernel computes the gradient of a shard: `Merged` in crates/kernel/src/partial.rs. */
 export function gradientRecord(merged: Partials, row: number, scale: number): readonly number[] {
   const { labelSmoothing, temperature } = merged.settings;
   const found = findRow(merged, row);
@@ -92,12 +92,12 @@ export function assertComplete(merged: Partials): void {
 
 const IGNORED = -1;
 
-/** From this distance between maximum and label on, the label's term is not divided by: it may be too small. */
+/** At this distance between maximum and label or more, the label's term may be too small to divide by. */
 const FAR = 600;
 
 const BROKEN = { loss: NaN, logSumExp: NaN, probability: NaN, own: NaN };
 
-/** A loss this far below its parts is their small difference: crates/kernel/src/ends.rs. */
+/** A loss this far below its parts is a small difference of them: crates/kernel/src/ends.rs. */
 const SMALLEST_LOSS = 0.75;
 
 /** The formula of crates/kernel/src/ends.rs, in f64. */
@@ -105,7 +105,7 @@ function findRow(merged: Partials, row: number) {
   const at = (column: Float64Array | Float32Array): number => column[row] as number;
   const { labelSmoothing, zLoss } = merged.settings;
   const [label, maximum] = [merged.labels[row] as number, at(merged.maximum)];
-  // A row that weighs nothing is as good as ignored.
+  // A row with weight 0 is ignored.
   const sample = at(merged.sampleWeights);
   const counts = label !== IGNORED && sample !== 0;
   if (!Number.isFinite(maximum) || label < IGNORED) return counts ? BROKEN : { ...BROKEN, loss: 0 };
@@ -130,14 +130,14 @@ function findRow(merged: Partials, row: number) {
   const z = zLoss === 0 ? 0 : 2 * zLoss * logSumExp;
   let loss = fromLabel + fromRest;
   if (labelSmoothing > 0 && loss < SMALLEST_LOSS * (ownTarget + rest) * Math.min(1, nll)) {
-    // From the largest logit, all parts have one sign.
+    // Measured from the largest logit, all parts have the same sign.
     const least = Math.log1p(others - 1 + own);
     loss = (ownTarget + rest) * least + ownTarget * distance + tiltOf(merged, row, maximum, spread);
   }
   return {
     loss: counts ? sample * (loss + fromZ) : 0,
     logSumExp,
-    /** From e^(x - maximum) to p_j times what multiplies it. */
+    /** The factor from e^(x - maximum) to the gradient. */
     probability: (ownTarget + rest + z) / sum,
     /** Gradient at the label. */
     own: (rest + z) * (own / sum) - ownTarget * (others / sum),
@@ -145,14 +145,14 @@ function findRow(merged: Partials, row: number) {
 }
 
 /**
- * `spread` times the sum of w (value - x) over all classes but the label: the difference of two sums that may be large. Infinity
- * where the sum of w x is more than a number can be.
+ * `spread` times the sum of w (value - x) over all classes but the label, from two sums that may be large. Infinity where the sum of w x
+ * overflows.
  */
 function tiltOf(merged: Partials, row: number, value: number, spread: number): number {
   const { weight, weightLow, weighted, weightedLow } = merged;
   const size = Math.abs(weighted[row] as number);
   if (size === Infinity) return Infinity;
-  // Products with a weight do not overflow, then.
+  // Scaled so that products with a weight do not overflow.
   const unit = Math.max(size, Math.abs(value)) > 2 ** 800 ? 2 ** 200 : 1;
   const sum = new ExactSum();
   for (const column of [weight, weightLow]) {

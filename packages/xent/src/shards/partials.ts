@@ -6,12 +6,12 @@ import { factorOf } from "./scale.ts";
 import { findInvalidHeader } from "./valid.ts";
 
 /**
- * What several shards of the classes know of the same rows, in any order and any grouping. Sums are exact until they are
- * rounded to 106 bits, so neither shows in the result, unless the sums of two shards are more than 2^40 apart; and then no
- * loss shows it.
+ * Merges the partials of several shards of the classes, in any order and any grouping. Sums are exact until they are rounded to 106
+ * bits, so the result does not depend on either, unless the sums of two shards are more than a factor of 2^40 apart. Even then, no
+ * loss depends on it.
  *
- * Throws TypeError for what is no {@link Partials}; RangeError where they are not of the same rows, labels, classes and
- * options, or where a class is in two of them.
+ * Throws TypeError for anything but {@link Partials}; RangeError where rows, labels, number of classes or options differ, or where a class
+ * is in two of them.
  */
 export function mergePartials(...partials: readonly (Partials | readonly Partials[])[]): Partials {
   const all = partials.flat() as readonly Partials[];
@@ -29,7 +29,7 @@ export function mergePartials(...partials: readonly (Partials | readonly Partial
   return merged;
 }
 
-/** Partials of the same rows, with nothing in them yet. */
+/** Empty partials of the same rows. */
 export function emptyPartials(
   like: Pick<Partials, "rows" | "classesTotal" | "settings">,
   classes: Partials["classes"],
@@ -41,7 +41,7 @@ export function emptyPartials(
   return { rows, classesTotal, classes, settings, ...Object.fromEntries(columns) };
 }
 
-/** How many numbers a column has. */
+/** The length of a column. */
 export function lengthOfColumn(name: Column, rows: number, { labelSmoothing }: PartialsSettings): number {
   return SMOOTHED.includes(name) && !(labelSmoothing > 0) ? 0 : rows;
 }
@@ -52,7 +52,7 @@ function mergeRow(all: readonly Partials[], row: number, out: Partials): void {
   for (const part of all) {
     const most = part.maximum[row] as number;
     const best = part.predictions[row] as number;
-    // Of equals, the first class, and the larger power: whichever shard comes first.
+    // Of equal maxima, the first class and the larger power, in any order of the shards.
     if (most > maximum || prediction < 0) [power, prediction] = [part.power[row] as number, best];
     else if (most === maximum) {
       power = Math.max(power, part.power[row] as number);
@@ -85,18 +85,18 @@ function mergeRow(all: readonly Partials[], row: number, out: Partials): void {
 
 type Part = "weight" | "weightLow" | "weighted" | "weightedLow";
 
-/** Infinity where it is more than a number can be. */
+/** Infinity where it overflows. */
 function sumOf(all: readonly Partials[], row: number, high: Part, low: Part): [high: number, low: number] {
   const sum = new ExactSum();
   for (const part of all) {
     sum.add(part[high][row] as number);
-    // Nothing is left of what has overflowed.
+    // After an overflow, there is no rest.
     if (Number.isFinite(part[high][row])) sum.add(part[low][row] as number);
   }
   return sum.pair;
 }
 
-/** Throws TypeError unless all parts are there, RangeError where they are of no run. */
+/** Throws TypeError unless all properties are there, RangeError for values that no run gives. */
 export function assertPartials(partials: unknown): asserts partials is Partials {
   const value = partials as Partials;
   const isWhole =

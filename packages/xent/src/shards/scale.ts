@@ -1,14 +1,14 @@
-// What the sums of shards are relative to: see crates/kernel/src/partial.rs.
+// The scale of the sums of shards: see crates/kernel/src/partial.rs.
 
-/** ln 2 in three parts; the first two are of 21 bits, so that their products with a power are exact. */
+/** ln 2 in three parts. The first two have 21 bits, so their products with a power are exact. */
 const LN2_HIGH = 0.6931467056274414;
 const LN2_MIDDLE = 4.7493244892393705e-7;
 const LN2_LOW = 5.497923018708371e-14;
 
-/** Where a sum stands. */
+/** The scale of a sum. */
 export interface Scale {
   readonly maximum: number;
-  /** NaN: the maximum is too large for one. */
+  /** NaN: none, because the maximum is too large. */
   readonly power: number;
 }
 
@@ -18,7 +18,7 @@ export function above(x: number, { maximum, power }: Scale): number {
   return x - power * LN2_HIGH - power * LN2_MIDDLE - power * LN2_LOW;
 }
 
-/** From a sum at one scale to that at another, whose maximum is not smaller: exact, where both have a power. */
+/** The factor from one scale to another whose maximum is not smaller. Exact where both have a power. */
 export function factorOf(from: Scale, to: Scale): number {
   const shift = from.power - to.power;
   if (!Number.isNaN(shift)) return powerOfTwo(shift);

@@ -5,21 +5,21 @@ import { type Column, type Partials, type PartialsSettings, SETTINGS } from "./c
 import { assertComplete, gradientRecord, normalizerOf } from "./loss.ts";
 import { emptyPartials } from "./partials.ts";
 
-/** Which classes of how many a batch has. */
+/** Which of all classes a batch has. */
 export interface ShardOptions {
   /** The first of the batch's classes. */
   classOffset: number;
-  /** All classes, of which the labels are. */
+  /** The number of all classes. Labels are in [0, classesTotal). */
   classesTotal: number;
 }
 
-/** Options of a shard: class weights are those of the batch's classes. */
+/** Options of a shard. Class weights are those of the batch's classes. */
 export type PartialsOptions = LossOptions & ShardOptions & { rows?: readonly [begin: number, end: number] | undefined };
 
 /** Names of {@link ShardOptions}. */
 export const SHARD_OPTIONS = ["classOffset", "classesTotal"] as const;
 
-/** A shard whose partials are being made, or, with what has come of them, its gradient. */
+/** A shard that computes partials or, from merged partials, its gradient. */
 export interface Shard extends ShardOptions {
   readonly merged: Partials | undefined;
 }
@@ -37,13 +37,13 @@ export function readShard(options: PartialsOptions | undefined, classes: number)
 /** Numbers of a record. */
 export const RECORD: number = RECORD_BYTES / 8;
 
-/** What is in a record: `Partial` in crates/kernel/src/partial.rs. */
+/** The fields of a record: `Partial` in crates/kernel/src/partial.rs. */
 const FIELDS = [
   ...["maximum", "sum", "power", "labelLogit", "predictions", "labelWeight"],
   ...["weight", "weightLow", "weighted", "weightedLow"],
 ] as const;
 
-/** Copies what the kernel has found out of its memory. `begin`: the first row, which is the first one of records and labels. */
+/** Copies the partials of the kernel out of its memory. `begin`: the row of the first record and label. */
 export function readPartials(
   records: Float64Array,
   labels: Int32Array,
@@ -65,7 +65,7 @@ export function readPartials(
   return partials;
 }
 
-/** Throws RangeError unless these are the rows with these labels, complete. */
+/** Throws RangeError unless these are all rows, with these labels, and all classes. */
 export function assertMerged(merged: Partials, labels: Int32Array, { classesTotal }: Shard, settings: Settings): void {
   assertComplete(merged);
   const differs = (what: string, expected: unknown, got: unknown): RangeError =>
@@ -80,7 +80,7 @@ export function assertMerged(merged: Partials, labels: Int32Array, { classesTota
   if (row >= 0) throw differs(`the label of row ${row}`, labels[row], merged.labels[row]);
 }
 
-/** Writes what the kernel takes to make the gradient of the rows from `begin` on. */
+/** Writes the merged results from which the kernel computes the gradient of the rows from `begin` on. */
 export function writeMerged(merged: Partials, records: Float64Array, begin: number, { reduction }: Settings): void {
   const normalizer = reduction === "mean" ? normalizerOf(merged) : 1;
   const scale = normalizer === 0 ? 0 : 1 / normalizer;

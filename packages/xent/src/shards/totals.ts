@@ -2,7 +2,7 @@ import { integer, wrongType } from "../errors.ts";
 import { lengthOf, typedArrayKind } from "../typed-array.ts";
 import { ExactSum } from "./exact.ts";
 
-/** What a run, or {@link lossFromPartials}, says of some rows. */
+/** The result of a run or of {@link lossFromPartials}. */
 export interface RowsResult {
   readonly loss: Float32Array | Float64Array;
   readonly normalizer: number;
@@ -11,8 +11,7 @@ export interface RowsResult {
 }
 
 /**
- * Sums over any number of rows, on any number of machines. They are exact: neither the order in which results arrive nor how they
- * were grouped shows in a bit of them.
+ * Exact sums over any number of rows, on any number of machines. They have the same bits for any order and any grouping of the results.
  */
 export class Totals {
   readonly #sum = new ExactSum();
@@ -20,7 +19,7 @@ export class Totals {
   #count = 0;
   #correct = 0;
 
-  /** Adds the rows of a result. Those whose predictions were not asked for count as wrong. */
+  /** Adds the rows of a result. Rows without predictions count as incorrect. */
   add(result: RowsResult): this {
     if (typeof result !== "object" || result === null || !isLosses(result.loss)) {
       throw wrongType("result", "what run() or lossFromPartials() gives", result);
@@ -33,7 +32,7 @@ export class Totals {
     return this;
   }
 
-  /** Adds rows one by one: their losses, the weights of those that are not ignored, and how many of these are predicted right. */
+  /** Adds rows one by one: their losses, the weights of rows that are not ignored, and the number of correct predictions. */
   addRows(losses: Float32Array | Float64Array, weights: Float32Array, correct: number): this {
     this.#addCounts(weights.length, correct);
     for (const loss of losses) this.#sum.add(loss);
@@ -51,7 +50,7 @@ export class Totals {
   /** Adds the rows of other totals. Throws RangeError where the rows are more than 2^53 - 1 together. */
   merge(other: Totals): this {
     if (!(other instanceof Totals)) throw wrongType("other", "Totals", other);
-    // Read first: they may be the same.
+    // Read before writing: `other` may be this.
     const { terms } = other;
     this.#addCounts(other.#count, other.#correct);
     for (const term of terms.sum) this.#sum.add(term);
@@ -69,12 +68,12 @@ export class Totals {
     return this.#normalizer.value;
   }
 
-  /** Rows that are not ignored. */
+  /** The number of rows that are not ignored. */
   get count(): number {
     return this.#count;
   }
 
-  /** Rows, not ignored, that are predicted right. */
+  /** The number of rows, without ignored ones, whose prediction is the label. */
   get correct(): number {
     return this.#correct;
   }
@@ -85,12 +84,12 @@ export class Totals {
     return normalizer === 0 ? 0 : this.sum / normalizer;
   }
 
-  /** Numbers whose sums are {@link sum} and {@link normalizer} before rounding: the same ones for the same totals. */
+  /** Numbers whose sums are {@link sum} and {@link normalizer} before rounding. Equal totals give equal numbers. */
   get terms(): { sum: number[]; normalizer: number[] } {
     return { sum: this.#sum.terms, normalizer: this.#normalizer.terms };
   }
 
-  /** From their `terms`. */
+  /** Totals from their `terms`. */
   static of(terms: { sum: Iterable<number>; normalizer: Iterable<number> }, count: number, correct: number): Totals {
     const totals = new Totals();
     totals.#addCounts(count, correct);

@@ -1,8 +1,8 @@
-// What partials may say: all that computing and merging can, and nothing else. Readers of files rely on it.
+// Which values partials may have: those that computing and merging give. Readers of files rely on it.
 
 import type { Column, Partials, PartialsSettings } from "./columns.ts";
 
-/** Whether a column may have this of a row. `isSeen`: whether the label is among the classes that were seen. */
+/** Whether a column may have this value for a row. `isSeen`: whether the label is among the classes that were seen. */
 type Rule = (value: number, row: number, partials: Partials, isSeen: boolean) => boolean;
 
 const SETTINGS: { readonly [name in keyof PartialsSettings]: (value: number) => boolean } = {
@@ -14,7 +14,7 @@ const SETTINGS: { readonly [name in keyof PartialsSettings]: (value: number) => 
 
 /** From here on a maximum may be too large for a power (`TOO_LARGE` in crates/kernel/src/partial.rs, and room). */
 const LARGE = 2 ** 30;
-/** A power is next to maximum / ln 2, and so a sum is of some terms next to 1. */
+/** A power is close to maximum / ln 2, so the largest term of a sum is close to 1. */
 const NEAR = 4;
 const MOST_TERM = 2 ** (NEAR + 2);
 
@@ -32,7 +32,7 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
     const most = maximum[row] as number;
     if (Number.isNaN(most)) return Number.isNaN(sum) || sum >= 0;
     if (most === -Infinity) return sum === 0;
-    // The largest term is in it, but the label's.
+    // The sum has the largest term, unless that is the label's.
     const least = isSeen && labelLogit[row] === most ? 0 : 1 / MOST_TERM;
     return sum >= least && sum <= MOST_TERM * classesTotal;
   },
@@ -49,7 +49,7 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
     return best !== labels[row] || Number.isNaN(most) || labelLogit[row] === most;
   },
   labelWeight: (weight, _, __, isSeen) => isSeen || Number.isNaN(weight),
-  // Weights may be any numbers, and so may their sums.
+  // Weights may be any numbers, so their sums may be too.
   sampleWeights: () => true,
   weight: () => true,
   weightLow: (low, row, { weight }) => isRest(low, weight[row] as number),
@@ -57,12 +57,12 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
   weightedLow: (low, row, { weighted }) => isRest(low, weighted[row] as number),
 };
 
-/** What a number rounds away. */
+/** Whether `low` can be the rounding error of `high`. */
 function isRest(low: number, high: number): boolean {
   return !Number.isFinite(high) || Math.abs(low) <= Math.abs(high) * 2 ** -52;
 }
 
-/** Whether a class is in one of these ranges, which are in order: there may be as many of them as there are rows. */
+/** Whether a class is in one of these ranges, which are in order. Binary search: there may be as many ranges as rows. */
 export function has(classes: Partials["classes"], label: number): boolean {
   let [low, high] = [0, classes.length];
   while (low < high) {
@@ -75,7 +75,7 @@ export function has(classes: Partials["classes"], label: number): boolean {
   return false;
 }
 
-/** What no shards have in common: the first of it, undefined where there is none. */
+/** The first invalid setting of partials; undefined where all are valid. */
 export function findInvalidHeader({ classes, classesTotal, settings }: Omit<Partials, Column>): string | undefined {
   if (!(Number.isInteger(classesTotal) && classesTotal >= 1 && classesTotal < 2 ** 31)) {
     return `${classesTotal} classes`;
@@ -93,7 +93,7 @@ export function findInvalidHeader({ classes, classesTotal, settings }: Omit<Part
   return undefined;
 }
 
-/** What no run and no merging gives of a row: the first of it, undefined where there is none. */
+/** The first value that neither a run nor merging gives; undefined where all are valid. */
 export function findInvalidRow(partials: Partials): string | undefined {
   const { labels, classes } = partials;
   const isSeen = Array.from(labels, (label) => has(classes, label));

@@ -142,7 +142,7 @@ impl Image {
         let base = self.words.as_ptr().expose_provenance();
         let mut job = self.at(base);
         let scratch = base + self.scratch;
-        // SAFETY: the image has what `Image::of` has placed, as large as the fields say; it is used by nobody else.
+        // SAFETY: the image has what `Image::of` has placed, as large as the fields say, and nothing else uses it.
         unsafe {
             if self.record == 0 {
                 let mut begin = 0;
@@ -172,7 +172,7 @@ impl Image {
     pub fn is_intact(&self, given: &Given) -> bool {
         let before = Self::of(given);
         let size = if given.logits_type == logits_type::F64 { 8 } else { 4 };
-        // What is between the entries of a gradient is nobody's either.
+        // The space between the entries of a gradient is padding, too.
         let mut entries = vec![false; if self.job.gradient == 0 { 0 } else { self.elements }];
         for row in 0..given.rows {
             for class in 0..given.classes {
