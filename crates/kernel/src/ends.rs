@@ -23,7 +23,7 @@ use crate::vector::{Element, Single, Twice, Wide};
 pub struct Common {
     /// Whether the logits are `f64`.
     pub double: bool,
-    /// Whether there is nothing but labels, and ignored rows: q is 1 at the label, s is 1, z is 0.
+    /// Whether rows have only labels, and may be ignored: q is 1 at the label, s is 1, z is 0.
     pub plain: bool,
     /// Whether classes other than the label have weight.
     pub dense: bool,
@@ -96,7 +96,7 @@ fn ends_of<V: Single>(
     scratch: &Scratch,
 ) -> bool {
     let range = Range::of_type(double);
-    // What lies behind the last row is accepted.
+    // Lanes beyond the last row count as accepted.
     for row in rows..rows.next_multiple_of(4) {
         for (all, value) in [(&scratch.label_term, 1.0), (&scratch.off_label, 0.0), (&scratch.logit, 0.0)] {
             if let Some(place) = all.get(row) {

@@ -79,8 +79,8 @@ impl Range {
         if double { &DOUBLE } else { &SINGLE }
     }
 
-    /// n0 of a row with this logit (capped and divided) at its label: even, so that a logit half way between two n is rounded to
-    /// the same one whatever n0 is. The rounding goes to the even sum, and the sum has n0 in it.
+    /// n0 of a row with this logit (after softcap and temperature) at its label. It is even: a logit half way between two n rounds to the
+    /// even sum, which contains n0, so an even n0 makes that rounding the same for every n0.
     #[inline(always)]
     pub fn power_near(logit: f64) -> f64 {
         2.0 * ((logit * (0.5 * core::f64::consts::LOG2_E) + DOUBLE.round) - DOUBLE.round)

@@ -62,7 +62,7 @@ fn scale<V: Vector, const GENERAL: bool>(
     }
 }
 
-/// What turns the terms of a row into its gradient: see [`write_gradient`]. Without `GENERAL`, all q and all slopes are 1; the weight
+/// The constants of [`write_gradient`] for a row. Without `GENERAL`, all q and all slopes are 1; the weight
 /// may then be 0, for a product to which -0 is added keeps its bits.
 pub struct Scale<V, const GENERAL: bool> {
     factor: Factor<V>,

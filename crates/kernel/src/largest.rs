@@ -4,7 +4,7 @@ use crate::numbers::Numbers;
 use crate::vector::{Element, Single, Vector};
 use core::cell::Cell;
 
-/// The first place of the largest logit; -1 where none is larger than NaN.
+/// The first position of the largest logit; -1 where a NaN leaves none.
 #[inline(always)]
 pub fn argmax<V: Single>(x: Numbers) -> i32 {
     let single = x.cells::<f32>();

@@ -52,7 +52,7 @@ const _: () = assert!(size_of::<Segment>() == SEGMENT_BYTES);
 /// A row whose segments several threads compute, in three steps: all sums, then the loss, then all gradients.
 #[derive(Clone, Copy)]
 pub struct Split<'a, V> {
-    /// What the threads hand on to one another.
+    /// The shared record.
     pub header: &'a Header,
     /// One for every [`SEGMENT`] classes.
     pub segments: &'a [Segment],
@@ -299,7 +299,7 @@ impl<V: Single> Row<'_, V> {
             factor /= over_power::<V>(maximum, power);
         } else {
             way = Way::Centred;
-            // Exactly, where it is of this shard.
+            // Exact where the label lies in this shard.
             let best = self.argmax(0, self.classes);
             let largest = self.reference(usize::try_from(best).unwrap_or(usize::MAX)).logit;
             let here = largest / self.temperature == maximum;

@@ -24,7 +24,7 @@ const BUFFER: usize = TILE / 2 + 4;
 /// Words that a [`crate::row::Row`] or a [`crate::short::Group`] has room in.
 pub const ROOM: usize = 36;
 
-/// One number for each of the rows that go together.
+/// One number for each row of a group.
 pub type PerRow = [Cell<f64>; ROWS];
 
 /// It needs no initial value: each run sets what it reads.
@@ -45,7 +45,7 @@ pub struct Scratch {
     /// The row's reference: class, and logit, slope and anchor.
     reference_class: Cell<usize>,
     reference: [Cell<f64>; 3],
-    /// Of the part of it that was summed last.
+    /// The sums of its last segment.
     sums: [Cell<f64>; 3],
     /// A capped logit and its slope.
     pub capped: [Cell<f64>; 2],
@@ -126,7 +126,7 @@ impl Scratch {
         self.room.get().cast()
     }
 
-    /// Of the run.
+    /// The constants of the range reduction.
     #[inline(always)]
     pub fn range(&self) -> [f64; 6] {
         self.range.each_ref().map(Cell::get)
@@ -303,7 +303,7 @@ impl Sums {
     /// Of a row that was not summed.
     pub const UNKNOWN: Self = Self { off_label: f64::NAN, off_weight: 0.0, margin: 0.0 };
 
-    /// Adds those of the next segment.
+    /// Adds the sums of the next segment.
     #[inline(always)]
     pub fn add(&mut self, other: &Self) {
         self.off_label += other.off_label;

@@ -27,9 +27,9 @@ pub struct Targets<'a> {
 /// q of the classes of a tile: entries times `weight`, or `weight` for every class.
 #[derive(Clone, Copy)]
 pub struct Tile<'a> {
-    /// Of each class, or empty.
+    /// One for each class, or empty.
     pub entries: Numbers<'a>,
-    /// Of all.
+    /// The factor of the entries, or q of every class.
     pub weight: f64,
 }
 

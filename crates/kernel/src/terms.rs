@@ -149,7 +149,7 @@ pub fn sinks<const SINK: u32>(which: Loop) -> (bool, bool) {
 /// Computes the terms of the logits `x`, with second parts in `low` where the reduction takes them. Adds them to the sums of the scratch
 /// area, except for the class at `skip` (which may be beyond the end), or writes them to `out` (which may be the memory of `x`), or both.
 ///
-/// A term is rounded once, to the type of the logits; sums are of `f64`, four side by side.
+/// A term is rounded once, to the type of the logits. Sums are added in `f64`, in four lanes.
 #[inline(always)]
 pub fn terms<V: Single>(which: Loop, x: Numbers, low: Numbers, out: Numbers, skip: usize, scratch: &Scratch) {
     if which.0 & Loop::DOUBLE != 0 {

@@ -140,7 +140,7 @@ export function readLabels(
   const { classes, ignoreIndex, strict, shift, classWeights } = rules;
   if (strict && shift === 0) {
     const count = countClasses(labels, classes, ignoreIndex, begin, end);
-    // Else somewhere is one that is none: which, the loop below finds.
+    // Otherwise a label is invalid, and the loop below finds it.
     if (count !== undefined) {
       return [count, classWeights ? weightOfLabels(labels, classWeights, ignoreIndex, begin, end) : count];
     }
@@ -248,7 +248,7 @@ function weightOfLabels(
   return sum;
 }
 
-/** Integers of 64 bits as pairs of words, the lower one first: a BigInt for each would take thirty times as long. */
+/** 64-bit integers as pairs of 32-bit words, the lower one first. Creating BigInts would take thirty times as long. */
 function wordsOf(labels: FlatLabels): Int32Array | undefined {
   const isWide = labels instanceof BigInt64Array || labels instanceof BigUint64Array;
   return isWide ? new Int32Array(labels.buffer, labels.byteOffset, 2 * labels.length) : undefined;

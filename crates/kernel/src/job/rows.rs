@@ -22,7 +22,7 @@ impl Job {
     #[inline(always)]
     pub(super) unsafe fn rows<V: Single>(&self, scratch: &Scratch, begin: usize, end: usize) {
         let (classes, inner) = (self.classes as usize, self.inner as usize);
-        // Those of f64 logits go one by one, for the size of the module.
+        // Rows of f64 logits are computed one by one, which keeps the module small.
         let lanes = !self.double() && self.class_stride != 1;
         let in_columns = lanes && inner >= column::MIN_INNER && classes < 1 << 24;
         let mut row = begin;
