@@ -58,7 +58,7 @@
 //!
 //! All four read logits in tiles ([`tile`]: types, strides; [`softcap`]), turn them into terms ([`terms`]: the loop; [`exp`]), weight the
 //! classes ([`targets`]), compute losses and factors of several rows at once ([`ends`]; [`log1p`]), and turn terms into gradients
-//! ([`gradient`]). [`label`] is the meaning of a label, [`largest`] the search for a prediction, [`scratch`] the memory between these
+//! ([`gradient`]). [`numbers`] are memory whose type is known at run time: all but the loops exists once for all types. [`label`] is the meaning of a label, [`largest`] the search for a prediction, [`scratch`] the memory between these
 //! steps, [`vector`] the lanes.
 //!
 //! # Glossary
