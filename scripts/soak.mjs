@@ -1,6 +1,6 @@
 // Random jobs on all threads for as long as you like, each compared with the bits of one thread, while workers are killed in the
-// middle: npm run soak -- --minutes 10 [--threads 3] [--seed 1]. Ends with 1 where a result is wrong, a job does not end as it should,
-// or memory or handles grow. (With --expose-gc, as the npm script has it.)
+// middle: npm run search -- pool --minutes 10 [--threads 3] [--seed 1]. Ends with 1 where a result is wrong, a job does not end as it should,
+// or memory or handles grow. (With --expose-gc, as scripts/search.mjs starts it.)
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -17,7 +17,7 @@ const { values } = parseArgs({
 });
 const [minutes, threads, seed] = [values.minutes, values.threads, values.seed].map(Number);
 if (!(minutes > 0 && threads >= 2 && Number.isInteger(seed))) {
-  console.error("usage: npm run soak -- [--minutes N] [--threads N] [--seed N]");
+  console.error("usage: npm run search -- pool [--minutes N] [--threads N] [--seed N]");
   process.exit(2);
 }
 
