@@ -7,6 +7,7 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { createXent, createXentSync, WorkerError } from "xent";
+import { mulberry32 } from "../test/support/random.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -27,14 +28,8 @@ const MAX_ALIVE = 6;
 /** Memory may be this much larger in the last quarter than in the second: what an engine keeps varies. */
 const SLACK = { heapUsed: 8e6, arrayBuffers: 8e6, rss: 96e6 };
 
-let state = seed;
-/** mulberry32. */
-const random = (below) => {
-  state = (state + 0x6d2b79f5) | 0;
-  let t = Math.imul(state ^ (state >>> 15), state | 1);
-  t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-  return ((t ^ (t >>> 14)) >>> 0) % below;
-};
+const next = mulberry32(seed);
+const random = (below) => next() % below;
 const pick = (of) => of[random(of.length)];
 const file = (path) => new URL(`../test/support/${path}`, import.meta.url);
 
