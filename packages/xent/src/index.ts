@@ -9,10 +9,59 @@
  * @module
  */
 
-// Imports go one way: index -> one-call -> create -> xent -> batch, call -> run -> views -> plan -> options, labels -> inputs -> layout,
-// logits, nested, half; run -> engine -> load, memory, job, pool/pool -> work, spawn -> schedule; run -> shards/shard, whose folder
-// CONTRIBUTING.md tells; all of them -> typed-array, features, abi, errors. What is in edge/ takes the place of compile, runtime and
-// generated/worker where nothing may be compiled.
+// The modules. Imports go one way: each module imports only modules below it.
+//
+//   one-call       the one-call functions, over an instance that they share
+//   create         createXent, createXentSync, attach: from options to an instance
+//   xent           an instance: a memory, a kernel, and its batches
+//   batch          a batch: its arrays, runs, and partials
+//   call           the arguments of a one-call function, checked and prepared for a batch
+//   run            a checked call becomes a job, on this thread or on the pool
+//   time-slices    a run on this thread that yields every few milliseconds
+//   plan           the memory of a batch
+//
+//   engine         a kernel over a memory, with the working memory of a thread and its jobs
+//   compile        the kernel's module, compiled from the embedded wasm
+//   load           a module, instantiated over a memory
+//   memory         the WebAssembly.Memory, and the only allocator in it
+//   job            the job record
+//
+//   pool/pool      workers over one shared memory
+//   pool/worker    what a worker runs
+//   pool/work      how a thread works on a job
+//   pool/schedule  how a job is divided among threads
+//   pool/spawn     a worker, in every runtime
+//
+//   shards/shard     the partials and gradients of a batch that has some of the classes
+//   shards/loss      from merged partials to losses
+//   shards/codec     partials and totals as bytes
+//   shards/binary-file  what both file formats have in common
+//   shards/partials  merging
+//   shards/totals    exact sums of results
+//   shards/valid     which values partials may have
+//   shards/columns   the arrays of partials
+//   shards/exact     sums without rounding
+//   shards/scale     the power of two of a shard's sums
+//
+//   options        the options of a run
+//   inputs         logits and soft targets of the caller
+//   labels         labels of the caller
+//   layout         where the logits of each row lie
+//   result         the types of results
+//   views          the arrays of a batch: views of its memory
+//   logits         the typed arrays of each type of logits
+//   typed-array    what a typed array is, whatever properties it has
+//   nested         nested arrays
+//   half           16-bit floats
+//
+//   runtime        workers, cores and timers of the runtime
+//   features       what the engine supports
+//   errors         every error that is thrown
+//   abi            the interface to the kernel
+//   wasm           types of WebAssembly
+//
+//   edge/compile, edge/runtime, edge/worker  replace compile, runtime and the source of the workers where nothing may be compiled;
+//                                            edge/wasm declares the imports of .wasm files
 
 export type { Batch } from "./batch.ts";
 export type { XentOptions, XentSyncOptions } from "./create.ts";
