@@ -3,6 +3,7 @@
 mod exact;
 mod image;
 
+pub use exact::ExactRow;
 pub use image::Image;
 
 use super::{Mode, Random, ulp};

@@ -151,13 +151,15 @@ impl Image {
                     begin = end;
                 }
             } else {
-                let segments = (job.classes as usize).div_ceil(SEGMENT);
+                let mut order: Vec<usize> = (0..(job.classes as usize).div_ceil(SEGMENT)).collect();
+                let mut random = Random(u64::from(rows) << 32 | u64::from(job.classes));
                 for row in 0..rows {
+                    order.sort_by_key(|_| random.bits());
                     let step =
                         |step: Step, segment| job.step::<V>(step, segment, scratch, base + self.record, row) == 1;
-                    (0..segments).for_each(|segment| _ = step(Step::Sum, segment));
+                    order.iter().for_each(|&segment| _ = step(Step::Sum, segment));
                     if step(Step::Finish, 0) {
-                        (0..segments).for_each(|segment| _ = step(Step::Write, segment));
+                        order.iter().rev().for_each(|&segment| _ = step(Step::Write, segment));
                     } else {
                         job.run::<V>(scratch, row, row + 1);
                     }
