@@ -4,7 +4,7 @@ import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, sta
 import { beforeEach, describe, expect, test } from "vitest";
 import { decodeTotals } from "xent";
 import { npy, safetensors } from "../support/array-files.ts";
-import { binary } from "../support/cli.ts";
+import { binary, overriding } from "../support/cli.ts";
 import { cliFolder, logits } from "../support/cli-folder.ts";
 
 const { folder, path, write, run, evaluate } = cliFolder("outputs");
@@ -14,16 +14,8 @@ describe("what is written", () => {
   const totals = ["--totals", "out.totals"];
   const partials = (...args: string[]) =>
     run(
-      "partials",
-      "--logits",
-      "logits.npy",
-      "--labels",
-      "labels.txt",
-      "--class-offset",
-      "0",
-      "--classes-total",
-      "8",
-      ...args,
+      ...["partials", "--logits", "logits.npy", "--labels", "labels.txt"],
+      ...overriding(["--class-offset", "0", "--classes-total", "8", ...args]),
     );
   beforeEach(() => {
     for (const name of readdirSync(folder)) if (name.startsWith("out")) rmSync(path(name), { recursive: true });
@@ -53,7 +45,7 @@ describe("what is written", () => {
   });
 
   test.skipIf(process.platform === "win32")("follows a link, and keeps who may read it", () => {
-    write("out.private", "old");
+    evaluate("--totals", "out.private");
     chmodSync(path("out.private"), 0o600);
     symlinkSync("out.private", path("out.totals"));
     expect(evaluate(...totals)).toMatchObject({ status: 0, stderr: "" });

@@ -35,3 +35,19 @@ export function xentJson<T>(args: readonly string[], surroundings?: Surroundings
   if (status !== 0) throw new Error(`xent ${args.join(" ")} ended with ${status}: ${stderr}`);
   return JSON.parse(stdout);
 }
+
+/** Arguments in which an option that is there again takes the place of the one before: the command itself refuses two. */
+export function overriding(args: readonly string[]): string[] {
+  const given = new Map<string, string[]>();
+  const others: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const [arg, next] = [args[i] as string, args[i + 1]];
+    if (!arg.startsWith("--")) others.push(arg);
+    else if (next === undefined || next.startsWith("--")) given.set(arg, [arg]);
+    else {
+      given.set(arg, [arg, next]);
+      i++;
+    }
+  }
+  return [...others, ...[...given.values()].flat()];
+}

@@ -44,9 +44,10 @@ export class Labels {
     const ofRows = logitsShape.slice(0, -1);
     const fitting = [[rows], ofRows, [...ofRows, 1]].map(String);
     if (fitting.includes(String(shape))) return;
+    const expected = [...new Set([ofRows, [rows]].map((sizes) => `[${sizes.join(", ")}]`))].join(" or ");
     const [found, of] = [shape, logitsShape].map((sizes) => `[${sizes.join(", ")}]`);
     throw badData(
-      `${this.#file.name}: labels of shape ${found} do not fit the logits of shape ${of} of ${logits}: expected [${ofRows.join(", ")}], or [${rows}]`,
+      `${this.#file.name}: labels of shape ${found} do not fit the logits of shape ${of} of ${logits}: expected ${expected}`,
     );
   }
 
