@@ -96,7 +96,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
       "is of another protocol",
       ["0.npy", "0.txt"],
       (data) => ({ ...data, protocol: 7 }),
-      "of protocol 7, and this xent speaks 1",
+      "of protocol 7, and this xent speaks 2",
     ],
     ["reads an absolute path", ["0.npy", "/etc/passwd.txt"], (data) => data, "/etc/passwd.txt: lies outside of --root"],
     ["reads above the root", ["0.npy", "../secret.txt"], (data) => data, "../secret.txt: lies outside of --root"],

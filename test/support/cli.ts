@@ -14,11 +14,15 @@ export interface Surroundings {
   readonly cwd?: string;
   readonly input?: string;
   readonly columns?: number;
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Runs `xent` with these arguments to its end. */
-export function xentCommand(args: readonly string[], { cwd, input = "", columns = 80 }: Surroundings = {}): Ended {
-  const env = { ...process.env, COLUMNS: `${columns}` };
+export function xentCommand(
+  args: readonly string[],
+  { cwd, input = "", columns = 80, env: more = {} }: Surroundings = {},
+): Ended {
+  const env = { ...process.env, COLUMNS: `${columns}`, ...more };
   const { error, status, stdout, stderr } = spawnSync(process.execPath, [binary, ...args], {
     cwd,
     input,

@@ -105,31 +105,18 @@ function readLogits(words: readonly string[]): number[] {
 
 /**
  * The numbers of one row, with white space or commas between them, in brackets or not, as other languages print them. Throws for
- * what looks like several rows, or like a number that is missing.
+ * what looks like several rows, like a number that is missing, or like commas within numbers.
  */
 function numbersIn(text: string): number[] {
-  const [, bracketed, plain = ""] = /^\s*(?:\[([^[\]]*)\]|([^[\]]*))\s*$/.exec(text) ?? [];
-  const row = bracketed ?? plain;
-  if (/[[\]]/.test(text) && bracketed === undefined)
-    throw badUsage("expected one row, in one pair of brackets or in none");
-  const lines = row
-    .split(/[\r\n]+/)
-    .map((line) => line.trim())
-    .filter((line) => line !== "");
-  if (bracketed === undefined && lines.length > 1 && lines.some((line) => /[\s,]/.test(line))) {
-    throw badUsage(
-      `expected one row, got ${lines.length} lines; a row that goes on in the next line is put into brackets`,
-    );
+  let row = text.trim();
+  while (row.startsWith("[") && row.endsWith("]")) row = row.slice(1, -1).trim();
+  if (/[[\]]/.test(row)) throw badUsage("expected one row: numbers in one pair of brackets, or in none");
+  if (row === "") return [];
+  const groups = row.split(/\s+/);
+  if (groups.length > 1 && groups.every((group) => /^[^,]+,[^,]/.test(group))) {
+    throw badUsage(`expected one row: commas between all numbers or between none, got ${groups.slice(0, 2).join(" ")}`);
   }
-  const words = lines.join(" ");
-  if (!words.includes(","))
-    return words
-      .split(/\s+/)
-      .filter((word) => word !== "")
-      .map(parseFloat32);
-  const numbers = words.split(",").map((word) => word.trim());
-  if (numbers.includes("")) throw badUsage("expected a number on both sides of each comma");
-  const two = numbers.find((number) => /\s/.test(number));
-  if (two !== undefined) throw badUsage(`expected commas between all numbers or none, got ${two}`);
-  return numbers.map(parseFloat32);
+  const words = row.split(/\s*,\s*|\s+/);
+  if (words.includes("")) throw badUsage("expected a number on both sides of each comma");
+  return words.map(parseFloat32);
 }
