@@ -167,6 +167,17 @@ describe.skipIf(server === undefined)("a queue", () => {
     }
   }, 120_000);
 
+  test("says that it waits where there is no worker, and goes on when there is one", async () => {
+    const args = ["evaluate", files[3] as string, ...flags, "--queue", url, "--queue-name", "lonely"];
+    const asking = start(...args);
+    await asking.printed(1);
+    expect(asking.lines).toEqual(["xent: no worker has begun yet: waiting for xent work at lonely"]);
+    const worker = start("work", "--queue", url, "--queue-name", "lonely");
+    expect((await asking.ended).status).toBe(0);
+    worker.child.kill("SIGTERM");
+    await worker.ended;
+  }, 60_000);
+
   test("tells at once of a file that is not right, and takes it up again when it is", async () => {
     const worker = start("work", "--queue", url);
     const bad = join(folder, "labels", "0.npy");

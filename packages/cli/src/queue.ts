@@ -47,29 +47,20 @@ export async function evaluateOnQueue(
   const told = new Map(tasks.map(({ id, data }) => [id, data]));
   const read = (value: unknown, id: string): FileResult => readResult(value, id, told.get(id) as TaskData);
   const progress = shardsBar(tasks.length);
-  const waiting = setTimeout(() => progress.say("xent: no worker has begun yet: waiting for xent work"), WAIT_MS);
-  const onResult = (id: string): void => {
-    clearTimeout(waiting);
-    progress.done(id);
-  };
-  const onProgress = (id: string, part: unknown): void => {
-    clearTimeout(waiting);
-    progress.update(id, part);
-  };
+  const [onResult, onProgress] = [progress.done, progress.update];
+  const onWaiting = (): void => progress.say(`xent: no worker has begun yet: waiting for xent work at ${name}`);
   try {
     const queue = { url, name, tasks };
-    const found = await expected(collect<TaskData, FileResult>({ ...queue, read, signal, onResult, onProgress }));
+    const found = await expected(
+      collect<TaskData, FileResult>({ ...queue, read, signal, onResult, onProgress, onWaiting }),
+    );
     const results = tasks.map(({ id }) => found.get(id) as FileResult);
     for (const other of results) assertAlike(results[0] as FileResult, other);
     return { results, variant, forget: () => forget(queue) };
   } finally {
-    clearTimeout(waiting);
     progress.stop();
   }
 }
-
-/** Of a worker that has begun something is heard each second. */
-const WAIT_MS = 3000;
 
 /** A file that is named twice is looked at once, and no more than one at a time is open. */
 async function tasksOf(all: readonly FilePair[], flags: QueueFlags, signal: AbortSignal) {

@@ -27,6 +27,8 @@ export interface CollectOptions<T, R = unknown> {
   readonly signal?: AbortSignal;
   /** A task is done. */
   readonly onResult?: (id: string) => void;
+  /** Is called once, some seconds after the beginning, if no worker has begun with any of the tasks. */
+  readonly onWaiting?: () => void;
   /** What a worker says of a task in the middle of it. */
   readonly onProgress?: (id: string, progress: unknown) => void;
 }
@@ -97,15 +99,18 @@ class Collection<T extends object, R> {
   }
 
   async run(): Promise<ReadonlyMap<string, R>> {
-    const { signal } = this.#options;
+    const { signal, onWaiting } = this.#options;
     await unlessAborted(signal, this.#events.waitUntilReady());
     await unlessAborted(signal, this.#sweep(true));
     let checked = performance.now();
+    let isWaiting = true;
     while (this.#missing.size > 0) {
       await unlessAborted(signal, pause(Math.max(SWEEP_MS, (1000 * this.#missing.size) / ASKED_PER_SECOND)));
       await unlessAborted(signal, this.#sweep(false));
       if (performance.now() - checked < CHECK_MS) continue;
       await unlessAborted(signal, this.#check());
+      if (isWaiting && this.#results.size === 0 && !(await unlessAborted(signal, this.#hasBegun()))) onWaiting?.();
+      isWaiting = false;
       checked = performance.now();
     }
     return this.#results;
@@ -182,6 +187,12 @@ class Collection<T extends object, R> {
     const backoff = { type: "exponential", delay: 1000 };
     const opts = { attempts: this.#attempts, backoff, removeOnComplete: false, removeOnFail: false };
     await this.#queue.addBulk(wanted.map(({ id, data }) => ({ name: TASK, data, opts: { ...opts, jobId: id } })));
+  }
+
+  /** Whether a worker has one of the tasks. */
+  async #hasBegun(): Promise<boolean> {
+    const active = await this.#queue.getRanges(["active"]);
+    return active.some((id) => this.#missing.has(id));
   }
 
   /** A Redis that is full or has become a replica says so; one that was full may have thrown away where a task stands. */
