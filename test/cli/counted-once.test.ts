@@ -121,10 +121,10 @@ describe("files of logits", () => {
       "{path}.txt",
     );
     if (!isPosix) return;
-    linkSync(path("a.npy"), path("c.npy"));
-    linkSync(path("a.txt"), path("c.txt"));
-    const message = "c.npy: is the same file as a.npy: its rows would count twice";
-    refused(message, "evaluate", "a.npy", "c.npy", "--labels", "{path}.txt");
+    linkSync(path("a.npy"), path("d.npy"));
+    linkSync(path("a.txt"), path("d.txt"));
+    const message = "d.npy: is the same file as a.npy: its rows would count twice";
+    refused(message, "evaluate", "a.npy", "d.npy", "--labels", "{path}.txt");
   });
 
   test("that are alike by chance all count", () => {
