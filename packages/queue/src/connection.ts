@@ -100,7 +100,7 @@ function assertUrl(url: string): void {
   const isOne = /^rediss?:$/.test(protocol) && host !== "" && /^(\/\d*)?$/.test(pathname);
   if (isOne && !search.includes("@") && hash === "") return;
   throw new QueueError(
-    "expected a URL like redis://127.0.0.1:6379; in redis://user:password@host:port the characters / ? # @ : % of a user and a password are written as %2F %3F %23 %40 %3A %25",
+    "expected a URL like redis://127.0.0.1:6379, in which the characters / ? # of a password are written as %2F %3F %23",
   );
 }
 
