@@ -248,6 +248,17 @@ describe("a batch of a shard", () => {
     }
   });
 
+  test("keeps the weights that its partials were called with", () => {
+    using xent = createXentSync();
+    using batch = xent.createBatch({ rows: 6, classes: 900, gradient: true });
+    batch.setLogits(whole.logits);
+    const classWeights = Float32Array.from({ length: 900 }, (_, i) => 1 + (i % 3));
+    const partials = batch.partials({ classWeights, labelSmoothing: 0.5, classOffset: 0, classesTotal: 900 });
+    const wanted = batch.gradientFromPartials(partials).slice();
+    classWeights.fill(9);
+    expect(batch.gradientFromPartials(partials)).toEqual(wanted);
+  });
+
   test("has its working memory where it is attached", async () => {
     using owner = createXentSync({ shared: true });
     using batch = owner.createBatch({ rows: 6, classes: 300, labels: "uint16", logits: "bfloat16" });

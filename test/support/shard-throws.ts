@@ -30,6 +30,8 @@ export function shardThrows(): Record<string, () => unknown> {
   const told = encodeTotals(Totals.of({ sum: [1], normalizer: [1] }, 1, 0, [source, "2".repeat(32)]));
   const never = exampleBatch(xent, { rows: 4, classes: 6, gradient: true });
   const gradient = (from: unknown) => () => batch.gradientFromPartials(from as Partials);
+  const gradientOf = (options: unknown) => () => batch.gradientFromPartials(merged, options as object);
+  const without = exampleBatch(xent, { rows: 4, classes: 6 });
   const merging = (other: unknown) => () => mergePartials(left, other as Partials);
   const partials = (options: unknown) => () => fresh.partials(options as typeof shard);
   const other = { ...right, labels: left.labels };
@@ -50,6 +52,12 @@ export function shardThrows(): Record<string, () => unknown> {
     "a gradient of more classes": gradient({ ...merged, classes: [[0, 13]], classesTotal: 13 }),
     "a gradient of other options": gradient({ ...merged, settings: { ...merged.settings, zLoss: 1 } }),
     "a gradient of other labels": gradient({ ...merged, labels: merged.labels.map((label) => label + 1) }),
+    "a gradient with a reduction that there is not": gradientOf({ reduction: "avg" }),
+    "a gradient with another option than the reduction": gradientOf({ zLoss: 1 }),
+    "a gradient of partials where there is no memory for it": () => {
+      without.partials(shard);
+      return without.gradientFromPartials(merged);
+    },
     "merging nothing": () => mergePartials(),
     "merging what is none": merging({}),
     "merging other rows": merging(fresh.partials({ ...shard, classOffset: 6, rows: [0, 2] })),

@@ -173,6 +173,18 @@ describe.each([1, 2, 3])("jobs of an instance with %i threads", (threads) => {
     expect(bitsOf(batch.run(EVERYTHING))).toEqual(expectedOf(1));
   });
 
+  test("compute with the options of their call, whatever becomes of its arrays while they wait", async () => {
+    using xent = await createXent({ threads });
+    const [first, second] = [exampleBatch(xent, LARGE, 1), exampleBatch(xent, LARGE, 2)];
+    const options = { sampleWeights: new Float32Array(LARGE.rows).fill(2), temperature: 2 };
+    const expected = bitsOf(second.run(options));
+    const running = [first.runAsync(EVERYTHING), second.runAsync(options)] as const;
+    options.temperature = 3;
+    structuredClone(options.sampleWeights, { transfer: [options.sampleWeights.buffer] });
+    expect(bitsOf(await running[0])).toEqual(expectedOf(1));
+    expect(bitsOf(await running[1])).toEqual(expected);
+  });
+
   test("do not stop the ones behind them when they fail", async () => {
     using xent = await createXent({ threads });
     const [first, second] = [exampleBatch(xent, LARGE, 1), exampleBatch(xent, LARGE, 2)];

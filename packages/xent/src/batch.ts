@@ -1,50 +1,30 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
-import { RECORD_BYTES } from "./abi.ts";
-import type { Engine, Lane } from "./engine.ts";
-import { integer, wrongType } from "./errors.ts";
+import type { Engine } from "./engine.ts";
 import { isShared } from "./features.ts";
 import { assertFits, type Logits, readLogits, readTargets, rowsOf, type Targets, writeSource } from "./inputs.ts";
-import { LOGITS_TYPES } from "./job.ts";
+import { exactLabels, flatLabels, type Labels, type LabelsArrays, type LabelsType } from "./labels.ts";
+import type { GradientArrays, LogitsArrays, LogitsType, LossArrays } from "./logits.ts";
+import { ownWeights, type Reduction } from "./options.ts";
+import { type BatchGradient, bytesOfWork, type PlacedBatch, type SharedBatch } from "./plan.ts";
 import {
-  copyLabels,
-  exactLabels,
-  flatLabels,
-  IGNORED,
-  isDirect,
-  LABELS,
-  type LabelRules,
-  type Labels,
-  type LabelsArrays,
-  type LabelsType,
-  readLabels,
-} from "./labels.ts";
-import { boolean, type LossOptions, ownWeights, type Reduction, readOptions, type Settings } from "./options.ts";
-import { type BatchGradient, bytesOfWork, costOf, isDivisible, type SharedBatch } from "./plan.ts";
-import type { Schedule } from "./pool/schedule.ts";
-import type { Task } from "./pool/work.ts";
-import type { LossResult, OwnResult } from "./result.ts";
+  compute,
+  gradientOf,
+  type Job,
+  partialsOf,
+  type Run,
+  type RunOptions,
+  type RunResult,
+  readMergedRun,
+  readPartialsRun,
+  readRun,
+  resultOf,
+  writeJob,
+} from "./run.ts";
 import type { Partials } from "./shards/columns.ts";
-import {
-  assertMerged,
-  type PartialsOptions,
-  RECORD,
-  readPartials,
-  readShard,
-  SHARD_OPTIONS,
-  type Shard,
-  writeMerged,
-} from "./shards/shard.ts";
-import { inSlices } from "./slices.ts";
-import {
-  GRADIENTS,
-  type GradientArrays,
-  LOGITS,
-  LOSSES,
-  type LogitsArrays,
-  type LogitsType,
-  type LossArrays,
-} from "./views.ts";
+import type { PartialsOptions } from "./shards/shard.ts";
+import { inSlices } from "./time-slices.ts";
+import { BatchMemory } from "./views.ts";
 
 /**
  * Rows of logits and labels in the kernel's own memory: nothing is copied. Every array is a view of that memory, and stays alive
@@ -62,49 +42,50 @@ export class Batch<
   readonly rows: number;
   readonly classes: number;
   readonly #engine: Engine;
-  readonly #plan: SharedBatch<L, K, G, T>;
+  readonly #plan: PlacedBatch<L, K, G, T>;
+  readonly #memory: BatchMemory<L, K>;
   readonly #owner: BatchOwner;
   #disposed = false;
   /** In the middle of {@link runAsync}. */
   #running = false;
-  /** Of the last {@link partials}. */
-  #shard: PartialsOptions | undefined;
-  #views: Views<L, K> | undefined;
+  /** The last {@link partials}. */
+  #partials: Run | undefined;
 
   /** @internal Made by `createBatch` and `attachBatch`. */
-  constructor(engine: Engine, plan: SharedBatch<L, K, G, T>, owner: BatchOwner) {
+  constructor(engine: Engine, plan: PlacedBatch<L, K, G, T>, owner: BatchOwner) {
     this.rows = plan.layout.rows;
     this.classes = plan.layout.classes;
     this.#engine = engine;
     this.#plan = plan;
+    this.#memory = new BatchMemory(engine.memory, plan);
     this.#owner = owner;
   }
 
   /** In the batch's layout, [rows, classes] unless it has another. Write your logits here. */
   get logits(): LogitsArrays[L] {
-    return this.#current().logits;
+    return this.#views.logits;
   }
 
   /** [rows]. Write your labels here. Throws TypeError where the batch was created with `targets`. */
   get labels(): T extends true ? never : LabelsArrays[K] {
-    const { labels } = this.#current();
+    const { labels } = this.#views;
     if (labels === undefined) throw new TypeError("this batch has soft targets, and no labels");
     return labels as T extends true ? never : LabelsArrays[K];
   }
 
   /** In the layout of the logits, or undefined where the batch was created with labels. Write your soft targets here. */
   get targets(): T extends true ? Float32Array : undefined {
-    return this.#current().targets as T extends true ? Float32Array : undefined;
+    return this.#views.targets as T extends true ? Float32Array : undefined;
   }
 
   /** In the layout of the logits, or undefined where the batch was created without. "in-place": the logits' memory. */
   get gradient(): G extends false ? undefined : GradientArrays[L] {
-    return this.#current().gradient as G extends false ? undefined : GradientArrays[L];
+    return this.#views.gradient as G extends false ? undefined : GradientArrays[L];
   }
 
   /** [rows]. The losses that runs have written, by any thread or handle; 0 in rows that none has run. */
   get loss(): LossArrays[L] {
-    return this.#current().loss;
+    return this.#views.loss;
   }
 
   /**
@@ -150,7 +131,7 @@ export class Batch<
     const rows = rowsOf(numbers, layout);
     assertFits(rows, offset, layout.elements);
     this.#assertIdle();
-    const { targets } = this.#current();
+    const { targets } = this.#views;
     if (targets === undefined) throw new TypeError("this batch has labels: create it with targets: true");
     writeSource(numbers, "float32", targets, offset, rows);
   }
@@ -166,7 +147,8 @@ export class Batch<
   run<RG extends boolean = false, RP extends boolean = false, RC extends boolean = false>(
     options?: RunOptions<RG, RP, RC>,
   ): RunResult<L, RG, RP, RC, T> {
-    return this.#finish(this.#now(options)) as RunResult<L, RG, RP, RC, T>;
+    const job = this.#now(readRun(options, this.#plan));
+    return resultOf(this.#engine, this.#memory, job) as RunResult<L, RG, RP, RC, T>;
   }
 
   /**
@@ -179,7 +161,9 @@ export class Batch<
   async runAsync<RG extends boolean = false, RP extends boolean = false, RC extends boolean = false>(
     options?: RunOptions<RG, RP, RC>,
   ): Promise<RunResult<L, RG, RP, RC, T>> {
-    return this.#later(options, undefined, (job) => this.#finish(job) as RunResult<L, RG, RP, RC, T>);
+    const run = readRun(options, this.#plan);
+    const finish = (job: Job): unknown => resultOf(this.#engine, this.#memory, job);
+    return (await this.#later(run, finish)) as RunResult<L, RG, RP, RC, T>;
   }
 
   /**
@@ -190,18 +174,13 @@ export class Batch<
    * Options and errors are those of {@link run}; a batch with soft targets is a TypeError.
    */
   partials(options: PartialsOptions): Partials {
-    const own = ownWeights(options, this.#engine.memory);
-    const partials = this.#partials(this.#now(own, readShard(own, this.classes)));
-    this.#shard = own;
-    return partials;
+    const run = readPartialsRun(options, this.#plan);
+    return this.#finishPartials(this.#now({ ...run, settings: ownWeights(run.settings) }));
   }
 
   /** As {@link partials}, without blocking: see {@link runAsync}. */
   async partialsAsync(options: PartialsOptions): Promise<Partials> {
-    const own = ownWeights(options, this.#engine.memory);
-    const partials = await this.#later(own, readShard(own, this.classes), (job) => this.#partials(job));
-    this.#shard = own;
-    return partials;
+    return this.#later(readPartialsRun(options, this.#plan), (job) => this.#finishPartials(job));
   }
 
   /**
@@ -212,46 +191,53 @@ export class Batch<
    * missing, or where the rows, labels or options are not those of that call.
    */
   gradientFromPartials(merged: Partials, options?: { reduction?: Reduction }): GradientArrays[L] {
-    const [own, shard] = this.#ofMerged(merged, options);
-    return this.#gradient(this.#now(own, shard));
+    const run = this.#readMerged(merged, options);
+    this.#now(run);
+    return gradientOf(this.#memory, run);
   }
 
   /** As {@link gradientFromPartials}, without blocking: see {@link runAsync}. */
   async gradientFromPartialsAsync(merged: Partials, options?: { reduction?: Reduction }): Promise<GradientArrays[L]> {
-    const [own, shard] = this.#ofMerged(merged, options);
-    return this.#later(own, shard, (job) => this.#gradient(job));
+    const run = this.#readMerged(merged, options);
+    return this.#later(run, () => gradientOf(this.#memory, run));
   }
 
-  #ofMerged(merged: Partials, options: { reduction?: Reduction } = {}): [PartialsOptions, Shard] {
-    if (this.#shard === undefined) throw new TypeError("gradientFromPartials() expected a call of partials() before");
-    const own = { ...this.#shard, ...options, gradient: true };
-    return [own, { ...readShard(own, this.classes), merged }];
+  #finishPartials(job: Job): Partials {
+    const partials = partialsOf(this.#memory, job);
+    this.#partials = job.run;
+    return partials;
   }
 
-  #now(options: RunOptions | undefined, shard?: Shard): Prepared {
+  #readMerged(merged: Partials, options: { reduction?: Reduction } | undefined): Run {
+    if (this.#partials === undefined)
+      throw new TypeError("gradientFromPartials() expected a call of partials() before");
+    return readMergedRun(this.#partials, merged, options, this.#plan);
+  }
+
+  #now(run: Run): Job {
+    // Code of the caller's (a getter, a Proxy) has run while the options were read.
     this.#assertIdle();
-    const { kernel, scratch, pool, now } = this.#engine;
-    const job = this.#prepare(options, now, true, shard);
-    if (job.task) pool?.run(job.task);
-    else kernel.run(now.address, scratch, job.begin, job.end);
+    const job = writeJob(this.#engine, this.#memory, run, true);
+    compute(this.#engine, job);
     return job;
   }
 
-  async #later<T>(options: RunOptions | undefined, shard: Shard | undefined, finish: (job: Prepared) => T): Promise<T> {
+  async #later<R>({ settings, ...rest }: Run, finish: (job: Job) => R): Promise<R> {
     this.#assertIdle();
+    const { kernel, scratch, pool, inTurn } = this.#engine;
+    // Until its turn comes, the caller may write to the arrays that were given.
+    const run = { ...rest, settings: ownWeights(settings) };
     this.#running = true;
-    const { kernel, scratch, pool, later, inTurn } = this.#engine;
     try {
-      // A getter may throw here.
-      const own = typeof options === "object" && options !== null ? { ...options } : options;
       return await inTurn(async () => {
         this.#assertAlive();
-        const job = this.#prepare(own, later, false, shard);
-        if (job.task) await pool?.runAsync(job.task);
+        const job = writeJob(this.#engine, this.#memory, run, false);
+        const { address } = job.record;
+        if (pool && job.schedule) await pool.runAsync(job.schedule, address);
         else {
-          await inSlices(job.begin, job.end, this.classes, (begin, end) => {
+          await inSlices(run.begin, run.end, this.classes, (begin, end) => {
             this.#assertAlive();
-            kernel.run(later.address, scratch, begin, end);
+            kernel.run(address, scratch, begin, end);
           });
         }
         this.#assertAlive();
@@ -261,76 +247,6 @@ export class Batch<
       this.#running = false;
       if (this.#disposed) this.#owner.release();
     }
-  }
-
-  /** Checks everything, then writes the job. */
-  #prepare(options: RunOptions | undefined, lane: Lane, waits: boolean, shard: Shard | undefined): Prepared {
-    const { rows, classes } = this;
-    const { layout, logits, regions } = this.#plan;
-    const { memory, pool } = this.#engine;
-    // Code of the caller's (a getter, a Proxy) runs in these four lines only, and nothing that it does is missed behind them.
-    const own = ownWeights(options, memory);
-    const [begin, end] = this.#range(own?.rows);
-    const copy = boolean("copy", own?.copy ?? false);
-    const settings = readOptions(own, rows, classes, ["rows", ...(shard ? SHARD_OPTIONS : ["copy"])]);
-    if (settings.gradient && regions.gradient === 0) {
-      throw new TypeError(
-        '"gradient" expected a batch with memory for it: create it with gradient: true or "in-place"',
-      );
-    }
-    if (regions.targets !== 0 && settings.ignoreIndex !== undefined) {
-      throw new TypeError('"ignoreIndex" expected a batch with labels: this one has soft targets');
-    }
-    if (shard && regions.targets !== 0)
-      throw new TypeError("partials() expected a batch with labels, not soft targets");
-    const splits = shard === undefined && isDivisible(this.#plan);
-    const extent = { begin, end, classes, cost: costOf(this.#plan, settings), splits };
-    const schedule = pool?.schedule(extent, waits);
-    const rules = this.#labelRules(settings, shard);
-    const [count, normalizer] = this.#checkLabels(rules, begin, end);
-    const shardLabels = shard && this.#classLabels(rules, begin, end);
-    if (shard?.merged && shardLabels) assertMerged(shard.merged, shardLabels, shard, settings);
-    const work = this.#workingMemory(settings, schedule, shard !== undefined);
-    const [labels, ignoreIndex] = this.#kernelLabels(rules, begin, end);
-    if (shard?.merged)
-      writeMerged(shard.merged, new Float64Array(memory.buffer, work.shard, RECORD * rows), begin, settings);
-    if (settings.classWeights) new Float32Array(memory.buffer, work.classWeights, classes).set(settings.classWeights);
-    if (settings.sampleWeights) new Float32Array(memory.buffer, work.sampleWeights, rows).set(settings.sampleWeights);
-    lane.job.write({
-      logits: regions.logits,
-      labels,
-      targets: regions.targets,
-      gradient: settings.gradient ? regions.gradient : 0,
-      loss: regions.losses,
-      log_sum_exp: regions.logSumExp,
-      predictions: settings.predictions ? regions.predictions : 0,
-      class_weights: settings.classWeights ? work.classWeights : 0,
-      sample_weights: settings.sampleWeights ? work.sampleWeights : 0,
-      rounded_loss: regions.loss,
-      records: work.shard,
-      classes,
-      logits_type: LOGITS_TYPES[logits],
-      row_stride: layout.rowStride,
-      class_stride: layout.classStride,
-      inner: layout.inner,
-      ignore: ignoreIndex === undefined ? 0 : 1,
-      ignore_index: ignoreIndex ?? 0,
-      class_offset: shard?.classOffset ?? 0,
-      classes_total: shard?.classesTotal ?? classes,
-      merged: shard?.merged ? 1 : 0,
-      reserved: 0,
-      scale: settings.reduction === "mean" ? (normalizer === 0 ? 0 : 1 / normalizer) : 1,
-      label_smoothing: settings.labelSmoothing,
-      z_loss: settings.zLoss,
-      softcap: settings.softcap ?? 0,
-      temperature: settings.temperature,
-      sum: 0,
-      correct: 0,
-    });
-    const { gradient } = settings;
-    const { records } = work;
-    const task = schedule && { schedule, gradient, job: lane.address, records };
-    return { lane, settings, begin, end, count, normalizer, copy, task, shard, shardLabels, records: work.shard };
   }
 
   /**
@@ -350,7 +266,6 @@ export class Batch<
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#views = undefined;
     if (!this.#running) this.#owner.release();
   }
 
@@ -368,131 +283,9 @@ export class Batch<
     if (this.#running) throw new TypeError("this batch is in the middle of runAsync(): wait for its promise first");
   }
 
-  #current(): Views<L, K> {
+  get #views(): BatchMemory<L, K>["views"] {
     this.#assertAlive();
-    const { buffer } = this.#engine.memory;
-    let views = this.#views;
-    if (views?.buffer !== buffer) {
-      views = makeViews(buffer, this.#plan);
-      this.#views = views;
-    }
-    return views;
-  }
-
-  #range(rows: readonly [number, number] | undefined): readonly [number, number] {
-    if (rows === undefined) return [0, this.rows];
-    if (!Array.isArray(rows) || rows.length !== 2) throw wrongType("rows", "[begin, end]", rows);
-    const begin = integer("rows[0]", rows[0], 0, this.rows);
-    return [begin, integer("rows[1]", rows[1], begin, this.rows)];
-  }
-
-  /** Addresses of what the kernel needs beside the batch, in what {@link bytesOfWork} has reserved: 0 for rows if none is needed. */
-  #workingMemory(settings: Settings, schedule: Schedule | undefined, sharded: boolean): WorkingMemory {
-    const { rows, classes } = this;
-    const { buffer: shard, bufferBytes } = this.#plan;
-    const byClass = settings.classWeights ? 4 * classes : 0;
-    const shardBytes = sharded ? RECORD_BYTES * rows : 0;
-    const recordBytes = schedule?.recordBytes ?? 0;
-    const bySample = settings.sampleWeights ? 4 * rows : 0;
-    const bytes = shardBytes + recordBytes + byClass + bySample;
-    if (bytes > bufferBytes) {
-      throw new RangeError(`this run needs ${bytes} bytes beside the batch, for which "maxBytes" has left no room`);
-    }
-    const records = shard + shardBytes;
-    const first = records + recordBytes;
-    return {
-      shard: sharded ? shard : 0,
-      records,
-      classWeights: first,
-      sampleWeights: first + byClass,
-    };
-  }
-
-  #labelRules({ ignoreIndex, classWeights, invalidLabels }: Settings, shard: Shard | undefined): LabelRules {
-    const { shift, sequence } = this.#plan;
-    // The weights of a shard's labels are with other shards: merging finds the normalizer.
-    const of = shard
-      ? { classes: shard.classesTotal, classWeights: undefined }
-      : { classes: this.classes, classWeights };
-    return { ...of, ignoreIndex, strict: invalidLabels === "throw", shift, sequence };
-  }
-
-  /** How many rows are not ignored, and the normalizer. */
-  #checkLabels(rules: LabelRules, begin: number, end: number): [count: number, normalizer: number] {
-    const { labels } = this.#current();
-    return labels === undefined ? [end - begin, end - begin] : readLabels(labels, rules, begin, end);
-  }
-
-  /** Checked labels as classes; IGNORED or INVALID. */
-  #classLabels(rules: LabelRules, begin: number, end: number): Int32Array {
-    const classes = new Int32Array(end);
-    copyLabels(this.labels, rules, begin, end, classes);
-    return classes.subarray(begin);
-  }
-
-  /** Address and ignore index of checked labels as the kernel takes them. */
-  #kernelLabels(rules: LabelRules, begin: number, end: number): [number, number | undefined] {
-    const { regions } = this.#plan;
-    const { labels, kernelLabels } = this.#current();
-    if (labels === undefined) return [0, undefined];
-    if (isDirect(labels, rules)) {
-      const { ignoreIndex } = rules;
-      // An index that no 32-bit label can have ignores nothing.
-      const possible = ignoreIndex !== undefined && ignoreIndex === (ignoreIndex | 0);
-      return [regions.labels, possible ? ignoreIndex : undefined];
-    }
-    copyLabels(labels, rules, begin, end, kernelLabels);
-    return [regions.kernelLabels, IGNORED];
-  }
-
-  #finish({ lane, settings, begin, end, count, normalizer, copy }: Prepared): LossResult<LossArrays[L]> {
-    this.#engine.kernel.reduce(lane.address, begin, end);
-    // The memory may have grown since.
-    const views = this.#current();
-    const all = begin === 0 && end === this.rows;
-    const part = <V extends Float32Array | Float64Array | Int32Array>(view: V): V => {
-      const own = all ? view : view.subarray(begin, end);
-      return (copy ? own.slice() : own) as V;
-    };
-    const sum = lane.job.read("sum");
-    const result: LossResult<LossArrays[L]> = {
-      loss: part(views.loss),
-      sum,
-      mean: normalizer === 0 ? 0 : sum / normalizer,
-      normalizer,
-      count,
-      logSumExp: part(views.logSumExp),
-    };
-    if (settings.gradient && views.gradient) {
-      const gradient = this.#gradient({ begin, end });
-      result.gradient = (copy ? gradient.slice() : gradient) as GradientArrays[L];
-    }
-    if (settings.predictions) {
-      result.predictions = part(views.predictions);
-      if (views.labels) result.correct = lane.job.read("correct");
-    }
-    return result;
-  }
-
-  #partials({ shard, shardLabels, records, begin, settings }: Prepared): Partials {
-    const all = new Float64Array(this.#engine.memory.buffer, records, RECORD * this.rows);
-    const { classes } = this;
-    return readPartials(
-      all.subarray(RECORD * begin),
-      shardLabels as Int32Array,
-      begin,
-      { ...(shard as Shard), classes },
-      settings,
-    );
-  }
-
-  /** The part of the gradient with these rows. */
-  #gradient({ begin, end }: Pick<Prepared, "begin" | "end">): GradientArrays[L] {
-    const gradient = this.#current().gradient as GradientArrays[L];
-    const { rowStride, inner } = this.#plan.layout;
-    // Rows that lie side by side have no part of the array to themselves.
-    const whole = inner > 1 || (begin === 0 && end === this.rows);
-    return whole ? gradient : (gradient.subarray(begin * rowStride, end * rowStride) as GradientArrays[L]);
+    return this.#memory.views;
   }
 }
 
@@ -503,83 +296,4 @@ export interface BatchOwner {
   /** Memory that is given back with the batch's. */
   allocate(bytes: number): number;
   release(): void;
-}
-
-/** Options of a run. */
-export interface RunOptions<G extends boolean = boolean, P extends boolean = boolean, C extends boolean = boolean>
-  extends LossOptions<G, P> {
-  /** Only the rows from `begin` to `end`. Default: all. */
-  rows?: readonly [begin: number, end: number] | undefined;
-  /**
-   * Whether the arrays of the result are copies of its own. Default false: views, valid until the batch's next run. Those of a
-   * memory that is not shared take all of that memory along where they are posted to a worker or cloned.
-   */
-  copy?: C | undefined;
-}
-
-/** What a run returns. */
-export type RunResult<
-  L extends LogitsType = "float32",
-  G extends boolean = boolean,
-  P extends boolean = boolean,
-  C extends boolean = boolean,
-  T extends boolean = boolean,
-> = [C] extends [true] ? OwnResult<L, G, P, T> : LossResult<LossArrays[L], G, P, Int32Array, T>;
-
-/** A job that is ready to be computed. */
-interface Prepared {
-  readonly lane: Lane;
-  readonly settings: Settings;
-  readonly begin: number;
-  readonly end: number;
-  readonly count: number;
-  readonly normalizer: number;
-  /** Whether the result is to be the caller's own. */
-  readonly copy: boolean;
-  /** For the pool, if it is worth that. */
-  readonly task: Task | undefined;
-  /** Of a job that is about a shard. */
-  readonly shard: Shard | undefined;
-  readonly shardLabels: Int32Array | undefined;
-  /** Address of its records, one for each row of the batch. */
-  readonly records: number;
-}
-
-interface WorkingMemory {
-  /** A record of each row of a shard. */
-  readonly shard: number;
-  /** Of rows in segments. */
-  readonly records: number;
-  readonly classWeights: number;
-  readonly sampleWeights: number;
-}
-
-interface Views<L extends LogitsType, K extends LabelsType> {
-  readonly buffer: ArrayBufferLike;
-  readonly logits: LogitsArrays[L];
-  readonly labels: LabelsArrays[K] | undefined;
-  readonly targets: Float32Array | undefined;
-  readonly gradient: GradientArrays[L] | undefined;
-  readonly loss: LossArrays[L];
-  readonly logSumExp: LossArrays[L];
-  readonly predictions: Int32Array;
-  readonly kernelLabels: Int32Array;
-}
-
-function makeViews<L extends LogitsType, K extends LabelsType>(
-  buffer: ArrayBufferLike,
-  { layout, logits, labels, regions: at }: SharedBatch<L, K>,
-): Views<L, K> {
-  const { rows, elements } = layout;
-  return {
-    buffer,
-    logits: new LOGITS[logits](buffer, at.logits, elements),
-    labels: at.labels === 0 ? undefined : new LABELS[labels](buffer, at.labels, rows),
-    targets: at.targets === 0 ? undefined : new Float32Array(buffer, at.targets, elements),
-    gradient: at.gradient === 0 ? undefined : new GRADIENTS[logits](buffer, at.gradient, elements),
-    loss: new LOSSES[logits](buffer, at.loss === 0 ? at.losses : at.loss, rows),
-    logSumExp: new LOSSES[logits](buffer, at.logSumExp, rows),
-    predictions: new Int32Array(buffer, at.predictions, rows),
-    kernelLabels: new Int32Array(buffer, at.kernelLabels, at.kernelLabels === 0 ? 0 : rows),
-  };
 }

@@ -1,20 +1,115 @@
-// What one call is given, checked, and as a batch takes it.
+// One call: what is given is checked, then written into a memory and computed there.
 
+import type { Engine } from "./engine.ts";
 import { choice, wrongType } from "./errors.ts";
-import { type Logits, readLogits, type Source } from "./inputs.ts";
-import type { FlatLabels, LabelRows } from "./labels.ts";
+import { type Logits, readLogits, readTargets, type Source, type Targets, writeSource } from "./inputs.ts";
+import {
+  copyLabels,
+  type FlatLabels,
+  flatLabels,
+  IGNORED,
+  isDirect,
+  type LabelRows,
+  type LabelRules,
+  type Labels,
+  readLabels,
+} from "./labels.ts";
 import { type Layout, layoutOfShape } from "./layout.ts";
+import type { LogitsType, LossArrays } from "./logits.ts";
 import { showShape } from "./nested.ts";
 import { type LossOptions, readOptions, type Settings, type ShapeOptions } from "./options.ts";
-import type { LogitsType } from "./views.ts";
+import type { BatchParts, PlacedBatch } from "./plan.ts";
+import type { LossResult } from "./result.ts";
+import { compute, type KernelLabels, noLabels, possibleIndex, type Run, resultOf, writeJob } from "./run.ts";
+import { BatchMemory } from "./views.ts";
 
 /** One call, checked. */
 export interface Call {
   readonly logits: Source;
-  readonly type: LogitsType;
-  readonly layout: Layout;
-  readonly lossOptions: LossOptions;
   readonly settings: Settings;
+  /** Labels, or else soft targets. */
+  readonly labels: CheckedLabels | undefined;
+  readonly targets: Source | undefined;
+  /** The batch that it is computed as. */
+  readonly parts: BatchParts<LogitsType, "int32", boolean, boolean>;
+}
+
+interface CheckedLabels {
+  readonly labels: FlatLabels;
+  readonly rules: LabelRules;
+  readonly count: number;
+  readonly normalizer: number;
+}
+
+type Options = LossOptions & ShapeOptions;
+
+/** Throws TypeError for the wrong kind of thing, RangeError where sizes do not fit and for labels that are no classes. */
+export function readLabelsCall(logits: Logits, given: Labels, options: Options | undefined): Call {
+  const rows = flatLabels("labels", given);
+  const call = readCall(logits, options, rows);
+  const { labels } = rows;
+  const { classes, rows: sequence } = call.parts.layout;
+  const { ignoreIndex, classWeights, invalidLabels } = call.settings;
+  const rules = { classes, ignoreIndex, classWeights, strict: invalidLabels === "throw", shift: 0, sequence };
+  const [count, normalizer] = readLabels(labels, rules, 0, sequence);
+  return { ...call, labels: { labels, rules, count, normalizer }, targets: undefined };
+}
+
+/** As {@link readLabelsCall}, with soft targets. */
+export function readTargetsCall(logits: Logits, given: Targets, options: Options | undefined): Call {
+  const targets = readTargets("targets", given);
+  const call = readCall(logits, options, undefined, targets.shape);
+  const { elements } = call.parts.layout;
+  if (targets.elements !== elements) {
+    throw new RangeError(`"targets" expected one for each of ${elements} logits, got ${targets.elements}`);
+  }
+  if (call.settings.ignoreIndex !== undefined) throw new TypeError('"ignoreIndex" expected labels, not soft targets');
+  return { ...call, labels: undefined, targets };
+}
+
+/** Whether any array of a call is a view of this memory, and would be detached where it grows. */
+export function reads({ logits, targets, labels, settings }: Call, { buffer }: WebAssembly.Memory): boolean {
+  const { classWeights, sampleWeights } = settings;
+  const views = [...logits.parts, ...(targets?.parts ?? []), labels?.labels, classWeights, sampleWeights];
+  return views.some((view) => ArrayBuffer.isView(view) && view.buffer === buffer);
+}
+
+/** Computes a call in the place of its batch. */
+export function computeCall(
+  { logits, settings, labels, targets }: Call,
+  engine: Engine,
+  plan: PlacedBatch<LogitsType, "int32">,
+): LossResult<LossArrays[LogitsType]> {
+  const batch = new BatchMemory(engine.memory, plan);
+  const { views } = batch;
+  writeSource(logits, plan.logits, views.logits, 0, WHOLE);
+  if (targets) writeSource(targets, "float32", views.targets as Float32Array, 0, WHOLE);
+  const { rows } = plan.layout;
+  const run: Run = { settings, begin: 0, end: rows, copy: true, shard: undefined };
+  const written = labels ? writeLabels(labels, views.labels as Int32Array, plan.regions.labels) : noLabels(rows);
+  const job = writeJob(engine, batch, run, true, written);
+  compute(engine, job);
+  return resultOf(engine, batch, job);
+}
+
+/** A source in one piece. */
+const WHOLE = { run: 0, step: 0 };
+
+function writeLabels(
+  { labels, rules, count, normalizer }: CheckedLabels,
+  target: Int32Array,
+  address: number,
+): KernelLabels {
+  const direct = isDirect(labels, rules);
+  if (direct) target.set(labels as Int32Array);
+  else copyLabels(labels, rules, 0, labels.length, target);
+  return {
+    count,
+    normalizer,
+    address,
+    ignoreIndex: direct ? possibleIndex(rules.ignoreIndex) : IGNORED,
+    copy: undefined,
+  };
 }
 
 const TYPES: Record<Source["kind"], LogitsType | undefined> = {
@@ -25,18 +120,16 @@ const TYPES: Record<Source["kind"], LogitsType | undefined> = {
   Uint16Array: undefined,
 };
 
-/** Throws TypeError for the wrong kind of thing, RangeError where sizes do not fit. */
-export function readCall(
+function readCall(
   given: Logits,
+  options: Options | undefined,
   labels: LabelRows | undefined,
-  options: (LossOptions & ShapeOptions) | undefined,
   shapeOfTargets?: readonly number[],
-): Call {
+): Pick<Call, "logits" | "settings" | "parts"> {
   if (options !== undefined && (typeof options !== "object" || options === null)) {
     throw wrongType("options", "an object", options);
   }
-  const all: LossOptions & ShapeOptions = options ?? {};
-  const { shape: stated, axis = -1, logits: bits, ...lossOptions } = all;
+  const { shape: stated, axis = -1, logits: bits, ...lossOptions }: Options = options ?? {};
   const logits = readLogits("logits", given);
   const type = TYPES[logits.kind] ?? (bits && choice("logits", bits, ["float16", "bfloat16"]));
   if (type === undefined) {
@@ -57,7 +150,10 @@ export function readCall(
   }
   if (labels) assertOfRows(labels, layout, own || logits.shape ? shape : undefined, axis);
   const settings = readOptions(lossOptions, layout.rows, layout.classes);
-  return { logits, type, layout, lossOptions, settings };
+  const { gradient } = settings;
+  const targets = labels === undefined;
+  const parts = { layout, logits: type, labels: "int32", gradient, targets, shift: 0, sequence: layout.rows } as const;
+  return { logits, settings, parts };
 }
 
 /** One label a row; nested arrays of them as the rows of the logits are, or with a last axis of 1. */

@@ -1,7 +1,7 @@
 import { HEAP_START, PAGE } from "./abi.ts";
 import { compile, compileAsync, hasRelaxedModule } from "./compile.ts";
 import { makeEngine, WORKSPACE_BYTES } from "./engine.ts";
-import { choice, integer, show, wrongType } from "./errors.ts";
+import { checkNames, choice, integer, show, wrongType } from "./errors.ts";
 import { fuses, hasRelaxedSimd, type Variant } from "./features.ts";
 import { variantOf } from "./load.ts";
 import { Heap } from "./memory.ts";
@@ -113,10 +113,7 @@ interface Settings {
 }
 
 function readXentOptions(options: XentOptions = {}): Settings {
-  if (typeof options !== "object" || options === null) throw wrongType("options", "an object", options);
-  for (const name of Object.keys(options)) {
-    if (!OPTIONS.includes(name)) throw new TypeError(`"options" has no option ${show(name)}`);
-  }
+  checkNames("options", options, OPTIONS);
   const { threads: asked, variant: wanted, maxBytes, shared, createWorker, module } = options;
   if (maxBytes !== undefined) integer("maxBytes", maxBytes, HEAP_START + PAGE, 2 ** 32);
   if (createWorker !== undefined && typeof createWorker !== "function") {

@@ -3,6 +3,7 @@ import { JobRecord } from "./job.ts";
 import { instantiate } from "./load.ts";
 import type { Heap } from "./memory.ts";
 import type { Pool } from "./pool/pool.ts";
+import { SCHEDULE_BYTES } from "./pool/schedule.ts";
 
 /** A kernel over a memory, with what a thread and its jobs need there. */
 export interface Engine {
@@ -10,23 +11,16 @@ export interface Engine {
   readonly kernel: Kernel;
   /** Address of this thread's scratch memory. */
   readonly scratch: number;
-  /** For jobs that are waited for. */
-  readonly now: Lane;
-  /** For jobs that are not: one at a time, see {@link inTurn}. */
-  readonly later: Lane;
+  /** The record of a job that is waited for. */
+  readonly waited: JobRecord;
+  /** Of one that is not: one at a time, see {@link inTurn}. */
+  readonly queued: JobRecord;
   /** Calls this when the calls before have settled. */
   readonly inTurn: <T>(job: () => Promise<T>) => Promise<T>;
   readonly pool: Pool | undefined;
 }
 
-/** Memory of one job at a time. */
-export interface Lane {
-  readonly job: JobRecord;
-  /** Address of {@link job}. */
-  readonly address: number;
-}
-
-const JOB_ROOM: number = Math.ceil(JOB_BYTES / 64) * 64;
+const JOB_ROOM: number = Math.ceil((JOB_BYTES + SCHEDULE_BYTES) / 64) * 64;
 
 /** Bytes of an engine's workspace: two job records and the scratch memory. */
 export const WORKSPACE_BYTES: number = 2 * JOB_ROOM + SCRATCH_BYTES;
@@ -43,15 +37,11 @@ export function makeEngine(module: WebAssembly.Module, memory: WebAssembly.Memor
     memory,
     kernel: instantiate(module, memory),
     scratch: workspace + 2 * JOB_ROOM,
-    now: makeLane(memory, workspace),
-    later: makeLane(memory, workspace + JOB_ROOM),
+    waited: new JobRecord(memory, workspace),
+    queued: new JobRecord(memory, workspace + JOB_ROOM),
     inTurn,
     pool: undefined,
   };
-}
-
-function makeLane(memory: WebAssembly.Memory, address: number): Lane {
-  return { job: new JobRecord(memory, address), address };
 }
 
 /** The heap of the owner of a memory: an attached instance has none. */

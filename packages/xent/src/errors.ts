@@ -20,37 +20,6 @@ export function wrongValue(title: string, expected: string, got: unknown): Range
   return new RangeError(`"${title}" expected ${expected}, got ${show(got)}`);
 }
 
-/** The kind of a typed array ("Float32Array"), undefined for all else. Also of another realm's, and of a subclass. */
-export function typedArrayKind(value: unknown): string | undefined {
-  // The getter of all typed arrays, asked about this value: no property of its own stands in between.
-  return Reflect.get(Uint8Array.prototype, Symbol.toStringTag, value);
-}
-
-/** The length of a typed array: as {@link typedArrayKind}, whatever properties of its own it has. */
-export function lengthOf(array: ArrayBufferView): number {
-  return Reflect.get(Uint8Array.prototype, "length", array);
-}
-
-/** The memory of a typed array, likewise. */
-export function bufferOf(array: ArrayBufferView): ArrayBufferLike {
-  return Reflect.get(Uint8Array.prototype, "buffer", array);
-}
-
-/** Where in it a typed array begins, likewise. */
-export function byteOffsetOf(array: ArrayBufferView): number {
-  return Reflect.get(Uint8Array.prototype, "byteOffset", array);
-}
-
-/** The same numbers of a typed array in one without properties of its own, of which none can be taken for them. */
-export function bareView<T extends ArrayBufferView>(array: T): T {
-  const View = Reflect.get(globalThis, typedArrayKind(array) as string) as new (
-    buffer: ArrayBufferLike,
-    offset: number,
-    length: number,
-  ) => T;
-  return new View(bufferOf(array), byteOffsetOf(array), lengthOf(array));
-}
-
 /** An integer from `minimum` to `maximum`, or an error that names it. */
 export function integer(title: string, value: unknown, minimum: number, maximum: number): number {
   if (typeof value !== "number") throw wrongType(title, "an integer", value);
@@ -58,6 +27,19 @@ export function integer(title: string, value: unknown, minimum: number, maximum:
     throw wrongValue(title, `an integer from ${minimum} to ${maximum}`, value);
   }
   return value;
+}
+
+/** Throws TypeError for what is no object, or has another property than these. */
+export function checkNames(
+  title: string,
+  value: unknown,
+  names: readonly string[],
+  others: readonly string[] = [],
+): void {
+  if (typeof value !== "object" || value === null) throw wrongType(title, "an object", value);
+  for (const name of Object.keys(value)) {
+    if (!names.includes(name) && !others.includes(name)) throw new TypeError(`"${title}" has no option ${show(name)}`);
+  }
 }
 
 /** One of a few words. */

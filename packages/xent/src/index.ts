@@ -9,17 +9,19 @@
  * @module
  */
 
-// Imports go one way: index -> one-call -> create -> xent -> call, batch -> engine -> pool, and besides batch -> inputs, options, plan
-// -> labels, layout, views -> nested, half; engine -> load, memory, job; pool/pool -> work, spawn -> schedule; all of them -> features,
-// abi, errors. What is in edge/ takes the place of compile, runtime and generated/worker where nothing may be compiled.
+// Imports go one way: index -> one-call -> create -> xent -> batch, call -> run -> views -> plan -> options, labels -> inputs -> layout,
+// logits, nested, half; run -> engine -> load, memory, job, pool/pool -> work, spawn -> schedule; run -> shards/shard, whose folder
+// CONTRIBUTING.md tells; all of them -> typed-array, features, abi, errors. What is in edge/ takes the place of compile, runtime and
+// generated/worker where nothing may be compiled.
 
-export type { Batch, RunOptions, RunResult } from "./batch.ts";
+export type { Batch } from "./batch.ts";
 export type { XentOptions, XentSyncOptions } from "./create.ts";
 export { attach, createXent, createXentSync } from "./create.ts";
 export { WorkerError } from "./errors.ts";
 export type { Variant } from "./features.ts";
 export type { Logits, Targets } from "./inputs.ts";
 export type { Labels, LabelsArrays, LabelsType } from "./labels.ts";
+export type { GradientArrays, LogitsArrays, LogitsType, LossArrays } from "./logits.ts";
 export type { NestedArray } from "./nested.ts";
 export { softmaxCrossEntropyWithLogits, sparseSoftmaxCrossEntropyWithLogits } from "./one-call.ts";
 export type { LossOptions, Reduction, ShapeOptions, Weights } from "./options.ts";
@@ -36,12 +38,12 @@ export type {
   WithGradient,
   WithPredictions,
 } from "./result.ts";
+export type { RunOptions, RunResult } from "./run.ts";
+export { decodePartials, decodeTotals, encodePartials, encodeTotals } from "./shards/codec.ts";
 export type { Partials, PartialsSettings } from "./shards/columns.ts";
-export { decodePartials, decodeTotals, encodePartials, encodeTotals } from "./shards/file.ts";
 export { lossFromPartials, type PartialsResult } from "./shards/loss.ts";
 export { mergePartials } from "./shards/partials.ts";
 export type { PartialsOptions, ShardOptions } from "./shards/shard.ts";
 export { type RowsResult, Totals } from "./shards/totals.ts";
-export type { GradientArrays, LogitsArrays, LogitsType, LossArrays } from "./views.ts";
 export type { WasmMemory, WasmModule } from "./wasm.ts";
 export type { GradientOf, OneCallResult, SharedXent, Xent } from "./xent.ts";

@@ -1,10 +1,11 @@
 // What a caller gives as numbers, in whatever arrays: read once, before anything is written.
 
-import { bareView, integer, typedArrayKind, wrongType } from "./errors.ts";
+import { integer, wrongType } from "./errors.ts";
 import { bitsOfNumbers } from "./half.ts";
 import type { Layout } from "./layout.ts";
+import type { LogitsArrays, LogitsType } from "./logits.ts";
 import { entriesOf, type Leaves, leavesOf, type NestedArray, showShape } from "./nested.ts";
-import { assertAttached, type LogitsArrays, type LogitsType } from "./views.ts";
+import { assertAttached, bareView, typedArrayKind } from "./typed-array.ts";
 
 /** Rows of logits: a typed array, or arrays of numbers or of typed arrays, which state their shape themselves. */
 export type Logits =

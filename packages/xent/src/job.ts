@@ -1,6 +1,7 @@
-// The job record: crates/kernel/src/job.rs has the original; a test compares the two.
+// The record of a job: what the kernel is to compute, of which crates/kernel/src/job.rs has the original (a test compares the two),
+// and behind that how the threads of a pool deal it out: pool/schedule.ts.
 
-/** The fields of the job record, in order. */
+/** The fields that the kernel reads, in order. */
 export const JOB_FIELDS = {
   logits: "u32",
   labels: "u32",
@@ -45,17 +46,17 @@ const DOUBLES: readonly Field[] = FIELDS.filter((field) => JOB_FIELDS[field] ===
 
 /** The job record at an address of a memory. */
 export class JobRecord {
+  readonly address: number;
   readonly #memory: WebAssembly.Memory;
-  readonly #address: number;
   #words = new Int32Array();
   #doubles = new Float64Array();
 
   constructor(memory: WebAssembly.Memory, address: number) {
+    this.address = address;
     this.#memory = memory;
-    this.#address = address;
   }
 
-  /** Writes every field. */
+  /** Writes what the kernel reads. */
   write(job: Record<Field, number>): void {
     this.#refresh();
     for (let i = 0; i < WORDS.length; i++) this.#words[i] = job[WORDS[i] as Field];
@@ -71,7 +72,7 @@ export class JobRecord {
   #refresh(): void {
     const { buffer } = this.#memory;
     if (this.#words.buffer === buffer) return;
-    this.#words = new Int32Array(buffer, this.#address, WORDS.length);
-    this.#doubles = new Float64Array(buffer, this.#address + 4 * WORDS.length, DOUBLES.length);
+    this.#words = new Int32Array(buffer, this.address, WORDS.length);
+    this.#doubles = new Float64Array(buffer, this.address + 4 * WORDS.length, DOUBLES.length);
   }
 }

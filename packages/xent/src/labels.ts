@@ -1,6 +1,6 @@
-import { bareView, choice, typedArrayKind, wrongType } from "./errors.ts";
+import { choice, wrongType } from "./errors.ts";
 import { entriesOf, leavesOf, type NestedArray } from "./nested.ts";
-import { assertAttached } from "./views.ts";
+import { assertAttached, bareView, typedArrayKind } from "./typed-array.ts";
 
 /** Class indices, one a row: a typed array, or arrays, nested or not, of integers, numbers or BigInts. */
 export type Labels = LabelsArrays[LabelsType] | NestedArray<number | bigint> | NestedArray<LabelsArrays[LabelsType]>;
@@ -71,13 +71,16 @@ export function flatLabels(title: string, labels: unknown): LabelRows {
   const [leaf] = found.leaves;
   if (found.kind !== "Array" && labelsTypeOf(leaf) === undefined) throw wrongType(title, expected, leaf);
   const isLabel = (entry: unknown): entry is number | bigint => typeof entry === "bigint" || Number.isInteger(entry);
-  const flat = entriesOf(
+  const all = entriesOf(
     title,
     found,
     { expected: "integers", entry: "row" },
     isLabel,
     (length) => new Array<number | bigint>(length),
   );
+  // Those of a typed array are checked and copied without a look at the type of each.
+  const isInt32 = all.every((label) => label === (Number(label) | 0));
+  const flat = isInt32 ? Int32Array.from(all as readonly number[]) : all;
   return { labels: flat, shape: found.shape.length > 1 ? found.shape : undefined };
 }
 
@@ -98,20 +101,6 @@ export function exactLabels(title: string, labels: FlatLabels, type: LabelsType)
     else (exact as Int32Array)[i] = Number(label);
   }
   return exact;
-}
-
-/** Labels of one call, which {@link readLabels} has let pass, in an array that a batch takes. */
-export function typedLabels(labels: FlatLabels): LabelsArrays[LabelsType] {
-  if (!Array.isArray(labels)) return labels as LabelsArrays[LabelsType];
-  const flat = labels as readonly (number | bigint)[];
-  if (flat.every((label) => label === (Number(label) | 0))) return Int32Array.from(flat as readonly number[]);
-  return BigInt64Array.from(flat, toBigInt);
-}
-
-/** What has more than 53 bits is no class, and must not become one. */
-function toBigInt(label: number | bigint): bigint {
-  const isSafe = label >= Number.MIN_SAFE_INTEGER && label <= Number.MAX_SAFE_INTEGER;
-  return isSafe ? BigInt(label) : -(2n ** 62n);
 }
 
 /** What the kernel is told instead of a label, where it reads a copy. */

@@ -1,4 +1,5 @@
-import { lengthOf, show, typedArrayKind, wrongType } from "./errors.ts";
+import { show, wrongType } from "./errors.ts";
+import { lengthOf, typedArrayKind } from "./typed-array.ts";
 
 /** Arrays in arrays, with numbers or typed arrays at the bottom. */
 export type NestedArray<T> = readonly (T | NestedArray<T>)[];

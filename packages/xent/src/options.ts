@@ -1,6 +1,6 @@
-import { bareView, bufferOf, choice, integer, show, typedArrayKind, wrongType, wrongValue } from "./errors.ts";
+import { checkNames, choice, integer, wrongType, wrongValue } from "./errors.ts";
 import { type NumbersOf16Bits, readSource } from "./inputs.ts";
-import { assertAttached } from "./views.ts";
+import { assertAttached, bareView, typedArrayKind } from "./typed-array.ts";
 
 /** What the gradient is the gradient of. */
 export type Reduction = "none" | "sum" | "mean";
@@ -79,6 +79,11 @@ const DEFAULTS: Settings = {
   invalidLabels: "throw",
 };
 
+const NAMES = Object.keys(DEFAULTS);
+
+/** All of them. */
+export const REDUCTIONS: readonly Reduction[] = ["none", "sum", "mean"];
+
 /** Throws TypeError for an option that does not exist or is of the wrong type, RangeError for a wrong value. */
 export function readOptions(
   options: LossOptions | undefined,
@@ -87,11 +92,7 @@ export function readOptions(
   others: readonly string[] = [],
 ): Settings {
   if (options === undefined) return DEFAULTS;
-  if (typeof options !== "object" || options === null) throw wrongType("options", "an object", options);
-  for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(DEFAULTS, name) && !others.includes(name))
-      throw new TypeError(`"options" has no option ${show(name)}`);
-  }
+  checkNames("options", options, NAMES, others);
   const { gradient = false, predictions = false, reduction = "none", ignoreIndex, invalidLabels = "throw" } = options;
   const { labelSmoothing = 0, zLoss = 0, softcap, temperature = 1 } = options;
   if (ignoreIndex !== undefined) integer("ignoreIndex", ignoreIndex, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
@@ -102,7 +103,7 @@ export function readOptions(
   assertLength("sampleWeights", sampleWeights, rows, "rows");
   return {
     gradient: boolean("gradient", gradient),
-    reduction: choice("reduction", reduction, ["none", "sum", "mean"]),
+    reduction: choice("reduction", reduction, REDUCTIONS),
     ignoreIndex,
     classWeights,
     sampleWeights,
@@ -115,16 +116,11 @@ export function readOptions(
   };
 }
 
-/** Options whose weights are no views of this memory: it may grow before they are read, which would detach them. */
-export function ownWeights<T extends LossOptions>(options: T | undefined, memory: WebAssembly.Memory): T | undefined {
-  if (typeof options !== "object" || options === null) return options;
-  const own = { ...options };
-  for (const name of ["classWeights", "sampleWeights"] as const) {
-    const weights = own[name];
-    if (!ArrayBuffer.isView(weights) || typedArrayKind(weights) !== "Float32Array") continue;
-    if (bufferOf(weights) === memory.buffer) own[name] = bareView(weights as Float32Array).slice();
-  }
-  return own;
+/** Settings whose weights are copies: nobody changes or detaches them before they are read. */
+export function ownWeights(settings: Settings): Settings {
+  const { classWeights, sampleWeights } = settings;
+  if (classWeights === undefined && sampleWeights === undefined) return settings;
+  return { ...settings, classWeights: classWeights?.slice(), sampleWeights: sampleWeights?.slice() };
 }
 
 function isPositive(x: number): boolean {

@@ -1,10 +1,10 @@
 import { RECORD_BYTES } from "./abi.ts";
-import { integer, show, wrongType, wrongValue } from "./errors.ts";
+import { checkNames, integer, wrongType, wrongValue } from "./errors.ts";
 import { LABELS, type LabelsType, labelsType } from "./labels.ts";
 import { assertRowFits, type Layout, layoutOfRows, layoutOfShape } from "./layout.ts";
+import { GRADIENTS, LOGITS, LOSSES, type LogitsType, logitsType } from "./logits.ts";
 import type { Settings } from "./options.ts";
 import { mostRecordBytes } from "./pool/schedule.ts";
-import { GRADIENTS, LOGITS, LOSSES, type LogitsType, logitsType } from "./views.ts";
 
 /** Whether a batch has memory for a gradient: of its own, or the logits' ("in-place", which the gradient replaces). */
 export type BatchGradient = boolean | "in-place";
@@ -75,8 +75,8 @@ interface Regions {
   readonly kernelLabels: number;
 }
 
-/** A batch as data: to be sent to a worker, where `attachBatch` makes a {@link Batch} of it. */
-export interface SharedBatch<
+/** What a batch consists of, checked. */
+export interface BatchParts<
   L extends LogitsType = LogitsType,
   K extends LabelsType = LabelsType,
   G extends BatchGradient = BatchGradient,
@@ -89,20 +89,37 @@ export interface SharedBatch<
   readonly targets: T;
   readonly shift: number;
   readonly sequence: number;
+}
+
+/** A batch whose parts have their places in a memory. */
+export interface PlacedBatch<
+  L extends LogitsType = LogitsType,
+  K extends LabelsType = LabelsType,
+  G extends BatchGradient = BatchGradient,
+  T extends boolean = boolean,
+> extends BatchParts<L, K, G, T> {
   readonly regions: Regions;
   /** Working memory of a run, and how large it is: of the owner's, or of the worker's that this is for. */
   readonly buffer: number;
   readonly bufferBytes: number;
 }
 
+/** A batch as data: to be sent to a worker, where `attachBatch` makes a {@link Batch} of it. */
+export type SharedBatch<
+  L extends LogitsType = LogitsType,
+  K extends LabelsType = LabelsType,
+  G extends BatchGradient = BatchGradient,
+  T extends boolean = boolean,
+> = PlacedBatch<L, K, G, T>;
+
 /** How long a class takes, in units of the plain loss: what makes a job worth another thread. */
-export function costOf({ logits, regions }: SharedBatch, { softcap, labelSmoothing }: Settings): number {
+export function costOf({ logits, regions }: PlacedBatch, { softcap, labelSmoothing }: Settings): number {
   const dense = labelSmoothing > 0 || regions.targets !== 0 ? 0.5 : 0;
   return (logits === "float64" ? 2.5 : 1) * (1 + dense + (softcap === undefined ? 0 : 3));
 }
 
 /** Whether several threads may share a row: it lies in one piece, and what the loss is measured from is known beforehand. */
-export function isDivisible({ layout, regions }: SharedBatch): boolean {
+export function isDivisible({ layout, regions }: PlacedBatch): boolean {
   return layout.classStride === 1 && regions.targets === 0;
 }
 
@@ -126,29 +143,16 @@ const SPEC = [
   ...["logits", "labels", "targets", "shift", "sequence", "gradient"],
 ];
 
-/** What a batch takes. */
-export interface BatchPlan<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean> {
-  readonly layout: Layout;
-  /** Of its parts. */
-  readonly bytes: number;
-  /** The batch in a block at this address: so many bytes of working memory, and behind them its parts. */
-  at(address: number, workBytes: number): SharedBatch<L, K, G, T>;
-}
-
-/** Checks a specification and lays out its parts. */
-export function planBatch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean>(
+/** Checks a specification. */
+export function readSpec<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean>(
   spec: BatchSpec<L, K, G, T>,
-): BatchPlan<L, K, G, T> {
-  if (typeof spec !== "object" || spec === null) throw wrongType("spec", "an object", spec);
-  for (const name of Object.keys(spec)) {
-    if (!SPEC.includes(name)) throw new TypeError(`"spec" has no option ${show(name)}`);
-  }
+): BatchParts<L, K, G, T> {
+  checkNames("spec", spec, SPEC);
   const { gradient = false, targets = false, logits: ofLogits = "float32", labels: ofLabels = "int32" } = spec;
   const logits = logitsType(ofLogits) as L;
   const labels = labelsType(ofLabels) as K;
   const layout = readLayout(spec);
   const size = LOGITS[logits].BYTES_PER_ELEMENT;
-  assertRowFits(layout, size);
   if (typeof targets !== "boolean") throw wrongType("targets", "true or false", targets);
   if (gradient !== true && gradient !== false && gradient !== "in-place") {
     throw (typeof gradient === "string" ? wrongValue : wrongType)("gradient", 'true, false or "in-place"', gradient);
@@ -156,11 +160,28 @@ export function planBatch<L extends LogitsType, K extends LabelsType, G extends 
   if (gradient === "in-place" && GRADIENTS[logits].BYTES_PER_ELEMENT !== size) {
     throw wrongValue("gradient", `true or false: the gradient of ${logits} logits is float32`, gradient);
   }
-  const { rows, elements } = layout;
+  const { rows } = layout;
   const shift = integer("shift", spec.shift ?? 0, 0, 2 ** 31);
   const sequence = integer("sequence", spec.sequence ?? Math.max(1, rows), 1, 2 ** 32);
   if (rows % sequence !== 0) throw wrongValue("sequence", `a divisor of ${rows} rows`, sequence);
+  return { layout, logits, labels, gradient: gradient as G, targets: targets as T, shift, sequence };
+}
 
+/** What a batch takes. */
+export interface BatchPlan<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean> {
+  /** Of its parts. */
+  readonly bytes: number;
+  /** The batch in a block at this address: so many bytes of working memory, and behind them its parts. */
+  at(address: number, workBytes: number): PlacedBatch<L, K, G, T>;
+}
+
+/** Lays out the parts of a batch. Throws RangeError for rows that are too long for the kernel. */
+export function planBatch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean>(
+  parts: BatchParts<L, K, G, T>,
+): BatchPlan<L, K, G, T> {
+  const { layout, logits, labels, gradient, targets, shift } = parts;
+  const { rows, elements } = layout;
+  assertRowFits(layout, LOGITS[logits].BYTES_PER_ELEMENT);
   let bytes = 0;
   const part = (size: number): number => {
     const offset = bytes;
@@ -168,7 +189,7 @@ export function planBatch<L extends LogitsType, K extends LabelsType, G extends 
     return offset;
   };
   const offsets = {
-    logits: part(size * elements),
+    logits: part(LOGITS[logits].BYTES_PER_ELEMENT * elements),
     labels: targets ? undefined : part(LABELS[labels].BYTES_PER_ELEMENT * rows),
     targets: targets ? part(4 * elements) : undefined,
     gradient: gradient === true ? part(GRADIENTS[logits].BYTES_PER_ELEMENT * elements) : undefined,
@@ -179,7 +200,7 @@ export function planBatch<L extends LogitsType, K extends LabelsType, G extends 
     kernelLabels: targets || (labels === "int32" && shift === 0) ? undefined : part(4 * rows),
   };
   if (gradient === "in-place") offsets.gradient = offsets.logits;
-  const at = (address: number, workBytes: number): SharedBatch<L, K, G, T> => {
+  const at = (address: number, workBytes: number): PlacedBatch<L, K, G, T> => {
     const place = (offset: number | undefined): number => (offset === undefined ? 0 : address + workBytes + offset);
     const regions: Regions = {
       logits: place(offsets.logits),
@@ -192,10 +213,9 @@ export function planBatch<L extends LogitsType, K extends LabelsType, G extends 
       predictions: place(offsets.predictions),
       kernelLabels: place(offsets.kernelLabels),
     };
-    const facts = { gradient: gradient as G, targets: targets as T };
-    return { layout, logits, labels, ...facts, shift, sequence, regions, buffer: address, bufferBytes: workBytes };
+    return { ...parts, regions, buffer: address, bufferBytes: workBytes };
   };
-  return { layout, bytes, at };
+  return { bytes, at };
 }
 
 function readLayout({ rows, classes, stride, shape, axis }: BatchSpec<LogitsType, LabelsType>): Layout {

@@ -1,4 +1,4 @@
-import type { LogitsType } from "./views.ts";
+import type { LogitsType } from "./logits.ts";
 
 /** What every call says of its rows. Arrays have one entry a row. */
 export interface Losses<A = Float32Array> {

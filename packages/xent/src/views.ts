@@ -1,82 +1,77 @@
-import { bufferOf, choice, lengthOf, typedArrayKind } from "./errors.ts";
+// The arrays of a batch in the kernel's memory.
 
-/** The typed arrays of logits in a batch. 16-bit numbers are given as their bits: not every runtime has a Float16Array. */
-export interface LogitsArrays {
-  float32: Float32Array;
-  float64: Float64Array;
-  float16: Uint16Array;
-  bfloat16: Uint16Array;
+import { LABELS, type LabelsArrays, type LabelsType } from "./labels.ts";
+import {
+  GRADIENTS,
+  type GradientArrays,
+  LOGITS,
+  LOSSES,
+  type LogitsArrays,
+  type LogitsType,
+  type LossArrays,
+} from "./logits.ts";
+import type { PlacedBatch } from "./plan.ts";
+
+/** The parts of a batch, over one buffer of the memory. */
+interface Views<L extends LogitsType, K extends LabelsType> {
+  readonly buffer: ArrayBufferLike;
+  readonly logits: LogitsArrays[L];
+  readonly labels: LabelsArrays[K] | undefined;
+  readonly targets: Float32Array | undefined;
+  readonly gradient: GradientArrays[L] | undefined;
+  readonly loss: LossArrays[L];
+  readonly logSumExp: LossArrays[L];
+  readonly predictions: Int32Array;
+  readonly kernelLabels: Int32Array;
 }
 
-/** The name of a type of logits. */
-export type LogitsType = keyof LogitsArrays;
+/** A batch in its memory, which may grow. */
+export class BatchMemory<L extends LogitsType = LogitsType, K extends LabelsType = LabelsType> {
+  readonly plan: PlacedBatch<L, K>;
+  readonly #memory: WebAssembly.Memory;
+  #views: Views<L, K> | undefined;
 
-/** The typed arrays of gradients, by the type of the logits. */
-export interface GradientArrays {
-  float32: Float32Array;
-  float64: Float64Array;
-  float16: Float32Array;
-  bfloat16: Float32Array;
-}
+  constructor(memory: WebAssembly.Memory, plan: PlacedBatch<L, K>) {
+    this.plan = plan;
+    this.#memory = memory;
+  }
 
-/** The typed arrays of losses, by the type of the logits. */
-export interface LossArrays {
-  float32: Float32Array;
-  float64: Float64Array;
-  float16: Float32Array;
-  bfloat16: Float32Array;
-}
+  /** The same ones until the memory grows, which detaches them. */
+  get views(): Views<L, K> {
+    const { buffer } = this.#memory;
+    let views = this.#views;
+    if (views?.buffer !== buffer) {
+      views = makeViews(buffer, this.plan);
+      this.#views = views;
+    }
+    return views;
+  }
 
-type Constructor<T> = {
-  new (buffer: ArrayBufferLike, byteOffset: number, length: number): T;
-  readonly BYTES_PER_ELEMENT: number;
-};
+  /** `count` numbers of the working memory. */
+  floats(address: number, count: number): Float32Array {
+    return new Float32Array(this.#memory.buffer, address, count);
+  }
 
-/** Constructors by the name of the type. */
-export const LOGITS: { readonly [T in LogitsType]: Constructor<LogitsArrays[T]> } = {
-  float32: Float32Array,
-  float64: Float64Array,
-  float16: Uint16Array,
-  bfloat16: Uint16Array,
-};
-
-/** Constructors of the gradient, by the type of the logits. */
-export const GRADIENTS: { readonly [T in LogitsType]: Constructor<GradientArrays[T]> } = {
-  float32: Float32Array,
-  float64: Float64Array,
-  float16: Float32Array,
-  bfloat16: Float32Array,
-};
-
-/** Constructors of losses and log-sum-exps, by the type of the logits. */
-export const LOSSES: { readonly [T in LogitsType]: Constructor<LossArrays[T]> } = {
-  float32: Float32Array,
-  float64: Float64Array,
-  float16: Float32Array,
-  bfloat16: Float32Array,
-};
-
-/** Throws unless this names a type of logits. */
-export function logitsType(name: unknown): LogitsType {
-  return choice("logits", name, Object.keys(LOGITS) as LogitsType[]);
-}
-
-/** Whether the memory of an array has been given away (postMessage with transfer, or a grown WebAssembly.Memory). */
-function isDetached(array: ArrayBufferView): boolean {
-  if (lengthOf(array) > 0) return false;
-  try {
-    new Uint8Array(bufferOf(array));
-    return false;
-  } catch {
-    return true;
+  /** As {@link floats}. */
+  doubles(address: number, count: number): Float64Array {
+    return new Float64Array(this.#memory.buffer, address, count);
   }
 }
 
-/** Throws TypeError for an array whose memory has been given away. */
-export function assertAttached(title: string, array: unknown): void {
-  if (ArrayBuffer.isView(array) && typedArrayKind(array) !== undefined && isDetached(array)) {
-    throw new TypeError(
-      `"${title}" is detached: its memory was transferred, or belonged to a WebAssembly.Memory that has grown`,
-    );
-  }
+function makeViews<L extends LogitsType, K extends LabelsType>(
+  buffer: ArrayBufferLike,
+  { layout, logits, labels, regions: at }: PlacedBatch<L, K>,
+): Views<L, K> {
+  const { rows, elements } = layout;
+  return {
+    buffer,
+    logits: new LOGITS[logits](buffer, at.logits, elements),
+    labels: at.labels === 0 ? undefined : new LABELS[labels](buffer, at.labels, rows),
+    targets: at.targets === 0 ? undefined : new Float32Array(buffer, at.targets, elements),
+    gradient: at.gradient === 0 ? undefined : new GRADIENTS[logits](buffer, at.gradient, elements),
+    loss: new LOSSES[logits](buffer, at.loss === 0 ? at.losses : at.loss, rows),
+    logSumExp: new LOSSES[logits](buffer, at.logSumExp, rows),
+    predictions: new Int32Array(buffer, at.predictions, rows),
+    kernelLabels: new Int32Array(buffer, at.kernelLabels, at.kernelLabels === 0 ? 0 : rows),
+  };
 }

@@ -1,18 +1,26 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { Batch, type BatchOwner } from "./batch.ts";
-import { type Call, readCall } from "./call.ts";
+import { type Call, computeCall, readLabelsCall, reads, readTargetsCall } from "./call.ts";
 import { type Engine, makeEngine, owned, WORKSPACE_BYTES } from "./engine.ts";
 import { wrongType } from "./errors.ts";
 import { isShared, type Variant } from "./features.ts";
-import { type Logits, readTargets, type Source, type Targets, writeSource } from "./inputs.ts";
-import { flatLabels, type Labels, type LabelsType, labelsTypeOf, readLabels, typedLabels } from "./labels.ts";
-import type { Layout } from "./layout.ts";
+import type { Logits, Targets } from "./inputs.ts";
+import type { Labels, LabelsType } from "./labels.ts";
+import type { LogitsType } from "./logits.ts";
 import { Heap } from "./memory.ts";
 import type { NestedArray } from "./nested.ts";
-import { type LossOptions, ownWeights, type ShapeOptions } from "./options.ts";
-import { type BatchGradient, type BatchSpec, bytesOfWork, planBatch, type SharedBatch } from "./plan.ts";
+import type { LossOptions, ShapeOptions } from "./options.ts";
+import {
+  type BatchGradient,
+  type BatchParts,
+  type BatchSpec,
+  bytesOfWork,
+  type PlacedBatch,
+  planBatch,
+  readSpec,
+  type SharedBatch,
+} from "./plan.ts";
 import type { LossResult, OwnArrays, OwnInt32Array } from "./result.ts";
-import type { LogitsType } from "./views.ts";
 import type { WasmMemory, WasmModule } from "./wasm.ts";
 
 /** An instance's memory as data, for one worker: send it there, and call {@link attach} with it. */
@@ -75,24 +83,24 @@ export class Xent implements Disposable {
   ): Batch<L, K, G, T> {
     this.#assertAlive();
     const heap = owned(this.#heap, "createBatch");
-    const plan = planBatch(spec);
-    const workBytes = this.#bytesOfWork(plan, true);
-    const place = { heap, engine: this.#engine };
+    const parts = readSpec(spec);
+    const plan = planBatch(parts);
+    const workBytes = this.#bytesOfWork(parts, true);
     try {
-      return this.#batch(place, plan.at(heap.allocateZeroed(workBytes + plan.bytes, workBytes), workBytes));
+      return this.#batch(heap, plan.at(heap.allocateZeroed(workBytes + plan.bytes, workBytes), workBytes));
     } catch {
       // A batch that leaves no room for options can be run without them.
-      return this.#batch(place, plan.at(heap.allocateZeroed(plan.bytes), 0));
+      return this.#batch(heap, plan.at(heap.allocateZeroed(plan.bytes), 0));
     }
   }
 
-  #bytesOfWork({ layout }: { readonly layout: Layout }, sharded: boolean): number {
+  #bytesOfWork({ layout }: BatchParts, sharded: boolean): number {
     return bytesOfWork(layout, this.#engine.pool?.slots ?? 1, sharded);
   }
 
   #batch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean>(
-    { heap, engine }: Place,
-    plan: SharedBatch<L, K, G, T>,
+    heap: Heap,
+    plan: PlacedBatch<L, K, G, T>,
   ): Batch<L, K, G, T> {
     this.#batches++;
     // Its block begins with this buffer.
@@ -109,7 +117,7 @@ export class Xent implements Disposable {
         for (const address of addresses) heap.free(address);
       },
     };
-    return new Batch(engine, plan, owner);
+    return new Batch(this.#engine, plan, owner);
   }
 
   /** A batch that the owner of this memory has shared. Its memory stays the owner's. */
@@ -134,20 +142,8 @@ export class Xent implements Disposable {
     labels: Labels,
     options?: LossOptions<G, P> & ShapeOptions,
   ): OneCallResult<L, G, P, false> {
-    this.#assertAlive();
     owned(this.#heap, "sparseSoftmaxCrossEntropyWithLogits");
-    const own = ownWeights(options, this.memory);
-    const rows = flatLabels("labels", labels);
-    const call = readCall(logits, rows, own);
-    const { classes, rows: sequence } = call.layout;
-    const { ignoreIndex, classWeights, invalidLabels } = call.settings;
-    const rules = { classes, ignoreIndex, classWeights, strict: invalidLabels === "throw", shift: 0, sequence };
-    readLabels(rows.labels, rules, 0, sequence);
-    const typed = typedLabels(rows.labels);
-    // Of an array a copy has been made.
-    const source = typed === rows.labels ? reference(typed, this.memory) : () => typed;
-    const spec = { labels: labelsTypeOf(typed) };
-    return this.#once(call, spec, (batch) => batch.labels.set(source() as never)) as OneCallResult<L, G, P, false>;
+    return this.#once(readLabelsCall(logits, labels, options)) as OneCallResult<L, G, P, false>;
   }
 
   /** As the function of this name, with this instance's variant and threads: copies in and out. */
@@ -156,59 +152,32 @@ export class Xent implements Disposable {
     targets: Targets,
     options?: LossOptions<G, P> & ShapeOptions,
   ): OneCallResult<L, G, P, true> {
-    this.#assertAlive();
     owned(this.#heap, "softmaxCrossEntropyWithLogits");
-    const own = ownWeights(options, this.memory);
-    const numbers = readTargets("targets", targets);
-    const call = readCall(logits, undefined, own, numbers.shape);
-    const { elements } = call.layout;
-    if (numbers.elements !== elements) {
-      throw new RangeError(`"targets" expected one for each of ${elements} logits, got ${numbers.elements}`);
-    }
-    if (call.settings.ignoreIndex !== undefined) throw new TypeError('"ignoreIndex" expected labels, not soft targets');
-    const parts = references(numbers, this.memory);
-    const result = this.#once(call, { targets: true }, (batch) => {
-      const source = { ...numbers, parts: parts.map((part) => part()) };
-      writeSource(source, "float32", batch.targets as Float32Array, 0, WHOLE);
-    });
-    return result as OneCallResult<L, G, P, true>;
+    return this.#once(readTargetsCall(logits, targets, options)) as OneCallResult<L, G, P, true>;
   }
 
-  #once(
-    { logits, type, layout, lossOptions, settings }: Call,
-    spec: { labels?: LabelsType | undefined; targets?: boolean },
-    fill: (batch: Batch<LogitsType, LabelsType>) => void,
-  ): LossResult<Float32Array | Float64Array> {
-    const parts = references(logits, this.memory);
-    const { gradient } = settings;
-    // Not the caller's shape: it is read once.
-    const { rows, classes, inner } = layout;
-    const shape = [rows / inner, classes, inner];
-    const plan = planBatch<LogitsType, LabelsType, boolean, boolean>({
-      shape,
-      axis: 1,
-      ...spec,
-      logits: type,
-      gradient,
-    });
-    const workBytes = this.#bytesOfWork(plan, false);
-    const place = this.#placeFor(workBytes + plan.bytes);
-    const batch = this.#batch(place, plan.at(place.heap.allocate(workBytes + plan.bytes), workBytes));
-    // Not `using`: that needs a Symbol.dispose, which not every engine has.
+  #once(call: Call): LossResult<Float32Array | Float64Array> {
+    // Code of the caller's has run while the call was read.
+    this.#assertAlive();
+    const plan = planBatch(call.parts);
+    const workBytes = this.#bytesOfWork(call.parts, false);
+    const bytes = workBytes + plan.bytes;
+    const { heap, engine } = this.#placeFor(call, bytes);
+    const address = heap.allocate(bytes);
     try {
-      writeSource({ ...logits, parts: parts.map((part) => part()) }, type, batch.logits, 0, WHOLE);
-      fill(batch);
-      return batch.run({ ...lossOptions, copy: true });
+      return computeCall(call, engine, plan.at(address, workBytes));
     } finally {
-      batch.dispose();
+      heap.free(address);
       if ((this.#aside?.heap.memory.buffer.byteLength ?? 0) > KEPT_BYTES) this.#aside = undefined;
     }
   }
 
   /** Where a one call of so many bytes moves no views. */
-  #placeFor(bytes: number): Place {
+  #placeFor(call: Call, bytes: number): Place {
     const heap = owned(this.#heap, "one call");
-    if (isShared(this.memory) || this.#batches === 0 || !heap.mustGrow(bytes)) return { heap, engine: this.#engine };
+    const place = { heap, engine: this.#engine };
+    if (isShared(this.memory) || !heap.mustGrow(bytes)) return place;
+    if (this.#batches === 0 && !reads(call, this.memory)) return place;
     this.#aside ??= openAside(this.#module, heap.maxBytes);
     return this.#aside;
   }
@@ -288,20 +257,3 @@ export type OneCallResult<
   P extends boolean = boolean,
   T extends boolean = boolean,
 > = LossResult<GradientOf<L>, G, P, OwnInt32Array, T>;
-
-/** A source in one piece. */
-const WHOLE = { run: 0, step: 0 };
-
-/** A function that gives this array, also after the memory that it may be a view of has grown and detached it. */
-function reference<T extends ArrayBufferView>(array: T, memory: WebAssembly.Memory): () => T {
-  if (array.buffer !== memory.buffer) return () => array;
-  const { byteOffset } = array;
-  const { length } = array as unknown as { length: number };
-  const View = array.constructor as new (buffer: ArrayBufferLike, offset: number, length: number) => T;
-  return () => new View(memory.buffer, byteOffset, length);
-}
-
-function references({ kind, parts }: Source, memory: WebAssembly.Memory): (() => Source["parts"][number])[] {
-  // Of arrays a copy has been made, whose buffer is better not asked for: that would make one.
-  return parts.map((part) => (kind === "Array" ? () => part : reference(part, memory)));
-}

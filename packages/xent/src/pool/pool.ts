@@ -3,17 +3,17 @@ import { WorkerError, wrongType } from "../errors.ts";
 import { type Extent, type Schedule, schedule } from "./schedule.ts";
 import { keepAlive, listen, mayWait, type PoolWorker, spawn } from "./spawn.ts";
 import {
+  begin,
   fail,
   failure,
   inside,
+  isDone,
   SPIN_INSIDE_MS,
   spin,
-  type Task,
   type Thread,
   WORD,
   wordsOf,
   work,
-  writeTask,
 } from "./work.ts";
 import type { Start } from "./worker.ts";
 
@@ -58,6 +58,7 @@ const WAITS_OF_A_CLASS = 1e-7 / (WAIT_MS / 1000);
 export class Pool {
   /** Indices of threads are below this. */
   readonly slots: number;
+  readonly #memory: WebAssembly.Memory;
   readonly #words: Int32Array;
   /** The calling thread; undefined where it may not wait for others. */
   readonly #own: Thread | undefined;
@@ -68,8 +69,9 @@ export class Pool {
   /** Items done when somebody last looked, how many waits ago that was, and how many it may be. */
   #progress = { done: 0, waits: 0, patience: PATIENCE };
 
-  private constructor(slots: number, words: Int32Array, own: Thread | undefined) {
+  private constructor(slots: number, memory: WebAssembly.Memory, words: Int32Array, own: Thread | undefined) {
     this.slots = slots;
+    this.#memory = memory;
     this.#words = words;
     this.#own = own;
   }
@@ -84,6 +86,7 @@ export class Pool {
     const words = new Int32Array(memory.buffer, address, count);
     const own: Thread = {
       kernel,
+      memory,
       index: 0,
       words,
       scratch,
@@ -92,7 +95,7 @@ export class Pool {
         if (Atomics.wait(words, word, value, WAIT_MS) === "timed-out") pool.#assertProgress();
       },
     };
-    const pool = new Pool(slots, words, mayWait(words) ? own : undefined);
+    const pool = new Pool(slots, memory, words, mayWait(words) ? own : undefined);
     const workers: PoolWorker[] = [];
     try {
       for (const [i, place] of places.slice(pool.#own ? 1 : 0).entries()) {
@@ -163,12 +166,12 @@ export class Pool {
     if (this.#lost) throw this.#lost;
   }
 
-  /** Computes a job with this thread and the workers, and waits for them. Throws WorkerError where one of them fails. */
-  run(task: Task): void {
+  /** Computes the job whose record, with this schedule, is at an address: with this thread and the workers, and waits for them. Throws WorkerError where one of them fails. */
+  run(schedule: Schedule, job: number): void {
     const own = this.#own;
     if (own === undefined) throw new Error("unreachable: there is no schedule for a thread that may not wait");
     const words = this.#words;
-    this.#open(task, task.schedule.threads - 1, false);
+    this.#open(schedule, job, schedule.threads - 1, false);
     let mine: unknown;
     try {
       work(own);
@@ -187,11 +190,11 @@ export class Pool {
   }
 
   /** As {@link run}, by the workers alone, without waiting. One at a time. */
-  runAsync(task: Task): Promise<void> {
+  runAsync(schedule: Schedule, job: number): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#pending = { resolve, reject, watch: setInterval(() => this.#watch(), WAIT_MS) };
       for (const { worker } of this.#members) keepAlive(worker, true);
-      this.#open(task, task.schedule.threads, true);
+      this.#open(schedule, job, schedule.threads, true);
     });
   }
 
@@ -206,10 +209,10 @@ export class Pool {
     }
   }
 
-  #open(task: Task, workers: number, tell: boolean): void {
+  #open(schedule: Schedule, job: number, workers: number, tell: boolean): void {
     const words = this.#words;
-    writeTask(words, task, tell);
-    this.#progress = { done: 0, waits: 0, patience: PATIENCE + task.schedule.longest * WAITS_OF_A_CLASS };
+    begin(words, job, schedule, tell);
+    this.#progress = { done: 0, waits: 0, patience: PATIENCE + schedule.longest * WAITS_OF_A_CLASS };
     Atomics.store(words, WORD.open, 1);
     Atomics.add(words, WORD.epoch, 1);
     Atomics.notify(words, WORD.epoch, workers);
@@ -220,7 +223,7 @@ export class Pool {
     const pending = this.#pending;
     const words = this.#words;
     const failed = Atomics.load(words, WORD.failed) !== 0;
-    if (!pending || !(failed || Atomics.load(words, WORD.done) === words[WORD.items])) return;
+    if (!pending || !(failed || isDone({ words, memory: this.#memory }))) return;
     Atomics.store(words, WORD.open, 0);
     if (this.#members.some(({ index }) => Atomics.load(words, inside(index)) === 1)) {
       setTimeout(() => this.#settle(), 1);

@@ -1,4 +1,4 @@
-import { HEADER_BYTES, SEGMENT, SEGMENT_BYTES } from "../abi.ts";
+import { HEADER_BYTES, JOB_BYTES, SEGMENT, SEGMENT_BYTES } from "../abi.ts";
 
 /** How the rows of a job are dealt out, in items that any thread may take: chunks of rows, then segments of the last rows. */
 export interface Schedule {
@@ -73,4 +73,46 @@ export function mostRecordBytes(rows: number, classes: number, threads: number):
 /** Bytes of the record of a row in segments. */
 export function bytesOfRecord(segments: number): number {
   return HEADER_BYTES + SEGMENT_BYTES * segments;
+}
+
+/** A schedule as the threads read it: words of the job's record, behind those that the kernel reads. */
+export const DEALT = {
+  items: 0,
+  begin: 1,
+  chunk: 2,
+  chunks: 3,
+  splitRow: 4,
+  segments: 5,
+  /** Items that sum a segment; those behind them scale one. */
+  sums: 6,
+  /** Address of the records of the rows in segments. */
+  records: 7,
+} as const;
+
+/** Bytes of these words. */
+export const SCHEDULE_BYTES = 32;
+
+/** The words of the job whose record is at this address. */
+export function scheduleWords(memory: WebAssembly.Memory, job: number): Int32Array {
+  return new Int32Array(memory.buffer, job + JOB_BYTES, SCHEDULE_BYTES / 4);
+}
+
+/** Writes a schedule. `gradient`: whether segments are scaled, too. */
+export function writeSchedule(
+  memory: WebAssembly.Memory,
+  job: number,
+  { begin, chunk, chunks, splitRow, end, segments }: Schedule,
+  gradient: boolean,
+  records: number,
+): void {
+  const words = scheduleWords(memory, job);
+  const sums = (end - splitRow) * segments;
+  words[DEALT.items] = chunks + sums * (gradient ? 2 : 1);
+  words[DEALT.begin] = begin;
+  words[DEALT.chunk] = chunk;
+  words[DEALT.chunks] = chunks;
+  words[DEALT.splitRow] = splitRow;
+  words[DEALT.segments] = segments;
+  words[DEALT.sums] = sums;
+  words[DEALT.records] = records;
 }

@@ -2,9 +2,9 @@
 // thread and the workers of the pool run this same code over the same words of memory.
 
 import type { Kernel } from "../abi.ts";
-import { bytesOfRecord, MOST_SPLIT_ROWS, type Schedule } from "./schedule.ts";
+import { bytesOfRecord, DEALT, MOST_SPLIT_ROWS, type Schedule, scheduleWords } from "./schedule.ts";
 
-/** The words that all threads share. A job's are written while the gate is closed and nobody is inside. */
+/** The words by which the threads keep in step. A job's are written while the gate is closed and nobody is inside. */
 export const WORD = {
   /** Raised for every job: idle workers wait for that. */
   epoch: 0,
@@ -16,22 +16,10 @@ export const WORD = {
   done: 3,
   /** 1 + index of the thread that has failed. */
   failed: 4,
-  /** From here on a job's, which stay as they are while it lasts: in another cache line. */
-  items: 16,
+  /** From here on they stay as they are while a job lasts: in another cache line. Address of its record. */
+  job: 16,
   /** 1: a worker that does the last item tells the caller, who is not waiting here. */
   tell: 17,
-  job: 18,
-  begin: 19,
-  /** Rows of a chunk, and chunks. */
-  chunk: 20,
-  chunks: 21,
-  /** The first of the rows in segments, and how many segments one has. */
-  splitRow: 22,
-  segments: 23,
-  /** Items that sum a segment; those behind them scale one. */
-  sums: 24,
-  /** Address of the records of the rows in segments. */
-  records: 25,
 } as const;
 
 const MESSAGE = 32;
@@ -54,33 +42,13 @@ function pending(words: Int32Array, row: number): number {
   return words.length - 1 - 2 * row;
 }
 
-/** A job, and how it is dealt out. */
-export interface Task {
-  readonly schedule: Schedule;
-  /** Whether segments are scaled, too. */
-  readonly gradient: boolean;
-  /** Addresses. */
-  readonly job: number;
-  readonly records: number;
-}
-
-/** Writes a job, while the gate is closed and nobody is inside. */
-export function writeTask(words: Int32Array, task: Task, tell: boolean): void {
-  const { begin, chunk, chunks, splitRow, end, segments } = task.schedule;
-  const sums = (end - splitRow) * segments;
+/** Begins a job whose record is written, while the gate is closed and nobody is inside. */
+export function begin(words: Int32Array, job: number, { splitRow, end, segments }: Schedule, tell: boolean): void {
   words[WORD.next] = 0;
   words[WORD.done] = 0;
   words[WORD.failed] = 0;
-  words[WORD.items] = chunks + sums * (task.gradient ? 2 : 1);
+  words[WORD.job] = job;
   words[WORD.tell] = tell ? 1 : 0;
-  words[WORD.job] = task.job;
-  words[WORD.begin] = begin;
-  words[WORD.chunk] = chunk;
-  words[WORD.chunks] = chunks;
-  words[WORD.splitRow] = splitRow;
-  words[WORD.segments] = segments;
-  words[WORD.sums] = sums;
-  words[WORD.records] = task.records;
   for (let row = 0; row < end - splitRow; row++) {
     words[pending(words, row)] = segments;
     words[pending(words, row) - 1] = 0;
@@ -90,6 +58,7 @@ export function writeTask(words: Int32Array, task: Task, tell: boolean): void {
 /** One thread's own. */
 export interface Thread {
   readonly kernel: Kernel;
+  readonly memory: WebAssembly.Memory;
   readonly index: number;
   readonly words: Int32Array;
   /** Address of its scratch memory. */
@@ -115,15 +84,22 @@ export function spin(words: Int32Array, word: number, value: number, millisecond
 /** Computes items until there is none left. Whether the last one of all was among them. */
 export function work(thread: Thread): boolean {
   const { words } = thread;
-  const items = words[WORD.items] as number;
   const job = words[WORD.job] as number;
+  const dealt = scheduleWords(thread.memory, job);
+  const items = dealt[DEALT.items] as number;
   let last = false;
   for (;;) {
     const item = Atomics.add(words, WORD.next, 1);
     if (item >= items) return last;
-    compute(thread, job, item);
+    compute(thread, job, dealt, item);
     last = Atomics.add(words, WORD.done, 1) === items - 1;
   }
+}
+
+/** Whether all items of the last job are done. */
+export function isDone({ words, memory }: Pick<Thread, "words" | "memory">): boolean {
+  const items = scheduleWords(memory, words[WORD.job] as number)[DEALT.items];
+  return Atomics.load(words, WORD.done) === items;
 }
 
 /** Ends a job early: nobody finds an item any more. */
@@ -142,22 +118,22 @@ export function failure(words: Int32Array): string {
   return String.fromCharCode(...message.subarray(0, message.indexOf(0)));
 }
 
-function compute(thread: Thread, job: number, item: number): void {
+function compute(thread: Thread, job: number, dealt: Int32Array, item: number): void {
   const { kernel, words, scratch } = thread;
-  const at = (word: number): number => words[word] as number;
-  const chunks = at(WORD.chunks);
+  const at = (word: number): number => dealt[word] as number;
+  const chunks = at(DEALT.chunks);
   if (item < chunks) {
-    const first = at(WORD.begin) + item * at(WORD.chunk);
-    kernel.run(job, scratch, first, Math.min(first + at(WORD.chunk), at(WORD.splitRow)));
+    const first = at(DEALT.begin) + item * at(DEALT.chunk);
+    kernel.run(job, scratch, first, Math.min(first + at(DEALT.chunk), at(DEALT.splitRow)));
     return;
   }
-  const segments = at(WORD.segments);
-  const sums = item - chunks < at(WORD.sums);
-  const part = item - chunks - (sums ? 0 : at(WORD.sums));
+  const segments = at(DEALT.segments);
+  const sums = item - chunks < at(DEALT.sums);
+  const part = item - chunks - (sums ? 0 : at(DEALT.sums));
   const index = Math.floor(part / segments);
-  const row = at(WORD.splitRow) + index;
+  const row = at(DEALT.splitRow) + index;
   const segment = part % segments;
-  const record = at(WORD.records) + index * bytesOfRecord(segments);
+  const record = at(DEALT.records) + index * bytesOfRecord(segments);
   const missing = pending(words, index);
   const ready = missing - 1;
   if (sums) {

@@ -39,6 +39,7 @@ function serve({ memory, module, index, words: address, count, scratch }: Start)
   const words = new Int32Array(memory.buffer, address, count);
   const thread: Thread = {
     kernel: new WebAssembly.Instance(module, importsOf(memory)).exports as unknown as Kernel,
+    memory,
     index,
     words,
     scratch,

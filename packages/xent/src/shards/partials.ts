@@ -1,4 +1,5 @@
-import { lengthOf, show, typedArrayKind, wrongType } from "../errors.ts";
+import { show, wrongType } from "../errors.ts";
+import { lengthOf, typedArrayKind } from "../typed-array.ts";
 import { COLUMNS, type Column, type Partials, type PartialsSettings, SETTINGS, SMOOTHED, TYPES } from "./columns.ts";
 import { ExactSum } from "./exact.ts";
 import { factorOf } from "./scale.ts";

@@ -1,4 +1,5 @@
-import { integer, lengthOf, typedArrayKind, wrongType, wrongValue } from "../errors.ts";
+import { integer, wrongType, wrongValue } from "../errors.ts";
+import { lengthOf, typedArrayKind } from "../typed-array.ts";
 import { ExactSum } from "./exact.ts";
 
 /** What a run, or {@link lossFromPartials}, says of some rows. */

@@ -2,8 +2,8 @@
 
 import { wrongType } from "../errors.ts";
 import type { OwnUint8Array } from "../result.ts";
+import { type Numbers, pack, Unpacked } from "./binary-file.ts";
 import { COLUMNS, type Column, type Partials, SETTINGS, SMOOTHED, TYPES } from "./columns.ts";
-import { type Numbers, pack, Unpacked } from "./container.ts";
 import { assertPartials, lengthOfColumn } from "./partials.ts";
 import { Totals } from "./totals.ts";
 import { findInvalidHeader, findInvalidRow, has } from "./valid.ts";

@@ -7,7 +7,8 @@
 //     ...      arrays, one after the other
 //     u32      CRC-32 (zlib's) of all that comes before
 
-import { bufferOf, byteOffsetOf, lengthOf, typedArrayKind, wrongType } from "../errors.ts";
+import { wrongType } from "../errors.ts";
+import { bufferOf, byteOffsetOf, lengthOf, typedArrayKind } from "../typed-array.ts";
 
 const HEADER = 24;
 const CHECKSUM = 4;

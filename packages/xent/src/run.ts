@@ -1,0 +1,313 @@
+// A run: options are checked once, with the labels it becomes a job of the kernel's, and the finished job a result.
+
+import { RECORD_BYTES } from "./abi.ts";
+import type { Engine } from "./engine.ts";
+import { checkNames, choice, integer, wrongType } from "./errors.ts";
+import { type JobRecord, LOGITS_TYPES } from "./job.ts";
+import { copyLabels, IGNORED, isDirect, type LabelRules, readLabels } from "./labels.ts";
+import type { GradientArrays, LogitsType, LossArrays } from "./logits.ts";
+import { boolean, type LossOptions, REDUCTIONS, type Reduction, readOptions, type Settings } from "./options.ts";
+import { costOf, isDivisible, type PlacedBatch } from "./plan.ts";
+import { type Schedule, writeSchedule } from "./pool/schedule.ts";
+import type { LossResult, OwnResult } from "./result.ts";
+import type { Partials } from "./shards/columns.ts";
+import {
+  assertMerged,
+  type PartialsOptions,
+  RECORD,
+  readPartials,
+  readShard,
+  SHARD_OPTIONS,
+  type Shard,
+  writeMerged,
+} from "./shards/shard.ts";
+import type { BatchMemory } from "./views.ts";
+
+/** Options of a run. */
+export interface RunOptions<G extends boolean = boolean, P extends boolean = boolean, C extends boolean = boolean>
+  extends LossOptions<G, P> {
+  /** Only the rows from `begin` to `end`. Default: all. */
+  rows?: readonly [begin: number, end: number] | undefined;
+  /**
+   * Whether the arrays of the result are copies of its own. Default false: views, valid until the batch's next run. Those of a
+   * memory that is not shared take all of that memory along where they are posted to a worker or cloned.
+   */
+  copy?: C | undefined;
+}
+
+/** What a run returns. */
+export type RunResult<
+  L extends LogitsType = "float32",
+  G extends boolean = boolean,
+  P extends boolean = boolean,
+  C extends boolean = boolean,
+  T extends boolean = boolean,
+> = [C] extends [true] ? OwnResult<L, G, P, T> : LossResult<LossArrays[L], G, P, Int32Array, T>;
+
+/** What is to be computed of a batch, checked but for its labels, which may change until then. */
+export interface Run {
+  readonly settings: Settings;
+  readonly begin: number;
+  readonly end: number;
+  /** Whether the result is to be the caller's own. */
+  readonly copy: boolean;
+  /** Where the batch's classes are a shard of more. */
+  readonly shard: Shard | undefined;
+}
+
+const RUN_OPTIONS = ["rows", "copy"];
+const PARTIALS_OPTIONS = ["rows", ...SHARD_OPTIONS];
+
+/** Checks the options of a run. Getters and proxies of the caller's are asked here, and nowhere later. */
+export function readRun(options: RunOptions | undefined, plan: PlacedBatch, others: string[] = RUN_OPTIONS): Run {
+  const { rows, classes } = plan.layout;
+  const [begin, end] = readRows(options?.rows, rows);
+  const copy = boolean("copy", options?.copy ?? false);
+  const settings = readOptions(options, rows, classes, others);
+  assertPossible(settings, plan);
+  return { settings, begin, end, copy, shard: undefined };
+}
+
+/** Checks the options of partials. */
+export function readPartialsRun(options: PartialsOptions, plan: PlacedBatch): Run {
+  const shard = readShard(options, plan.layout.classes);
+  const run = readRun(options, plan, PARTIALS_OPTIONS);
+  if (plan.regions.targets !== 0) throw new TypeError("partials() expected a batch with labels, not soft targets");
+  return { ...run, shard };
+}
+
+/** The gradient of what these partials were of, now that they are merged. */
+export function readMergedRun(
+  { settings: ofPartials, begin, end, copy, shard }: Run,
+  merged: Partials,
+  options: { reduction?: Reduction } | undefined,
+  plan: PlacedBatch,
+): Run {
+  checkNames("options", options ?? {}, ["reduction"]);
+  const { reduction = ofPartials.reduction } = options ?? {};
+  const settings = { ...ofPartials, gradient: true, reduction: choice("reduction", reduction, REDUCTIONS) };
+  assertPossible(settings, plan);
+  return { settings, begin, end, copy, shard: { ...(shard as Shard), merged } };
+}
+
+function readRows(rows: readonly [number, number] | undefined, all: number): readonly [number, number] {
+  if (rows === undefined) return [0, all];
+  if (!Array.isArray(rows) || rows.length !== 2) throw wrongType("rows", "[begin, end]", rows);
+  const begin = integer("rows[0]", rows[0], 0, all);
+  return [begin, integer("rows[1]", rows[1], begin, all)];
+}
+
+function assertPossible({ gradient, ignoreIndex }: Settings, { regions }: PlacedBatch): void {
+  if (gradient && regions.gradient === 0) {
+    throw new TypeError('"gradient" expected a batch with memory for it: create it with gradient: true or "in-place"');
+  }
+  if (regions.targets !== 0 && ignoreIndex !== undefined) {
+    throw new TypeError('"ignoreIndex" expected a batch with labels: this one has soft targets');
+  }
+}
+
+/** Labels that have been checked, as the kernel takes them. */
+export interface KernelLabels {
+  /** Rows that are not ignored, and their weight. */
+  readonly count: number;
+  readonly normalizer: number;
+  /** 0 where there are soft targets. */
+  readonly address: number;
+  readonly ignoreIndex: number | undefined;
+  /** Of a shard: for its result. */
+  readonly copy: Int32Array | undefined;
+}
+
+/** What soft targets have instead. */
+export function noLabels(rows: number): KernelLabels {
+  return { count: rows, normalizer: rows, address: 0, ignoreIndex: undefined, copy: undefined };
+}
+
+/** Of 32-bit labels that are taken as they are: an index that none of them can have ignores nothing. */
+export function possibleIndex(ignoreIndex: number | undefined): number | undefined {
+  return ignoreIndex === undefined || ignoreIndex === (ignoreIndex | 0) ? ignoreIndex : undefined;
+}
+
+/** Checks the labels of a batch. */
+function readBatchLabels(batch: BatchMemory, { settings, begin, end, shard }: Run): KernelLabels {
+  const { layout, shift, sequence, regions } = batch.plan;
+  const { labels, kernelLabels } = batch.views;
+  if (labels === undefined) return noLabels(end - begin);
+  const { ignoreIndex, classWeights, invalidLabels } = settings;
+  const rules: LabelRules = {
+    classes: shard?.classesTotal ?? layout.classes,
+    // The weights of a shard's labels are with other shards: merging finds the normalizer.
+    classWeights: shard ? undefined : classWeights,
+    ignoreIndex,
+    strict: invalidLabels === "throw",
+    shift,
+    sequence,
+  };
+  const [count, normalizer] = readLabels(labels, rules, begin, end);
+  let copy: Int32Array | undefined;
+  if (shard) {
+    const all = new Int32Array(end);
+    copyLabels(labels, rules, begin, end, all);
+    copy = all.subarray(begin);
+  }
+  if (isDirect(labels, rules)) {
+    return { count, normalizer, address: regions.labels, ignoreIndex: possibleIndex(ignoreIndex), copy };
+  }
+  if (copy) kernelLabels.set(copy, begin);
+  else copyLabels(labels, rules, begin, end, kernelLabels);
+  return { count, normalizer, address: regions.kernelLabels, ignoreIndex: IGNORED, copy };
+}
+
+/** A run as a job that is written, and ready to be computed. */
+export interface Job {
+  readonly run: Run;
+  readonly record: JobRecord;
+  readonly labels: KernelLabels;
+  /** How the pool deals it out, if it is worth that. */
+  readonly schedule: Schedule | undefined;
+  /** Address of a shard's records, one for each row of the batch. */
+  readonly shardRecords: number;
+}
+
+/** Writes the job of a run that is waited for, or not. Throws RangeError for labels that are no classes. */
+export function writeJob(
+  engine: Engine,
+  batch: BatchMemory,
+  run: Run,
+  waits: boolean,
+  labels: KernelLabels = readBatchLabels(batch, run),
+): Job {
+  const { layout, logits, regions } = batch.plan;
+  const { rows, classes } = layout;
+  const { settings, begin, end, shard } = run;
+  const { classWeights, sampleWeights } = settings;
+  if (shard?.merged && labels.copy) assertMerged(shard.merged, labels.copy, shard, settings);
+  const splits = shard === undefined && isDivisible(batch.plan);
+  const schedule = engine.pool?.schedule({ begin, end, classes, cost: costOf(batch.plan, settings), splits }, waits);
+  const work = workingMemory(batch.plan, run, schedule);
+  if (shard?.merged) writeMerged(shard.merged, batch.doubles(work.shardRecords, RECORD * rows), begin, settings);
+  if (classWeights) batch.floats(work.classWeights, classes).set(classWeights);
+  if (sampleWeights) batch.floats(work.sampleWeights, rows).set(sampleWeights);
+  const record = waits ? engine.waited : engine.queued;
+  record.write({
+    logits: regions.logits,
+    labels: labels.address,
+    targets: regions.targets,
+    gradient: settings.gradient ? regions.gradient : 0,
+    loss: regions.losses,
+    log_sum_exp: regions.logSumExp,
+    predictions: settings.predictions ? regions.predictions : 0,
+    class_weights: classWeights ? work.classWeights : 0,
+    sample_weights: sampleWeights ? work.sampleWeights : 0,
+    rounded_loss: regions.loss,
+    records: work.shardRecords,
+    classes,
+    logits_type: LOGITS_TYPES[logits],
+    row_stride: layout.rowStride,
+    class_stride: layout.classStride,
+    inner: layout.inner,
+    ignore: labels.ignoreIndex === undefined ? 0 : 1,
+    ignore_index: labels.ignoreIndex ?? 0,
+    class_offset: shard?.classOffset ?? 0,
+    classes_total: shard?.classesTotal ?? classes,
+    merged: shard?.merged ? 1 : 0,
+    reserved: 0,
+    scale: settings.reduction === "mean" ? (labels.normalizer === 0 ? 0 : 1 / labels.normalizer) : 1,
+    label_smoothing: settings.labelSmoothing,
+    z_loss: settings.zLoss,
+    softcap: settings.softcap ?? 0,
+    temperature: settings.temperature,
+    sum: 0,
+    correct: 0,
+  });
+  if (schedule) writeSchedule(engine.memory, record.address, schedule, settings.gradient, work.segmentRecords);
+  return { run, record, labels, schedule, shardRecords: work.shardRecords };
+}
+
+/** Addresses beside the batch, in what was reserved with it. */
+interface WorkingMemory {
+  /** A record of each row of a shard; 0 where there is none. */
+  readonly shardRecords: number;
+  /** Of rows in segments. */
+  readonly segmentRecords: number;
+  readonly classWeights: number;
+  readonly sampleWeights: number;
+}
+
+function workingMemory({ layout, buffer, bufferBytes }: PlacedBatch, run: Run, schedule?: Schedule): WorkingMemory {
+  const { rows, classes } = layout;
+  const { classWeights, sampleWeights } = run.settings;
+  const shardBytes = run.shard ? RECORD_BYTES * rows : 0;
+  const segmentBytes = schedule?.recordBytes ?? 0;
+  const byClass = classWeights ? 4 * classes : 0;
+  const bytes = shardBytes + segmentBytes + byClass + (sampleWeights ? 4 * rows : 0);
+  if (bytes > bufferBytes) {
+    throw new RangeError(`this run needs ${bytes} bytes beside the batch, for which "maxBytes" has left no room`);
+  }
+  const segmentRecords = buffer + shardBytes;
+  const first = segmentRecords + segmentBytes;
+  return {
+    shardRecords: run.shard ? buffer : 0,
+    segmentRecords,
+    classWeights: first,
+    sampleWeights: first + byClass,
+  };
+}
+
+/** Computes a job that is waited for. */
+export function compute({ kernel, scratch, pool }: Engine, { record, schedule, run }: Job): void {
+  if (pool && schedule) pool.run(schedule, record.address);
+  else kernel.run(record.address, scratch, run.begin, run.end);
+}
+
+/** What has come of a job. */
+export function resultOf<L extends LogitsType>(
+  { kernel }: Engine,
+  batch: BatchMemory<L>,
+  { run, record, labels }: Job,
+): LossResult<LossArrays[L]> {
+  const { begin, end, copy, settings } = run;
+  kernel.reduce(record.address, begin, end);
+  const { views } = batch;
+  const all = begin === 0 && end === batch.plan.layout.rows;
+  const part = <V extends Float32Array | Float64Array | Int32Array>(view: V): V => {
+    const own = all ? view : view.subarray(begin, end);
+    return (copy ? own.slice() : own) as V;
+  };
+  const { count, normalizer } = labels;
+  const sum = record.read("sum");
+  const result: LossResult<LossArrays[L]> = {
+    loss: part(views.loss),
+    sum,
+    mean: normalizer === 0 ? 0 : sum / normalizer,
+    normalizer,
+    count,
+    logSumExp: part(views.logSumExp),
+  };
+  if (settings.gradient) {
+    const gradient = gradientOf(batch, run);
+    result.gradient = (copy ? gradient.slice() : gradient) as GradientArrays[L];
+  }
+  if (settings.predictions) {
+    result.predictions = part(views.predictions);
+    if (views.labels) result.correct = record.read("correct");
+  }
+  return result;
+}
+
+/** What has come of the job of a shard. */
+export function partialsOf(batch: BatchMemory, { run, labels, shardRecords }: Job): Partials {
+  const { rows, classes } = batch.plan.layout;
+  const records = batch.doubles(shardRecords, RECORD * rows).subarray(RECORD * run.begin);
+  const shard = { ...(run.shard as Shard), classes };
+  return readPartials(records, labels.copy as Int32Array, run.begin, shard, run.settings);
+}
+
+/** The part of the gradient with the rows of a run. */
+export function gradientOf<L extends LogitsType>(batch: BatchMemory<L>, { begin, end }: Run): GradientArrays[L] {
+  const gradient = batch.views.gradient as GradientArrays[L];
+  const { rows, rowStride, inner } = batch.plan.layout;
+  // Rows that lie side by side have no part of the array to themselves.
+  const whole = inner > 1 || (begin === 0 && end === rows);
+  return whole ? gradient : (gradient.subarray(begin * rowStride, end * rowStride) as GradientArrays[L]);
+}
