@@ -197,7 +197,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
   }, 30_000);
 
   test("a name that is none is one line", async () => {
-    const stderr = `error: option '--queue-name <name>' argument 'a:b' is invalid. Expected a name without ":".\n`;
+    const stderr = `xent: option '--queue-name <name>' argument 'a:b' is invalid. Expected a name without ":".\n`;
     const bad = ["--queue-name", "a:b"];
     expect(evaluate(...bad)).toEqual({ status: 2, stdout: "", stderr });
     expect(xentCommand(["work", "--queue", redis.url, ...bad])).toEqual({ status: 2, stdout: "", stderr });

@@ -102,7 +102,7 @@ export function targets(folder: string): { all: Target[]; end(): void } {
     },
     {
       name: "labels.npy",
-      seeds: [npy("int32", [ROWS], labels), npy("uint8", [3, 4], new Uint8Array(12))],
+      seeds: [npy("int32", [ROWS], labels), npy("uint8", [ROWS, 1], new Uint8Array(12))],
       read: asLabels("y.npy"),
     },
     { name: "labels.npz", seeds: zips(npy("int32", [ROWS], labels)), mend: mendZip, read: asLabels("y.npz") },
