@@ -19,7 +19,7 @@ describe("a task", () => {
   test("is read as it was made, from JSON", () => {
     expect(readTask(JSON.parse(JSON.stringify(data)))).toEqual(data);
     expect(data).toEqual({
-      ...{ protocol: 1, pair, contents: [content, content], verify: false },
+      ...{ protocol: 2, pair, contents: [content, content], verify: false },
       flags: { shift: 0, variant: "simd128", labelSmoothing: 0.1 },
     });
   });
@@ -63,8 +63,8 @@ describe("a task", () => {
   });
 
   test("of another protocol says so", () => {
-    expect(thrown(() => readTask({ protocol: 2, anything: "else" }))).toBe(
-      "Error: no task: of protocol 2, and this xent speaks 1",
+    expect(thrown(() => readTask({ protocol: 3, anything: "else" }))).toBe(
+      "Error: no task: of protocol 3, and this xent speaks 2",
     );
   });
 
@@ -85,7 +85,7 @@ describe("an answer", () => {
   const totals = (count: number, sum = 5, normalizer = count, correct = 0): string =>
     Buffer.from(encodeTotals(Totals.of({ sum: [sum], normalizer: [normalizer] }, count, correct))).toString("base64");
   const good = {
-    ...{ protocol: 1, id, rows: 3, classes: 4, bytes: 48, totals: totals(3), notFinite: { rows: 0 } },
+    ...{ protocol: 2, id, rows: 3, classes: 4, bytes: 48, totals: totals(3), notFinite: { rows: 0 } },
     logits: { name: "0.npy", dtype: "float32", shape: [3, 4] },
     labels: { name: "0.txt", dtype: "text" },
   };
@@ -109,7 +109,7 @@ describe("an answer", () => {
     ["another type", { logits: { ...good.logits, dtype: "float64" } }],
     ["other bytes", { bytes: 47 }],
     ["another task", { id: `${id}0` }],
-    ["another protocol", { protocol: 2 }],
+    ["another protocol", { protocol: 3 }],
     ["no totals", { totals: "" }],
     ["totals that are damaged", { totals: totals(3).replace(/^..../, "AAAA") }],
     ["totals that are no base64", { totals: "%" }],

@@ -1,8 +1,9 @@
-import { encodeTotals, type LogitsType, Totals } from "xent";
+import { encodeTotals, type LogitsType, type Totals } from "xent";
 import { badUsage } from "./failure.ts";
 import {
   assertAlike,
   assertAverage,
+  assertDifferent,
   type Closers,
   closing,
   computingThreads,
@@ -15,17 +16,21 @@ import {
   pairs,
 } from "./files.ts";
 import type { NotFinite } from "./not-finite.ts";
-import { OutputFile } from "./output-file.ts";
+import { assertWritable, OutputFile } from "./output-file.ts";
+import { PerRow } from "./per-row.ts";
 import { progressBar } from "./progress.ts";
+import { queueUrl } from "./queue-url.ts";
+import { addUp } from "./source.ts";
+import { TOTALS } from "./totals-file.ts";
 import { visible } from "./visible.ts";
 
 export interface EvaluateFlags extends FileFlags {
-  readonly logits?: string;
+  readonly logits?: readonly string[];
   readonly labels: string;
   readonly threads: number | "auto";
   readonly perRow?: string;
   readonly totals?: string;
-  readonly queue?: string;
+  readonly queue?: string | true;
   readonly verify?: true;
   readonly queueName: string;
 }
@@ -70,22 +75,25 @@ async function evaluateAll(
   closers: Closers,
 ): Promise<Evaluation> {
   const start = performance.now();
-  const all = pairs([...(flags.logits === undefined ? [] : [flags.logits]), ...files], flags.labels);
+  const all = pairs([...(flags.logits ?? []), ...files], flags.labels);
   if (all.length > 1 && flags.perRow !== undefined) throw badUsage("--per-row: expected one file of logits");
+  await assertDifferent(all);
   // Before all the work, which would be in vain without a place for what comes of it.
-  const file =
-    flags.totals === undefined
-      ? undefined
-      : await OutputFile.open(
-          "--totals",
-          flags.totals,
-          all.flatMap((pair) => inputsOf(pair, flags)),
-        );
+  const inputs = all.flatMap((pair) => inputsOf(pair, flags));
+  const totalsFile =
+    flags.totals === undefined ? undefined : { option: "--totals", path: flags.totals, kinds: [TOTALS] };
+  const perRowFile = flags.perRow === undefined ? undefined : PerRow.output(flags.perRow);
+  await assertWritable(
+    [totalsFile, perRowFile].filter((output) => output !== undefined),
+    inputs,
+  );
+  const file = totalsFile && (await OutputFile.open(totalsFile, inputs));
   closers.push(() => file?.discard());
   const { results, variant, forget } =
-    flags.queue === undefined ? await evaluateHere(all, flags, signal) : await onQueue(all, flags, flags.queue, signal);
-  const totals = new Totals();
-  for (const result of results) totals.merge(result.totals);
+    flags.queue === undefined
+      ? await evaluateHere(all, flags, signal)
+      : await onQueue(all, flags, queueUrl(flags.queue), signal);
+  const totals = addUp(results.map((result) => result.totals));
   const rows = results.reduce((sum, result) => sum + result.rows, 0);
   const labels = together(all.map((pair) => pair.labels));
   assertAverage(totals, labels, rows, flags);

@@ -3,12 +3,14 @@ import { basename } from "node:path";
 import { createXent, type LogitsType, type LossOptions, type Totals, type Variant, type Xent } from "xent";
 import { fileOf } from "./arrays.ts";
 import { badData, badUsage } from "./failure.ts";
+import { identityAt } from "./file-identity.ts";
 import { openLabels } from "./label-file.ts";
 import { IGNORED, Labels } from "./labels.ts";
 import { type LogitsFile, openLogits } from "./logits.ts";
 import type { LossFlags } from "./loss-options.ts";
 import type { NotFinite } from "./not-finite.ts";
 import { PerRow } from "./per-row.ts";
+import { Source } from "./source.ts";
 import { evaluateRows } from "./stream.ts";
 import { readWeights } from "./weights.ts";
 
@@ -16,6 +18,24 @@ import { readWeights } from "./weights.ts";
 export function inputsOf({ logits, labels }: FilePair, { classWeights }: FileFlags): string[] {
   const specs = [logits, labels, ...(classWeights === undefined ? [] : [classWeights])];
   return specs.map((spec) => fileOf(spec).path);
+}
+
+/** Throws where a pair is there twice, by whatever names: its rows would count twice. */
+export async function assertDifferent(all: readonly FilePair[]): Promise<void> {
+  const seen = new Map<string, string>();
+  for (const { logits, labels } of all) {
+    const specs = [logits, labels].map(fileOf);
+    const files = await Promise.all(specs.map(({ path }) => identityAt(path)));
+    // One that is not there is missed when it is opened.
+    if (files.includes(undefined)) continue;
+    const key = JSON.stringify([files, specs.map(({ wanted }) => wanted)]);
+    const other = seen.get(key);
+    if (other !== undefined) {
+      const same = other === logits ? "is there twice" : `is the same file as ${other}`;
+      throw badUsage(`${logits}: ${same}: its rows would count twice`);
+    }
+    seen.set(key, logits);
+  }
 }
 
 /** What is said of files of logits and labels. */
@@ -102,18 +122,21 @@ export async function openPair(
   flags: FileFlags,
   closers: Closers,
   classesTotal?: number,
-): Promise<{ logits: LogitsFile; labels: Labels; dtype: string }> {
-  const logits = await openLogits({ ...flags, logits: pair.logits });
-  const { array, rows, classes } = logits;
+): Promise<{ logits: LogitsFile; labels: Labels; dtype: string; source: Source }> {
+  const opened = await openLogits({ ...flags, logits: pair.logits });
+  const { array, rows, classes } = opened;
   closers.push(() => array.bytes.close());
+  const source = new Source(opened);
+  const logits = { ...opened, array: { ...array, bytes: source.hashing(array.bytes) } };
   const { sequence = logits.sequence, shift, ignoreIndex } = flags;
   if (rows % sequence !== 0) {
     throw badData(`${array.name}: ${rows} rows are no whole number of sequences of ${sequence}`);
   }
   const file = await openLabels(pair.labels);
   closers.push(() => file.close());
-  const rules = { rows, classes: classesTotal ?? classes, logits: array.name, ignoreIndex, shift, sequence };
-  return { logits, labels: new Labels(file, rules), dtype: file.dtype };
+  const of = { rows, classes: classesTotal ?? classes, logits: array.name, logitsShape: array.shape };
+  const rules = { ...of, ignoreIndex, shift, sequence, onLabels: (some: Int32Array) => source.addLabels(some) };
+  return { logits, labels: new Labels(file, rules), dtype: file.dtype, source };
 }
 
 /** The losses of a pair of files. */
@@ -123,7 +146,7 @@ export function evaluateFile(
   { xent, signal, onRows }: Surroundings,
 ): Promise<FileResult> {
   return closing(async (closers) => {
-    const { logits, labels, dtype } = await openPair(pair, flags, closers);
+    const { logits, labels, dtype, source } = await openPair(pair, flags, closers);
     const { array, rows, classes } = logits;
     const bytes = array.bytes.left;
     const weights = flags.classWeights === undefined ? undefined : await readWeights(flags.classWeights, classes);
@@ -136,6 +159,7 @@ export function evaluateFile(
     const tell = (done: number): void => onRows?.(done, rows, bytes);
     const stream = { xent, logits, labels, options, batchRows, perRow, strict, signal, onRows: tell };
     const { totals, notFinite } = await evaluateRows(stream);
+    totals.addSource(source.id);
     if (perRow !== undefined) {
       assertAverage(totals, pair.labels, rows, flags);
       await perRow.finish();

@@ -10,10 +10,14 @@ export interface LabelRules {
   readonly classes: number;
   /** The file of logits, for messages. */
   readonly logits: string;
-  readonly ignoreIndex: number | undefined;
+  /** Its shape: rows, and classes as the last axis. */
+  readonly logitsShape: readonly number[];
+  readonly ignoreIndex: readonly number[] | undefined;
   /** Row i has label i + shift of its sequence; the last `shift` rows of each sequence are ignored. */
   readonly shift: number;
   readonly sequence: number;
+  /** Is told what rows have, once for each row. */
+  readonly onLabels?: (labels: Int32Array) => void;
 }
 
 /** Labels of one row after the other, out of a file. */
@@ -28,12 +32,32 @@ export class Labels {
   constructor(file: LabelFile, rules: LabelRules) {
     this.#file = file;
     this.#rules = rules;
-    if (file.count !== undefined && file.count !== rules.rows) throw this.#doNotFit(`${file.count}`);
+    if (file.shape !== undefined) this.#assertShape(file.shape);
     this.#next = Math.min(rules.shift, rules.rows);
+  }
+
+  /** Flat, or as the rows of the logits: of another shape they would go to other rows. */
+  #assertShape(shape: readonly number[]): void {
+    const { rows, logits, logitsShape } = this.#rules;
+    const count = shape.reduce((product, length) => product * length, 1);
+    if (count !== rows) throw this.#doNotFit(`${count}`);
+    const ofRows = logitsShape.slice(0, -1);
+    const fitting = [[rows], ofRows, [...ofRows, 1]].map(String);
+    if (fitting.includes(String(shape))) return;
+    const expected = [...new Set([ofRows, [rows]].map((sizes) => `[${sizes.join(", ")}]`))].join(" or ");
+    const [found, of] = [shape, logitsShape].map((sizes) => `[${sizes.join(", ")}]`);
+    throw badData(
+      `${this.#file.name}: labels of shape ${found} do not fit the logits of shape ${of} of ${logits}: expected ${expected}`,
+    );
   }
 
   /** The labels of the next rows, as classes or {@link IGNORED}. */
   async read(into: Int32Array): Promise<void> {
+    await this.#read(into);
+    this.#rules.onLabels?.(into);
+  }
+
+  async #read(into: Int32Array): Promise<void> {
     const { rows, shift } = this.#rules;
     for (let at = 0; at < into.length; ) {
       // The last rows of all have no label of their own to read.
@@ -56,13 +80,13 @@ export class Labels {
   }
 
   #convert(into: Int32Array): void {
-    const { classes, ignoreIndex, shift, sequence } = this.#rules;
+    const { classes, ignoreIndex = [], shift, sequence } = this.#rules;
     const { numbers, textOf } = this.#chunk;
     for (let i = 0; i < into.length; i++) {
       const row = this.#row++;
       const at = this.#next++;
       const label = numbers[at] as number;
-      if ((row % sequence) + shift >= sequence || label === ignoreIndex) into[i] = IGNORED;
+      if ((row % sequence) + shift >= sequence || ignoreIndex.includes(label)) into[i] = IGNORED;
       else if (label >= 0 && label < classes) into[i] = label;
       else {
         const which = shift === 0 ? `row ${row} has label` : `row ${row} has, shifted by ${shift}, label`;

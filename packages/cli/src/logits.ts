@@ -1,6 +1,6 @@
 import type { LogitsType } from "xent";
 import type { ArrayFile } from "./array-file.ts";
-import { openArray } from "./arrays.ts";
+import { isRaw, openArray } from "./arrays.ts";
 import { type DType, FLOATS, isFloat } from "./dtypes.ts";
 import { badData, badUsage } from "./failure.ts";
 
@@ -21,8 +21,7 @@ export interface LogitsSpec {
 }
 
 export async function openLogits({ logits, classes, dtype }: LogitsSpec): Promise<LogitsFile> {
-  const isRaw = /\.(bin|raw|f32|i32)$/.test(logits);
-  if (isRaw && classes === undefined) throw badUsage(`${logits}: has no shape of its own: say --classes`);
+  if (isRaw(logits) && classes === undefined) throw badUsage(`${logits}: has no shape of its own: say --classes`);
   const raw = { dtype: dtype ?? "float32", columns: classes };
   const array = await openArray(logits, { usual: "logits", raw });
   try {

@@ -7,7 +7,7 @@ export interface LossFlags {
   readonly zLoss?: number;
   readonly softcap?: number;
   readonly temperature?: number;
-  readonly ignoreIndex?: number;
+  readonly ignoreIndex?: readonly number[];
   readonly variant: Variant | "auto";
   readonly json?: true;
 }
@@ -27,11 +27,20 @@ export function addLossOptions(command: Command): Command {
     )
     .option("--softcap <c>", "x <- c tanh(x / c) first", positive)
     .option("--temperature <t>", "x <- x / t, after the cap", positive)
-    .option("--ignore-index <i>", "rows with this label do not count", integer(Number.MIN_SAFE_INTEGER))
+    .option(
+      "--ignore-index <i>",
+      "rows with this label do not count; may be given several times",
+      collected(integer(Number.MIN_SAFE_INTEGER)),
+    )
     .addOption(
       new Option("--variant <name>", "build of the kernel").choices(["auto", "simd128", "relaxed"]).default("auto"),
     )
     .option("--json", "print everything as JSON");
+}
+
+/** Of an option that may be given several times: all of it. */
+export function collected<T>(parse: (text: string) => T): (text: string, before?: readonly T[]) => readonly T[] {
+  return (text, before = []) => [...before, parse(text)];
 }
 
 /** A parser of integers from `minimum` on. */

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { createRequire } from "node:module";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { runWhereAddressesAreFew } from "./address-space.ts";
 import { FLOATS } from "./dtypes.ts";
 import { type EvaluateFlags, evaluate } from "./evaluate.ts";
 import { evaluationText, mergedText } from "./evaluation-text.ts";
@@ -8,12 +9,14 @@ import { type ExplainFlags, explain } from "./explain.ts";
 import { explanationText } from "./explain-text.ts";
 import { Failure } from "./failure.ts";
 import { MOST_THREADS } from "./files.ts";
-import { addLossOptions, integer } from "./loss-options.ts";
+import { refuseRepeats } from "./given.ts";
+import { addLossOptions, collected, integer } from "./loss-options.ts";
 import { type MergeFlags, merge } from "./merge.ts";
 import { toJson } from "./numbers.ts";
 import { type PartialsFlags, partials } from "./partials.ts";
 import type { WorkFlags } from "./queue.ts";
-import { visible, visibleLines } from "./visible.ts";
+import { QUEUE_VARIABLE } from "./queue-url.ts";
+import { visible, visibleLines, withoutPasswords } from "./visible.ts";
 
 const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
 const LOGITS = ".npy, .npz or .safetensors (file:name), or .bin, .raw, .f32 with --classes";
@@ -21,7 +24,10 @@ const LABELS = "the same with integers, .bin, .raw or .i32 (int32), or .txt";
 const program = new Command("xent")
   .description("Sparse softmax cross-entropy: what it is for one row, and what it is for files of logits.")
   .version(version)
-  .configureOutput({ writeErr: (text) => process.stderr.write(visibleLines(text)) })
+  .configureOutput({
+    writeErr: (text) => process.stderr.write(visibleLines(withoutPasswords(text))),
+    outputError: (text, write) => write(text.replace(/^error: /, "xent: ")),
+  })
   .exitOverride();
 
 const explaining = program
@@ -45,7 +51,7 @@ const evaluating = program
     "Print mean loss, perplexity and accuracy of files of logits and labels, which may be larger than memory.",
   )
   .argument("[files...]", "files of logits, where there are several: shards of the rows")
-  .option("--logits <file>", LOGITS)
+  .option("--logits <file>", `${LOGITS}; may be given several times`, collected(String))
   .requiredOption("--labels <file>", `${LABELS}. For several files: {path}.txt, labels/{name}.npy, {file}:labels`);
 addFileOptions(evaluating)
   .option("--class-weights <file>", "one weight a class, .txt or as the logits")
@@ -53,7 +59,10 @@ addFileOptions(evaluating)
   .option("--totals <file>", "also write the exact sums, for xent merge")
   .option("--strict", "a row without a finite loss is an error")
   .option("--verify", "with --queue: compare all bytes of the files with those of the workers, not a sample")
-  .option("--queue <url>", "have the files evaluated by xent work, by way of a Redis: redis://host:port")
+  .option(
+    "--queue [url]",
+    `have the files evaluated by xent work, by way of a Redis: redis://host:port (default: ${QUEUE_VARIABLE} of the environment)`,
+  )
   .option(...QUEUE_NAME);
 addLossOptions(evaluating);
 evaluating.action(async (files: string[], flags: EvaluateFlags) => {
@@ -98,7 +107,7 @@ program
 program
   .command("work")
   .description("Evaluate files for xent evaluate --queue, until it is interrupted.")
-  .requiredOption("--queue <url>", "redis://host:port")
+  .option("--queue [url]", `redis://host:port (default: ${QUEUE_VARIABLE} of the environment)`)
   .option(...QUEUE_NAME)
   .option("--threads <n>", 'threads that compute, or "auto"', threads, "auto")
   .option("--root <folder>", "where the files are (default: here)")
@@ -108,6 +117,10 @@ program
       await work(flags, signal);
     });
   });
+
+for (const command of program.commands) {
+  refuseRepeats(command, command === evaluating ? ["logits", "ignore-index"] : ["ignore-index"]);
+}
 
 function addFileOptions(command: Command): Command {
   return command
@@ -170,8 +183,10 @@ function report(error: unknown): void {
   const isExpected =
     error instanceof Failure || error instanceof RangeError || (error instanceof Error && "code" in error);
   const message = isExpected ? error.message : `something went wrong that should not: ${error}`;
-  process.stderr.write(`xent: ${visible(message)}\n`);
-  if (process.env["XENT_STACK"] && error instanceof Error) process.stderr.write(`${visibleLines(`${error.stack}`)}\n`);
+  process.stderr.write(`xent: ${visible(withoutPasswords(message))}\n`);
+  if (process.env["XENT_STACK"] && error instanceof Error) {
+    process.stderr.write(`${visibleLines(withoutPasswords(`${error.stack}`))}\n`);
+  }
 }
 
 // Errors that nothing has caught.
@@ -188,7 +203,9 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exitCode = 1;
 });
 try {
-  await program.parseAsync();
+  const status = await runWhereAddressesAreFew();
+  if (status === undefined) await program.parseAsync();
+  else process.exitCode = status;
 } catch (error) {
   process.exitCode = exitCodeOf(error);
 }

@@ -1,7 +1,11 @@
 import { badUsage } from "./failure.ts";
 import { IGNORED } from "./labels.ts";
-import { npyHeader } from "./npy.ts";
-import { OutputFile } from "./output-file.ts";
+import { isOwnNpy, npyHeader } from "./npy.ts";
+import { type Kind, type Output, OutputFile } from "./output-file.ts";
+
+const CSV_HEADER = "row,label,loss,prediction\n";
+const NPY: Kind = { name: "losses of xent (.npy)", isOne: isOwnNpy };
+const CSV: Kind = { name: "losses of xent (.csv)", isOne: (start) => start.startsWith(CSV_HEADER) };
 
 /** Results of some rows, one after the other. */
 export interface Rows {
@@ -19,16 +23,22 @@ export class PerRow {
     this.#file = file;
   }
 
+  /** What will be written. Throws for a name that does not say in which form. */
+  static output(path: string): Output {
+    const [, ending] = /\.(npy|csv)$/i.exec(path) ?? [];
+    if (ending === undefined) throw badUsage(`--per-row: ${path}: expected a name that ends in .npy or .csv`);
+    return { option: "--per-row", path, kinds: [/npy/i.test(ending) ? NPY : CSV] };
+  }
+
   /** `inputs`: files that are read, and must stay. */
   static async open(path: string, rows: number, inputs: readonly string[]): Promise<PerRow> {
-    if (!/\.(npy|csv)$/.test(path)) throw badUsage(`--per-row: ${path}: expected a name that ends in .npy or .csv`);
-    const perRow = new PerRow(await OutputFile.open("--per-row", path, inputs));
-    await perRow.#file.write(perRow.#isNpy ? npyHeader(rows) : "row,label,loss,prediction\n");
+    const perRow = new PerRow(await OutputFile.open(PerRow.output(path), inputs));
+    await perRow.#file.write(perRow.#isNpy ? npyHeader(rows) : CSV_HEADER);
     return perRow;
   }
 
   get #isNpy(): boolean {
-    return this.#file.path.endsWith(".npy");
+    return /\.npy$/i.test(this.#file.path);
   }
 
   async write({ first, labels, loss, predictions }: Rows): Promise<void> {

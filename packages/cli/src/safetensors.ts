@@ -31,7 +31,7 @@ interface Tensor {
 }
 
 export async function openSafetensors(path: string, wanted: string | undefined, usual: string): Promise<ArrayFile> {
-  const { file, size } = await openFile(path);
+  const { file, size, assertUnchanged } = await openFile(path);
   try {
     const start = new FileBytes(path, file, 0, size);
     const length = (await take(start, 8, path)).readBigUInt64LE();
@@ -45,7 +45,7 @@ export async function openSafetensors(path: string, wanted: string | undefined, 
     const type = TYPES.get(dtype);
     if (type === undefined) throw badData(`${path}:${name}: numbers of type ${dtype}, which are not supported`);
     const [begin, end] = data_offsets;
-    const bytes = new FileBytes(`${path}:${name}`, file, data + begin, end - begin);
+    const bytes = new FileBytes(`${path}:${name}`, file, data + begin, end - begin, assertUnchanged);
     return { name: `${path}:${name}`, dtype: type, shape, bytes };
   } catch (error) {
     await file.close();

@@ -54,8 +54,10 @@ export async function evaluateRows(stream: Evaluating): Promise<{ totals: Totals
     const result = await batch.runAsync({ ...options, predictions: true, rows: [0, count] });
     const { loss, predictions = new Int32Array(), correct = 0 } = result;
     const results: Rows = { first, labels: batch.labels.subarray(0, count), loss, predictions };
-    const weights = weightsOf(results.labels, options.classWeights);
-    found.totals.addRows(loss, weights, correct);
+    const { classWeights } = options;
+    // The sum of ones is exact however it is computed.
+    if (classWeights === undefined) found.totals.add({ loss, normalizer: result.count, count: result.count, correct });
+    else found.totals.addRows(loss, weightsOf(results.labels, classWeights), correct);
     lookForNotFinite(found.notFinite, results, batch, dtype);
     const { first: wrong } = found.notFinite;
     if (strict && wrong) throw badData(`${array.name}: row ${wrong.row} has no finite loss: ${wrong.reason}`);
@@ -155,9 +157,11 @@ function batchOf(
 }
 
 /** Of the rows that are not ignored. */
-function weightsOf(labels: Int32Array, classWeights: LossOptions["classWeights"]): Float32Array {
-  const counted = labels.filter((label) => label !== IGNORED);
-  return Float32Array.from(counted, (label) => classWeights?.[label] ?? 1);
+function weightsOf(labels: Int32Array, classWeights: NonNullable<LossOptions["classWeights"]>): Float32Array {
+  const weights = new Float32Array(labels.length);
+  let count = 0;
+  for (const label of labels) if (label !== IGNORED) weights[count++] = classWeights[label] as number;
+  return weights.subarray(0, count);
 }
 
 function lookForNotFinite(

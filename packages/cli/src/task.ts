@@ -10,7 +10,7 @@ import { badData } from "./failure.ts";
 import type { FileFlags, FilePair, FileResult } from "./files.ts";
 
 /** Raised when what is said changes: older workers refuse a task then, and say so. */
-const PROTOCOL = 1;
+const PROTOCOL = 2;
 
 /** More than the sums of any rows take, in base64. */
 const MOST_TOTALS = 2 ** 16;
@@ -27,7 +27,7 @@ const flags = v.strictObject({
   zLoss: v.exactOptional(v.pipe(finite, v.minValue(0))),
   softcap: v.exactOptional(v.pipe(finite, v.gtValue(0))),
   temperature: v.exactOptional(v.pipe(finite, v.gtValue(0))),
-  ignoreIndex: v.exactOptional(v.pipe(v.number(), v.safeInteger())),
+  ignoreIndex: v.exactOptional(v.pipe(v.array(v.pipe(v.number(), v.safeInteger())), v.minLength(1))),
   variant: v.picklist(["simd128", "relaxed"]),
   classes: v.exactOptional(count),
   dtype: v.exactOptional(v.picklist(FLOATS)),
