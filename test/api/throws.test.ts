@@ -71,6 +71,7 @@ const xent = createXentSync({ maxBytes: 4 * PAGE });
 const batch = exampleBatch(xent, { ...SPEC, gradient: true });
 const plain = exampleBatch(xent, SPEC);
 const soft = xent.createBatch({ ...SPEC, targets: true });
+const taught = xent.createBatch({ ...SPEC, targets: "logits" });
 const bigLabels = xent.createBatch({ ...SPEC, labels: "int64" });
 bigLabels.labels.fill(99n);
 const badLabels = exampleBatch(xent, SPEC);
@@ -92,6 +93,8 @@ gone.dispose();
 const early = exampleBatch(xent, SPEC);
 const detached = new Float32Array(ROWS * CLASSES);
 structuredClone(detached, { transfer: [detached.buffer] });
+const detachedMask = new Uint8Array(ROWS);
+structuredClone(detachedMask, { transfer: [detachedMask.buffer] });
 const detachedLabels = new Int32Array(ROWS);
 structuredClone(detachedLabels, { transfer: [detachedLabels.buffer] });
 const ended = attach(owner.share());
@@ -111,6 +114,8 @@ const one = (...given: unknown[]) =>
   (xent.sparseSoftmaxCrossEntropyWithLogits as (...given: unknown[]) => unknown)(...given);
 const oneSoft = (...given: unknown[]) =>
   (xent.softmaxCrossEntropyWithLogits as (...given: unknown[]) => unknown)(...given);
+const oneDivergence = (...given: unknown[]) =>
+  (xent.klDivergenceWithLogits as (...given: unknown[]) => unknown)(...given);
 const create = (spec: unknown) => xent.createBatch(spec as never);
 const run = (options: unknown, of = batch) => of.run(options as never);
 const instance = (options: unknown) => createXentSync(options as never);
@@ -236,6 +241,13 @@ const CASES: Record<string, () => unknown> = {
   "rows that end too late": () => run({ rows: [0, ROWS + 1] }),
   "a gradient that there is no memory for": () => run({ gradient: true }, plain),
   "an ignoreIndex for targets": () => run({ ignoreIndex: 0 }, soft as never),
+  "a mask of the wrong type": () => run({ mask: 1 }, taught as never),
+  "a mask of numbers": () => run({ mask: new Array(ROWS).fill(1) }, taught as never),
+  "a mask of the wrong length": () => run({ mask: [true] }, taught as never),
+  "a mask that is detached": () => run({ mask: detachedMask }, taught as never),
+  "an ignoreIndex for a divergence": () => run({ ignoreIndex: 0 }, taught as never),
+  "an option that a divergence has not": () => run({ softcap: 30 }, taught as never),
+  "targets of a batch that there are not": () => create({ ...SPEC, targets: "soft" }),
   "a label that is no class": () => run({}, badLabels),
   "a label that is no class, with weights": () => run({ classWeights: new Float32Array(CLASSES) }, badLabels),
   "a label of 64 bits that is no class": () => run({}, bigLabels as never),
@@ -289,6 +301,12 @@ const CASES: Record<string, () => unknown> = {
   // One call.
   "one call of a disposed instance": () => disposed.sparseSoftmaxCrossEntropyWithLogits([[1]], [0]),
   "one soft call of a disposed instance": () => disposed.softmaxCrossEntropyWithLogits([[1]], Float32Array.of(0)),
+  "one divergence of a disposed instance": () => disposed.klDivergenceWithLogits([[1]], [[1]]),
+  "one divergence of an attached instance": () => attached.klDivergenceWithLogits([[1]], [[1]]),
+  "target logits that are none": () => oneDivergence([[1]], 3),
+  "target logits of another shape": () => oneDivergence([[1, 2]], [[1], [2]]),
+  "target logits that are too few": () => oneDivergence(logits, logits.slice(1), { shape: [ROWS, CLASSES] }),
+  "target logits of a wider type": () => oneDivergence(logits, Float64Array.from(logits), { shape: [ROWS, CLASSES] }),
   "one call of an attached instance": () => attached.sparseSoftmaxCrossEntropyWithLogits([[1]], [0]),
   "one soft call of an attached instance": () => attached.softmaxCrossEntropyWithLogits([[1]], Float32Array.of(0)),
   "labels that are none": () => one(logits, 3),

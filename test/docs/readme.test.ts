@@ -104,7 +104,7 @@ describe("a command that is shown exists:", () => {
       const path = join(root, args[program === "npx" ? 2 : 0] as string);
       expect(existsSync(path) || existsSync(`${path}.test.ts`)).toBe(true);
     } else {
-      const [, crate, suite] = /^cargo test -p xent-(\w+) --test (\w+)$/.exec(command) ?? [];
+      const [, crate, suite] = /^cargo test(?: --release)? -p xent-(\w+) --test (\w+)$/.exec(command) ?? [];
       expect(existsSync(join(root, `crates/${crate}/tests/${suite}.rs`))).toBe(true);
     }
   });

@@ -4,6 +4,7 @@
 //! This and its folder are the only place where addresses become references. Rows become slices one group at a time: a slice may not
 //! be longer than 2 GiB, a batch may.
 
+mod divergence;
 mod parts;
 mod reduce;
 mod rows;
@@ -45,7 +46,7 @@ pub struct Job {
     pub logits: usize,
     /// `i32[rows]`, or none where there are soft targets
     pub labels: usize,
-    /// `f32`, or none where there are labels
+    /// `f32`, or none where there are labels; with [`Job::divergence`] of type [`Job::logits_type`]
     pub targets: usize,
     /// Type as the logits, or `f32` for logits of 16 bits; none, or the address of the logits
     pub gradient: usize,
@@ -83,8 +84,9 @@ pub struct Job {
     pub classes_total: u32,
     /// 1: [`Job::records`] are [`Merged`], and gradients are made of them. 0: they are [`crate::partial::Partial`], and written.
     pub merged: u32,
-    /// Keeps what follows aligned.
-    pub reserved: u32,
+    /// 1: targets are logits, too, and the loss is the divergence from their softmax (see [`crate::divergence`]). Of the options it
+    /// takes the temperature and sample weights.
+    pub divergence: u32,
     /// Factor of the gradient. Where it is negative, the division of the rows may show in the sign of a zero.
     pub scale: f64,
     /// e, in 0..1.
@@ -120,7 +122,9 @@ impl Job {
         let scratch = unsafe { &*core::ptr::with_exposed_provenance::<Scratch>(scratch) };
         // SAFETY: the caller's other obligations.
         unsafe {
-            if self.logits_type == logits_type::F64 {
+            if self.divergence != 0 {
+                self.divergence::<V>(scratch, begin as usize, end as usize);
+            } else if self.logits_type == logits_type::F64 {
                 self.run_as::<V::Double>(scratch, begin as usize, end as usize);
             } else {
                 self.run_as::<V>(scratch, begin as usize, end as usize);
@@ -250,13 +254,30 @@ impl Job {
     /// As [`Job::run`], for these logits.
     #[inline(always)]
     unsafe fn line<'a, V: Vector>(&self, first: usize, span: usize, stride: usize) -> Line<'a, V::Element> {
+        // SAFETY: the caller's obligation.
+        unsafe { self.line_at::<V>(self.logits, first, span, stride) }
+    }
+
+    /// The same from an array at this address.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for these logits.
+    #[inline(always)]
+    unsafe fn line_at<'a, V: Vector>(
+        &self,
+        address: usize,
+        first: usize,
+        span: usize,
+        stride: usize,
+    ) -> Line<'a, V::Element> {
         let mut line = Line { own: &[], f16: &[], bf16: &[], stride, softcap: self.softcap };
         // SAFETY: the caller's obligation.
         unsafe {
             match self.logits_type {
-                logits_type::F16 => line.f16 = cells(self.logits, first, span),
-                logits_type::BF16 => line.bf16 = cells(self.logits, first, span),
-                _ => line.own = cells(self.logits, first, span),
+                logits_type::F16 => line.f16 = cells(address, first, span),
+                logits_type::BF16 => line.bf16 = cells(address, first, span),
+                _ => line.own = cells(address, first, span),
             }
         }
         line

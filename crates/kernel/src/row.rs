@@ -26,7 +26,7 @@
 mod centred;
 mod write;
 
-pub use write::scatter;
+pub use write::{fill, scatter};
 
 use crate::ends::Common;
 use crate::exp::Range;

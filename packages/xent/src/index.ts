@@ -66,13 +66,18 @@
 export type { Batch } from "./batch.ts";
 export type { XentOptions, XentSyncOptions } from "./create.ts";
 export { attach, createXent, createXentSync } from "./create.ts";
+export type { DivergenceOptions, Mask } from "./divergence.ts";
 export { WorkerError } from "./errors.ts";
 export type { Variant } from "./features.ts";
 export type { Logits, Targets } from "./inputs.ts";
 export type { Labels, LabelsArrays, LabelsType } from "./labels.ts";
-export type { GradientArrays, LogitsArrays, LogitsType, LossArrays } from "./logits.ts";
+export type { GradientArrays, LogitsArrays, LogitsType, LossArrays, TargetsOf, TargetsType } from "./logits.ts";
 export type { NestedArray } from "./nested.ts";
-export { softmaxCrossEntropyWithLogits, sparseSoftmaxCrossEntropyWithLogits } from "./one-call.ts";
+export {
+  klDivergenceWithLogits,
+  softmaxCrossEntropyWithLogits,
+  sparseSoftmaxCrossEntropyWithLogits,
+} from "./one-call.ts";
 export type { LossOptions, Reduction, ShapeOptions, Weights } from "./options.ts";
 export type { BatchGradient, BatchOfRows, BatchOfShape, BatchSpec, BatchTypes, SharedBatch } from "./plan.ts";
 export type { PoolWorker } from "./pool/spawn.ts";

@@ -107,8 +107,9 @@ impl<V: Vector> Row<'_, V> {
     }
 }
 
+/// The same value in every `stride`-th entry.
 #[inline(never)]
-pub(super) fn fill<E: Element>(cells: &[Cell<E>], stride: usize, value: E) {
+pub fn fill<E: Element>(cells: &[Cell<E>], stride: usize, value: E) {
     let mut place = 0;
     while let Some(cell) = cells.get(place) {
         cell.set(value);
