@@ -1,6 +1,6 @@
 import { isText, openArray } from "./arrays.ts";
 import type { Bytes } from "./bytes.ts";
-import { BYTES, type DType, isFloat } from "./dtypes.ts";
+import { BYTES, type DType, type INTEGERS, isFloat } from "./dtypes.ts";
 import { badData } from "./failure.ts";
 import { wordsOf } from "./text.ts";
 
@@ -22,17 +22,31 @@ export interface LabelChunk {
   readonly textOf: (i: number) => string;
 }
 
-export async function openLabels(spec: string): Promise<LabelFile> {
+/** Types of labels. */
+export type LabelsDType = (typeof INTEGERS)[number];
+
+/** What the file does not say by itself, or what is expected of it. */
+export interface LabelSpec {
+  /** Numbers of a file without types. */
+  readonly raw?: LabelsDType | undefined;
+  /** Whether it may have truth values, as 0 and 1. */
+  readonly isMask?: boolean;
+}
+
+export async function openLabels(spec: string, { raw, isMask = false }: LabelSpec = {}): Promise<LabelFile> {
   if (isText(spec)) {
     const chunks = integersOf(spec);
     const close = async (): Promise<void> => void (await chunks.return(undefined));
     return { name: spec, dtype: "text", shape: undefined, chunks, close };
   }
-  const { name, dtype, shape, bytes } = await openArray(spec, { usual: "labels", raw: { dtype: "int32" } });
+  const { name, dtype, shape, bytes } = await openArray(spec, {
+    usual: "labels",
+    raw: { dtype: raw ?? (isMask ? "uint8" : "int32") },
+  });
   const close = (): Promise<void> => bytes.close();
-  if (isFloat(dtype)) {
+  if (isFloat(dtype) || (dtype === "bool" && !isMask)) {
     await close();
-    throw badData(`${name}: expected integers, found ${dtype}`);
+    throw badData(`${name}: expected integers${isMask ? " or bool" : ""}, found ${dtype}`);
   }
   return { name, dtype, shape, chunks: numbersOf(bytes, dtype), close };
 }
@@ -65,6 +79,7 @@ const quote = (word: string): string => JSON.stringify(shorten(word));
 const CHUNK_BYTES = 2 ** 18;
 
 const ARRAYS = {
+  bool: Uint8Array,
   int8: Int8Array,
   uint8: Uint8Array,
   int16: Int16Array,

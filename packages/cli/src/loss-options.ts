@@ -13,8 +13,7 @@ export interface LossFlags {
 }
 
 export function addLossOptions(command: Command): Command {
-  const positive = number("a number > 0", (x) => x > 0 && x < Infinity);
-  return command
+  command
     .option(
       "--smoothing, --label-smoothing <e>",
       "e of the target goes to all classes",
@@ -25,7 +24,15 @@ export function addLossOptions(command: Command): Command {
       "add z (log-sum-exp)^2",
       number("a number >= 0", (z) => z >= 0 && z < Infinity),
     )
-    .option("--softcap <c>", "x <- c tanh(x / c) first", positive)
+    .option("--softcap <c>", "x <- c tanh(x / c) first", positive);
+  return addModelOptions(command);
+}
+
+const positive = number("a number > 0", (x) => x > 0 && x < Infinity);
+
+/** What is said of the softmax of a model, and not of a loss. */
+export function addModelOptions(command: Command): Command {
+  return command
     .option("--temperature <t>", "x <- x / t, after the cap", positive)
     .option(
       "--ignore-index <i>",

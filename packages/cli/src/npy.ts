@@ -66,6 +66,7 @@ function dtypeOf(name: string, descr: string): [DType, boolean] {
   const [, endian, letter = "", size] = /^([<>|=]?)([a-zA-Z])(\d*)$/.exec(descr) ?? [];
   // What ml_dtypes' bfloat16 is saved as.
   if (letter === "V" && size === "2" && endian !== ">") return ["bfloat16", false];
+  if (letter === "b" && size === "1") return ["bool", false];
   const dtype = letter === "" ? descr : size === "" ? LETTERS[letter] : `${KINDS[letter]}${8 * Number(size)}`;
   if (dtype === undefined || !Object.hasOwn(BYTES, dtype) || descr === "bfloat16")
     throw badData(`${name}: numbers of type ${descr}, which are not supported`);

@@ -6,6 +6,7 @@ import type { DType } from "./dtypes.ts";
 import { badData } from "./failure.ts";
 
 const TYPES: ReadonlyMap<unknown, DType> = new Map([
+  ["BOOL", "bool"],
   ["F16", "float16"],
   ["BF16", "bfloat16"],
   ["F32", "float32"],

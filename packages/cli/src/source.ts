@@ -15,8 +15,8 @@ export class Source {
   readonly #labels = createHash("sha256");
   #at = 0;
 
-  constructor({ dtype, rows, classes }: LogitsFile) {
-    this.#what = `${dtype} ${rows} ${classes} `;
+  constructor({ dtype, rows, classes, inner }: LogitsFile) {
+    this.#what = `${dtype} ${rows} ${classes} ${inner === 1 ? "" : `${inner} `}`;
   }
 
   /** The same bytes, which are looked at as they pass. */
