@@ -330,7 +330,7 @@ describe("a file that is not what it should be", () => {
   });
 
   test.each<[name: string, type: string, content: string | Uint8Array]>([
-    ["x.safetensors:t", "BOOL", safetensors({ t: { type: "BOOL", shape: [240], data: values } })],
+    ["x.safetensors:t", "F8_E4M3", safetensors({ t: { type: "F8_E4M3", shape: [240], data: values } })],
   ])("is named, with what is wrong: %s of %s", (spec, type, content) => {
     writeSpec(spec, content);
     expect(evaluate("--labels", "labels.npy", "--logits", spec).stderr).toBe(

@@ -206,7 +206,6 @@ describe("shards of the rows", () => {
     expect(error(...files, "--labels", "labels.npy")).toBe(
       "xent: --labels: labels.npy: for 4 files, say where the labels of each are: labels/{name}.npy, {path}.txt or {file}:labels\n",
     );
-    expect(error(...args, "--per-row", "x.npy")).toBe("xent: --per-row: expected one file of logits\n");
     writeFileSync(path("narrow.npy"), npy("float32", [2, 5], new Float32Array(10)));
     writeFileSync(path("narrow.txt"), "1 2");
     writeFileSync(path("rows-0.txt"), Array.from(labels.subarray(0, cuts[1]), String).join("\n"));

@@ -23,6 +23,10 @@ interface Evaluation {
   rows: number;
   shards: number;
   threads?: number;
+  standardError: number;
+  topK: object;
+  calibration: object;
+  files: object;
 }
 
 if (server === undefined) console.warn("there is no redis-server: the tests of the queue are skipped");
@@ -111,7 +115,8 @@ describe.skipIf(server === undefined)("a queue", () => {
 
   const files = Array.from({ length: 100 }, (_, i) => join("logits", `${i}.npy`));
   // Slow enough to be killed in the middle of it.
-  const flags = ["--labels", "labels/{name}.npy", "--softcap", "30", "--ignore-index", "3"];
+  const asked = ["--top-k", "1,5", "--calibration", "--group", "sequence"];
+  const flags = ["--labels", "labels/{name}.npy", "--softcap", "30", "--ignore-index", "3", ...asked];
   let local: Evaluation;
 
   beforeAll(async () => {
@@ -135,8 +140,9 @@ describe.skipIf(server === undefined)("a queue", () => {
   });
 
   /** What does not depend on who has computed. */
-  const numbers = ({ sum, mean, counted, correct, rows, shards }: Evaluation) => {
-    return { sum, mean, counted, correct, rows, shards };
+  const numbers = (evaluation: Evaluation) => {
+    const { sum, mean, counted, correct, rows, shards, standardError, topK, calibration, files } = evaluation;
+    return { sum, mean, counted, correct, rows, shards, standardError, topK, calibration, files };
   };
 
   test("gives what a run here gives, through the death of a worker, of the coordinator and of Redis", async () => {
