@@ -3,7 +3,16 @@
 // Does nothing where no source is newer than the last build.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { buildSync } from "esbuild";
 import { bundlePackage } from "./bundle.mjs";
@@ -16,7 +25,13 @@ const sources = {
     "scripts/bundle.mjs",
   ],
   queue: ["packages/queue/src", "packages/queue/package.json", "packages/queue/tsconfig.json"],
-  cli: ["packages/cli/src", "packages/cli/package.json", "packages/cli/tsconfig.json"],
+  cli: [
+    "packages/cli/src",
+    "packages/cli/types",
+    "scripts/build.mjs",
+    "packages/cli/package.json",
+    "packages/cli/tsconfig.json",
+  ],
 };
 const core = join(root, "packages/xent");
 const generated = join(core, "src/generated");
@@ -152,6 +167,30 @@ function buildCli() {
   rmSync(join(root, "packages/cli/dist"), { recursive: true, force: true });
   run(join(root, "node_modules/.bin/tsc"), ["-p", "packages/cli"]);
   chmodSync(join(root, "packages/cli/dist/main.js"), 0o755);
+  bundlePictures(join(root, "packages/cli/dist/pictures.js"));
+}
+
+/** Puts the plotting library into the one file that draws with it: 70 packages that nobody has to install, and licences behind it. */
+function bundlePictures(file) {
+  const { metafile } = buildSync({
+    entryPoints: [file],
+    outfile: file,
+    allowOverwrite: true,
+    bundle: true,
+    minify: true,
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    metafile: true,
+  });
+  const folders = Object.keys(metafile.inputs).map((path) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]);
+  const texts = [...new Set(folders.filter(Boolean))].map((folder) => {
+    const { name, version } = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8"));
+    const licence = readdirSync(join(root, folder)).find((entry) => /^licen[cs]e/i.test(entry));
+    if (licence === undefined) throw new Error(`${name} has no licence that could be handed on`);
+    return `${name} ${version}\n\n${readFileSync(join(root, folder, licence), "utf8").trim()}`;
+  });
+  appendFileSync(file, `/*\n${texts.join("\n\n").replaceAll("*/", "* /")}\n*/\n`);
 }
 
 function embedWorker(source) {

@@ -1,21 +1,22 @@
 // Makes a machine ready to build and test xent. Takes what is there, else the quick standard way, else builds the
-// missing part from a registry's sources. Does nothing the second time. --tests, --bench, --release, --mutants,
+// missing part from a registry's sources. Does nothing the second time. --tests, --bench, --release, --fuzz, --mutants,
 // --supply-chain, --site: also what these need.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { findArm64, installArm64 } from "./arm64.mjs";
 import { findChromium, findFirefox, findWebKit, installChromium, installFirefox, installWebKit } from "./browser.mjs";
+import { buildDebianStd } from "./debian-std.mjs";
 import { findRedis, installRedis } from "./redis.mjs";
-import { debianRustc, output, root, target, tools, versions, wasmCompiler } from "./toolchain.mjs";
+import { output, root, target, tools, versions, wasmCompiler } from "./toolchain.mjs";
 
-const [tests, bench, release, supplyChain, mutants, site] = [
+const [tests, bench, release, supplyChain, fuzz, mutants, site] = [
   "tests",
   "bench",
   "release",
   "supply-chain",
+  "fuzz",
   "mutants",
   "site",
 ].map((flag) => process.argv.includes(`--${flag}`));
@@ -56,6 +57,8 @@ const steps = [
     expect: "",
     done: () => output("cargo", ["--version"]) !== undefined,
     run() {
+      // With rustup, what rust-toolchain.toml names.
+      if (output("rustup", ["toolchain", "install"]) !== undefined) return;
       throw new Error("cargo is not on PATH: install Rust 1.90 or later from https://rustup.rs and run this again");
     },
   },
@@ -69,6 +72,7 @@ const steps = [
   // Not --locked: the release's own lock file names a version that the registry has withdrawn.
   tool("wasm-bindgen", versions.wasmBindgen, [], { crate: "wasm-bindgen-cli" }),
   ...(supplyChain ? [tool("cargo-deny", versions.cargoDeny, ["--locked"])] : []),
+  ...(fuzz ? [tool("cargo-fuzz", versions.cargoFuzz, ["--locked"], { subcommand: ["fuzz"] })] : []),
   ...(mutants ? [tool("cargo-mutants", versions.cargoMutants, ["--locked"], { subcommand: ["mutants"] })] : []),
 ];
 
@@ -120,52 +124,7 @@ function tool(name, version, flags, { crate = name, subcommand = [] } = {}) {
 }
 
 function installStd() {
-  if (output("rustup", ["target", "add", target]) !== undefined) return;
-  if (!existsSync("/usr/bin/apt-get")) {
-    throw new Error(
-      `run "rustup target add ${target}" (or install your distribution's Rust with this target), then try again`,
-    );
-  }
-  console.log("    rustup cannot fetch it here; building it with Debian's Rust and its packaged sources");
-  const admin = process.getuid?.() === 0 ? [] : ["sudo"];
-  const apt = (...args) => run([...admin, "apt-get", ...args][0], [...admin, "apt-get", ...args].slice(1));
-  apt("update", "-qq");
-  apt("install", "-y", "-qq", "--no-install-recommends", "rustc-web", "cargo-web", "rust-web-src", "lld-22");
-
-  const crate = mkdtempSync(join(tmpdir(), "xent-std-"));
-  const write = (file, text) => writeFileSync(join(crate, file), text);
-  mkdirSync(join(crate, "src"));
-  mkdirSync(join(crate, ".cargo"));
-  write("Cargo.toml", `[package]\nname = "empty"\nversion = "0.0.0"\nedition = "2021"\n`);
-  write("src/lib.rs", "");
-  write(
-    ".cargo/config.toml",
-    `[source.crates-io]\nreplace-with = "vendored"\n[source.vendored]\ndirectory = "/usr/lib/rustlib/src/rust/library/vendor"\n`,
-  );
-  run(
-    "/usr/bin/cargo",
-    ["build", "--quiet", "--release", "--target", target, "-Z", "build-std=std,panic_abort,proc_macro,test"],
-    {
-      cwd: crate,
-      // RUSTC_BOOTSTRAP: build-std is unstable. embed-bitcode: without it, LTO of the kernel has nothing to work on.
-      env: { ...process.env, RUSTC: debianRustc, RUSTC_BOOTSTRAP: "1", RUSTFLAGS: "-C embed-bitcode=yes" },
-    },
-  );
-
-  const host = /host: (.*)/.exec(output(debianRustc, ["-vV"]))[1];
-  const built = join(crate, "target", target, "release/deps");
-  const place = `/usr/lib/rustlib/${target}/lib`;
-  const linker = output("sh", ["-c", "command -v rust-lld"]) ?? "/usr/lib/llvm-22/bin/lld";
-  const script = [
-    `rm -rf ${place}`, // two builds of std side by side fail with E0464
-    `mkdir -p ${place} /usr/lib/rustlib/${host}/bin`,
-    ...readdirSync(built)
-      .filter((file) => file.endsWith(".rlib") && !file.startsWith("libempty"))
-      .map((file) => `cp ${join(built, file)} ${place}`),
-    `ln -sf ${linker} /usr/lib/rustlib/${host}/bin/rust-lld`,
-  ].join(" && ");
-  run([...admin, "sh", "-c", script][0], [...admin, "sh", "-c", script].slice(1));
-  rmSync(crate, { recursive: true });
+  if (output("rustup", ["target", "add", target]) === undefined) buildDebianStd();
 }
 
 function run(command, args, options = {}) {

@@ -1,12 +1,13 @@
 // Random jobs on all threads for as long as you like, each compared with the bits of one thread, while workers are killed in the
-// middle: npm run soak -- --minutes 10 [--threads 3] [--seed 1]. Ends with 1 where a result is wrong, a job does not end as it should,
-// or memory or handles grow. (With --expose-gc, as the npm script has it.)
+// middle: npm run search -- pool --minutes 10 [--threads 3] [--seed 1]. Ends with 1 where a result is wrong, a job does not end as it should,
+// or memory or handles grow. (With --expose-gc, as scripts/search.mjs starts it.)
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
 import { createXent, createXentSync, WorkerError } from "xent";
+import { mulberry32 } from "../test/support/random.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -17,7 +18,7 @@ const { values } = parseArgs({
 });
 const [minutes, threads, seed] = [values.minutes, values.threads, values.seed].map(Number);
 if (!(minutes > 0 && threads >= 2 && Number.isInteger(seed))) {
-  console.error("usage: npm run soak -- [--minutes N] [--threads N] [--seed N]");
+  console.error("usage: npm run search -- pool [--minutes N] [--threads N] [--seed N]");
   process.exit(2);
 }
 
@@ -27,14 +28,8 @@ const MAX_ALIVE = 6;
 /** Memory may be this much larger in the last quarter than in the second: what an engine keeps varies. */
 const SLACK = { heapUsed: 8e6, arrayBuffers: 8e6, rss: 96e6 };
 
-let state = seed;
-/** mulberry32. */
-const random = (below) => {
-  state = (state + 0x6d2b79f5) | 0;
-  let t = Math.imul(state ^ (state >>> 15), state | 1);
-  t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-  return ((t ^ (t >>> 14)) >>> 0) % below;
-};
+const next = mulberry32(seed);
+const random = (below) => next() % below;
 const pick = (of) => of[random(of.length)];
 const file = (path) => new URL(`../test/support/${path}`, import.meta.url);
 

@@ -10,8 +10,12 @@ export const versions = {
   wasmBindgen: "0.2.130",
   // On demand only.
   cargoDeny: "0.20.2",
+  cargoFuzz: "0.13.2",
   cargoMutants: "27.1.0",
 };
+
+// rust-toolchain.toml has the target that rustup may be unable to fetch: then the set-up builds it, and cargo must run until it has.
+process.env.RUSTUP_AUTO_INSTALL ??= "0";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 export const tools = join(root, ".tools");

@@ -1,4 +1,4 @@
-//! `npm run fuzz`: any bytes as a job, and all that must hold of every job.
+//! `npm run search -- kernel`: any bytes as a job, and all that must hold of every job.
 
 #![no_main]
 

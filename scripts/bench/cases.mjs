@@ -1,5 +1,6 @@
 // The options, types and layouts that are measured beside plain rows. Plain: float32 logits, row-major, one int32 label a row.
-import { generate, mulberry32 } from "./data.mjs";
+import { mulberry32 } from "../../test/support/random.mjs";
+import { generate } from "./data.mjs";
 
 const SIZES = [
   { rows: 4096, classes: 10 },

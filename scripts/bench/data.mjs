@@ -1,15 +1,8 @@
 // The integer generator of test/golden/README.md: exact in float32, so that any language gives the same bits.
 
-export function mulberry32(seed) {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), a | 1);
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-    return (t ^ (t >>> 14)) >>> 0;
-  };
-}
+import { mulberry32 } from "../../test/support/random.mjs";
 
+/** @param {{ rows: number, classes: number, seed: number, bits?: number, shift?: number, boost?: number, constant?: number }} problem */
 export function generate({ rows, classes, seed, bits = 24, shift = 20, boost = 0, constant }) {
   const labels = new Int32Array(rows);
   const logits = new Float32Array(rows * classes);

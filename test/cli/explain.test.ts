@@ -119,15 +119,15 @@ describe("what explain is given", () => {
     ["2 1 --label 0 --soft 3", "xent: unknown option --soft"],
     ["2 1 --label 0 --class-weights 1,2,3", "xent: --class-weights: expected one for each of 2 logits, got 3"],
     ["--label 0", "xent: expected logits, got none"],
-    ["2 1", "error: required option '--label <y>' not specified"],
-    ["2 1 --label 0.5", "error: option '--label <y>' argument '0.5' is invalid. Expected an integer."],
+    ["2 1", "xent: required option '--label <y>' not specified"],
+    ["2 1 --label 0.5", "xent: option '--label <y>' argument '0.5' is invalid. Expected an integer."],
     [
       "2 1 --label 0 --smoothing 1",
-      "error: option '--smoothing, --label-smoothing <e>' argument '1' is invalid. Expected a number in [0, 1).",
+      "xent: option '--smoothing, --label-smoothing <e>' argument '1' is invalid. Expected a number in [0, 1).",
     ],
     [
       "2 1 --label 0 --temperature 0",
-      "error: option '--temperature <t>' argument '0' is invalid. Expected a number > 0.",
+      "xent: option '--temperature <t>' argument '0' is invalid. Expected a number > 0.",
     ],
   ])("is refused where it is wrong: %s", (args, message) => {
     expect(xentCommand(["explain", ...args.split(" ")])).toEqual({ status: 2, stdout: "", stderr: `${message}\n` });

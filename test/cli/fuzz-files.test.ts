@@ -1,5 +1,5 @@
 // Mutated files, tasks and answers: each is read right or refused, in bounded time and memory, and no handle is left open.
-// npm run fuzz-files -- --minutes 60 does so for longer, with another seed.
+// npm run search -- files -- --minutes 60 does so for longer, with another seed.
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,10 +1,24 @@
 // What the command line writes: whole or not at all, and in the place of nothing but a regular file.
-import { execFileSync, spawn } from "node:child_process";
-import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeSync,
+} from "node:fs";
 import { beforeEach, describe, expect, test } from "vitest";
 import { decodeTotals } from "xent";
 import { npy, safetensors } from "../support/array-files.ts";
-import { binary } from "../support/cli.ts";
+import { binary, overriding } from "../support/cli.ts";
 import { cliFolder, logits } from "../support/cli-folder.ts";
 
 const { folder, path, write, run, evaluate } = cliFolder("outputs");
@@ -14,16 +28,8 @@ describe("what is written", () => {
   const totals = ["--totals", "out.totals"];
   const partials = (...args: string[]) =>
     run(
-      "partials",
-      "--logits",
-      "logits.npy",
-      "--labels",
-      "labels.txt",
-      "--class-offset",
-      "0",
-      "--classes-total",
-      "8",
-      ...args,
+      ...["partials", "--logits", "logits.npy", "--labels", "labels.txt"],
+      ...overriding(["--class-offset", "0", "--classes-total", "8", ...args]),
     );
   beforeEach(() => {
     for (const name of readdirSync(folder)) if (name.startsWith("out")) rmSync(path(name), { recursive: true });
@@ -53,7 +59,7 @@ describe("what is written", () => {
   });
 
   test.skipIf(process.platform === "win32")("follows a link, and keeps who may read it", () => {
-    write("out.private", "old");
+    evaluate("--totals", "out.private");
     chmodSync(path("out.private"), 0o600);
     symlinkSync("out.private", path("out.totals"));
     expect(evaluate(...totals)).toMatchObject({ status: 0, stderr: "" });
@@ -79,6 +85,139 @@ describe("what is written", () => {
     const tensors = { logits: { type: "float32", shape: [3, 4], data: new Float32Array(12) } };
     write("both.safetensors", safetensors(tensors));
     expect(evaluate("--logits", "both.safetensors:logits", "--totals", "both.safetensors").status).toBe(2);
+  });
+
+  test("replaces nothing but its own kind, by content: not inputs whose name was forgotten", () => {
+    write("out.y.txt", "0 1 2");
+    write("out.b.npy", logits);
+    write("out.b.y.txt", "0 1 2");
+    write("out.npy", logits);
+    write("out.text", "my only copy");
+    partials("--output", "out.part", "--classes-total", "4");
+    evaluate("--totals", "out.totals");
+    evaluate("--per-row", "out.csv");
+    // The name of the totals is missing: the first file of logits is taken for it.
+    const forgotten = ["evaluate", "--labels", "{path}.y.txt", "--totals", "out.npy", "out.b.npy"];
+    for (const [kind, name, args] of [
+      ["totals", "out.npy", forgotten],
+      ...["out.npy", "out.text", "out.part", "out.csv"].map((name) => [
+        "totals",
+        name,
+        ["evaluate", "--logits", "logits.npy", "--labels", "labels.txt", "--totals", name],
+      ]),
+      ...["out.npy", "out.text", "out.totals"].map((name) => ["partials", name, ["--output", name]]),
+      ["losses of xent (.npy)", "out.npy", ["--per-row", "out.npy"]],
+      ["totals or partials", "out.text", ["merge", "out.totals", "--output", "out.text"]],
+      ["totals or partials", "out.npy", ["merge", "out.part", "--output", "out.npy"]],
+      ["totals", "out.part", ["merge", "out.totals", "--output", "out.part"]],
+      ["partials", "out.totals", ["merge", "out.part", "--output", "out.totals"]],
+    ] as [string, string, string[]][]) {
+      const before = readFileSync(path(name));
+      const command = args[0]?.startsWith("--") ? (kind === "partials" ? partials : evaluate) : run;
+      const { status, stdout, stderr } = command(...args);
+      expect({ status, stdout }, `${args}`).toEqual({ status: 2, stdout: "" });
+      expect(stderr).toMatch(/^xent: --[a-z-]+: /);
+      expect(stderr).toContain(`: ${name}: is there, and is no file of ${kind}: it is not replaced\n`);
+      expect(readFileSync(path(name))).toEqual(before);
+    }
+    write("out2.csv", "row,label\n1,2\n");
+    expect(evaluate("--per-row", "out2.csv").stderr).toContain("is no file of losses of xent (.csv)");
+    expect(leftovers()).toEqual([]);
+  });
+
+  test("replaces its own kind, and what is empty", () => {
+    write("out.totals", "");
+    for (const option of ["--totals=out.totals", "--per-row=out.npy", "--per-row=out.csv", "--per-row=OUT.NPY"]) {
+      const [name, file] = option.split("=") as [string, string];
+      expect(evaluate(name, file, "--temperature", "2")).toMatchObject({ status: 0, stderr: "" });
+      const [before, hot] = [readFileSync(path(file)), evaluate(name, file)];
+      expect(hot).toMatchObject({ status: 0, stderr: "" });
+      expect(readFileSync(path(file))).not.toEqual(before);
+    }
+    rmSync(path("OUT.NPY"));
+    partials("--output", "out.part", "--classes-total", "4");
+    expect(partials("--output", "out.part", "--classes-total", "4")).toMatchObject({ status: 0, stderr: "" });
+    for (const name of ["out.part", "out.totals"]) {
+      for (let i = 0; i < 2; i++) expect(run("merge", name, "--output", `${name}.merged`).status).toBe(0);
+    }
+  });
+
+  test.skipIf(process.platform === "win32")("takes the place of nothing that is read, by any link", () => {
+    mkdirSync(path("out.folder"));
+    symlinkSync("..", path("out.folder/up"));
+    linkSync(path("logits.npy"), path("out.hard.npy"));
+    symlinkSync("logits.npy", path("out.soft.npy"));
+    write("out.weights.txt", "1 1 1 1");
+    for (const name of ["out.hard.npy", "out.soft.npy", "out.folder/up/logits.npy", "out.folder/../labels.txt"]) {
+      const message = `: ${name}: would take the place of a file that is read\n`;
+      expect(evaluate("--totals", name).stderr).toBe(`xent: --totals${message}`);
+      expect(partials("--output", name).stderr).toBe(`xent: --output${message}`);
+    }
+    const weights = ["--class-weights", "out.weights.txt"];
+    expect(evaluate(...weights, "--totals", "out.weights.txt").status).toBe(2);
+    evaluate("--totals", "out.totals");
+    symlinkSync("out.totals", path("out.link"));
+    const merging = run("merge", "out.totals", "--output", "out.link");
+    expect(merging.stderr).toBe("xent: --output: out.link: would take the place of a file that is read\n");
+    const twice = evaluate("--totals", "out.x.npy", "--per-row", "out.folder/up/out.x.npy");
+    expect(twice.stderr).toBe("xent: --per-row: out.folder/up/out.x.npy: is written by another option, too\n");
+    expect(readFileSync(path("logits.npy"))).toEqual(logits);
+    expect(leftovers()).toEqual([]);
+  });
+
+  test.skipIf(process.platform === "win32")("is not what standard output goes to, nor is that what is read", () => {
+    evaluate("--totals", "out.totals");
+    const into = (file: string, ...args: string[]) => {
+      const stdout = openSync(path(file), "a");
+      const all = ["evaluate", "--logits", "logits.npy", "--labels", "labels.txt", ...args];
+      const ended = spawnSync(process.execPath, [binary, ...all], { cwd: folder, stdio: ["ignore", stdout, "pipe"] });
+      closeSync(stdout);
+      return `${ended.stderr}`;
+    };
+    expect(into("out.totals", "--totals", "out.totals")).toBe("xent: --totals: out.totals: is standard output, too\n");
+    expect(into("labels.txt")).toBe("xent: labels.txt: is read, and would be written by standard output\n");
+    expect(readFileSync(path("labels.txt"), "utf8")).toBe("0 1 2");
+    expect(into("out.log")).toBe("");
+  });
+
+  test("is not written of files that change while they are read", async () => {
+    const rows = 300_000;
+    write("slow.npy", npy("float32", [rows, 20], new Float32Array(20 * rows)));
+    write("slow.txt", "0 ".repeat(rows));
+    const slow = ["--batch-rows", "50", "--softcap", "5", "--threads", "1", "--per-row", "out.csv", ...totals];
+    const args = ["evaluate", "--logits", "slow.npy", "--labels", "slow.txt", ...slow];
+    const child = spawn(process.execPath, [binary, ...args], { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
+    let stderr = "";
+    child.stderr.on("data", (chunk) => {
+      stderr += chunk;
+    });
+    const ended = new Promise((resolve) => child.on("close", resolve));
+    // Some of it has been read when there are lines.
+    const hasLines = (): boolean => leftovers().some((name) => statSync(path(name)).size > 1000);
+    while (!hasLines()) await new Promise((resolve) => setTimeout(resolve, 5));
+    const file = openSync(path("slow.npy"), "r+");
+    writeSync(file, Float32Array.of(1), 0, 4, 128 + 4 * 10);
+    closeSync(file);
+    expect(await ended).toBe(1);
+    expect(stderr).toBe("xent: slow.npy: has changed while it was read\n");
+    expect(readdirSync(folder).filter((name) => name.startsWith("out"))).toEqual([]);
+  });
+
+  test.skipIf(process.platform === "win32")("leaves no half of it under its name when it is killed", async () => {
+    evaluate(...totals);
+    const before = readFileSync(path("out.totals"));
+    const rows = 300_000;
+    write("slow.npy", npy("float32", [rows, 20], new Float32Array(20 * rows)));
+    write("slow.txt", "0 ".repeat(rows));
+    const slow = ["--batch-rows", "50", "--softcap", "5", "--threads", "1", "--per-row", "out.csv", ...totals];
+    const args = ["evaluate", "--logits", "slow.npy", "--labels", "slow.txt", ...slow];
+    const child = spawn(process.execPath, [binary, ...args], { cwd: folder, stdio: "ignore" });
+    const ended = new Promise((resolve) => child.on("exit", (_, signal) => resolve(signal)));
+    while (leftovers().length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    child.kill("SIGKILL");
+    expect(await ended).toBe("SIGKILL");
+    expect(readFileSync(path("out.totals"))).toEqual(before);
+    expect(existsSync(path("out.csv"))).toBe(false);
   });
 
   test("is in nobody's way: what another process has left by any name", () => {

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { createXentSync } from "xent";
 import { naiveLoss, stableLoss } from "../support/f32.ts";
 import { exactRow } from "../support/oracle.ts";
+import { mulberry32 } from "../support/random.mjs";
 
 // The variant whose bits are the same on every engine.
 const xent = createXentSync({ variant: "simd128" });
@@ -31,15 +32,10 @@ function shown(value: number): string {
   return Math.abs(value) < 1e-3 ? value.toExponential(3) : value.toFixed(6);
 }
 
-/** mulberry32, in [0, 1). */
+/** Numbers in [0, 1). */
 function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
+  const next = mulberry32(seed);
+  return () => next() / 2 ** 32;
 }
 
 describe.each(texts)("every number is right in docs/$name:", ({ text }) => {

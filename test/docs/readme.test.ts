@@ -79,6 +79,7 @@ test("every function that a signature names is exported", () => {
 
 describe("a command that is shown exists:", () => {
   const { scripts } = packageIn("");
+  const searches = spawnSync(process.execPath, [join(root, "scripts/search.mjs")], { encoding: "utf8" }).stderr;
   const packages = readdirSync(join(root, "packages")).map((folder) => packageIn(`packages/${folder}`).name);
   const commands = blocksRunBy("commands").flatMap(({ file, code }) =>
     code
@@ -95,10 +96,15 @@ describe("a command that is shown exists:", () => {
       expect(status).toBe(0);
       for (const flag of args.filter((arg) => arg.startsWith("--"))) expect(stdout).toContain(`${flag} `);
     } else if (program === "npm" && args[0] === "install") expect(packages).toContain(args.at(-1));
-    else if (program === "npm") expect(Object.keys(scripts)).toContain(args[0] === "run" ? args[1] : args[0]);
-    else if (command.includes("npx vitest run ")) expect(existsSync(join(root, args.at(-1) as string))).toBe(true);
-    else {
-      const [, crate, suite] = /^cargo test --release -p xent-(\w+) --test (\w+)( -- --ignored)?$/.exec(command) ?? [];
+    else if (program === "npm") {
+      expect(Object.keys(scripts)).toContain(args[0] === "run" ? args[1] : args[0]);
+      const [, search] = / search -- (\w+)/.exec(command) ?? [];
+      if (search !== undefined) expect(searches).toMatch(new RegExp(`^${search}( |$)`, "m"));
+    } else if (program === "npx" || program === "node") {
+      const path = join(root, args[program === "npx" ? 2 : 0] as string);
+      expect(existsSync(path) || existsSync(`${path}.test.ts`)).toBe(true);
+    } else {
+      const [, crate, suite] = /^cargo test(?: --release)? -p xent-(\w+) --test (\w+)$/.exec(command) ?? [];
       expect(existsSync(join(root, `crates/${crate}/tests/${suite}.rs`))).toBe(true);
     }
   });

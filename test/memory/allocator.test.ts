@@ -4,8 +4,8 @@ import { expect, test } from "vitest";
 import { type Batch, createXentSync } from "xent";
 import { copyBytes, firstChange, firstDifference } from "../support/bytes.ts";
 import { bitsOf, EVERYTHING, exampleBatch } from "../support/example.ts";
-import { mulberry32 } from "../support/golden.ts";
 import { BEGIN, fillUp, workBytes } from "../support/place.ts";
+import { mulberry32 } from "../support/random.mjs";
 import { thrown } from "../support/thrown.ts";
 
 const PAGE = 65536;

@@ -4,8 +4,8 @@ import { describe, expect, test } from "vitest";
 import { type Batch, createXentSync, type Xent } from "xent";
 import { copyBytes, firstChange, firstDifference } from "../support/bytes.ts";
 import { bitsOf, EVERYTHING, exampleBatch, exampleRows, type RowsSpec } from "../support/example.ts";
-import { mulberry32 } from "../support/golden.ts";
 import { fillUp, workBytes } from "../support/place.ts";
+import { mulberry32 } from "../support/random.mjs";
 import { thrown } from "../support/thrown.ts";
 import { variants } from "../support/variants.ts";
 

@@ -1,5 +1,7 @@
 // The workflows of GitHub Actions, which no test can run: what must hold of their text.
+import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { parseDocument } from "yaml";
 
@@ -79,4 +81,15 @@ describe.each(readdirSync(folder))("%s", (file) => {
     for (const [, script = ""] of commands.join("\n").matchAll(/npm run (\S+)/g))
       expect(scripts).toHaveProperty(script);
   });
+});
+
+test("the nightly workflow runs every search", () => {
+  const { search } = parseDocument(readFileSync(new URL("nightly.yml", folder), "utf8")).toJS().jobs.search.strategy
+    .matrix;
+  const { stderr } = spawnSync(process.execPath, [fileURLToPath(new URL("scripts/search.mjs", root))], {
+    encoding: "utf8",
+  });
+  const names = Array.from(stderr.matchAll(/^([a-z]+)/gm), ([name]) => name).filter((name) => name !== "usage");
+  expect(names.length).toBeGreaterThan(5);
+  expect(search.map((args: string) => args.split(" ")[0])).toEqual(names);
 });

@@ -96,7 +96,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
       "is of another protocol",
       ["0.npy", "0.txt"],
       (data) => ({ ...data, protocol: 7 }),
-      "of protocol 7, and this xent speaks 1",
+      "of protocol 7, and this xent speaks 2",
     ],
     ["reads an absolute path", ["0.npy", "/etc/passwd.txt"], (data) => data, "/etc/passwd.txt: lies outside of --root"],
     ["reads above the root", ["0.npy", "../secret.txt"], (data) => data, "../secret.txt: lies outside of --root"],
@@ -197,7 +197,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
   }, 30_000);
 
   test("a name that is none is one line", async () => {
-    const stderr = `error: option '--queue-name <name>' argument 'a:b' is invalid. Expected a name without ":".\n`;
+    const stderr = `xent: option '--queue-name <name>' argument 'a:b' is invalid. Expected a name without ":".\n`;
     const bad = ["--queue-name", "a:b"];
     expect(evaluate(...bad)).toEqual({ status: 2, stdout: "", stderr });
     expect(xentCommand(["work", "--queue", redis.url, ...bad])).toEqual({ status: 2, stdout: "", stderr });

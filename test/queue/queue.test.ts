@@ -23,6 +23,10 @@ interface Evaluation {
   rows: number;
   shards: number;
   threads?: number;
+  standardError: number;
+  topK: object;
+  calibration: object;
+  files: object;
 }
 
 if (server === undefined) console.warn("there is no redis-server: the tests of the queue are skipped");
@@ -34,19 +38,64 @@ describe("without a Redis", () => {
     const { status, stderr } = xentCommand([...args, url]);
     expect({ status, stderr }).toEqual({
       status: 1,
-      stderr: `xent: there is no Redis at ${url.replace("secret", "***")}: connect ECONNREFUSED ${url.slice(16)}\n`,
+      stderr: `xent: there is no Redis at redis://${url.slice(16)}: connect ECONNREFUSED ${url.slice(16)}\n`,
     });
     expect(xentCommand(["work", "--queue", url]).status).toBe(1);
   });
 
-  test("so is something that is no address of one", () => {
-    expect(xentCommand([...args, "redis://me:pass@word:x@:1?password=secret"]).stderr).toBe(
-      'xent: expected a URL like redis://127.0.0.1:6379, got "redis://me:***@:1?***"\n',
-    );
-    expect(xentCommand([...args, "http://localhost"])).toMatchObject({
+  test.each([
+    "redis://u:secr/et@127.0.0.1:1",
+    "redis://u:12/secret@127.0.0.1:1",
+    "redis://u:12?secret@127.0.0.1:1",
+    "redis://u:12#secret@127.0.0.1:1",
+    "redis://me:pass@word:secret@:1?password=secret",
+    "http://u:secret@localhost",
+    "secret",
+    "",
+  ])("so is something that is no address of one, without a part of it: %s", (url) => {
+    for (const command of [
+      [...args, url],
+      ["work", "--queue", url],
+    ]) {
+      const { status, stdout, stderr } = xentCommand(command);
+      expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+      expect(stderr).toBe(
+        "xent: expected a URL like redis://127.0.0.1:6379, in which the characters / ? # of a password are written as %2F %3F %23\n",
+      );
+    }
+  });
+
+  test.each(["redis://u:a:b@", "redis://:p@ss@", "redis://u:a%2Fb@", "rediss://"])(
+    "what is said of one at %s… is protocol and host",
+    async (user) => {
+      const host = `127.0.0.1:${await freePort()}`;
+      const { stderr } = xentCommand([...args, `${user}${host}/2?password=secret`]);
+      expect(stderr).toBe(`xent: there is no Redis at ${user.split("/")[0]}//${host}: connect ECONNREFUSED ${host}\n`);
+    },
+  );
+
+  test("an address at the wrong place is not printed either", () => {
+    const url = "redis://u:secret word@127.0.0.1:1";
+    for (const command of [[url], ["evaluate", url, "--labels", "{path}.txt"], ["work", `--queu=${url}`]]) {
+      const { status, stderr } = xentCommand(command);
+      expect(status).toBe(2);
+      expect(stderr).toMatch(/^xent: /);
+      expect(stderr).not.toContain("secret");
+    }
+  });
+
+  test("the address may be in the environment, where no other user sees it", async () => {
+    const host = `127.0.0.1:${await freePort()}`;
+    const env = { XENT_QUEUE: `redis://:secret@${host}` };
+    const expected = {
       status: 1,
-      stderr: 'xent: expected a URL like redis://127.0.0.1:6379, got "http://localhost"\n',
-    });
+      stderr: `xent: there is no Redis at redis://${host}: connect ECONNREFUSED ${host}\n`,
+    };
+    expect(xentCommand(args, { env })).toMatchObject(expected);
+    expect(xentCommand(["work"], { env })).toMatchObject(expected);
+    const missing = "xent: --queue: expected redis://host:port, or that in the environment as XENT_QUEUE\n";
+    expect(xentCommand(args).stderr).toBe(missing);
+    expect(xentCommand(["work"])).toMatchObject({ status: 2, stderr: missing });
   });
 });
 
@@ -66,7 +115,8 @@ describe.skipIf(server === undefined)("a queue", () => {
 
   const files = Array.from({ length: 100 }, (_, i) => join("logits", `${i}.npy`));
   // Slow enough to be killed in the middle of it.
-  const flags = ["--labels", "labels/{name}.npy", "--softcap", "30", "--ignore-index", "3"];
+  const asked = ["--top-k", "1,5", "--calibration", "--group", "sequence"];
+  const flags = ["--labels", "labels/{name}.npy", "--softcap", "30", "--ignore-index", "3", ...asked];
   let local: Evaluation;
 
   beforeAll(async () => {
@@ -90,8 +140,9 @@ describe.skipIf(server === undefined)("a queue", () => {
   });
 
   /** What does not depend on who has computed. */
-  const numbers = ({ sum, mean, counted, correct, rows, shards }: Evaluation) => {
-    return { sum, mean, counted, correct, rows, shards };
+  const numbers = (evaluation: Evaluation) => {
+    const { sum, mean, counted, correct, rows, shards, standardError, topK, calibration, files } = evaluation;
+    return { sum, mean, counted, correct, rows, shards, standardError, topK, calibration, files };
   };
 
   test("gives what a run here gives, through the death of a worker, of the coordinator and of Redis", async () => {
@@ -122,6 +173,17 @@ describe.skipIf(server === undefined)("a queue", () => {
       expect((await ended).status).toBe(130);
     }
   }, 120_000);
+
+  test("says that it waits where there is no worker, and goes on when there is one", async () => {
+    const args = ["evaluate", files[3] as string, ...flags, "--queue", url, "--queue-name", "lonely"];
+    const asking = start(...args);
+    await asking.printed(1);
+    expect(asking.lines).toEqual(["xent: no worker has begun yet: waiting for xent work at lonely"]);
+    const worker = start("work", "--queue", url, "--queue-name", "lonely");
+    expect((await asking.ended).status).toBe(0);
+    worker.child.kill("SIGTERM");
+    await worker.ended;
+  }, 60_000);
 
   test("tells at once of a file that is not right, and takes it up again when it is", async () => {
     const worker = start("work", "--queue", url);

@@ -19,7 +19,7 @@ describe("a task", () => {
   test("is read as it was made, from JSON", () => {
     expect(readTask(JSON.parse(JSON.stringify(data)))).toEqual(data);
     expect(data).toEqual({
-      ...{ protocol: 1, pair, contents: [content, content], verify: false },
+      ...{ protocol: 2, pair, contents: [content, content], verify: false },
       flags: { shift: 0, variant: "simd128", labelSmoothing: 0.1 },
     });
   });
@@ -63,8 +63,8 @@ describe("a task", () => {
   });
 
   test("of another protocol says so", () => {
-    expect(thrown(() => readTask({ protocol: 2, anything: "else" }))).toBe(
-      "Error: no task: of protocol 2, and this xent speaks 1",
+    expect(thrown(() => readTask({ protocol: 3, anything: "else" }))).toBe(
+      "Error: no task: of protocol 3, and this xent speaks 2",
     );
   });
 
@@ -84,8 +84,14 @@ describe("a task", () => {
 describe("an answer", () => {
   const totals = (count: number, sum = 5, normalizer = count, correct = 0): string =>
     Buffer.from(encodeTotals(Totals.of({ sum: [sum], normalizer: [normalizer] }, count, correct))).toString("base64");
+  /** Of rows without weights: their number, and sums of losses and squares. */
+  const statistics = (count: number, sum = 5): string => {
+    const moments = [count, sum, 0, sum ** 2, 0, count, 0, sum, 0, count, 0];
+    return Buffer.from(Float64Array.from([...moments, ...new Array(12).fill(0)]).buffer).toString("base64");
+  };
   const good = {
-    ...{ protocol: 1, id, rows: 3, classes: 4, bytes: 48, totals: totals(3), notFinite: { rows: 0 } },
+    statistics: statistics(3),
+    ...{ protocol: 2, id, rows: 3, classes: 4, bytes: 48, totals: totals(3), notFinite: { rows: 0 } },
     logits: { name: "0.npy", dtype: "float32", shape: [3, 4] },
     labels: { name: "0.txt", dtype: "text" },
   };
@@ -95,7 +101,8 @@ describe("an answer", () => {
     expect(answered({})).toMatchObject({ rows: 3, classes: 4, logits: good.logits, labels: good.labels });
     expect(answered({}).totals).toMatchObject({ count: 3, sum: 5 });
     const first = { row: 2, reason: "NaN at class 1" };
-    expect(answered({ notFinite: { rows: 1, first }, totals: totals(3, NaN) }).notFinite).toEqual({ rows: 1, first });
+    const lost = { notFinite: { rows: 1, first }, totals: totals(3, NaN), statistics: statistics(3, NaN) };
+    expect(answered(lost).notFinite).toEqual({ rows: 1, first });
   });
 
   test.each<[string, object]>([
@@ -109,15 +116,22 @@ describe("an answer", () => {
     ["another type", { logits: { ...good.logits, dtype: "float64" } }],
     ["other bytes", { bytes: 47 }],
     ["another task", { id: `${id}0` }],
-    ["another protocol", { protocol: 2 }],
+    ["another protocol", { protocol: 3 }],
     ["no totals", { totals: "" }],
     ["totals that are damaged", { totals: totals(3).replace(/^..../, "AAAA") }],
     ["totals that are no base64", { totals: "%" }],
-    ["more rows that count than rows", { totals: totals(4) }],
+    ["more rows that count than rows", { totals: totals(4), statistics: statistics(4) }],
+    ["statistics of other rows", { statistics: statistics(2) }],
+    ["statistics of other losses", { statistics: statistics(3, 6) }],
+    ["no statistics", { statistics: "" }],
+    ["statistics of more than was asked", { statistics: `${statistics(3).slice(0, -8)}AAAAAAAAAAAAAAAAAAA=` }],
     ["another normalizer", { totals: totals(3, 5, 2) }],
-    ["a negative sum", { totals: totals(3, -5) }],
-    ["a sum that is NaN, and no row that is", { totals: totals(3, NaN) }],
-    ["a sum that is Infinity, and no row that is", { totals: totals(3, Infinity) }],
+    ["a negative sum", { totals: totals(3, -5), statistics: statistics(3, -5) }],
+    ["a sum that is NaN, and no row that is", { totals: totals(3, NaN), statistics: statistics(3, NaN) }],
+    [
+      "a sum that is Infinity, and no row that is",
+      { totals: totals(3, Infinity), statistics: statistics(3, Infinity) },
+    ],
     ["more NaN than rows", { notFinite: { rows: 4, first: { row: 0, reason: "" } } }],
     ["NaN in no row", { notFinite: { rows: 1 } }],
     ["NaN behind the last row", { notFinite: { rows: 1, first: { row: 3, reason: "" } } }],

@@ -231,6 +231,35 @@ describe("totals", () => {
     expect(thrown(() => decodeTotals(forged(file, change)))).toBe(message("XENTTOTL", got));
   });
 
+  const [low, high] = ["0123456789abcdef".repeat(2), "f".repeat(32)];
+  const told = encodeTotals(Totals.of({ sum: [1], normalizer: [3] }, 3, 2, [high, low]));
+  const SOURCES = 24 + 48;
+
+  test.each<[string, (view: DataView) => void, string]>([
+    ["no source, in version 2", doubles(SOURCES, 0), "0 sources"],
+    ["half a source", doubles(SOURCES, 0.5), "0.5 sources"],
+    ["less than no source", doubles(SOURCES, -1), "-1 sources"],
+    ["sources by no number", doubles(SOURCES, NaN), "NaN sources"],
+    ["more sources than there are", doubles(SOURCES, 3), "sizes that contradict one another"],
+    ["fewer sources than there are", doubles(SOURCES, 1), "sizes that contradict one another"],
+    ["sources in version 1", words(8, 1), "sizes that contradict one another"],
+    ["a later version", words(8, 3), "version 3; this release of xent reads versions 1 to 2"],
+    ["version 0", words(8, 0), "version 0; this release of xent reads versions 1 to 2"],
+    [
+      "the same source twice",
+      words(SOURCES + 8, ...Array<number>(8).fill(0xffffffff)),
+      `the source ${high} after ${high}`,
+    ],
+    [
+      "sources in disorder",
+      words(SOURCES + 8, ...Array<number>(4).fill(0xffffffff), ...Array<number>(4).fill(0)),
+      `the source ${"0".repeat(32)} after ${high}`,
+    ],
+  ])("with %s are refused", (_, change, got) => {
+    expect(decodeTotals(told).sources).toEqual([low, high]);
+    expect(thrown(() => decodeTotals(forged(told, change)))).toBe(message("XENTTOTL", got));
+  });
+
   test("of NaN have no NaN in them", () => {
     const nan = Totals.of({ sum: [NaN], normalizer: [NaN] }, 1, 0);
     const bytes = encodeTotals(nan);

@@ -1,4 +1,4 @@
-// How many cases the properties are tried with: ten thousand in all suites together, or as `npm run properties` is told.
+// How many cases the properties are tried with: ten thousand in all suites together, or as `npm run search -- properties` is told.
 import fc from "fast-check";
 import { expect } from "vitest";
 
@@ -24,7 +24,7 @@ export async function holds<T>(
   // The number of the case is enough: from there on it is made smaller in the same way again.
   const [run] = (details.counterexamplePath ?? "0").split(":");
   const pattern = name.replace(/[^\w ,]/g, ".").replaceAll("'", ".");
-  const again = `npm run properties -- --cases ${XENT_CASES ?? ALL} --seed ${details.seed} --path ${run} --test '${pattern}'`;
+  const again = `npm run search -- properties --cases ${XENT_CASES ?? ALL} --seed ${details.seed} --path ${run} --test '${pattern}'`;
   const message = `${fc.defaultReportMessage(details)}\n\nAgain: ${again}`;
   // The other properties may still take hours.
   if (XENT_CASES) process.stderr.write(`properties: ${name}: ${message}\n${details.errorInstance}\n`);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach } from "vitest";
 import { npy } from "./array-files.ts";
-import { type Ended, xentCommand } from "./cli.ts";
+import { type Ended, overriding, xentCommand } from "./cli.ts";
 
 /** Three rows of four classes, as a file. */
 export const logits: Buffer = npy(
@@ -19,7 +19,7 @@ export function cliFolder(name: string) {
   const write = (file: string, content: string | Uint8Array): void => writeFileSync(path(file), content);
   const run = (...args: string[]): Ended => xentCommand(args, { cwd: folder });
   const evaluate = (...args: string[]): Ended =>
-    run("evaluate", "--threads", "1", "--logits", "logits.npy", "--labels", "labels.txt", ...args);
+    run(...overriding(["evaluate", "--threads", "1", "--logits", "logits.npy", "--labels", "labels.txt", ...args]));
   beforeEach(() => {
     write("logits.npy", logits);
     write("labels.txt", "0 1 2");

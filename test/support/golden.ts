@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { generate as generateRows } from "../../scripts/bench/data.mjs";
 
 export interface GoldenCase {
   name: string;
@@ -92,33 +93,9 @@ export interface Generator {
   ignoreEvery?: number;
 }
 
-export function mulberry32(seed: number): () => number {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), a | 1);
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-    return (t ^ (t >>> 14)) >>> 0;
-  };
-}
-
 export function generate(spec: Generator, ignoreIndex = 0): { labels: Int32Array; logits: Float32Array } {
-  const { rows, classes, seed, bits, shift, boost, constant, ignoreEvery } = spec;
-  const labels = new Int32Array(rows);
-  const logits = new Float32Array(rows * classes);
-  const l = mulberry32((seed ^ 0x9e3779b9) >>> 0);
-  for (let i = 0; i < rows; i++) labels[i] = l() % classes;
-  if (constant !== undefined) {
-    logits.fill(constant);
-    return { labels, logits };
-  }
-  const u = mulberry32(seed);
-  for (let i = 0; i < logits.length; i++) logits[i] = ((u() >>> (32 - bits)) - 2 ** (bits - 1)) * 2 ** -shift;
-  for (let i = 0; i < rows; i++) {
-    const at = i * classes + (labels[i] as number);
-    logits[at] = (logits[at] as number) + boost;
-  }
-  if (ignoreEvery) for (let i = 0; i < rows; i += ignoreEvery) labels[i] = ignoreIndex;
+  const { labels, logits }: { labels: Int32Array; logits: Float32Array } = generateRows(spec);
+  if (spec.ignoreEvery) for (let i = 0; i < labels.length; i += spec.ignoreEvery) labels[i] = ignoreIndex;
   return { labels, logits };
 }
 

@@ -1,16 +1,13 @@
 // Bytes that were good once, with some changes: flipped, cut, doubled, or with numbers and words that are on the edge of something.
 
-/** Numbers from 0 to below `n`, the same for the same seed (mulberry32). */
+import { mulberry32 } from "./random.mjs";
+
+/** Integers from 0 to below `n`. */
 export type Random = (n: number) => number;
 
 export function randomOf(seed: number): Random {
-  let state = seed;
-  return (n) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % n;
-  };
+  const next = mulberry32(seed);
+  return (n) => next() % n;
 }
 
 const INTEGERS = [

@@ -26,6 +26,8 @@ export function shardThrows(): Record<string, () => unknown> {
   const merged = mergePartials(left, { ...right, labels: left.labels });
   const [file, totals] = [encodePartials(merged), encodeTotals(new Totals())];
   const some = encodeTotals(Totals.of({ sum: [1], normalizer: [1] }, 1, 0));
+  const source = "1".repeat(32);
+  const told = encodeTotals(Totals.of({ sum: [1], normalizer: [1] }, 1, 0, [source, "2".repeat(32)]));
   const never = exampleBatch(xent, { rows: 4, classes: 6, gradient: true });
   const gradient = (from: unknown) => () => batch.gradientFromPartials(from as Partials);
   const gradientOf = (options: unknown) => () => batch.gradientFromPartials(merged, options as object);
@@ -90,6 +92,12 @@ export function shardThrows(): Record<string, () => unknown> {
     "adding what is no result": () => new Totals().add({} as never),
     "adding less than no row": () => new Totals().add({ ...result, count: -1 }),
     "adding more right predictions than rows": () => new Totals().add({ ...result, correct: 2 }),
+    "a source that is no text": () => new Totals().addSource(1 as never),
+    "a source of another length": () => new Totals().addSource("1"),
+    "a source twice": () => decodeTotals(told).addSource(source),
+    "merging rows that are counted already": () => decodeTotals(told).merge(decodeTotals(told)),
+    "decoding no source": () => decodeTotals(forged(told, doubles(24 + 48, 0))),
+    "decoding sources in disorder": () => decodeTotals(forged(told, words(24 + 56, 2 ** 31))),
     "merging no totals": () => new Totals().merge({} as Totals),
   };
 }

@@ -14,10 +14,10 @@ import {
 import { copyBytes, firstDifference } from "./bytes.ts";
 import { assertClose } from "./close.ts";
 import { bitsOf } from "./example.ts";
-import { mulberry32 } from "./golden.ts";
 import { bfloat16Bits, float16Bits } from "./half.ts";
 import { exactRow } from "./oracle.ts";
 import { unroundedLosses } from "./place.ts";
+import { mulberry32 } from "./random.mjs";
 
 export type AnyBatch = Batch<LogitsType, LabelsType>;
 export type AnySpec = BatchSpec<LogitsType, LabelsType>;

@@ -16,7 +16,7 @@ import {
   type XentSyncOptions,
 } from "xent";
 import { bitsOf, EVERYTHING, exampleBatch, type RowsSpec } from "../support/example.ts";
-import { mulberry32 } from "../support/golden.ts";
+import { mulberry32 } from "../support/random.mjs";
 import { thrown } from "../support/thrown.ts";
 import { variants } from "../support/variants.ts";
 

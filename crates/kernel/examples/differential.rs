@@ -24,7 +24,9 @@ fn plans(seed: u64, count: usize) -> impl Iterator<Item = Plan> {
         let plan = Plan::random(&mut random);
         // Now and then more than one segment.
         let classes = if i % 64 == 63 { SEGMENT + random.below(300) } else { plan.classes };
-        Plan { classes, ..plan }
+        let distances = [0.0, 1e-4, 0.1, 3.0, 60.0];
+        let teacher = (i % 6 == 5).then(|| distances[i / 6 % 5]);
+        Plan { classes, teacher, ..plan }
     })
 }
 

@@ -4,6 +4,7 @@
 //! This and its folder are the only place where addresses become references. Rows become slices one group at a time: a slice may not
 //! be longer than 2 GiB, a batch may.
 
+mod divergence;
 mod reduce;
 mod rows;
 mod steps;
@@ -46,7 +47,7 @@ pub struct Job {
     pub logits: usize,
     /// `i32[rows]`, or none where there are soft targets
     pub labels: usize,
-    /// `f32`, or none where there are labels
+    /// `f32`, or none where there are labels; with [`Job::divergence`] of type [`Job::logits_type`]
     pub targets: usize,
     /// Type as the logits, or `f32` for logits of 16 bits; none, or the address of the logits
     pub gradient: usize,
@@ -84,8 +85,9 @@ pub struct Job {
     pub classes_total: u32,
     /// 1: [`Job::records`] are [`Merged`], and gradients are made of them. 0: they are [`crate::partial::Partial`], and written.
     pub merged: u32,
-    /// Keeps what follows aligned.
-    pub reserved: u32,
+    /// 1: targets are logits, too, and the loss is the divergence from their softmax (see [`crate::divergence`]). Of the options it
+    /// takes the temperature and sample weights.
+    pub divergence: u32,
     /// Factor of the gradient. Where it is negative, the division of the rows may show in the sign of a zero.
     pub scale: f64,
     /// e, in 0..1.
@@ -121,7 +123,13 @@ impl Job {
         let scratch = unsafe { &*core::ptr::with_exposed_provenance::<Scratch>(scratch) };
         self.begin(scratch);
         // SAFETY: the caller's other obligations.
-        unsafe { self.rows::<V>(scratch, begin as usize, end as usize) }
+        unsafe {
+            if self.divergence != 0 {
+                self.divergence::<V>(scratch, begin as usize, end as usize);
+            } else {
+                self.rows::<V>(scratch, begin as usize, end as usize);
+            }
+        }
     }
 
     /// What all rows of a run have in common goes into the scratch area.

@@ -1,6 +1,8 @@
 //! The largest logit of a line, and its position.
 
 use crate::numbers::Numbers;
+use crate::scratch::Scratch;
+use crate::tile::Line;
 use crate::vector::{Element, Single, Vector};
 use core::cell::Cell;
 
@@ -9,6 +11,25 @@ use core::cell::Cell;
 pub fn argmax<V: Single>(x: Numbers) -> i32 {
     let single = x.cells::<f32>();
     if single.is_empty() { argmax_of::<V::Double>(x.cells()) } else { argmax_of::<V>(single) }
+}
+
+/// Of the classes `from` to `to` of a line, the first with the largest logit as it is given.
+#[inline(always)]
+pub fn of_line<V: Single>(line: &Line, from: usize, to: usize, scratch: &Scratch) -> i32 {
+    let (mut best, mut most) = (-1, f64::NAN);
+    let (length, staged) = (line.raw_length(), scratch.tile_of(line.double()));
+    let (mut from, end) = (from, to);
+    while from < end {
+        let to = from.saturating_add(length).min(end);
+        if let Ok(place) = usize::try_from(argmax::<V>(line.raw::<V>(from, to, staged))) {
+            let x = line.get(from + place);
+            if best < 0 || x > most {
+                (best, most) = ((from + place) as i32, x);
+            }
+        }
+        from = to;
+    }
+    best
 }
 
 #[inline(never)]

@@ -26,7 +26,7 @@
 mod centred;
 mod write;
 
-pub use write::scatter;
+pub use write::{fill, scatter};
 
 use crate::ends::Common;
 use crate::exp::Range;
@@ -190,21 +190,7 @@ impl<'a, V: Single> Row<'a, V> {
     /// Of the classes `from` to `to`, the first with the largest logit as it is given.
     #[inline(never)]
     pub fn argmax(&self, from: usize, to: usize) -> i32 {
-        let (mut best, mut most) = (-1, f64::NAN);
-        let (length, staged) = (self.line.raw_length(), self.scratch.tile_of(self.line.double()));
-        let (mut from, end) = (from, to);
-        while from < end {
-            let to = from.saturating_add(length).min(end);
-            let found = largest::argmax::<V>(self.line.raw::<V>(from, to, staged));
-            if let Ok(place) = usize::try_from(found) {
-                let x = self.line.get(from + place);
-                if best < 0 || x > most {
-                    (best, most) = ((from + place) as i32, x);
-                }
-            }
-            from = to;
-        }
-        best
+        largest::of_line::<V>(&self.line, from, to, self.scratch)
     }
 
     /// Whether terms are kept in the gradient's memory until they are scaled.

@@ -300,6 +300,12 @@ impl<V: Vector> Factor<V> {
         Self { high: V::splat(high), low: V::splat(V::Element::from_f64(factor - high.to_f64())) }
     }
 
+    /// `x * factor`
+    #[inline(always)]
+    pub fn times(&self, x: V) -> V {
+        if V::Element::DOUBLE { x.mul(self.high) } else { x.mul_add(self.high, x.mul(self.low)) }
+    }
+
     /// `x * factor + y`
     #[inline(always)]
     pub fn times_plus(&self, x: V, y: V) -> V {

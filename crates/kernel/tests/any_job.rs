@@ -36,9 +36,11 @@ fn plan() -> impl Strategy<Value = Plan> {
     let weights = (any::<bool>(), any::<bool>(), any::<bool>(), select(vec![0.0, 0.1, 0.5]));
     let transforms = (select(vec![0.0, 1e-4, 0.01]), select(vec![0.0, 5.0, 30.0]), select(vec![1.0, 0.5, 2.5]));
     let options = prop_oneof![Just(None), (layout, weights, transforms).prop_map(Some)];
+    let teacher = prop_oneof![3 => Just(None), 1 => select(vec![0.0f32, 1e-4, 0.01, 0.7, 5.0, 90.0]).prop_map(Some)];
+    let options = (options, teacher);
     let logits = (0.0..40.0f32, select(vec![0.0f32, -0.1875, 12.5, -190.0, 1000.0, -65_000.0]), special);
     (any::<u32>(), 1..14usize, classes, logits, flags, modes, select(vec![1.0, 0.125, -2.5, 3.7e-5]), options).prop_map(
-        |(seed, rows, classes, logits, (ignore, invalid, predictions, segments), mode, scale, options)| {
+        |(seed, rows, classes, logits, (ignore, invalid, predictions, segments), mode, scale, (options, teacher))| {
             let (spread, offset, special) = logits;
             let nothing = ((0, 1, 0, 0), (false, false, false, 0.0), (0.0, 0.0, 1.0));
             let (layout, weights, transforms) = options.unwrap_or(nothing);
@@ -57,6 +59,7 @@ fn plan() -> impl Strategy<Value = Plan> {
                 offset,
                 special,
                 soft,
+                teacher,
                 class_weights,
                 sample_weights,
                 ignore,

@@ -1,4 +1,4 @@
-//! What the fuzzer has come across, again: no fuzzer needed. `npm run fuzz` adds to it.
+//! What the fuzzer has come across, again: no fuzzer needed. `npm run search -- kernel` adds to it.
 
 mod common;
 

@@ -123,7 +123,7 @@ fn a_row_in_segments_has_the_bits_of_the_whole_row() {
         let case = mixed(&mut random, 40, classes);
         for mode in [Mode::Forward, Mode::Gradient, Mode::InPlace] {
             let whole = run_as::<Scalar>(&case, mode, &[]);
-            let split = run_split::<Scalar>(&case, mode, &mut random);
+            let split = run_split::<Scalar>(&case, mode);
             assert_eq!(split.bits(), whole.bits(), "{classes} classes");
         }
     }

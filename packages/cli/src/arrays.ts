@@ -14,9 +14,19 @@ export interface Expected {
   readonly raw: { readonly dtype: DType; readonly columns?: number | undefined };
 }
 
+/** Whether it is a text of numbers, by the ending of its name. */
+export function isText(path: string): boolean {
+  return /\.txt$/i.test(path);
+}
+
+/** Whether it is nothing but numbers, likewise. */
+export function isRaw(path: string): boolean {
+  return /\.(bin|raw|f32|i32)$/i.test(path);
+}
+
 /** The file of `path`, or of `path:name` where a file has many arrays; and that name. */
 export function fileOf(spec: string): { path: string; wanted: string | undefined } {
-  const [, path = spec, wanted] = spec.endsWith(".txt") ? [] : (/^(.*\.(?:npz|safetensors)):(.+)$/s.exec(spec) ?? []);
+  const [, path = spec, wanted] = isText(spec) ? [] : (/^(.*\.(?:npz|safetensors)):(.+)$/is.exec(spec) ?? []);
   return { path, wanted };
 }
 
@@ -39,15 +49,15 @@ export async function openArray(spec: string, expected: Expected): Promise<Array
 }
 
 async function openByEnding(path: string, wanted: string | undefined, { usual, raw }: Expected): Promise<ArrayFile> {
-  if (path.endsWith(".npz")) return openNpz(path, wanted, usual);
-  if (path.endsWith(".safetensors")) return openSafetensors(path, wanted, usual);
-  const isNpy = path.endsWith(".npy");
-  if (!isNpy && !/\.(bin|raw|f32|i32)$/.test(path)) {
+  if (/\.npz$/i.test(path)) return openNpz(path, wanted, usual);
+  if (/\.safetensors$/i.test(path)) return openSafetensors(path, wanted, usual);
+  const isNpy = /\.npy$/i.test(path);
+  if (!isNpy && !isRaw(path)) {
     throw badUsage(`${path}: what is in it? expected .npy, .npz, .safetensors, .bin or .raw`);
   }
-  const { file, size } = await openFile(path);
+  const { file, size, assertUnchanged } = await openFile(path);
   try {
-    const bytes = new FileBytes(path, file, 0, size);
+    const bytes = new FileBytes(path, file, 0, size, assertUnchanged);
     return isNpy ? await readNpy(path, bytes) : openRaw(path, bytes, raw);
   } catch (error) {
     await file.close();

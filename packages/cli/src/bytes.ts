@@ -1,7 +1,8 @@
-import { constants, type Stats } from "node:fs";
+import { type BigIntStats, constants } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
-import { badData, badFile } from "./failure.ts";
+import { badData, badFile, badUsage } from "./failure.ts";
+import { identityOf, writerOf } from "./file-identity.ts";
 
 /** Bytes that are read from front to back, straight into where they are needed. */
 export interface Bytes {
@@ -12,24 +13,57 @@ export interface Bytes {
   close(): Promise<void>;
 }
 
-/** Opens a regular file to read. What has no end, or may have no beginning, is refused. */
-export async function openFile(path: string): Promise<{ file: FileHandle; size: number }> {
+/** A file that is open. */
+export interface Opened {
+  readonly file: FileHandle;
+  readonly size: number;
+  /** Throws where it was written to since it was opened: what was read may be of two different files. */
+  assertUnchanged(): Promise<void>;
+}
+
+/**
+ * Opens a regular file to read. What has no end, or may have no beginning, is refused, and so are what this run writes and what
+ * only stands for a file.
+ */
+export async function openFile(path: string): Promise<Opened> {
   // To open a device may do something by itself.
-  const size = sizeOf(path, await stat(path).catch(failing(path)));
+  assertRegular(path, await stat(path, { bigint: true }).catch(failing(path)));
   // If the file has become a pipe since, this does not wait for a writer.
   const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(failing(path));
   try {
-    const opened = sizeOf(path, await file.stat());
-    return { file, size: Math.min(size, opened) };
+    const opened = await file.stat({ bigint: true });
+    assertRegular(path, opened);
+    const writer = writerOf(identityOf(opened));
+    if (writer !== undefined) throw badUsage(`${path}: is read, and would be written by ${writer}`);
+    const size = Number(opened.size);
+    await assertNoPointer(path, file, size);
+    const assertUnchanged = async (): Promise<void> => {
+      const now = await file.stat({ bigint: true });
+      if (now.mtimeNs !== opened.mtimeNs || now.size !== opened.size) {
+        throw badData(`${path}: has changed while it was read`);
+      }
+    };
+    return { file, size, assertUnchanged };
   } catch (error) {
     await file.close();
     throw error;
   }
 }
 
-function sizeOf(path: string, stats: Stats): number {
+function assertRegular(path: string, stats: BigIntStats): void {
   if (!stats.isFile()) throw badData(`${path}: is ${stats.isDirectory() ? "a directory" : "no regular file"}`);
-  return stats.size;
+}
+
+const LFS_POINTER = "version https://git-lfs.github.com/spec/";
+/** As its specification has it. */
+const MOST_POINTER_BYTES = 1024;
+
+async function assertNoPointer(path: string, file: FileHandle, size: number): Promise<void> {
+  if (size < LFS_POINTER.length || size >= MOST_POINTER_BYTES) return;
+  const { buffer } = await file.read(Buffer.alloc(LFS_POINTER.length), 0, LFS_POINTER.length, 0);
+  if (buffer.toString("latin1") === LFS_POINTER) {
+    throw badData(`${path}: is a Git LFS pointer, not the file itself: fetch that with git lfs pull`);
+  }
 }
 
 function failing(path: string): (cause: Error) => never {
@@ -42,12 +76,15 @@ function failing(path: string): (cause: Error) => never {
 export class FileBytes implements Bytes {
   readonly #name: string;
   readonly #file: FileHandle;
+  readonly #atEnd: () => Promise<void>;
   #position: number;
   left: number;
 
-  constructor(name: string, file: FileHandle, position: number, length: number) {
+  /** `atEnd`: is called when all of it was read. */
+  constructor(name: string, file: FileHandle, position: number, length: number, atEnd = async (): Promise<void> => {}) {
     this.#name = name;
     this.#file = file;
+    this.#atEnd = atEnd;
     this.#position = position;
     this.left = length;
   }
@@ -64,6 +101,7 @@ export class FileBytes implements Bytes {
       this.#position += bytesRead;
       this.left -= bytesRead;
     }
+    if (filled > 0 && this.left === 0) await this.#atEnd();
     return filled;
   }
 

@@ -19,7 +19,7 @@ const READ_BYTES = 2 ** 20;
 
 /** `whole`: all of it is read. */
 export async function contentOf(path: string, whole: boolean, signal: AbortSignal): Promise<Content> {
-  const { file, size } = await openFile(path);
+  const { file, size, assertUnchanged } = await openFile(path);
   try {
     const hash = createHash("sha256");
     for (const [begin, end] of whole || size <= MOST_WHOLE ? [[0, size] as const] : sampleOf(size)) {
@@ -28,6 +28,7 @@ export async function contentOf(path: string, whole: boolean, signal: AbortSigna
         hash.update(bytes);
       }
     }
+    await assertUnchanged();
     return { size, sha256: hash.digest("hex") };
   } finally {
     await file.close();

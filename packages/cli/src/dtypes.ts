@@ -2,6 +2,7 @@ import type { LogitsType } from "xent";
 
 /** Types of the numbers in a file, by NumPy's names, and how many bytes one takes. */
 export const BYTES = {
+  bool: 1,
   float16: 2,
   bfloat16: 2,
   float32: 4,
@@ -20,6 +21,9 @@ export type DType = keyof typeof BYTES;
 
 /** The types of logits. */
 export const FLOATS: readonly LogitsType[] = ["float16", "bfloat16", "float32", "float64"];
+
+/** The types of labels. */
+export const INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"] as const;
 
 export function isFloat(dtype: DType): dtype is LogitsType {
   return FLOATS.some((float) => float === dtype);

@@ -1,8 +1,11 @@
-import { encodeTotals, type LogitsType, Totals } from "xent";
+import { encodeTotals, type LogitsType, type Totals } from "xent";
+import { type CalibrationResult, USUAL_BINS } from "./calibration.ts";
 import { badUsage } from "./failure.ts";
+import { type FileSummary, type Macro, macroOf, summaryOfFile, uncertaintyOf } from "./file-summary.ts";
 import {
   assertAlike,
   assertAverage,
+  assertDifferent,
   type Closers,
   closing,
   computingThreads,
@@ -10,22 +13,38 @@ import {
   type FileFlags,
   type FilePair,
   type FileResult,
+  type Group,
   inputsOf,
   instance,
   pairs,
+  questionsOf,
 } from "./files.ts";
+import { REPORT } from "./html.ts";
+import { type Likeness, noticeOf } from "./likeness.ts";
+import { type LogitsFile, openLogits } from "./logits.ts";
 import type { NotFinite } from "./not-finite.ts";
-import { OutputFile } from "./output-file.ts";
+import { assertWritable, OutputFile } from "./output-file.ts";
+import { PerRow, ROW_COLUMNS } from "./per-row.ts";
 import { progressBar } from "./progress.ts";
+import { queueUrl } from "./queue-url.ts";
+import { EvaluationReport } from "./report.ts";
+import { addUp } from "./source.ts";
+import { namesWithInput } from "./standard-input.ts";
+import { Statistics } from "./statistics.ts";
+import { textBytes } from "./text-bytes.ts";
+import { TOTALS } from "./totals-file.ts";
 import { visible } from "./visible.ts";
 
 export interface EvaluateFlags extends FileFlags {
-  readonly logits?: string;
+  readonly logits?: readonly string[];
   readonly labels: string;
+  readonly mask?: string;
+  readonly bytes?: string;
+  readonly html?: string;
   readonly threads: number | "auto";
   readonly perRow?: string;
   readonly totals?: string;
-  readonly queue?: string;
+  readonly queue?: string | true;
   readonly verify?: true;
   readonly queueName: string;
 }
@@ -42,12 +61,40 @@ export interface Summary {
   readonly accuracy: number;
 }
 
+/** How often the label is among the k largest logits. */
+export interface TopK {
+  readonly k: number;
+  readonly correct: number;
+  readonly accuracy: number;
+}
+
+/** What is to be said of a file before its loss is believed. */
+export interface Notice {
+  readonly file: string;
+  readonly looksLike: Likeness;
+  readonly message: string;
+}
+
 /** What is printed. */
 export interface Evaluation extends Summary {
   readonly logits: { readonly name: string; readonly dtype: LogitsType; readonly shape: readonly number[] };
   readonly labels: { readonly name: string; readonly dtype: string };
   /** Files, where there are several. */
   readonly shards?: number;
+  /** Of the mean: s / sqrt(n), or by clusters. NaN where there are fewer than two. */
+  readonly standardError: number;
+  /** Of the perplexity, by the delta method: perplexity times the standard error of the mean. */
+  readonly perplexityStandardError: number;
+  /** What the standard errors are over, and how many. */
+  readonly group: { readonly by: Group; readonly count: number };
+  readonly files: readonly FileSummary[];
+  readonly macro: Macro;
+  readonly topK?: readonly TopK[];
+  readonly calibration?: CalibrationResult;
+  readonly textBytes?: number;
+  /** The sum of the losses in bits, for each byte of the text. */
+  readonly bitsPerByte?: number;
+  readonly notices: readonly Notice[];
   readonly rows: number;
   readonly classes: number;
   readonly ignored: number;
@@ -65,39 +112,50 @@ export function evaluate(files: readonly string[], flags: EvaluateFlags, signal:
 
 async function evaluateAll(
   files: readonly string[],
-  flags: EvaluateFlags,
+  given: EvaluateFlags,
   signal: AbortSignal,
   closers: Closers,
 ): Promise<Evaluation> {
   const start = performance.now();
-  const all = pairs([...(flags.logits === undefined ? [] : [flags.logits]), ...files], flags.labels);
-  if (all.length > 1 && flags.perRow !== undefined) throw badUsage("--per-row: expected one file of logits");
+  // What is drawn is also told in words.
+  const flags = given.html === undefined ? given : { calibration: USUAL_BINS, ...given };
+  assertCarried(flags);
+  const named = [flags.labels, flags.mask, ...(flags.logits ?? []), ...files] as const;
+  if (flags.queue !== undefined && named.includes("-"))
+    throw badUsage("-: standard input is not at the workers of --queue");
+  const [labelNames, mask, ...logits] = await namesWithInput(named, closers);
+  const all = pairs(logits as string[], labelNames, mask);
+  await assertDifferent(all);
+  const ofText = flags.bytes === undefined ? undefined : await textBytes(flags.bytes, all);
   // Before all the work, which would be in vain without a place for what comes of it.
-  const file =
-    flags.totals === undefined
-      ? undefined
-      : await OutputFile.open(
-          "--totals",
-          flags.totals,
-          all.flatMap((pair) => inputsOf(pair, flags)),
-        );
+  const inputs = all.flatMap((pair) => inputsOf(pair, flags));
+  const totalsFile =
+    flags.totals === undefined ? undefined : { option: "--totals", path: flags.totals, kinds: [TOTALS] };
+  const htmlFile = flags.html === undefined ? undefined : { option: "--html", path: flags.html, kinds: [REPORT] };
+  const perRowFile = flags.perRow === undefined ? undefined : PerRow.output(flags.perRow, columnsOf(all));
+  const outputs = [totalsFile, htmlFile, perRowFile];
+  await assertWritable(
+    outputs.filter((output) => output !== undefined),
+    inputs,
+  );
+  const file = totalsFile && (await OutputFile.open(totalsFile, inputs));
   closers.push(() => file?.discard());
-  const { results, variant, forget } =
-    flags.queue === undefined ? await evaluateHere(all, flags, signal) : await onQueue(all, flags, flags.queue, signal);
-  const totals = new Totals();
-  for (const result of results) totals.merge(result.totals);
+  const html = htmlFile && (await OutputFile.open(htmlFile, inputs));
+  closers.push(() => html?.discard());
+  const { results, variant, perRow, report, forget } =
+    flags.queue === undefined
+      ? await evaluateHere(all, flags, signal, closers)
+      : await onQueue(all, flags, queueUrl(flags.queue), signal);
+  const totals = addUp(results.map((result) => result.totals));
   const rows = results.reduce((sum, result) => sum + result.rows, 0);
   const labels = together(all.map((pair) => pair.labels));
   assertAverage(totals, labels, rows, flags);
-  await file?.write(encodeTotals(totals));
-  await file?.finish();
-  // Now nothing is lost by it. Nor is it where that fails: another run takes what is there.
-  await forget?.().catch((error: Error) => {
-    process.stderr.write(`xent: results are left in Redis: ${visible(error.message)}\n`);
-  });
+  const summary = summarize(totals);
+  const uncertainty = uncertaintyOf(results, flags.group ?? "row");
   const [first] = results as [FileResult];
   const one = results.length === 1;
-  return {
+  const summaries = results.map(summaryOfFile);
+  const evaluation: Evaluation = {
     logits: one
       ? first.logits
       : { name: together(all.map((pair) => pair.logits)), dtype: first.logits.dtype, shape: [rows, first.classes] },
@@ -106,13 +164,32 @@ async function evaluateAll(
     rows,
     classes: first.classes,
     ignored: rows - totals.count,
-    ...summarize(totals),
+    ...summary,
+    ...uncertainty,
+    perplexityStandardError: summary.perplexity * uncertainty.standardError,
+    files: summaries,
+    macro: macroOf(summaries),
+    ...answersOf(results, flags, totals.count),
+    ...(ofText === undefined ? {} : { textBytes: ofText, bitsPerByte: totals.sum / Math.LN2 / ofText }),
     notFinite: notFiniteOf(results),
+    notices: noticesOf(results),
     variant,
     ...(flags.queue === undefined ? { threads: computingThreads(flags.threads) } : {}),
     bytes: results.reduce((sum, result) => sum + result.bytes, 0),
     seconds: (performance.now() - start) / 1000,
   };
+  if (html && report) {
+    await html.write(await report.html(evaluation));
+    await html.finish();
+  }
+  await perRow?.finish();
+  await file?.write(encodeTotals(totals));
+  await file?.finish();
+  // Now nothing is lost by it. Nor is it where that fails: another run takes what is there.
+  await forget?.().catch((error: Error) => {
+    process.stderr.write(`xent: results are left in Redis: ${visible(error.message)}\n`);
+  });
+  return evaluation;
 }
 
 /** What follows from sums over rows. */
@@ -122,35 +199,123 @@ export function summarize({ sum, normalizer, mean, count, correct }: Totals): Su
   return { counted: count, sum, normalizer, mean, perplexity, bitsPerToken, correct, accuracy: correct / count };
 }
 
-function evaluateHere(
+/** What has come of files, here or on a queue. */
+interface Evaluated {
+  readonly results: FileResult[];
+  readonly variant: string;
+  /** To be finished when all is well. */
+  readonly perRow?: PerRow | undefined;
+  readonly report?: EvaluationReport | undefined;
+  forget?(): Promise<void>;
+}
+
+async function evaluateHere(
   all: readonly FilePair[],
   flags: EvaluateFlags,
   signal: AbortSignal,
-): Promise<{ results: FileResult[]; variant: string; forget?(): Promise<void> }> {
+  outer: Closers,
+): Promise<Evaluated> {
+  const several = all.length > 1;
+  const sizes = flags.perRow === undefined && flags.html === undefined ? [] : await sizesOf(all, flags);
+  const perRow = flags.perRow === undefined ? undefined : await openPerRow(flags.perRow, sizes, all, flags);
+  const longest = sizes.map(({ sequence }) => flags.sequence ?? sequence);
+  const report =
+    flags.html === undefined ? undefined : new EvaluationReport(longest.reduce((a, b) => Math.max(a, b), 1));
+  outer.push(() => perRow?.discard());
   return closing(async (closers) => {
     const xent = await instance(flags.threads, flags.variant, signal, closers);
     const results: FileResult[] = [];
     for (const pair of all) {
       let progress: ReturnType<typeof progressBar> | undefined;
       const onRows = (done: number, rows: number, bytes: number): void => {
-        progress ??= progressBar(rows, bytes, all.length > 1 ? pair.logits : "");
+        progress ??= progressBar(rows, bytes, several ? pair.logits : "");
         progress.update(done);
       };
       try {
-        const result = await evaluateFile(pair, flags, { xent, signal, onRows });
+        const result = await evaluateFile(pair, flags, {
+          xent,
+          signal,
+          onRows,
+          onResults: async (computed, { sequence }) => {
+            report?.add(computed, pair.logits, sequence);
+            await perRow?.write(computed, several ? pair.logits : undefined);
+          },
+        });
         assertAlike(results[0] ?? result, result);
         results.push(result);
       } finally {
         progress?.stop();
       }
     }
-    return { results, variant: xent.variant };
+    return { results, variant: xent.variant, perRow, report };
   });
 }
 
+/** Looks at all files of logits, and closes them again. */
+async function sizesOf(all: readonly FilePair[], flags: FileFlags): Promise<LogitsFile[]> {
+  const files: LogitsFile[] = [];
+  for (const { logits } of all) {
+    const file = await openLogits({ ...flags, logits });
+    await file.array.bytes.close();
+    files.push(file);
+  }
+  return files;
+}
+
+/** A file for the rows of all files, one after the other. */
+function openPerRow(
+  path: string,
+  sizes: readonly LogitsFile[],
+  all: readonly FilePair[],
+  flags: FileFlags,
+): Promise<PerRow> {
+  const rows = sizes.reduce((sum, file) => sum + file.rows, 0);
+  const inputs = all.flatMap((pair) => inputsOf(pair, flags));
+  return PerRow.open(path, rows, inputs, columnsOf(all));
+}
+
+/** Of --per-row. */
+function columnsOf(all: readonly FilePair[]): readonly string[] {
+  return all.length > 1 ? ["file", ...ROW_COLUMNS] : ROW_COLUMNS;
+}
+
+/** Throws for what is asked and would be lost. */
+function assertCarried({ totals, topK, calibration, group }: EvaluateFlags): void {
+  if (totals === undefined) return;
+  const asked = { "--top-k": topK, "--calibration": calibration, "--group": group };
+  const lost = Object.entries(asked).find(([, value]) => value !== undefined);
+  if (lost) throw badUsage(`${lost[0]}: not with --totals: the file has sums only`);
+}
+
+/** What was asked beside sums, of all files. */
+function answersOf(
+  results: readonly FileResult[],
+  flags: FileFlags,
+  count: number,
+): Pick<Evaluation, "topK" | "calibration"> {
+  const all = new Statistics(questionsOf(flags));
+  for (const { statistics } of results) all.merge(statistics.numbers);
+  const { calibration } = all;
+  const topK = all.topK.map(({ k, correct }) => ({ k, correct, accuracy: correct / count }));
+  return { ...(topK.length === 0 ? {} : { topK }), ...(calibration === undefined ? {} : { calibration }) };
+}
+
+function noticesOf(results: readonly FileResult[]): Notice[] {
+  return results.flatMap(({ logits, statistics: { likeness } }) =>
+    likeness === undefined ? [] : [{ file: logits.name, looksLike: likeness, message: noticeOf(likeness) }],
+  );
+}
+
 /** Only who wants a queue loads what it needs. */
-async function onQueue(all: readonly FilePair[], flags: EvaluateFlags, url: string, signal: AbortSignal) {
-  if (flags.perRow !== undefined) throw badUsage("--per-row: not with --queue: the rows are on other machines");
+async function onQueue(
+  all: readonly FilePair[],
+  flags: EvaluateFlags,
+  url: string,
+  signal: AbortSignal,
+): Promise<Evaluated> {
+  for (const [option, value] of Object.entries({ "--per-row": flags.perRow, "--html": flags.html })) {
+    if (value !== undefined) throw badUsage(`${option}: not with --queue: the rows are on other machines`);
+  }
   const { evaluateOnQueue } = await import("./queue.ts");
   return evaluateOnQueue(all, flags, url, signal);
 }
@@ -163,6 +328,7 @@ function notFiniteOf(results: readonly FileResult[]): NotFinite {
   return { rows, first: { row, reason, ...(results.length > 1 ? { file: of.logits.name } : {}) } };
 }
 
-function together(names: readonly string[]): string {
+/** Several names in a few words. */
+export function together(names: readonly string[]): string {
   return names.length === 1 ? (names[0] as string) : `${names[0]} and ${names.length - 1} more`;
 }

@@ -48,15 +48,17 @@ const OPTIONS = ["softcap", "temperature", "classWeights", "labelSmoothing", "zL
 /** Throws a usage error for what is not a number, and for a label that is no class. */
 export function explain(words: readonly string[], flags: ExplainFlags): Explanation {
   const logits = readLogits(words);
-  const { label, ignoreIndex, variant } = flags;
+  const { label, variant } = flags;
+  // Of several, the one that makes a difference.
+  const ignoreIndex = flags.ignoreIndex?.find((index) => index === label) ?? flags.ignoreIndex?.[0];
   if (label !== ignoreIndex && !(label >= 0 && label < logits.length)) {
     throw badUsage(`the label ${label} is outside of the range [0, ${logits.length}) of ${logits.length} logits`);
   }
-  const classWeights = flags.classWeights === undefined ? undefined : numbersIn([flags.classWeights]);
+  const classWeights = flags.classWeights === undefined ? undefined : numbersIn(flags.classWeights);
   if (classWeights !== undefined && classWeights.length !== logits.length) {
     throw badUsage(`--class-weights: expected one for each of ${logits.length} logits, got ${classWeights.length}`);
   }
-  const all = { ...flags, classWeights };
+  const all = { ...flags, classWeights, ignoreIndex };
   const given = OPTIONS.filter((name) => all[name] !== undefined);
   const options: RowOptions = Object.fromEntries(given.map((name) => [name, all[name]]));
 
@@ -96,15 +98,25 @@ function readLogits(words: readonly string[]): number[] {
   if (option !== undefined) throw badUsage(`unknown option ${option}`);
   const isPiped = words.length === 0 || words.join() === "-";
   if (isPiped && process.stdin.isTTY) throw badUsage("expected logits: xent explain 2 -5 0.5 -0.1 --label 0");
-  const logits = numbersIn(isPiped ? [readFileSync(process.stdin.fd, "utf8")] : words);
+  const logits = numbersIn(isPiped ? readFileSync(process.stdin.fd, "utf8") : words.join(" "));
   if (logits.length === 0) throw badUsage("expected logits, got none");
   return logits;
 }
 
-/** Numbers with commas, brackets or white space between them, as other languages print them. */
-function numbersIn(texts: readonly string[]): number[] {
-  return texts
-    .flatMap((text) => text.split(/[\s,[\]]+/))
-    .filter((word) => word !== "")
-    .map(parseFloat32);
+/**
+ * The numbers of one row, with white space or commas between them, in brackets or not, as other languages print them. Throws for
+ * what looks like several rows, like a number that is missing, or like commas within numbers.
+ */
+function numbersIn(text: string): number[] {
+  let row = text.trim();
+  while (row.startsWith("[") && row.endsWith("]")) row = row.slice(1, -1).trim();
+  if (/[[\]]/.test(row)) throw badUsage("expected one row: numbers in one pair of brackets, or in none");
+  if (row === "") return [];
+  const groups = row.split(/\s+/);
+  if (groups.length > 1 && groups.every((group) => /^[^,]+,[^,]/.test(group))) {
+    throw badUsage(`expected one row: commas between all numbers or between none, got ${groups.slice(0, 2).join(" ")}`);
+  }
+  const words = row.split(/\s*,\s*|\s+/);
+  if (words.includes("")) throw badUsage("expected a number on both sides of each comma");
+  return words.map(parseFloat32);
 }

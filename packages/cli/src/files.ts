@@ -3,19 +3,39 @@ import { basename } from "node:path";
 import { createXent, type LogitsType, type LossOptions, type Totals, type Variant, type Xent } from "xent";
 import { fileOf } from "./arrays.ts";
 import { badData, badUsage } from "./failure.ts";
-import { openLabels } from "./label-file.ts";
-import { IGNORED, Labels } from "./labels.ts";
+import { identityAt } from "./file-identity.ts";
+import { type LabelsDType, openLabels } from "./label-file.ts";
+import { IGNORED, type LabelRules, Labels } from "./labels.ts";
 import { type LogitsFile, openLogits } from "./logits.ts";
 import type { LossFlags } from "./loss-options.ts";
 import type { NotFinite } from "./not-finite.ts";
-import { PerRow } from "./per-row.ts";
+import { Source } from "./source.ts";
+import { type ComputedRows, type Questions, Statistics } from "./statistics.ts";
 import { evaluateRows } from "./stream.ts";
 import { readWeights } from "./weights.ts";
 
 /** Files that are read of a pair. */
-export function inputsOf({ logits, labels }: FilePair, { classWeights }: FileFlags): string[] {
-  const specs = [logits, labels, ...(classWeights === undefined ? [] : [classWeights])];
+export function inputsOf({ logits, labels, mask }: FilePair, { classWeights }: FileFlags): string[] {
+  const specs = [logits, labels, mask, classWeights].filter((spec) => spec !== undefined);
   return specs.map((spec) => fileOf(spec).path);
+}
+
+/** Throws where a pair is there twice, by whatever names: its rows would count twice. */
+export async function assertDifferent(all: readonly FilePair[]): Promise<void> {
+  const seen = new Map<string, string>();
+  for (const { logits, labels } of all) {
+    const specs = [logits, labels].map(fileOf);
+    const files = await Promise.all(specs.map(({ path }) => identityAt(path)));
+    // One that is not there is missed when it is opened.
+    if (files.includes(undefined)) continue;
+    const key = JSON.stringify([files, specs.map(({ wanted }) => wanted)]);
+    const other = seen.get(key);
+    if (other !== undefined) {
+      const same = other === logits ? "is there twice" : `is the same file as ${other}`;
+      throw badUsage(`${logits}: ${same}: its rows would count twice`);
+    }
+    seen.set(key, logits);
+  }
 }
 
 /** What is said of files of logits and labels. */
@@ -27,12 +47,21 @@ export interface FileFlags extends LossFlags {
   readonly sequence?: number;
   readonly batchRows?: number;
   readonly strict?: true;
+  readonly labelsDtype?: LabelsDType;
+  readonly axis?: number;
+  readonly topK?: readonly number[];
+  readonly calibration?: number;
+  readonly group?: Group;
 }
+
+/** What counts as one observation of a standard error. */
+export type Group = "row" | "sequence" | "file";
 
 /** A file of logits and the one of its labels. */
 export interface FilePair {
   readonly logits: string;
   readonly labels: string;
+  readonly mask?: string;
 }
 
 /** What is known of a pair that was evaluated. */
@@ -42,6 +71,7 @@ export interface FileResult {
   readonly rows: number;
   readonly classes: number;
   readonly totals: Totals;
+  readonly statistics: Statistics;
   readonly notFinite: NotFinite;
   readonly bytes: number;
 }
@@ -52,6 +82,8 @@ export interface Surroundings {
   readonly signal: AbortSignal;
   /** Called when the sizes are known, and then after each batch. */
   readonly onRows?: (done: number, rows: number, bytes: number) => void;
+  /** Is given all rows, in their order. */
+  readonly onResults?: (computed: ComputedRows, file: LogitsFile) => Promise<void>;
 }
 
 /** Opened in this order, given back in the other. */
@@ -102,46 +134,67 @@ export async function openPair(
   flags: FileFlags,
   closers: Closers,
   classesTotal?: number,
-): Promise<{ logits: LogitsFile; labels: Labels; dtype: string }> {
-  const logits = await openLogits({ ...flags, logits: pair.logits });
-  const { array, rows, classes } = logits;
+): Promise<{ logits: LogitsFile; labels: Labels; dtype: string; source: Source }> {
+  const opened = await openLogits({ ...flags, logits: pair.logits });
+  const { array, rows, classes } = opened;
   closers.push(() => array.bytes.close());
+  const source = new Source(opened);
+  const logits = { ...opened, array: { ...array, bytes: source.hashing(array.bytes) } };
   const { sequence = logits.sequence, shift, ignoreIndex } = flags;
   if (rows % sequence !== 0) {
     throw badData(`${array.name}: ${rows} rows are no whole number of sequences of ${sequence}`);
   }
-  const file = await openLabels(pair.labels);
+  const file = await openLabels(pair.labels, { raw: flags.labelsDtype });
   closers.push(() => file.close());
-  const rules = { rows, classes: classesTotal ?? classes, logits: array.name, ignoreIndex, shift, sequence };
-  return { logits, labels: new Labels(file, rules), dtype: file.dtype };
+  const of = { rows, logits: array.name, logitsShape: array.shape, rowsShape: logits.rowsShape, shift, sequence };
+  const mask = pair.mask === undefined ? undefined : await openMask(pair.mask, of, closers);
+  const onLabels = (some: Int32Array): void => source.addLabels(some);
+  const rules = { ...of, classes: classesTotal ?? classes, ignoreIndex, noun: "label", mask, onLabels } as const;
+  return { logits: { ...logits, sequence }, labels: new Labels(file, rules), dtype: file.dtype, source };
+}
+
+/** As labels, of which those that are not 0 count. */
+async function openMask(
+  spec: string,
+  rules: Omit<LabelRules, "classes" | "ignoreIndex" | "noun">,
+  closers: Closers,
+): Promise<Labels> {
+  const file = await openLabels(spec, { isMask: true });
+  closers.push(() => file.close());
+  return new Labels(file, { ...rules, classes: 2 ** 31, ignoreIndex: undefined, noun: "mask value" });
+}
+
+/** What is asked of rows beside their sums. */
+export function questionsOf({ topK = [], calibration, group, classWeights }: FileFlags): Questions {
+  return { topK, calibration, bySequence: group === "sequence", weighted: classWeights !== undefined };
 }
 
 /** The losses of a pair of files. */
 export function evaluateFile(
   pair: FilePair,
-  flags: FileFlags & { readonly perRow?: string },
-  { xent, signal, onRows }: Surroundings,
+  flags: FileFlags,
+  { xent, signal, onRows, onResults }: Surroundings,
 ): Promise<FileResult> {
   return closing(async (closers) => {
-    const { logits, labels, dtype } = await openPair(pair, flags, closers);
+    const { logits, labels, dtype, source } = await openPair(pair, flags, closers);
     const { array, rows, classes } = logits;
     const bytes = array.bytes.left;
     const weights = flags.classWeights === undefined ? undefined : await readWeights(flags.classWeights, classes);
-    const perRow =
-      flags.perRow === undefined ? undefined : await PerRow.open(flags.perRow, rows, inputsOf(pair, flags));
-    closers.push(() => perRow?.discard());
     onRows?.(0, rows, bytes);
     const { batchRows, strict = false } = flags;
     const options = lossOptions(flags, weights);
     const tell = (done: number): void => onRows?.(done, rows, bytes);
-    const stream = { xent, logits, labels, options, batchRows, perRow, strict, signal, onRows: tell };
+    const statistics = new Statistics(questionsOf(flags), logits.sequence);
+    const tellResults = async (computed: ComputedRows): Promise<void> => {
+      statistics.add(computed, options);
+      await onResults?.(computed, logits);
+    };
+    const stream = { xent, logits, labels, options, batchRows, strict, signal, onRows: tell, onResults: tellResults };
     const { totals, notFinite } = await evaluateRows(stream);
-    if (perRow !== undefined) {
-      assertAverage(totals, pair.labels, rows, flags);
-      await perRow.finish();
-    }
+    totals.addSource(source.id);
+    statistics.end();
     const names = { logits: { name: array.name, dtype: logits.dtype, shape: array.shape } };
-    return { ...names, labels: { name: pair.labels, dtype }, rows, classes, totals, notFinite, bytes };
+    return { ...names, labels: { name: pair.labels, dtype }, rows, classes, totals, statistics, notFinite, bytes };
   });
 }
 
@@ -152,8 +205,11 @@ export function assertAverage(totals: Totals, labels: string, rows: number, { cl
     throw badData(`${classWeights}: the weights of all labels add up to 0: there is no mean`);
 }
 
+/** What is compared of files. */
+type Alike = { readonly classes: number; readonly logits: { readonly name: string } };
+
 /** What shards must have in common is that of the first one. */
-export function assertAlike(first: FileResult, other: FileResult): void {
+export function assertAlike(first: Alike, other: Alike): void {
   if (other.classes !== first.classes) {
     throw badData(
       `${other.logits.name}: expected ${first.classes} classes as in ${first.logits.name}, found ${other.classes}`,
@@ -171,17 +227,31 @@ export function lossOptions(
 }
 
 /** Which file has the labels of which: `{path}` stands for the path of the logits without its ending, `{name}` for the last part. */
-export function pairs(logits: readonly string[], labels: string): FilePair[] {
+export function pairs(logits: readonly string[], labels: string, mask?: string): FilePair[] {
   if (logits.length === 0) throw badUsage("no file of logits: say --logits, or name them");
-  if (logits.length > 1 && !/\{(path|name|file)\}/.test(labels)) {
-    throw badUsage(
-      `--labels: ${labels}: for ${logits.length} files, say where the labels of each are: labels/{name}.npy, {path}.txt or {file}:labels`,
-    );
-  }
-  return logits.map((file) => {
-    const path = file.replace(/\.[^./\\]*$/, "");
-    const name = basename(path);
-    const of: Record<string, string> = { path, name, file };
-    return { logits: file, labels: labels.replace(/\{(path|name|file)\}/g, (_, key: string) => of[key] as string) };
-  });
+  const of = { "--labels": labels, ...(mask === undefined ? {} : { "--mask": mask }) };
+  for (const [option, spec] of Object.entries(of)) assertEach(option, spec, logits.length);
+  return logits.map((file) => ({
+    logits: file,
+    labels: fileBeside(file, labels),
+    ...(mask === undefined ? {} : { mask: fileBeside(file, mask) }),
+  }));
+}
+
+const PLACES = /\{(path|name|file)\}/g;
+
+/** Throws where a file of its own for each of several is wanted, and the name of one is given. */
+export function assertEach(option: string, spec: string, files: number): void {
+  if (files === 1 || spec.search(PLACES) >= 0) return;
+  const what = option.slice(2);
+  throw badUsage(
+    `${option}: ${spec}: for ${files} files, say where the ${what} of each are: ${what}/{name}.npy, {path}.txt or {file}:${what}`,
+  );
+}
+
+/** What a name stands for that says where it lies beside a file of logits. */
+export function fileBeside(file: string, spec: string): string {
+  const path = file.replace(/\.[^./\\]*$/, "");
+  const of: Record<string, string> = { path, name: basename(path), file };
+  return spec.replace(PLACES, (_, key: string) => of[key] as string);
 }

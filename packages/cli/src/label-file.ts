@@ -1,6 +1,6 @@
-import { openArray } from "./arrays.ts";
+import { isText, openArray } from "./arrays.ts";
 import type { Bytes } from "./bytes.ts";
-import { BYTES, type DType, isFloat } from "./dtypes.ts";
+import { BYTES, type DType, type INTEGERS, isFloat } from "./dtypes.ts";
 import { badData } from "./failure.ts";
 import { wordsOf } from "./text.ts";
 
@@ -8,8 +8,8 @@ import { wordsOf } from "./text.ts";
 export interface LabelFile {
   readonly name: string;
   readonly dtype: DType | "text";
-  /** How many there are; undefined where only reading to the end can tell. */
-  readonly count: number | undefined;
+  /** Undefined where it has none, and only reading to the end tells how many there are. */
+  readonly shape: readonly number[] | undefined;
   /** Some thousands of them at a time. */
   readonly chunks: AsyncGenerator<LabelChunk>;
   close(): Promise<void>;
@@ -22,31 +22,54 @@ export interface LabelChunk {
   readonly textOf: (i: number) => string;
 }
 
-export async function openLabels(spec: string): Promise<LabelFile> {
-  if (spec.endsWith(".txt")) {
+/** Types of labels. */
+export type LabelsDType = (typeof INTEGERS)[number];
+
+/** What the file does not say by itself, or what is expected of it. */
+export interface LabelSpec {
+  /** Numbers of a file without types. */
+  readonly raw?: LabelsDType | undefined;
+  /** Whether it may have truth values, as 0 and 1. */
+  readonly isMask?: boolean;
+}
+
+export async function openLabels(spec: string, { raw, isMask = false }: LabelSpec = {}): Promise<LabelFile> {
+  if (isText(spec)) {
     const chunks = integersOf(spec);
     const close = async (): Promise<void> => void (await chunks.return(undefined));
-    return { name: spec, dtype: "text", count: undefined, chunks, close };
+    return { name: spec, dtype: "text", shape: undefined, chunks, close };
   }
-  const { name, dtype, shape, bytes } = await openArray(spec, { usual: "labels", raw: { dtype: "int32" } });
+  const { name, dtype, shape, bytes } = await openArray(spec, {
+    usual: "labels",
+    raw: { dtype: raw ?? (isMask ? "uint8" : "int32") },
+  });
   const close = (): Promise<void> => bytes.close();
-  if (isFloat(dtype)) {
+  if (isFloat(dtype) || (dtype === "bool" && !isMask)) {
     await close();
-    throw badData(`${name}: expected integers, found ${dtype}`);
+    throw badData(`${name}: expected integers${isMask ? " or bool" : ""}, found ${dtype}`);
   }
-  const count = shape.reduce((product, length) => product * length, 1);
-  return { name, dtype, count, chunks: numbersOf(bytes, dtype), close };
+  return { name, dtype, shape, chunks: numbersOf(bytes, dtype), close };
 }
 
 async function* integersOf(path: string): AsyncGenerator<LabelChunk, void> {
   let row = 0;
   for await (const words of wordsOf(path)) {
-    const wrong = words.findIndex((word) => !/^[+-]?\d+$/.test(word));
+    const wrong = words.findIndex((word) => !isInteger(word));
     if (wrong >= 0)
       throw badData(`${path}: row ${row + wrong} has ${quote(words[wrong] as string)}, which is not an integer`);
     yield { numbers: words.map(Number), textOf: (i) => shorten(words[i] as string) };
     row += words.length;
   }
+}
+
+/** Also as numpy.savetxt and pandas write integers that have become floats: 1.000e+00, 3.0. */
+function isInteger(word: string): boolean {
+  if (/^[+-]?\d+$/.test(word)) return true;
+  const [, whole, fraction = "", exponent = "0"] = /^[+-]?(\d+)(?:\.(\d*))?(?:e([+-]?\d+))?$/i.exec(word) ?? [];
+  if (whole === undefined) return false;
+  // Not by way of a number, which rounds.
+  const point = Math.min(whole.length + Number(exponent), whole.length + fraction.length);
+  return /^0*$/.test(point < 0 ? whole + fraction : (whole + fraction).slice(point));
 }
 
 /** Words of what is no text may be of any length, and of any characters. */
@@ -56,6 +79,7 @@ const quote = (word: string): string => JSON.stringify(shorten(word));
 const CHUNK_BYTES = 2 ** 18;
 
 const ARRAYS = {
+  bool: Uint8Array,
   int8: Int8Array,
   uint8: Uint8Array,
   int16: Int16Array,

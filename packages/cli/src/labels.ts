@@ -10,10 +10,19 @@ export interface LabelRules {
   readonly classes: number;
   /** The file of logits, for messages. */
   readonly logits: string;
-  readonly ignoreIndex: number | undefined;
+  /** Its shape, and that without the axis of the classes. */
+  readonly logitsShape: readonly number[];
+  readonly rowsShape: readonly number[];
+  readonly ignoreIndex: readonly number[] | undefined;
   /** Row i has label i + shift of its sequence; the last `shift` rows of each sequence are ignored. */
   readonly shift: number;
   readonly sequence: number;
+  /** Is told what rows have, once for each row. */
+  readonly onLabels?: (labels: Int32Array) => void;
+  /** What the file has: for messages. */
+  readonly noun: "label" | "mask value";
+  /** Of each label whether it counts: 0 if not. In the order of the labels. */
+  readonly mask?: Labels | undefined;
 }
 
 /** Labels of one row after the other, out of a file. */
@@ -28,13 +37,34 @@ export class Labels {
   constructor(file: LabelFile, rules: LabelRules) {
     this.#file = file;
     this.#rules = rules;
-    if (file.count !== undefined && file.count !== rules.rows) throw this.#doNotFit(`${file.count}`);
+    if (file.shape !== undefined) this.#assertShape(file.shape);
     this.#next = Math.min(rules.shift, rules.rows);
+  }
+
+  /** Flat, or as the rows of the logits: of another shape they would go to other rows. */
+  #assertShape(shape: readonly number[]): void {
+    const { rows, logits, logitsShape, rowsShape: ofRows, noun } = this.#rules;
+    const count = shape.reduce((product, length) => product * length, 1);
+    if (count !== rows) throw this.#doNotFit(`${count}`);
+    const fitting = [[rows], ofRows, [...ofRows, 1]].map(String);
+    if (fitting.includes(String(shape))) return;
+    const expected = [...new Set([ofRows, [rows]].map((sizes) => `[${sizes.join(", ")}]`))].join(" or ");
+    const [found, of] = [shape, logitsShape].map((sizes) => `[${sizes.join(", ")}]`);
+    throw badData(
+      `${this.#file.name}: ${noun}s of shape ${found} do not fit the logits of shape ${of} of ${logits}: expected ${expected}`,
+    );
   }
 
   /** The labels of the next rows, as classes or {@link IGNORED}. */
   async read(into: Int32Array): Promise<void> {
-    const { rows, shift } = this.#rules;
+    await this.#read(into);
+    this.#rules.onLabels?.(into);
+  }
+
+  async #read(into: Int32Array): Promise<void> {
+    const { rows, shift, mask } = this.#rules;
+    const counts = mask && new Int32Array(into.length);
+    if (counts) await mask.read(counts);
     for (let at = 0; at < into.length; ) {
       // The last rows of all have no label of their own to read.
       const withLabel = Math.min(into.length - at, rows - shift - this.#row);
@@ -45,7 +75,7 @@ export class Labels {
       }
       if (!(await this.#hasNext())) throw this.#doNotFit(`${this.#row + Math.min(shift, rows)}`);
       const length = Math.min(withLabel, this.#chunk.numbers.length - this.#next);
-      this.#convert(into.subarray(at, at + length));
+      this.#convert(into.subarray(at, at + length), counts?.subarray(at, at + length));
       at += length;
     }
   }
@@ -53,19 +83,21 @@ export class Labels {
   /** Throws where there are more labels than rows. */
   async end(): Promise<void> {
     if (await this.#hasNext()) throw this.#doNotFit(`more than ${this.#rules.rows}`);
+    await this.#rules.mask?.end();
   }
 
-  #convert(into: Int32Array): void {
-    const { classes, ignoreIndex, shift, sequence } = this.#rules;
+  #convert(into: Int32Array, counts: Int32Array | undefined): void {
+    const { classes, ignoreIndex = [], shift, sequence, noun } = this.#rules;
     const { numbers, textOf } = this.#chunk;
     for (let i = 0; i < into.length; i++) {
       const row = this.#row++;
       const at = this.#next++;
       const label = numbers[at] as number;
-      if ((row % sequence) + shift >= sequence || label === ignoreIndex) into[i] = IGNORED;
+      const isIgnored = (row % sequence) + shift >= sequence || counts?.[i] === 0 || ignoreIndex.includes(label);
+      if (isIgnored) into[i] = IGNORED;
       else if (label >= 0 && label < classes) into[i] = label;
       else {
-        const which = shift === 0 ? `row ${row} has label` : `row ${row} has, shifted by ${shift}, label`;
+        const which = shift === 0 ? `row ${row} has ${noun}` : `row ${row} has, shifted by ${shift}, ${noun}`;
         throw badData(`${this.#file.name}: ${which} ${textOf(at)}, which is outside of the range [0, ${classes})`);
       }
     }
@@ -83,8 +115,8 @@ export class Labels {
   }
 
   #doNotFit(count: string): Error {
-    const { rows, logits } = this.#rules;
-    const labels = count === "1" ? "1 label does" : `${count} labels do`;
+    const { rows, logits, noun } = this.#rules;
+    const labels = count === "1" ? `1 ${noun} does` : `${count} ${noun}s do`;
     return badData(`${this.#file.name}: ${labels} not fit the ${rows === 1 ? "one row" : `${rows} rows`} of ${logits}`);
   }
 }

@@ -1,6 +1,6 @@
 import type { LogitsType } from "xent";
 import type { ArrayFile } from "./array-file.ts";
-import { openArray } from "./arrays.ts";
+import { isRaw, openArray } from "./arrays.ts";
 import { type DType, FLOATS, isFloat } from "./dtypes.ts";
 import { badData, badUsage } from "./failure.ts";
 
@@ -10,7 +10,11 @@ export interface LogitsFile {
   readonly dtype: LogitsType;
   readonly rows: number;
   readonly classes: number;
-  /** Rows of one sequence: the last axis but one. */
+  /** Rows whose logits lie side by side: the product of the axes behind that of the classes. */
+  readonly inner: number;
+  /** The shape without the axis of the classes. */
+  readonly rowsShape: readonly number[];
+  /** Rows of one sequence: the last axis but one, or {@link inner} rows. */
   readonly sequence: number;
 }
 
@@ -18,25 +22,34 @@ export interface LogitsSpec {
   readonly logits: string;
   readonly classes?: number | undefined;
   readonly dtype?: LogitsType | undefined;
+  /** Of the classes; from the end if negative. Default: the last. */
+  readonly axis?: number | undefined;
 }
 
-export async function openLogits({ logits, classes, dtype }: LogitsSpec): Promise<LogitsFile> {
-  const isRaw = /\.(bin|raw|f32|i32)$/.test(logits);
-  if (isRaw && classes === undefined) throw badUsage(`${logits}: has no shape of its own: say --classes`);
+export async function openLogits({ logits, classes, dtype, axis = -1 }: LogitsSpec): Promise<LogitsFile> {
+  if (isRaw(logits) && classes === undefined) throw badUsage(`${logits}: has no shape of its own: say --classes`);
   const raw = { dtype: dtype ?? "float32", columns: classes };
   const array = await openArray(logits, { usual: "logits", raw });
   try {
     const { name, shape } = array;
-    const found = shape.at(-1);
+    const place = axis < 0 ? axis + shape.length : axis;
+    if (shape.length > 0 && !(place >= 0 && place < shape.length)) {
+      throw badData(`${name}: has no axis ${axis}: its shape is [${shape.join(", ")}]`);
+    }
+    const found = shape[place];
     if (found === undefined || found === 0) {
       throw badData(`${name}: expected logits of shape [rows, classes], found [${shape.join(", ")}]`);
     }
     if (classes !== undefined && classes !== found) {
       throw badData(`${name}: expected ${classes} classes, found ${found}: its shape is [${shape.join(", ")}]`);
     }
-    const rows = shape.slice(0, -1).reduce((product, length) => product * length, 1);
+    const sizeOf = (axes: readonly number[]): number => axes.reduce((product, length) => product * length, 1);
+    const rowsShape = shape.toSpliced(place, 1);
+    const inner = sizeOf(shape.slice(place + 1));
+    const rows = sizeOf(shape.slice(0, place)) * inner;
     if (rows === 0) throw badData(`${name}: has no rows: its shape is [${shape.join(", ")}]`);
-    return { array, dtype: logitsType(name, array.dtype, dtype), rows, classes: found, sequence: shape.at(-2) ?? 1 };
+    const sequence = place === shape.length - 1 ? (shape.at(-2) ?? 1) : inner;
+    return { array, dtype: logitsType(name, array.dtype, dtype), rows, classes: found, inner, rowsShape, sequence };
   } catch (error) {
     await array.bytes.close();
     throw error;

@@ -7,14 +7,13 @@ export interface LossFlags {
   readonly zLoss?: number;
   readonly softcap?: number;
   readonly temperature?: number;
-  readonly ignoreIndex?: number;
+  readonly ignoreIndex?: readonly number[];
   readonly variant: Variant | "auto";
   readonly json?: true;
 }
 
 export function addLossOptions(command: Command): Command {
-  const positive = number("a number > 0", (x) => x > 0 && x < Infinity);
-  return command
+  command
     .option(
       "--smoothing, --label-smoothing <e>",
       "e of the target goes to all classes",
@@ -25,13 +24,30 @@ export function addLossOptions(command: Command): Command {
       "add z (log-sum-exp)^2",
       number("a number >= 0", (z) => z >= 0 && z < Infinity),
     )
-    .option("--softcap <c>", "x <- c tanh(x / c) first", positive)
+    .option("--softcap <c>", "x <- c tanh(x / c) first", positive);
+  return addModelOptions(command);
+}
+
+const positive = number("a number > 0", (x) => x > 0 && x < Infinity);
+
+/** What is said of the softmax of a model, and not of a loss. */
+export function addModelOptions(command: Command): Command {
+  return command
     .option("--temperature <t>", "x <- x / t, after the cap", positive)
-    .option("--ignore-index <i>", "rows with this label do not count", integer(Number.MIN_SAFE_INTEGER))
+    .option(
+      "--ignore-index <i>",
+      "rows with this label do not count; may be given several times",
+      collected(integer(Number.MIN_SAFE_INTEGER)),
+    )
     .addOption(
       new Option("--variant <name>", "build of the kernel").choices(["auto", "simd128", "relaxed"]).default("auto"),
     )
     .option("--json", "print everything as JSON");
+}
+
+/** Of an option that may be given several times: all of it. */
+export function collected<T>(parse: (text: string) => T): (text: string, before?: readonly T[]) => readonly T[] {
+  return (text, before = []) => [...before, parse(text)];
 }
 
 /** A parser of integers from `minimum` on. */

@@ -1,10 +1,12 @@
 import { encodePartials, encodeTotals, lossFromPartials, mergePartials, type Partials, Totals } from "xent";
 import { type Summary, summarize } from "./evaluate.ts";
 import { badData, badUsage } from "./failure.ts";
+import { identityAt } from "./file-identity.ts";
 import { type Closers, closing } from "./files.ts";
-import { OutputFile } from "./output-file.ts";
+import { assertWritable, type Output, OutputFile } from "./output-file.ts";
 import { PerRow } from "./per-row.ts";
-import { readSums } from "./totals-file.ts";
+import { PARTIALS, readSums, TOTALS } from "./totals-file.ts";
+import { visible } from "./visible.ts";
 
 export interface MergeFlags {
   readonly output?: string;
@@ -32,6 +34,12 @@ async function mergeInto(
   signal: AbortSignal,
   closers: Closers,
 ): Promise<Merged> {
+  const outputs = [
+    ...(output === undefined ? [] : [{ option: "--output", path: output, kinds: [TOTALS, PARTIALS] }]),
+    ...(perRow === undefined ? [] : [PerRow.output(perRow)]),
+  ];
+  await assertWritable(outputs, files);
+  await assertDifferent(files);
   const sums: (Partials | Totals)[] = [];
   for (const file of files) {
     signal.throwIfAborted();
@@ -40,7 +48,7 @@ async function mergeInto(
   const write = async (bytes: () => Uint8Array): Promise<void> => {
     signal.throwIfAborted();
     if (output === undefined) return;
-    const file = await OutputFile.open("--output", output, []);
+    const file = await OutputFile.open(outputs[0] as Output, files);
     closers.push(() => file.discard());
     await file.write(bytes());
     await file.finish();
@@ -51,8 +59,7 @@ async function mergeInto(
   }
   if (sums[0] instanceof Totals) {
     if (perRow !== undefined) throw badUsage("--per-row: totals know nothing of single rows");
-    const totals = new Totals();
-    for (const [i, sum] of sums.entries()) mergeTotals(totals, sum as Totals, files[i] as string);
+    const totals = mergeTotals(sums as Totals[], files);
     await write(() => encodeTotals(totals));
     return { files: files.length, summary: summaryOf(totals, files) };
   }
@@ -91,12 +98,45 @@ function summaryOf(totals: Totals, files: readonly string[]): Summary {
   return summarize(totals);
 }
 
-function mergeTotals(totals: Totals, other: Totals, file: string): void {
-  try {
-    totals.merge(other);
-  } catch (error) {
-    throw badData(`${file}: ${(error as Error).message.replace(/^"count" /, "with its rows: ")}`);
+/** Throws for a file that is there twice, by whatever names. */
+async function assertDifferent(files: readonly string[]): Promise<void> {
+  const seen = new Map<string, string>();
+  for (const file of files) {
+    const identity = (await identityAt(file)) ?? file;
+    const other = seen.get(identity);
+    if (other === file) throw badUsage(`${file}: is there twice: its rows would count twice`);
+    if (other !== undefined) throw badUsage(`${file}: is the same file as ${other}: its rows would count twice`);
+    seen.set(identity, file);
   }
+}
+
+/** Throws where rows of one file are also in another, as far as the files say what they are of. */
+function mergeTotals(all: readonly Totals[], files: readonly string[]): Totals {
+  const merged = new Totals();
+  const fileOf = new Map<string, string>();
+  const silent = new Map<string, string>();
+  for (const [i, totals] of all.entries()) {
+    const file = files[i] as string;
+    const source = totals.sources.find((source) => fileOf.has(source));
+    if (source !== undefined)
+      throw badData(`${file}: has rows that are in ${fileOf.get(source)}, too: they would count twice`);
+    for (const source of totals.sources) fileOf.set(source, file);
+    if (totals.sources.length === 0 && totals.count > 0) noticeTwin(silent, totals, file);
+    try {
+      merged.merge(totals);
+    } catch (error) {
+      throw badData(`${file}: ${(error as Error).message.replace(/^"count" /, "with its rows: ")}`);
+    }
+  }
+  return merged;
+}
+
+/** Totals that do not say what they are of may be alike by chance. */
+function noticeTwin(seen: Map<string, string>, totals: Totals, file: string): void {
+  const sums = Buffer.from(encodeTotals(totals)).toString("latin1");
+  const other = seen.get(sums);
+  if (other === undefined) seen.set(sums, file);
+  else process.stderr.write(`xent: ${visible(file)}: has the same sums as ${visible(other)}: is it a copy?\n`);
 }
 
 /** Says which file does not fit the ones before it. */

@@ -6,13 +6,13 @@ import { BYTES, type DType } from "./dtypes.ts";
 import { badData } from "./failure.ts";
 
 const KINDS: Record<string, string> = { f: "float", i: "int", u: "uint" };
+/** Types of one letter that have one size everywhere. */
+const LETTERS: Record<string, DType> = {
+  ...{ e: "float16", f: "float32", d: "float64" },
+  ...{ b: "int8", B: "uint8", h: "int16", H: "uint16", i: "int32", I: "uint32", q: "int64", Q: "uint64" },
+};
 /** As in NumPy, which reads no longer one of a file that it does not trust. */
 const MOST_HEADER_BYTES = 10_000;
-
-/** What NumPy reads, too: three entries and nothing else. */
-const ENTRY =
-  /'(?:descr|fortran_order|shape)'\s*:\s*(?:'[^']*'|True|False|\((?:(?:0|[1-9]\d*), *)*(?:0|[1-9]\d*)?\))\s*/.source;
-const HEADER = new RegExp(`^\\s*\\{\\s*${ENTRY},\\s*${ENTRY},\\s*${ENTRY}(?:,\\s*)?\\}\\s*$`);
 
 /** Reads the header; the array's own bytes are then next. */
 export async function readNpy(name: string, bytes: Bytes): Promise<ArrayFile> {
@@ -26,38 +26,84 @@ export async function readNpy(name: string, bytes: Bytes): Promise<ArrayFile> {
   if (length > MOST_HEADER_BYTES) throw badData(`${name}: no .npy: a header of ${length} bytes`);
   const header = (await take(bytes, length, name)).toString("latin1");
 
-  const descr = /'descr': *'([^']*)'/.exec(header)?.[1];
-  const order = /'fortran_order': *(True|False)/.exec(header)?.[1];
-  const sizes = /'shape': *\(((?:\d+, *)*\d*)\)/.exec(header)?.[1];
-  // A tuple of one has a comma.
-  const isTuple = sizes !== undefined && !/^\d+$/.test(sizes);
-  if (descr === undefined || order === undefined || !isTuple || !HEADER.test(header)) {
+  const entries = entriesOf(header);
+  if (entries === undefined) {
     throw badData(`${name}: expected an array of plain numbers, found ${header.trim().slice(0, 60)}`);
   }
-  const shape = sizes
-    .split(",")
-    .filter((size) => size.trim() !== "")
-    .map(Number);
-  if (!shape.every(Number.isSafeInteger)) throw badData(`${name}: an array of shape (${sizes.slice(0, 60)})`);
-  if (order === "True") throw badData(`${name}: in Fortran order: save numpy.ascontiguousarray(a)`);
-  return { name, dtype: dtypeOf(name, descr), shape, bytes };
+  const { descr, isFortran, shape } = entries;
+  if (!shape.every(Number.isSafeInteger))
+    throw badData(`${name}: an array of shape (${shape.join(", ").slice(0, 60)})`);
+  // With one axis, or one that is not 1, both orders are the same.
+  if (isFortran && shape.filter((size) => size !== 1).length > 1) {
+    throw badData(
+      `${name}: in Fortran order: save numpy.ascontiguousarray(a), or from Julia and MATLAB the array with its axes reversed`,
+    );
+  }
+  const [dtype, isBig] = dtypeOf(name, descr);
+  return { name, dtype, shape, bytes: isBig ? swapped(bytes, BYTES[dtype]) : bytes };
 }
 
-function dtypeOf(name: string, descr: string): DType {
-  const [, endian, kind = "", size] = /^([<>|=]?)([a-zA-Z])(\d+)$/.exec(descr) ?? [];
-  const dtype = `${KINDS[kind]}${8 * Number(size)}`;
-  if (endian === ">" && dtype in BYTES)
-    throw badData(`${name}: big endian (${descr}): save a.astype("<${kind}${size}")`);
+/** A string of Python's without escapes, in either quotes. */
+const STRING = /'[^'\\\n]*'|"[^"\\\n]*"/.source;
+/** Of a tuple: Python 2 wrote long ones with an L. */
+const SIZE = /(?:0|[1-9]\d*)L?/.source;
+const SIZES = `${SIZE}\\s*,\\s*(?:${SIZE}\\s*(?:,\\s*${SIZE}\\s*)*,?\\s*)?`;
+const ENTRY = `(${STRING})\\s*:\\s*(${STRING}|True|False|\\(\\s*(?:${SIZES})?\\))\\s*`;
+const HEADER = new RegExp(`^\\s*\\{\\s*${ENTRY},\\s*${ENTRY},\\s*${ENTRY}(?:,\\s*)?\\}\\s*$`);
+
+/** What NumPy reads, too: three entries, in any order, and nothing else. */
+function entriesOf(header: string): { descr: string; isFortran: boolean; shape: number[] } | undefined {
+  const [, ...parts] = HEADER.exec(header) ?? [];
+  const entries = new Map([0, 2, 4].map((i) => [parts[i]?.slice(1, -1), parts[i + 1] ?? ""]));
+  const [descr, order, sizes] = ["descr", "fortran_order", "shape"].map((key) => entries.get(key));
+  if (descr === undefined || order === undefined || sizes === undefined) return undefined;
+  if (!/^['"]/.test(descr) || !/^(True|False)$/.test(order) || !sizes.startsWith("(")) return undefined;
+  return { descr: descr.slice(1, -1), isFortran: order === "True", shape: (sizes.match(/\d+/g) ?? []).map(Number) };
+}
+
+/** The type of the numbers, and whether they are big endian. */
+function dtypeOf(name: string, descr: string): [DType, boolean] {
+  const [, endian, letter = "", size] = /^([<>|=]?)([a-zA-Z])(\d*)$/.exec(descr) ?? [];
   // What ml_dtypes' bfloat16 is saved as.
-  if (kind === "V" && size === "2") return "bfloat16";
-  if (!(dtype in BYTES)) throw badData(`${name}: numbers of type ${descr}, which are not supported`);
-  return dtype as DType;
+  if (letter === "V" && size === "2" && endian !== ">") return ["bfloat16", false];
+  if (letter === "b" && size === "1") return ["bool", false];
+  const dtype = letter === "" ? descr : size === "" ? LETTERS[letter] : `${KINDS[letter]}${8 * Number(size)}`;
+  if (dtype === undefined || !Object.hasOwn(BYTES, dtype) || descr === "bfloat16")
+    throw badData(`${name}: numbers of type ${descr}, which are not supported`);
+  return [dtype as DType, endian === ">"];
 }
 
-/** The header of an array of float32 with one axis. */
+/** Numbers with their bytes the other way round. Whole ones are asked for. */
+function swapped(bytes: Bytes, size: number): Bytes {
+  if (size === 1) return bytes;
+  return {
+    get left() {
+      return bytes.left;
+    },
+    async read(into) {
+      const count = await bytes.read(into);
+      const read = Buffer.from(into.buffer, into.byteOffset, count);
+      if (size === 2) read.swap16();
+      else if (size === 4) read.swap32();
+      else read.swap64();
+      return count;
+    },
+    close: () => bytes.close(),
+  };
+}
+
+/** The header of an array of float32 with one axis. It ends as {@link isOwnNpy} knows it, and nobody else writes it. */
 export function npyHeader(rows: number): Buffer {
-  const text = `{'descr': '<f4', 'fortran_order': False, 'shape': (${rows},), }`;
+  const text = `{'descr': '<f4', 'fortran_order': False, 'shape': (${rows},),`;
   // The data begins at a multiple of 64 bytes.
-  const padded = `${text.padEnd(Math.ceil((text.length + 11) / 64) * 64 - 11)}\n`;
+  const padded = `${text.padEnd(OWN_HEADER_BYTES - 12)}}\n`;
   return Buffer.from(`\x93NUMPY\x01\x00${String.fromCharCode(padded.length)}\x00${padded}`, "latin1");
+}
+
+const OWN_HEADER_BYTES = 128;
+
+/** Whether a file begins with a header of {@link npyHeader}. */
+export function isOwnNpy(start: string): boolean {
+  const rows = /'shape': \((\d+),\)/.exec(start)?.[1];
+  return rows !== undefined && start.startsWith(npyHeader(Number(rows)).toString("latin1"));
 }

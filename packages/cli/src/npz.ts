@@ -4,7 +4,7 @@ import { pipeline, Readable } from "node:stream";
 import { crc32, createInflateRaw } from "node:zlib";
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from "yauzl";
 import { type ArrayFile, choose } from "./array-file.ts";
-import { type Bytes, FileBytes, openFile, StreamBytes } from "./bytes.ts";
+import { type Bytes, FileBytes, type Opened, openFile, StreamBytes } from "./bytes.ts";
 import { badData, badFile, Failure } from "./failure.ts";
 import { readNpy } from "./npy.ts";
 
@@ -15,10 +15,11 @@ const DEFLATED = 8;
 const MOST_OF_A_BYTE = 1040;
 
 export async function openNpz(path: string, wanted: string | undefined, usual: string): Promise<ArrayFile> {
-  const { file, size } = await openFile(path);
+  const opened = await openFile(path);
+  const { file, size } = opened;
   const reader = new FileReader(file, size);
   try {
-    return await Promise.race([readZip(path, file, reader, size, wanted, usual), reader.broken]);
+    return await Promise.race([readZip(path, opened, reader, wanted, usual), reader.broken]);
   } catch (error) {
     await file.close();
     throw error instanceof Failure ? error : badFile(path, error as Error);
@@ -27,13 +28,12 @@ export async function openNpz(path: string, wanted: string | undefined, usual: s
 
 async function readZip(
   path: string,
-  file: FileHandle,
+  opened: Opened,
   reader: FileReader,
-  size: number,
   wanted: string | undefined,
   usual: string,
 ): Promise<ArrayFile> {
-  const zip = await fromRandomAccessReaderPromise(reader, size, { lazyEntries: true, autoClose: false });
+  const zip = await fromRandomAccessReaderPromise(reader, opened.size, { lazyEntries: true, autoClose: false });
   // The iterator has the first one; those behind it end nothing.
   zip.on("error", () => {});
   const entries = new Map<string, Entry>();
@@ -43,7 +43,7 @@ async function readZip(
   }
   const [array, entry] = choose(entries, wanted, usual, path);
   const name = `${path}:${array}`;
-  const bytes = await bytesOf(name, file, zip, entry);
+  const bytes = await bytesOf(name, opened, zip, entry);
   return readNpy(name, new CheckedBytes(name, bytes, entry.crc32));
 }
 
@@ -115,7 +115,8 @@ class CheckedBytes implements Bytes {
 }
 
 /** The bytes of an entry, whose sizes are those of the directory: not those that a bad one would like to have. */
-async function bytesOf(name: string, file: FileHandle, zip: ZipFile, entry: Entry): Promise<Bytes> {
+async function bytesOf(name: string, opened: Opened, zip: ZipFile, entry: Entry): Promise<Bytes> {
+  const { file, assertUnchanged } = opened;
   const { compressionMethod, compressedSize, uncompressedSize } = entry;
   if (entry.isEncrypted()) throw badData(`${name}: is encrypted`);
   if (compressionMethod !== STORED && compressionMethod !== DEFLATED) {
@@ -125,7 +126,7 @@ async function bytesOf(name: string, file: FileHandle, zip: ZipFile, entry: Entr
     throw badData(`${name}: damaged: ${compressedSize} bytes cannot become the ${uncompressedSize} that it claims`);
   }
   const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
-  const packed = new FileBytes(name, file, fileDataStart, compressedSize);
+  const packed = new FileBytes(name, file, fileDataStart, compressedSize, assertUnchanged);
   if (compressionMethod === STORED) return packed;
   const inflating = pipeline(Readable.from(chunksOf(packed)), createInflateRaw({ chunkSize: CHUNK_BYTES }), () => {});
   return new StreamBytes(name, inflating, uncompressedSize, () => file.close());

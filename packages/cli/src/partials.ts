@@ -4,6 +4,7 @@ import { closing, type FileFlags, inputsOf, instance, lossOptions, openPair } fr
 import { OutputFile } from "./output-file.ts";
 import { progressBar } from "./progress.ts";
 import { partialsOfRows } from "./stream.ts";
+import { PARTIALS } from "./totals-file.ts";
 import { readWeights } from "./weights.ts";
 
 export interface PartialsFlags extends FileFlags {
@@ -19,6 +20,8 @@ export interface PartialsFlags extends FileFlags {
 export function partials(flags: PartialsFlags, signal: AbortSignal): Promise<void> {
   const { classOffset, classesTotal, output, batchRows } = flags;
   return closing(async (closers) => {
+    const file = await OutputFile.open({ option: "--output", path: output, kinds: [PARTIALS] }, inputsOf(flags, flags));
+    closers.push(() => file.discard());
     const { logits, labels } = await openPair(flags, flags, closers, classesTotal);
     const { array, rows, classes } = logits;
     if (classOffset + classes > classesTotal) {
@@ -29,8 +32,6 @@ export function partials(flags: PartialsFlags, signal: AbortSignal): Promise<voi
     // One file of weights for all shards.
     const all = flags.classWeights === undefined ? undefined : await readWeights(flags.classWeights, classesTotal);
     const options = lossOptions(flags, all?.subarray(classOffset, classOffset + classes));
-    const file = await OutputFile.open("--output", output, inputsOf(flags, flags));
-    closers.push(() => file.discard());
     const xent = await instance(flags.threads, flags.variant, signal, closers);
     const progress = progressBar(rows, array.bytes.left);
     closers.push(() => progress.stop());

@@ -1,7 +1,21 @@
-import { badUsage } from "./failure.ts";
+import { badData, badUsage } from "./failure.ts";
 import { IGNORED } from "./labels.ts";
-import { npyHeader } from "./npy.ts";
-import { OutputFile } from "./output-file.ts";
+import { isOwnNpy, npyHeader } from "./npy.ts";
+import { type Kind, type Output, OutputFile } from "./output-file.ts";
+
+const NPY: Kind = { name: "losses of xent (.npy)", isOne: isOwnNpy };
+/** A first column, where there are several files. */
+const FILE_COLUMN = "file";
+const headerOf = (columns: readonly string[]): string => `${columns.join(",")}\n`;
+
+function csv(columns: readonly string[]): Kind {
+  const [own, one] = [headerOf(columns), headerOf(columns.filter((name) => name !== FILE_COLUMN))];
+  const several = `${FILE_COLUMN},${one}`;
+  return {
+    name: "losses of xent (.csv)",
+    isOne: (start) => [own, one, several].some((head) => start.startsWith(head)),
+  };
+}
 
 /** Results of some rows, one after the other. */
 export interface Rows {
@@ -11,48 +25,80 @@ export interface Rows {
   readonly predictions: Int32Array;
 }
 
-/** A file with a loss for each row. */
+/** A file with a value for each row: a column of numbers as .npy, or several ones as .csv. */
 export class PerRow {
   readonly #file: OutputFile;
+  readonly #rows: number;
+  #written = 0;
 
-  private constructor(file: OutputFile) {
+  private constructor(file: OutputFile, rows: number) {
     this.#file = file;
+    this.#rows = rows;
+  }
+
+  /** What will be written. Throws for a name that does not say in which form. `columns`: of a .csv. */
+  static output(path: string, columns: readonly string[] = ROW_COLUMNS): Output {
+    const [, ending] = /\.(npy|csv)$/i.exec(path) ?? [];
+    if (ending === undefined) throw badUsage(`--per-row: ${path}: expected a name that ends in .npy or .csv`);
+    return { option: "--per-row", path, kinds: [/npy/i.test(ending) ? NPY : csv(columns)] };
   }
 
   /** `inputs`: files that are read, and must stay. */
-  static async open(path: string, rows: number, inputs: readonly string[]): Promise<PerRow> {
-    if (!/\.(npy|csv)$/.test(path)) throw badUsage(`--per-row: ${path}: expected a name that ends in .npy or .csv`);
-    const perRow = new PerRow(await OutputFile.open("--per-row", path, inputs));
-    await perRow.#file.write(perRow.#isNpy ? npyHeader(rows) : "row,label,loss,prediction\n");
+  static async open(
+    path: string,
+    rows: number,
+    inputs: readonly string[],
+    columns: readonly string[] = ROW_COLUMNS,
+  ): Promise<PerRow> {
+    const perRow = new PerRow(await OutputFile.open(PerRow.output(path, columns), inputs), rows);
+    await perRow.#file.write(perRow.#isNpy ? npyHeader(rows) : headerOf(columns));
     return perRow;
   }
 
   get #isNpy(): boolean {
-    return this.#file.path.endsWith(".npy");
+    return /\.npy$/i.test(this.#file.path);
   }
 
-  async write({ first, labels, loss, predictions }: Rows): Promise<void> {
+  /** `file`: a first column, where there are several. */
+  async write({ first, labels, loss, predictions }: Rows, file?: string): Promise<void> {
+    await this.writeLines(loss, (row) => {
+      const result = labels[row] === IGNORED ? "," : `${labels[row]},${loss[row]}`;
+      return `${fieldOf(file)}${first + row},${result},${predictions[row]}`;
+    });
+  }
+
+  /** `values` are those of a .npy, `lineOf` gives those of a .csv. */
+  async writeLines(values: Float32Array | Float64Array, lineOf: (row: number) => string): Promise<void> {
+    this.#written += values.length;
     if (this.#isNpy) {
-      await this.#file.write(new Uint8Array(Float32Array.from(loss).buffer));
+      await this.#file.write(new Uint8Array(Float32Array.from(values).buffer));
       return;
     }
     // Some thousands at a time: the lines take more memory than the numbers.
-    for (let begin = 0; begin < loss.length; begin += 2 ** 14) {
-      const lines = Array.from(loss.subarray(begin, begin + 2 ** 14), (value, i) => {
-        const row = begin + i;
-        const result = labels[row] === IGNORED ? "," : `${labels[row]},${value}`;
-        return `${first + row},${result},${predictions[row]}\n`;
-      });
-      await this.#file.write(lines.join(""));
+    for (let begin = 0; begin < values.length; begin += 2 ** 14) {
+      const length = Math.min(2 ** 14, values.length - begin);
+      await this.#file.write(Array.from({ length }, (_, i) => `${lineOf(begin + i)}\n`).join(""));
     }
   }
 
-  finish(): Promise<void> {
-    return this.#file.finish();
+  async finish(): Promise<void> {
+    if (this.#written !== this.#rows) {
+      throw badData(`${this.#file.path}: expected ${this.#rows} rows, found ${this.#written}: files have changed`);
+    }
+    await this.#file.finish();
   }
 
   /** Leaves nothing behind, unless it is finished. */
   discard(): Promise<void> {
     return this.#file.discard();
   }
+}
+
+/** Columns of a .csv of losses. */
+export const ROW_COLUMNS: readonly string[] = ["row", "label", "loss", "prediction"];
+
+/** The beginning of a line that says of which file it is (RFC 4180). */
+export function fieldOf(file: string | undefined): string {
+  if (file === undefined) return "";
+  return /[",\r\n]/.test(file) ? `"${file.replaceAll('"', '""')}",` : `${file},`;
 }

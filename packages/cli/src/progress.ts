@@ -1,4 +1,5 @@
-import { SingleBar } from "cli-progress";
+import cliProgress, { type Options, SingleBar } from "cli-progress";
+import { takesEscapes } from "./terminal.ts";
 import { visible } from "./visible.ts";
 
 /** A bar on a terminal, with throughput and time left; elsewhere nothing. */
@@ -9,9 +10,9 @@ export interface Progress {
 
 /** `size`: bytes of all rows. `name`: what they are of, where there are several files. */
 export function progressBar(rows: number, size: number, name = ""): Progress {
-  if (!process.stderr.isTTY) return { update: () => {}, stop: () => {} };
+  if (!takesEscapes(process.stderr)) return { update: () => {}, stop: () => {} };
   const start = performance.now();
-  const bar = barOf(`{bar} {percentage}%  {value}/{total} rows  {rate}  {eta_formatted} left  ${visible(name)}`);
+  const bar = barOf(`{bar} {percentage}%  {value}/{total} rows  {rate}  {eta_formatted}${visible(name)}`);
   bar.start(rows, 0, { rate: "" });
   return {
     update(done) {
@@ -27,12 +28,15 @@ export interface ShardsBar {
   done(id: string): void;
   /** `progress.done`: which part of a task is done. */
   update(id: string, progress: unknown): void;
+  /** A line of its own, also where there is no bar. */
+  say(text: string): void;
   stop(): void;
 }
 
 export function shardsBar(shards: number): ShardsBar {
-  if (!process.stderr.isTTY) return { done: () => {}, update: () => {}, stop: () => {} };
-  const bar = barOf("{bar} {percentage}%  {whole}/{total} files  {eta_formatted} left");
+  const say = (text: string): void => void process.stderr.write(`${text}\n`);
+  if (!takesEscapes(process.stderr)) return { done: () => {}, update: () => {}, say, stop: () => {} };
+  const bar = barOf("{bar} {percentage}%  {whole}/{total} files  {eta_formatted}");
   const parts = new Map<string, number>();
   const show = (): void => {
     const all = [...parts.values()];
@@ -44,6 +48,12 @@ export function shardsBar(shards: number): ShardsBar {
   };
   bar.start(shards, 0, { whole: 0 });
   return {
+    say(text) {
+      bar.stop();
+      say(text);
+      bar.start(shards, 0, { whole: 0 });
+      show();
+    },
     done(id) {
       parts.set(id, 1);
       show();
@@ -68,7 +78,13 @@ function barOf(format: string): SingleBar {
     clearOnComplete: true,
     linewrap: false,
     gracefulExit: false, // Ctrl-C is not its business.
+    formatTime: timeLeft,
   });
+}
+
+/** Nothing, until it is known: it is no number then. */
+function timeLeft(seconds: number | string, options: Options, multiple: number): string {
+  return typeof seconds === "number" ? `${cliProgress.Format.TimeFormat(seconds, options, multiple)} left  ` : "";
 }
 
 /** Throughput as people read it. */

@@ -14,9 +14,10 @@ import {
   instance,
 } from "./files.ts";
 import { shardsBar } from "./progress.ts";
+import { queueUrl } from "./queue-url.ts";
 import { Root } from "./root.ts";
 import { filesOf, readResult, readTask, resultOf, type TaskData, type TaskResult, taskOf } from "./task.ts";
-import { dim } from "./terminal.ts";
+import { dimError } from "./terminal.ts";
 import { visible } from "./visible.ts";
 
 export interface QueueFlags extends FileFlags {
@@ -47,9 +48,12 @@ export async function evaluateOnQueue(
   const read = (value: unknown, id: string): FileResult => readResult(value, id, told.get(id) as TaskData);
   const progress = shardsBar(tasks.length);
   const [onResult, onProgress] = [progress.done, progress.update];
+  const onWaiting = (): void => progress.say(`xent: no worker has begun yet: waiting for xent work at ${name}`);
   try {
     const queue = { url, name, tasks };
-    const found = await expected(collect<TaskData, FileResult>({ ...queue, read, signal, onResult, onProgress }));
+    const found = await expected(
+      collect<TaskData, FileResult>({ ...queue, read, signal, onResult, onProgress, onWaiting }),
+    );
     const results = tasks.map(({ id }) => found.get(id) as FileResult);
     for (const other of results) assertAlike(results[0] as FileResult, other);
     return { results, variant, forget: () => forget(queue) };
@@ -78,7 +82,7 @@ async function tasksOf(all: readonly FilePair[], flags: QueueFlags, signal: Abor
 }
 
 export interface WorkFlags {
-  readonly queue: string;
+  readonly queue?: string | true;
   readonly queueName: string;
   readonly threads: number | "auto";
   readonly root?: string;
@@ -88,8 +92,9 @@ export interface WorkFlags {
 export async function work({ queue, queueName, threads, root = "." }: WorkFlags, signal: AbortSignal): Promise<void> {
   const { assertReachable, serve } = await library();
   const folder = await Root.open(root);
-  await expected(assertReachable(queue));
-  const say = (text: string): void => void process.stderr.write(`${dim(visible(text))}\n`);
+  const url = queueUrl(queue);
+  await expected(assertReachable(url));
+  const say = (text: string): void => void process.stderr.write(`${dimError(visible(text))}\n`);
   await closing(async (closers) => {
     const instances = new Instances(threads, signal);
     closers.push(() => instances.dispose());
@@ -121,7 +126,7 @@ export async function work({ queue, queueName, threads, root = "." }: WorkFlags,
     };
     const isFinal = (error: unknown): boolean => error instanceof Failure;
     say(`waiting for work at ${queueName}`);
-    const options = { url: queue, name: queueName, read: readTask, compute, isFinal, signal, onTask, onTrouble };
+    const options = { url, name: queueName, read: readTask, compute, isFinal, signal, onTask, onTrouble };
     await expected(serve<TaskData, TaskResult>(options));
   });
 }

@@ -6,6 +6,7 @@ import type { DType } from "./dtypes.ts";
 import { badData } from "./failure.ts";
 
 const TYPES: ReadonlyMap<unknown, DType> = new Map([
+  ["BOOL", "bool"],
   ["F16", "float16"],
   ["BF16", "bfloat16"],
   ["F32", "float32"],
@@ -31,7 +32,7 @@ interface Tensor {
 }
 
 export async function openSafetensors(path: string, wanted: string | undefined, usual: string): Promise<ArrayFile> {
-  const { file, size } = await openFile(path);
+  const { file, size, assertUnchanged } = await openFile(path);
   try {
     const start = new FileBytes(path, file, 0, size);
     const length = (await take(start, 8, path)).readBigUInt64LE();
@@ -45,7 +46,7 @@ export async function openSafetensors(path: string, wanted: string | undefined, 
     const type = TYPES.get(dtype);
     if (type === undefined) throw badData(`${path}:${name}: numbers of type ${dtype}, which are not supported`);
     const [begin, end] = data_offsets;
-    const bytes = new FileBytes(`${path}:${name}`, file, data + begin, end - begin);
+    const bytes = new FileBytes(`${path}:${name}`, file, data + begin, end - begin, assertUnchanged);
     return { name: `${path}:${name}`, dtype: type, shape, bytes };
   } catch (error) {
     await file.close();

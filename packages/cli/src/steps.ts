@@ -73,7 +73,8 @@ export function lossInFloat32(logits: readonly number[], label: number, options:
   return fround(loss + fround(fround(zLoss) * fround(logSumExp * logSumExp)));
 }
 
-function transform(x: number, { softcap, temperature = 1 }: RowOptions): number {
+/** A logit after softcap and temperature. */
+export function transform(x: number, { softcap, temperature = 1 }: RowOptions): number {
   return (softcap === undefined ? x : softcap * Math.tanh(x / softcap)) / temperature;
 }
 

@@ -1,5 +1,6 @@
 import {
   type Batch,
+  type BatchSpec,
   type LogitsType,
   type LossOptions,
   type Partials,
@@ -11,13 +12,16 @@ import { BYTES } from "./dtypes.ts";
 import { badData } from "./failure.ts";
 import { IGNORED, type Labels } from "./labels.ts";
 import type { LogitsFile } from "./logits.ts";
+import { LogitsView } from "./logits-view.ts";
 import { type NotFinite, reasonOf } from "./not-finite.ts";
-import type { PerRow, Rows } from "./per-row.ts";
+import type { ComputedRows } from "./statistics.ts";
 
 /** Files that are gone through in batches of rows. */
 export interface Stream {
   readonly xent: Xent;
   readonly logits: LogitsFile;
+  /** Others with logits of the same rows. */
+  readonly others?: readonly LogitsFile[];
   readonly labels: Labels;
   readonly batchRows: number | undefined;
   readonly signal: AbortSignal;
@@ -27,7 +31,8 @@ export interface Stream {
 /** How losses are computed. */
 export interface Evaluating extends Stream {
   readonly options: LossOptions;
-  readonly perRow: PerRow | undefined;
+  /** Is given all rows, in their order. */
+  readonly onResults: (computed: ComputedRows) => Promise<void>;
   /** Whether a row without a finite loss is an error. */
   readonly strict: boolean;
 }
@@ -37,29 +42,35 @@ const BATCH_BYTES = 2 ** 24;
 /** Label, loss, log-sum-exp and prediction. */
 const RESULT_BYTES = 16;
 
+/** One for each file of logits. */
+export type Batches = readonly [Batch<LogitsType>, ...Batch<LogitsType>[]];
+
 interface Slot {
-  readonly batch: Batch<LogitsType>;
-  /** Its logits as bytes: files are read straight into the kernel's memory. */
-  readonly bytes: Uint8Array;
+  readonly batches: Batches;
+  /** Their logits as bytes: files are read straight into the kernel's memory. */
+  readonly bytes: readonly Uint8Array[];
   first: number;
   rows: number;
 }
 
 /** The losses of all rows. */
 export async function evaluateRows(stream: Evaluating): Promise<{ totals: Totals; notFinite: NotFinite }> {
-  const { logits, options, perRow, strict } = stream;
-  const { array, dtype } = logits;
+  const { logits, options, onResults, strict } = stream;
+  const { array, dtype, classes, inner } = logits;
   const found: { totals: Totals; notFinite: NotFinite } = { totals: new Totals(), notFinite: { rows: 0 } };
-  await eachBatch(stream, async (batch, first, count) => {
+  await eachBatch(stream, async ([batch], first, count) => {
     const result = await batch.runAsync({ ...options, predictions: true, rows: [0, count] });
-    const { loss, predictions = new Int32Array(), correct = 0 } = result;
-    const results: Rows = { first, labels: batch.labels.subarray(0, count), loss, predictions };
-    const weights = weightsOf(results.labels, options.classWeights);
-    found.totals.addRows(loss, weights, correct);
-    lookForNotFinite(found.notFinite, results, batch, dtype);
+    const { loss, logSumExp, predictions, correct = 0 } = result;
+    const view = new LogitsView(batch.logits, dtype, classes, inner);
+    const results = { first, labels: batch.labels.subarray(0, count), loss, logSumExp, predictions, logits: view };
+    const { classWeights } = options;
+    // The sum of ones is exact however it is computed.
+    if (classWeights === undefined) found.totals.add({ loss, normalizer: result.count, count: result.count, correct });
+    else found.totals.addRows(loss, weightsOf(results.labels, classWeights), correct);
+    lookForNotFinite(found.notFinite, results);
     const { first: wrong } = found.notFinite;
     if (strict && wrong) throw badData(`${array.name}: row ${wrong.row} has no finite loss: ${wrong.reason}`);
-    await perRow?.write(results);
+    await onResults(results);
   });
   return found;
 }
@@ -67,7 +78,7 @@ export async function evaluateRows(stream: Evaluating): Promise<{ totals: Totals
 /** What a shard of the classes knows of all rows. `shard`: options of it, too. */
 export async function partialsOfRows(stream: Stream, shard: PartialsOptions): Promise<Partials> {
   const parts: Partials[] = [];
-  await eachBatch(stream, async (batch, _, count) => {
+  await eachBatch(stream, async ([batch], _, count) => {
     parts.push(await batch.partialsAsync({ ...shard, rows: [0, count] }));
   });
   return rowsTogether(parts);
@@ -91,23 +102,29 @@ function rowsTogether(parts: readonly Partials[]): Partials {
   return { ...(Object.fromEntries(columns) as Partials), rows };
 }
 
-/** Goes through all rows: while one batch is being computed, the next one is read. */
-async function eachBatch(
+/** Goes through all rows: while one batch, of each file of logits, is being computed, the next one is read. */
+export async function eachBatch(
   stream: Stream,
-  compute: (batch: Batch<LogitsType>, first: number, rows: number) => Promise<void>,
+  compute: (batches: Batches, first: number, rows: number) => Promise<void>,
 ): Promise<void> {
-  const { xent, logits, labels, signal, onRows } = stream;
-  const { array, rows, classes, dtype } = logits;
-  const rowBytes = classes * BYTES[dtype];
-  const batchRows = Math.min(
-    rows,
-    stream.batchRows ?? Math.max(1, Math.floor(BATCH_BYTES / (rowBytes + RESULT_BYTES))),
-  );
+  const { xent, logits, others = [], labels, signal, onRows } = stream;
+  const { rows, classes, inner } = logits;
+  const files = [logits, ...others] as const;
+  const rowBytes = files.map(({ dtype }) => classes * BYTES[dtype]);
+  const bytesOfRow = rowBytes.reduce((sum, bytes) => sum + bytes + RESULT_BYTES, 0);
+  const wanted = stream.batchRows ?? Math.floor(BATCH_BYTES / bytesOfRow);
+  // Rows that lie side by side stay together.
+  const batchRows = Math.min(rows, Math.max(1, Math.floor(wanted / inner)) * inner);
+  const size = inner === 1 ? { rows: batchRows, classes } : { shape: [batchRows / inner, classes, inner], axis: 1 };
   // The memory is shared, so these views stay valid when it grows.
   const slots = Array.from({ length: batchRows < rows ? 2 : 1 }, (): Slot => {
-    const batch = batchOf(xent, { rows: batchRows, classes, logits: dtype }, array.name);
-    const { buffer, byteOffset, byteLength } = batch.logits;
-    return { batch, bytes: new Uint8Array(buffer, byteOffset, byteLength), first: 0, rows: 0 };
+    const batches = files.map(({ array, dtype }) =>
+      batchOf(xent, { ...size, logits: dtype }, `${array.name}: ${batchRows} rows of ${classes} ${dtype}`),
+    );
+    const bytes = batches.map(({ logits: { buffer, byteOffset, byteLength } }) => {
+      return new Uint8Array(buffer, byteOffset, byteLength);
+    });
+    return { batches: batches as unknown as Batches, bytes, first: 0, rows: 0 };
   });
 
   let first = 0;
@@ -115,9 +132,13 @@ async function eachBatch(
     slot.first = first;
     slot.rows = Math.min(batchRows, rows - first);
     first += slot.rows;
-    const wanted = slot.bytes.subarray(0, slot.rows * rowBytes);
-    await array.bytes.read(wanted);
-    await labels.read(slot.batch.labels.subarray(0, slot.rows));
+    for (const [i, { array }] of files.entries()) {
+      const into = slot.bytes[i] as Uint8Array;
+      await array.bytes.read(into.subarray(0, slot.rows * (rowBytes[i] as number)));
+    }
+    const [{ labels: into }, ...copies] = slot.batches;
+    await labels.read(into.subarray(0, slot.rows));
+    for (const copy of copies) copy.labels.set(into.subarray(0, slot.rows));
     return slot;
   };
 
@@ -129,49 +150,40 @@ async function eachBatch(
       next = first < rows ? fill(slots[turn % 2] as Slot) : undefined;
       // Its failure is for the next turn, and must not end the process before.
       next?.catch(() => {});
-      await compute(current.batch, current.first, current.rows);
+      await compute(current.batches, current.first, current.rows);
       onRows(current.first + current.rows);
     }
     await labels.end();
   } finally {
     // Nothing may be written into a memory that is given back.
     await next?.catch(() => {});
-    if (!signal.aborted) for (const { batch } of slots) batch.dispose();
+    if (!signal.aborted) for (const batch of slots.flatMap(({ batches }) => batches)) batch.dispose();
   }
 }
 
-function batchOf(
-  xent: Xent,
-  spec: { readonly rows: number; readonly classes: number; readonly logits: LogitsType },
-  name: string,
-): Batch<LogitsType> {
+function batchOf(xent: Xent, spec: BatchSpec<LogitsType, "int32", false, false>, what: string): Batch<LogitsType> {
   try {
     return xent.createBatch(spec);
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
-    const rows = spec.rows === 1 ? "one row" : `${spec.rows} rows`;
-    throw badData(`${name}: ${rows} of ${spec.classes} ${spec.logits} do not fit into memory: ${cause.message}`);
+    throw badData(`${what.replace(": 1 rows", ": one row")} do not fit into memory: ${cause.message}`);
   }
 }
 
 /** Of the rows that are not ignored. */
-function weightsOf(labels: Int32Array, classWeights: LossOptions["classWeights"]): Float32Array {
-  const counted = labels.filter((label) => label !== IGNORED);
-  return Float32Array.from(counted, (label) => classWeights?.[label] ?? 1);
+function weightsOf(labels: Int32Array, classWeights: NonNullable<LossOptions["classWeights"]>): Float32Array {
+  const weights = new Float32Array(labels.length);
+  let count = 0;
+  for (const label of labels) if (label !== IGNORED) weights[count++] = classWeights[label] as number;
+  return weights.subarray(0, count);
 }
 
-function lookForNotFinite(
-  notFinite: NotFinite,
-  { first, labels, loss }: Rows,
-  batch: Batch<LogitsType>,
-  dtype: LogitsType,
-): void {
-  const { classes } = batch;
+/** Notes rows without a finite loss. */
+export function lookForNotFinite(notFinite: NotFinite, { first, labels, loss, logits }: ComputedRows): void {
   for (let row = 0; row < loss.length; row++) {
     if (Number.isFinite(loss[row]) || labels[row] === IGNORED) continue;
     notFinite.rows++;
     if (notFinite.first) continue;
-    const logits = batch.logits.subarray(row * classes, (row + 1) * classes);
-    notFinite.first = { row: first + row, reason: reasonOf(logits, dtype, labels[row] as number) };
+    notFinite.first = { row: first + row, reason: reasonOf(logits.row(row), logits.dtype, labels[row] as number) };
   }
 }

@@ -5,15 +5,17 @@ import * as v from "valibot";
 import { decodeTotals, encodeTotals, type LogitsType } from "xent";
 import { fileOf } from "./arrays.ts";
 import type { Content } from "./content.ts";
-import { BYTES, type DType, FLOATS } from "./dtypes.ts";
+import { BYTES, type DType, FLOATS, INTEGERS } from "./dtypes.ts";
 import { badData } from "./failure.ts";
-import type { FileFlags, FilePair, FileResult } from "./files.ts";
+import { type FileFlags, type FilePair, type FileResult, questionsOf } from "./files.ts";
+import { Statistics } from "./statistics.ts";
 
 /** Raised when what is said changes: older workers refuse a task then, and say so. */
-const PROTOCOL = 1;
+const PROTOCOL = 2;
 
 /** More than the sums of any rows take, in base64. */
 const MOST_TOTALS = 2 ** 16;
+const MOST_STATISTICS = 2 ** 20;
 const DTYPES = Object.keys(BYTES) as DType[];
 
 const size = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
@@ -27,7 +29,7 @@ const flags = v.strictObject({
   zLoss: v.exactOptional(v.pipe(finite, v.minValue(0))),
   softcap: v.exactOptional(v.pipe(finite, v.gtValue(0))),
   temperature: v.exactOptional(v.pipe(finite, v.gtValue(0))),
-  ignoreIndex: v.exactOptional(v.pipe(v.number(), v.safeInteger())),
+  ignoreIndex: v.exactOptional(v.pipe(v.array(v.pipe(v.number(), v.safeInteger())), v.minLength(1))),
   variant: v.picklist(["simd128", "relaxed"]),
   classes: v.exactOptional(count),
   dtype: v.exactOptional(v.picklist(FLOATS)),
@@ -36,11 +38,16 @@ const flags = v.strictObject({
   sequence: v.exactOptional(count),
   batchRows: v.exactOptional(count),
   strict: v.exactOptional(v.literal(true)),
+  labelsDtype: v.exactOptional(v.picklist(INTEGERS)),
+  axis: v.exactOptional(v.pipe(v.number(), v.safeInteger())),
+  topK: v.exactOptional(v.array(count)),
+  calibration: v.exactOptional(v.pipe(count, v.maxValue(10_000))),
+  group: v.exactOptional(v.picklist(["row", "sequence", "file"])),
 });
 
 const task = v.strictObject({
   protocol: v.literal(PROTOCOL),
-  pair: v.strictObject({ logits: path, labels: path }),
+  pair: v.strictObject({ logits: path, labels: path, mask: v.exactOptional(path) }),
   flags,
   /** Of the files as the one who asks has them, in the order of {@link filesOf}. */
   contents: v.array(content),
@@ -56,6 +63,8 @@ const result = v.strictObject({
   rows: count,
   classes: count,
   totals: v.pipe(v.string(), v.maxLength(MOST_TOTALS), v.base64()),
+  /** Its numbers, as f64. */
+  statistics: v.pipe(v.string(), v.maxLength(MOST_STATISTICS), v.base64()),
   notFinite: v.strictObject({
     rows: size,
     first: v.exactOptional(v.strictObject({ row: size, reason: v.pipe(v.string(), v.maxLength(200)) })),
@@ -71,9 +80,9 @@ export type TaskResult = v.InferOutput<typeof result>;
 
 /** The files of a task. */
 export function filesOf({ pair, flags: { classWeights } }: { pair: FilePair; flags: FileFlags }): string[] {
-  return [pair.logits, pair.labels, ...(classWeights === undefined ? [] : [classWeights])].map(
-    (spec) => fileOf(spec).path,
-  );
+  const { logits, labels, mask } = pair;
+  const specs = [logits, labels, mask, classWeights].filter((spec) => spec !== undefined);
+  return specs.map((spec) => fileOf(spec).path);
 }
 
 /** A task of these flags, and of no others. `times`: when the files were changed. */
@@ -102,7 +111,7 @@ export function readTask(value: unknown): TaskData {
 }
 
 /** The answer to a task. */
-export function resultOf(id: string, { totals, ...found }: FileResult): TaskResult {
+export function resultOf(id: string, { totals, statistics, ...found }: FileResult): TaskResult {
   const { logits, labels, rows, classes, notFinite, bytes } = found;
   const { first } = notFinite;
   return {
@@ -112,6 +121,7 @@ export function resultOf(id: string, { totals, ...found }: FileResult): TaskResu
     labels: { ...labels, dtype: labels.dtype as TaskResult["labels"]["dtype"] },
     ...{ rows, classes, bytes },
     totals: Buffer.from(encodeTotals(totals)).toString("base64"),
+    statistics: Buffer.from(statistics.numbers.buffer).toString("base64"),
     notFinite: { rows: notFinite.rows, ...(first ? { first: { row: first.row, reason: first.reason } } : {}) },
   };
 }
@@ -122,6 +132,9 @@ export function readResult(value: unknown, id: string, { pair, flags }: TaskData
   const { logits, labels, rows, classes, bytes, notFinite } = answer;
   const totals = decodeTotals(Buffer.from(answer.totals, "base64"));
   const { count: counted, normalizer, sum } = totals;
+  const encoded = Uint8Array.from(Buffer.from(answer.statistics, "base64"));
+  const numbers = new Float64Array(encoded.buffer, 0, Math.floor(encoded.length / 8));
+  const statistics = Statistics.read(questionsOf(flags), numbers, totals);
   const product = logits.shape.reduce((all, length) => all * length, 1);
   const isRight = {
     id: answer.id === id,
@@ -132,13 +145,14 @@ export function readResult(value: unknown, id: string, { pair, flags }: TaskData
     bytes: bytes === product * BYTES[logits.dtype],
     "rows of totals": counted <= rows,
     normalizer: flags.classWeights !== undefined || normalizer === counted,
+    statistics: statistics !== undefined && encoded.length % 8 === 0,
     notFinite: notFinite.rows <= counted && notFinite.rows > 0 === (notFinite.first !== undefined),
     "notFinite.first": (notFinite.first?.row ?? 0) < rows,
     // Losses are not negative, unless a weight is.
     sum: notFinite.rows > 0 || (Number.isFinite(sum) && (flags.classWeights !== undefined || sum >= 0)),
   };
   const wrong = Object.entries(isRight).find(([, right]) => !right);
-  if (wrong) throw badData(`no result of this task: ${wrong[0]}`);
+  if (wrong || statistics === undefined) throw badData(`no result of this task: ${wrong?.[0]}`);
   const { first } = notFinite;
   return {
     logits: { ...logits, dtype: logits.dtype satisfies LogitsType },
@@ -147,6 +161,7 @@ export function readResult(value: unknown, id: string, { pair, flags }: TaskData
     classes,
     bytes,
     totals,
+    statistics,
     notFinite: first ? { rows: notFinite.rows, first } : { rows: notFinite.rows },
   };
 }

@@ -1,33 +1,101 @@
-import { openFile } from "./bytes.ts";
+import { type Bytes, FileBytes, openFile } from "./bytes.ts";
 import { badData, badFile, Failure } from "./failure.ts";
 
 /** More characters than a number has. */
 const LONGEST = 1000;
+const CHUNK_BYTES = 2 ** 16;
 
-/** The words of a text file, whatever white space is between them, a few thousand at a time. */
+/** The words of a text file, with white space or a comma between them, a few thousand at a time. */
 export async function* wordsOf(path: string): AsyncGenerator<string[]> {
-  const { file, size } = await openFile(path);
+  const { file, size, assertUnchanged } = await openFile(path);
+  const words = new Words(path);
   try {
-    if (size === 0) return;
     let rest = "";
-    // What /proc has says that it is empty, and may have no end.
-    const stream = file.createReadStream({ encoding: "utf8", start: 0, end: size - 1, autoClose: false });
-    for await (const chunk of stream) {
-      const words = (rest + chunk).split(/\s+/);
-      const long = words.findIndex((word) => word.length > LONGEST);
+    for await (const text of textOf(new FileBytes(path, file, 0, size, assertUnchanged))) {
+      // The last word may go on.
+      const last = text.search(/[^\s,]*$/);
+      if (last > 0) {
+        yield* words.of(rest + text.slice(0, last));
+        rest = text.slice(last);
+      } else rest += text;
       // What is no text may have no white space at all. The reader may know more to say of it.
-      if (long >= 0) {
-        yield words.slice(0, long + 1).filter((word) => word !== "");
-        throw badData(`${path}: no text of numbers: it has a word of more than ${LONGEST} characters`);
-      }
-      rest = words.pop() ?? "";
-      yield words.filter((word) => word !== "");
+      if (rest.length > LONGEST) yield* words.of(rest);
     }
-    if (stream.bytesRead < size) throw badData(`${path}: truncated: it was cut while it was read`);
-    if (rest !== "") yield [rest];
+    yield* words.of(rest);
+    words.end();
   } catch (error) {
     throw error instanceof Failure ? error : badFile(path, error as Error);
   } finally {
     await file.close();
+  }
+}
+
+/** Of UTF-8, or of UTF-16 with a mark, as Windows PowerShell writes it. */
+async function* textOf(bytes: Bytes): AsyncGenerator<string> {
+  const chunk = new Uint8Array(CHUNK_BYTES);
+  let decoder: TextDecoder | undefined;
+  while (bytes.left > 0) {
+    const read = chunk.subarray(0, await bytes.read(chunk));
+    decoder ??= new TextDecoder(encodingOf(read));
+    yield decoder.decode(read, { stream: true });
+  }
+  yield decoder?.decode() ?? "";
+}
+
+function encodingOf([first, second]: Uint8Array): string {
+  if (first === 0xff && second === 0xfe) return "utf-16le";
+  return first === 0xfe && second === 0xff ? "utf-16be" : "utf-8";
+}
+
+/** Takes words apart, and knows where a comma has none beside it: something is missing there. */
+class Words {
+  readonly #path: string;
+  #count = 0;
+  /** What came last in this line. */
+  #last: "nothing" | "word" | "comma" = "nothing";
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** The next ones, which are whole. */
+  *of(text: string): Generator<string[]> {
+    const words = text.includes(",") || this.#last === "comma" ? this.#betweenCommas(text) : this.#between(text);
+    const long = words.findIndex((word) => word.length > LONGEST);
+    yield long < 0 ? words : words.slice(0, long + 1);
+    if (long >= 0) throw badData(`${this.#path}: no text of numbers: it has a word of more than ${LONGEST} characters`);
+    this.#count += words.length;
+  }
+
+  #between(text: string): string[] {
+    const line = /[^\r\n]*$/.exec(text)?.[0] ?? "";
+    if (line.trim() !== "") this.#last = "word";
+    else if (line !== text) this.#last = "nothing";
+    return text.split(/\s+/).filter((word) => word !== "");
+  }
+
+  #betweenCommas(text: string): string[] {
+    const words: string[] = [];
+    for (const [token] of text.matchAll(/[^\s,]+|,|[\r\n]/g)) {
+      if (token === ",") {
+        if (this.#last !== "word") this.#missing(words.length);
+        this.#last = "comma";
+      } else if (token === "\r" || token === "\n") {
+        if (this.#last === "comma") this.#missing(words.length);
+        this.#last = "nothing";
+      } else {
+        words.push(token);
+        this.#last = "word";
+      }
+    }
+    return words;
+  }
+
+  end(): void {
+    if (this.#last === "comma") this.#missing(0);
+  }
+
+  #missing(words: number): never {
+    throw badData(`${this.#path}: a comma without a number on each side, after ${this.#count + words} numbers`);
   }
 }

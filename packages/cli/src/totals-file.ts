@@ -1,6 +1,10 @@
 import { decodePartials, decodeTotals, type Partials, type Totals } from "xent";
 import { FileBytes, openFile } from "./bytes.ts";
 import { badData } from "./failure.ts";
+import type { Kind } from "./output-file.ts";
+
+export const TOTALS: Kind = { name: "totals", isOne: (start) => start.startsWith("XENTTOTL") };
+export const PARTIALS: Kind = { name: "partials", isOne: (start) => start.startsWith("XENTPART") };
 
 /** What both kinds of files begin with: what it is, its version, and how long it is. */
 const HEADER_BYTES = 24;
@@ -19,9 +23,9 @@ export async function readSums(path: string): Promise<Partials | Totals> {
 
 /** All of a file, if it is one of these: others may be of any size. */
 async function readBytes(path: string): Promise<Buffer> {
-  const { file, size } = await openFile(path);
+  const { file, size, assertUnchanged } = await openFile(path);
   try {
-    const bytes = new FileBytes(path, file, 0, size);
+    const bytes = new FileBytes(path, file, 0, size, assertUnchanged);
     const header = Buffer.alloc(Math.min(HEADER_BYTES, size));
     await bytes.read(header);
     const magic = header.toString("latin1", 0, 8);

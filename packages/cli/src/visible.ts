@@ -8,6 +8,11 @@ export function visibleLines(text: string): string {
   return text.split("\n").map(visible).join("\n");
 }
 
+/** Text in which no address says who connects, and by what password. */
+export function withoutPasswords(text: string): string {
+  return text.replace(/(\w+:\/\/).*@/g, "$1***@");
+}
+
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 /** As JSON has it. */

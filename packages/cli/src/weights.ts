@@ -1,10 +1,10 @@
-import { openArray } from "./arrays.ts";
+import { isText, openArray } from "./arrays.ts";
 import { badData } from "./failure.ts";
 import { wordsOf } from "./text.ts";
 
 /** One weight a class, from a file. */
 export async function readWeights(spec: string, classes: number): Promise<Float32Array> {
-  const weights = spec.endsWith(".txt") ? await fromText(spec, classes) : await fromArray(spec, classes);
+  const weights = isText(spec) ? await fromText(spec, classes) : await fromArray(spec, classes);
   const wrong = weights.findIndex((weight) => !Number.isFinite(weight));
   if (wrong >= 0) throw badData(`${spec}: the weight of class ${wrong} is ${weights[wrong]}`);
   return weights;
@@ -20,7 +20,7 @@ async function fromText(path: string, classes: number): Promise<Float32Array> {
   const weights: number[] = [];
   for await (const words of wordsOf(path)) {
     // JavaScript's own ways to write a number are not those of others.
-    for (const word of words) weights.push(/^0[xob]/i.test(word) ? NaN : Number(word));
+    for (const word of words) weights.push(word === "" || /^[+-]?0[xob]/i.test(word) ? NaN : Number(word));
     if (weights.length > classes) assertCount(path, `more than ${classes}`, classes);
   }
   assertCount(path, weights.length, classes);
@@ -38,6 +38,9 @@ async function fromArray(spec: string, classes: number): Promise<Float32Array> {
       shape.reduce((product, length) => product * length, 1),
       classes,
     );
+    if (shape.filter((length) => length !== 1).length > 1) {
+      throw badData(`${name}: expected weights of shape [${classes}], found [${shape.join(", ")}]`);
+    }
     const content = new Uint8Array(bytes.left);
     await bytes.read(content);
     return Float32Array.from(new (dtype === "float32" ? Float32Array : Float64Array)(content.buffer));

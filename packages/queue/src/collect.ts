@@ -2,50 +2,53 @@ import { type Job, Queue, QueueEvents } from "bullmq";
 import type { Redis } from "ioredis";
 import { assertName, assertReachable, Connections, LOST, QueueError, queueError, TASK, within } from "./connection.ts";
 
-/** A task to compute. */
+/** Something to compute. */
 export interface Task<T> {
-  /** Tasks with the same id are the same task, now and in a later run. No ":", and not a number. */
+  /** Two tasks with the same one are the same task, now and in a later run. Without ":", and no number. */
   readonly id: string;
-  /** The input of the worker, as JSON. */
+  /** What a worker needs to know, as JSON. */
   readonly data: T;
 }
 
-/** Options of {@link collect}. */
+/** How tasks are collected. */
 export interface CollectOptions<T, R = unknown> {
   /** redis://host:port */
   readonly url: string;
-  /** The name of the queue, as for the workers. No ":". */
+  /** The queue's, which the workers have, too. Without ":". */
   readonly name: string;
   readonly tasks: readonly Task<T>[];
   /**
-   * Validates and converts the JSON of a worker's answer. Throws where it is not a result: the answer is then removed from Redis, and
-   * the task computed again. Default: any JSON is a result.
+   * What is to be made of the JSON that a worker has answered. Throws for what is no result: that is taken out of Redis, and the
+   * task computed again. Default: it is taken as it is.
    */
   readonly read?: (value: unknown, id: string) => R;
-  /** The number of attempts for each task. Default 3. The death of a worker does not count. */
+  /** How often a task is tried. Default 3. A worker that dies does not count. */
   readonly attempts?: number;
   readonly signal?: AbortSignal;
-  /** Called when a task is done. */
+  /** A task is done. */
   readonly onResult?: (id: string) => void;
-  /** Called with the progress that a worker reports for a task. */
+  /** Is called once, some seconds after the beginning, if no worker has begun with any of the tasks. */
+  readonly onWaiting?: () => void;
+  /** What a worker says of a task in the middle of it. */
   readonly onProgress?: (id: string, progress: unknown) => void;
 }
 
 const AT_ONCE = 500;
-/** The interval at which Redis is asked for missing results, and the largest number of tasks a second. */
+/** Redis is asked for what is missing this often, and for no more than so many tasks a second. */
 const SWEEP_MS = 500;
 const ASKED_PER_SECOND = 4000;
-/** The interval of the checks whether Redis still accepts writes, and whether it has lost parts of a task. */
+/** How often it is asked whether it still takes what is written, and whether it has lost a task of which it has a part. */
 const CHECK_MS = 3000;
-/** The longest time for Redis to forget tasks. */
+/** So long Redis may take to forget tasks. */
 const FORGET_MS = 20_000;
 
 /**
- * Queues tasks and waits for their results: one for each task, by its id. Another run with the same tasks continues an interrupted one:
- * results stay in Redis until {@link forget}. Tasks that Redis has lost, in a restart or for lack of memory, are queued again.
+ * Puts tasks onto the queue and waits for their results: one for each task, by its id. A run that was broken off is taken up by another one with the same
+ * tasks: what is done is not done again, until {@link forget}. Tasks that Redis has lost, in a restart or for want of memory, are
+ * put onto the queue once more.
  *
- * Rejects with {@link QueueError} where Redis does not run or refuses writes, or where all attempts of a task fail; with the signal's
- * reason when it aborts. The tasks then stay on the queue.
+ * Rejects with {@link QueueError} where there is no Redis, where it refuses what is written, or where a task fails each time; with
+ * the signal's reason where that aborts. The tasks stay on the queue then.
  */
 export async function collect<T extends object, R>(options: CollectOptions<T, R>): Promise<ReadonlyMap<string, R>> {
   const { url, name, tasks, signal } = options;
@@ -54,7 +57,7 @@ export async function collect<T extends object, R>(options: CollectOptions<T, R>
   await unlessAborted(signal, assertReachable(url));
   const connections = new Connections(url);
   try {
-    // BullMQ's version check would fail for good if its connection is cut.
+    // BullMQ's check of the version would give all up where a connection is cut as it begins.
     const redis = connections.open();
     const queue = connections.use((connection) => new Queue(name, { connection, skipVersionCheck: true }));
     const events = connections.use((connection) => new QueueEvents(name, { connection, skipVersionCheck: true }));
@@ -66,7 +69,7 @@ export async function collect<T extends object, R>(options: CollectOptions<T, R>
   }
 }
 
-/** The state of one {@link collect}. */
+/** One call of {@link collect}. */
 class Collection<T extends object, R> {
   readonly #options: CollectOptions<T, R>;
   readonly #redis: Redis;
@@ -74,7 +77,7 @@ class Collection<T extends object, R> {
   readonly #events: QueueEvents;
   readonly #missing: Map<string, Task<T>>;
   readonly #results = new Map<string, R>();
-  /** The number of invalid answers to each task. */
+  /** How often a task was answered by what is no result. */
   readonly #bad = new Map<string, number>();
   readonly #attempts: number;
 
@@ -85,10 +88,10 @@ class Collection<T extends object, R> {
     this.#events = events;
     this.#attempts = options.attempts ?? 3;
     this.#missing = new Map(options.tasks.map((task) => [task.id, task]));
-    // Without Redis, commands wait until it is back.
+    // Redis is away: commands wait until it is back.
     queue.on("error", () => {});
     events.on("error", () => {});
-    // The next sweep handles an invalid result.
+    // What is no result here is looked after by the next sweep.
     events.on("completed", ({ jobId, returnvalue }) => void this.#take(jobId, returnvalue));
     events.on("progress", ({ jobId, data }) => {
       if (this.#missing.has(jobId)) options.onProgress?.(jobId, data);
@@ -96,21 +99,24 @@ class Collection<T extends object, R> {
   }
 
   async run(): Promise<ReadonlyMap<string, R>> {
-    const { signal } = this.#options;
+    const { signal, onWaiting } = this.#options;
     await unlessAborted(signal, this.#events.waitUntilReady());
     await unlessAborted(signal, this.#sweep(true));
     let checked = performance.now();
+    let isWaiting = true;
     while (this.#missing.size > 0) {
       await unlessAborted(signal, pause(Math.max(SWEEP_MS, (1000 * this.#missing.size) / ASKED_PER_SECOND)));
       await unlessAborted(signal, this.#sweep(false));
       if (performance.now() - checked < CHECK_MS) continue;
       await unlessAborted(signal, this.#check());
+      if (isWaiting && this.#results.size === 0 && !(await unlessAborted(signal, this.#hasBegun()))) onWaiting?.();
+      isWaiting = false;
       checked = performance.now();
     }
     return this.#results;
   }
 
-  /** Why the answer is not a result. */
+  /** Why it is no result, if it is none. */
   #take(id: string, value: unknown): Error | undefined {
     if (!this.#missing.has(id)) return undefined;
     const { read = (value) => value as R, onResult } = this.#options;
@@ -124,7 +130,7 @@ class Collection<T extends object, R> {
     return undefined;
   }
 
-  /** Checks the missing tasks. `again`: retries those that failed before this run. */
+  /** Looks after the tasks that are missing. `again`: those that have failed before this run are tried again. */
   async #sweep(again: boolean): Promise<void> {
     const all = [...this.#missing.values()];
     for (let begin = 0; begin < all.length; begin += AT_ONCE) {
@@ -143,7 +149,7 @@ class Collection<T extends object, R> {
       return true;
     }
     if (job.finishedOn === undefined) return false;
-    // A task that failed at first keeps its failure, even when it is completed.
+    // One that has failed at first says so, though it is completed.
     const state = await job.getState();
     if (state === "completed") {
       const reason = this.#take(id, job.returnvalue);
@@ -157,7 +163,7 @@ class Collection<T extends object, R> {
     return true;
   }
 
-  /** The task in Redis; undefined where it is missing or incomplete. */
+  /** Undefined where there is none, or no whole one. */
   async #job(id: string): Promise<Job | undefined> {
     try {
       return await this.#queue.getJob(id);
@@ -183,13 +189,19 @@ class Collection<T extends object, R> {
     await this.#queue.addBulk(wanted.map(({ id, data }) => ({ name: TASK, data, opts: { ...opts, jobId: id } })));
   }
 
-  /** Throws where Redis is full or has become a replica. A Redis that was full may have evicted the state of a task. */
+  /** Whether a worker has one of the tasks. */
+  async #hasBegun(): Promise<boolean> {
+    const active = await this.#queue.getRanges(["active"]);
+    return active.some((id) => this.#missing.has(id));
+  }
+
+  /** A Redis that is full or has become a replica says so; one that was full may have thrown away where a task stands. */
   async #check(): Promise<void> {
     await this.#redis.set(this.#queue.toKey("xent-queue:asked"), Date.now(), "PX", 60_000);
     const known = new Set(await this.#queue.getRanges(["waiting", "active", "delayed", "prioritized"]));
     for (const task of [...this.#missing.values()]) {
       if (known.has(task.id)) continue;
-      // The task may have moved from one list to another in between.
+      // It may have gone from one list to another in between.
       if ((await this.#queue.getJobState(task.id)) !== "unknown") continue;
       await this.#queue.remove(task.id);
       await this.#add([task]);
@@ -197,7 +209,7 @@ class Collection<T extends object, R> {
   }
 }
 
-/** Removes tasks and their results from Redis, so that another run computes them again. */
+/** Takes tasks and their results out of Redis: another run computes them again. */
 export async function forget({
   url,
   name,
@@ -222,7 +234,7 @@ export async function forget({
   }
 }
 
-/** An error in the data in Redis, not in Redis itself. */
+/** Of what is in Redis, not of Redis. */
 function isDamage(error: unknown): boolean {
   return error instanceof SyntaxError || (error instanceof Error && error.message.startsWith("WRONGTYPE"));
 }
@@ -237,7 +249,7 @@ function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-/** The promise, unless the signal aborts first: Redis may be away for a long time. */
+/** Redis may be away for long: an abort does not wait for it. */
 function unlessAborted<T>(signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {

@@ -81,9 +81,7 @@ export async function within(milliseconds: number, work: Promise<unknown>): Prom
 
 /** Rejects with {@link QueueError} where Redis does not run now. Later, its clients wait for it. */
 export async function assertReachable(url: string): Promise<void> {
-  if (!URL.canParse(url) || !/^rediss?:$/.test(new URL(url).protocol)) {
-    throw new QueueError(`expected a URL like redis://127.0.0.1:6379, got ${JSON.stringify(withoutPassword(url))}`);
-  }
+  assertUrl(url);
   let reason: unknown;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     reason = await reasonNotToAnswer(url);
@@ -92,7 +90,18 @@ export async function assertReachable(url: string): Promise<void> {
     if (!(reason instanceof Error && /closed|ECONNRESET|EPIPE/.test(reason.message))) break;
   }
   const why = reasonOf(reason, "the connection was refused");
-  throw new QueueError(`there is no Redis at ${withoutPassword(url)}: ${why}`);
+  throw new QueueError(`there is no Redis at ${addressOf(url)}: ${why}`);
+}
+
+/** What is no such URL may be a password in part, or all of it: none of it is shown. */
+function assertUrl(url: string): void {
+  const { protocol = "", host = "", pathname = "", search = "", hash = "" } = URL.canParse(url) ? new URL(url) : {};
+  // A password with / or ? or # in it ends the host too early, and becomes another part.
+  const isOne = /^rediss?:$/.test(protocol) && host !== "" && /^(\/\d*)?$/.test(pathname);
+  if (isOne && !search.includes("@") && hash === "") return;
+  throw new QueueError(
+    "expected a URL like redis://127.0.0.1:6379, in which the characters / ? # of a password are written as %2F %3F %23",
+  );
 }
 
 async function reasonNotToAnswer(url: string): Promise<unknown> {
@@ -118,7 +127,7 @@ async function reasonNotToAnswer(url: string): Promise<unknown> {
 export function queueError(url: string, error: unknown): QueueError {
   if (error instanceof QueueError) return error;
   const reason = reasonOf(error, "the connection has ended");
-  return new QueueError(`the Redis at ${withoutPassword(url)} fails: ${reason}`, { cause: error });
+  return new QueueError(`the Redis at ${addressOf(url)} fails: ${reason}`, { cause: error });
 }
 
 function reasonOf(error: unknown, otherwise: string): string {
@@ -132,6 +141,8 @@ export function assertName(name: string): void {
   }
 }
 
-function withoutPassword(url: string): string {
-  return url.replace(/^(\w+:\/\/[^:@/]*):.*@/s, "$1:***@").replace(/\?.*/s, "?***");
+/** Protocol and host. */
+function addressOf(url: string): string {
+  const { protocol, host } = new URL(url);
+  return `${protocol}//${host}`;
 }

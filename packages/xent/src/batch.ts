@@ -2,9 +2,17 @@
 
 import type { Engine } from "./engine.ts";
 import { isShared } from "./features.ts";
-import { assertFits, type Logits, readLogits, readTargets, rowsOf, type Targets, writeSource } from "./inputs.ts";
+import { assertFits, type Logits, readLogits, readTargets, rowsOf, writeSource } from "./inputs.ts";
 import { exactLabels, flatLabels, type Labels, type LabelsArrays, type LabelsType } from "./labels.ts";
-import type { GradientArrays, LogitsArrays, LogitsType, LossArrays } from "./logits.ts";
+import {
+  type GradientArrays,
+  type LogitsArrays,
+  type LogitsType,
+  type LossArrays,
+  type TargetsOf,
+  type TargetsType,
+  targetsName,
+} from "./logits.ts";
 import { ownWeights, type Reduction } from "./options.ts";
 import { type BatchGradient, bytesOfWork, type PlacedBatch, type SharedBatch } from "./plan.ts";
 import {
@@ -36,7 +44,7 @@ export class Batch<
   L extends LogitsType = "float32",
   K extends LabelsType = "int32",
   G extends BatchGradient = BatchGradient,
-  T extends boolean = boolean,
+  T extends TargetsType = TargetsType,
 > implements Disposable
 {
   readonly rows: number;
@@ -67,15 +75,18 @@ export class Batch<
   }
 
   /** [rows]. Write your labels here. Throws TypeError where the batch was created with `targets`. */
-  get labels(): T extends true ? never : LabelsArrays[K] {
+  get labels(): T extends false ? LabelsArrays[K] : never {
     const { labels } = this.#views;
-    if (labels === undefined) throw new TypeError("this batch has soft targets, and no labels");
-    return labels as T extends true ? never : LabelsArrays[K];
+    if (labels === undefined) throw new TypeError(`this batch has ${targetsName(this.#plan.targets)}, and no labels`);
+    return labels as T extends false ? LabelsArrays[K] : never;
   }
 
-  /** In the layout of the logits, or undefined where the batch was created with labels. Write your soft targets here. */
-  get targets(): T extends true ? Float32Array : undefined {
-    return this.#views.targets as T extends true ? Float32Array : undefined;
+  /**
+   * In the layout of the logits, or undefined where the batch was created with labels. Write your soft targets here, or with
+   * `targets: "logits"` those logits.
+   */
+  get targets(): TargetsOf<L, T> {
+    return this.#views.targets as TargetsOf<L, T>;
   }
 
   /** In the layout of the logits, or undefined where the batch was created without. "in-place": the logits' memory. */
@@ -97,6 +108,10 @@ export class Batch<
    * does not fit.
    */
   setLogits(source: Logits, offset = 0): void {
+    this.#setLogits(source, offset, () => this.logits);
+  }
+
+  #setLogits(source: Logits, offset: number, target: () => LogitsArrays[L]): void {
     const { layout, logits: type } = this.#plan;
     const numbers = readLogits("source", source);
     if (numbers.kind === "Uint16Array" && (type === "float32" || type === "float64")) {
@@ -107,7 +122,7 @@ export class Batch<
     const rows = rowsOf(numbers, layout);
     assertFits(rows, offset, layout.elements);
     this.#assertIdle();
-    writeSource(numbers, type, this.logits, offset, rows);
+    writeSource(numbers, type, target(), offset, rows);
   }
 
   /**
@@ -124,16 +139,20 @@ export class Batch<
     (this.labels as Int32Array).set(exact as Int32Array, offset);
   }
 
-  /** As {@link setLogits}, for soft targets. Throws TypeError where the batch was created with labels. */
-  setTargets(source: Targets, offset = 0): void {
-    const { layout } = this.#plan;
+  /** As {@link setLogits}, for {@link targets}. Throws TypeError where the batch was created with labels. */
+  setTargets(source: Logits, offset = 0): void {
+    const { layout, targets: kind } = this.#plan;
+    if (kind === "logits") {
+      this.#setLogits(source, offset, () => this.targets as LogitsArrays[L]);
+      return;
+    }
     const numbers = readTargets("source", source);
     const rows = rowsOf(numbers, layout);
     assertFits(rows, offset, layout.elements);
     this.#assertIdle();
     const { targets } = this.#views;
     if (targets === undefined) throw new TypeError("this batch has labels: create it with targets: true");
-    writeSource(numbers, "float32", targets, offset, rows);
+    writeSource(numbers, "float32", targets as Float32Array, offset, rows);
   }
 
   /**

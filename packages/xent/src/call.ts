@@ -1,8 +1,17 @@
 // One call: what is given is checked, then written into a memory and computed there.
 
+import { countRows, type DivergenceOptions, readDivergence } from "./divergence.ts";
 import type { Engine } from "./engine.ts";
 import { choice, wrongType } from "./errors.ts";
-import { type Logits, readLogits, readTargets, type Source, type Targets, writeSource } from "./inputs.ts";
+import {
+  assertWidens,
+  type Logits,
+  readLogits,
+  readTargets,
+  type Source,
+  type Targets,
+  writeSource,
+} from "./inputs.ts";
 import {
   copyLabels,
   type FlatLabels,
@@ -15,7 +24,7 @@ import {
   readLabels,
 } from "./labels.ts";
 import { type Layout, layoutOfShape } from "./layout.ts";
-import type { LogitsType, LossArrays } from "./logits.ts";
+import type { LogitsType, LossArrays, TargetsType } from "./logits.ts";
 import { showShape } from "./nested.ts";
 import { type LossOptions, readOptions, type Settings, type ShapeOptions } from "./options.ts";
 import type { BatchParts, PlacedBatch } from "./plan.ts";
@@ -27,11 +36,13 @@ import { BatchMemory } from "./views.ts";
 export interface Call {
   readonly logits: Source;
   readonly settings: Settings;
-  /** Labels, or else soft targets. */
+  /** Of a divergence: 0 for each row that does not count. */
+  readonly mask: Uint8Array | undefined;
+  /** Labels, or else targets. */
   readonly labels: CheckedLabels | undefined;
   readonly targets: Source | undefined;
   /** The batch that it is computed as. */
-  readonly parts: BatchParts<LogitsType, "int32", boolean, boolean>;
+  readonly parts: BatchParts<LogitsType, "int32", boolean, TargetsType>;
 }
 
 interface CheckedLabels {
@@ -42,11 +53,17 @@ interface CheckedLabels {
 }
 
 type Options = LossOptions & ShapeOptions;
+type DivergenceCallOptions = DivergenceOptions & ShapeOptions;
+
+/** What the logits of a call are compared with. */
+type Given =
+  | { readonly labels: LabelRows; readonly targets?: undefined; readonly title?: undefined }
+  | { readonly labels?: undefined; readonly targets: Source; readonly title: "targets" | "targetLogits" };
 
 /** Throws TypeError for the wrong kind of thing, RangeError where sizes do not fit and for labels that are no classes. */
 export function readLabelsCall(logits: Logits, given: Labels, options: Options | undefined): Call {
   const rows = flatLabels("labels", given);
-  const call = readCall(logits, options, rows);
+  const call = readCall(logits, options, { labels: rows });
   const { labels } = rows;
   const { classes, rows: sequence } = call.parts.layout;
   const { ignoreIndex, classWeights, invalidLabels } = call.settings;
@@ -58,12 +75,24 @@ export function readLabelsCall(logits: Logits, given: Labels, options: Options |
 /** As {@link readLabelsCall}, with soft targets. */
 export function readTargetsCall(logits: Logits, given: Targets, options: Options | undefined): Call {
   const targets = readTargets("targets", given);
-  const call = readCall(logits, options, undefined, targets.shape);
+  const call = readCall(logits, options, { targets, title: "targets" });
   const { elements } = call.parts.layout;
   if (targets.elements !== elements) {
     throw new RangeError(`"targets" expected one for each of ${elements} logits, got ${targets.elements}`);
   }
   if (call.settings.ignoreIndex !== undefined) throw new TypeError('"ignoreIndex" expected labels, not soft targets');
+  return { ...call, labels: undefined, targets };
+}
+
+/** As {@link readTargetsCall}, with the logits of another model. */
+export function readDivergenceCall(logits: Logits, given: Logits, options: DivergenceCallOptions | undefined): Call {
+  const targets = readLogits("targetLogits", given);
+  const call = readCall(logits, options, { targets, title: "targetLogits" });
+  assertWidens(targets, call.parts.logits);
+  const { elements } = call.parts.layout;
+  if (targets.elements !== elements) {
+    throw new RangeError(`"targetLogits" expected one for each of ${elements} logits, got ${targets.elements}`);
+  }
   return { ...call, labels: undefined, targets };
 }
 
@@ -76,17 +105,20 @@ export function reads({ logits, targets, labels, settings }: Call, { buffer }: W
 
 /** Computes a call in the place of its batch. */
 export function computeCall(
-  { logits, settings, labels, targets }: Call,
+  { logits, settings, mask, labels, targets }: Call,
   engine: Engine,
   plan: PlacedBatch<LogitsType, "int32">,
 ): LossResult<LossArrays[LogitsType]> {
   const batch = new BatchMemory(engine.memory, plan);
   const { views } = batch;
   writeSource(logits, plan.logits, views.logits, 0, WHOLE);
-  if (targets) writeSource(targets, "float32", views.targets as Float32Array, 0, WHOLE);
+  const typeOfTargets = plan.targets === "logits" ? plan.logits : "float32";
+  if (targets) writeSource(targets, typeOfTargets, views.targets as Float32Array, 0, WHOLE);
   const { rows } = plan.layout;
-  const run: Run = { settings, begin: 0, end: rows, copy: true, shard: undefined };
-  const written = labels ? writeLabels(labels, views.labels as Int32Array, plan.regions.labels) : noLabels(rows);
+  const run: Run = { settings, begin: 0, end: rows, copy: true, shard: undefined, mask };
+  const written = labels
+    ? writeLabels(labels, views.labels as Int32Array, plan.regions.labels)
+    : noLabels(mask ? countRows(mask, 0, rows) : rows);
   const job = writeJob(engine, batch, run, true, written);
   compute(engine, job);
   return resultOf(engine, batch, job);
@@ -123,9 +155,9 @@ const TYPES: Record<Source["kind"], LogitsType | undefined> = {
 function readCall(
   given: Logits,
   options: Options | undefined,
-  labels: LabelRows | undefined,
-  shapeOfTargets?: readonly number[],
-): Pick<Call, "logits" | "settings" | "parts"> {
+  { labels, targets, title }: Given,
+): Pick<Call, "logits" | "settings" | "mask" | "parts"> {
+  const shapeOfTargets = targets?.shape;
   if (options !== undefined && (typeof options !== "object" || options === null)) {
     throw wrongType("options", "an object", options);
   }
@@ -146,14 +178,18 @@ function readCall(
     throw new RangeError(`"shape" of ${layout.elements} elements does not fit ${logits.elements} logits`);
   }
   if (shapeOfTargets && shapeOfTargets.join() !== shape.join()) {
-    throw new RangeError(`"targets" of sizes ${showShape(shapeOfTargets)} does not fit logits of ${showShape(shape)}`);
+    throw new RangeError(`"${title}" of sizes ${showShape(shapeOfTargets)} does not fit logits of ${showShape(shape)}`);
   }
   if (labels) assertOfRows(labels, layout, own || logits.shape ? shape : undefined, axis);
-  const settings = readOptions(lossOptions, layout.rows, layout.classes);
+  const { rows, classes } = layout;
+  const { settings, mask } =
+    title === "targetLogits"
+      ? readDivergence(lossOptions, rows, classes)
+      : { settings: readOptions(lossOptions, rows, classes), mask: undefined };
   const { gradient } = settings;
-  const targets = labels === undefined;
-  const parts = { layout, logits: type, labels: "int32", gradient, targets, shift: 0, sequence: layout.rows } as const;
-  return { logits, settings, parts };
+  const kind: TargetsType = title === "targetLogits" ? "logits" : labels === undefined;
+  const parts = { layout, logits: type, labels: "int32", gradient, targets: kind, shift: 0, sequence: rows } as const;
+  return { logits, settings, mask, parts };
 }
 
 /** One label for each row. Nested arrays have the shape of the rows of the logits, with or without a last axis of size 1. */

@@ -4,7 +4,7 @@
  *     loss = -log(softmax(x)[y]) = log(sum_j exp(x_j - m)) - (x_y - m),   m = max_j x_j
  *     d loss / d x_j = softmax(x)_j - [j = y]
  *
- * The loss is within 2.5 ulp of f32, the gradient within 4. crates/kernel/src/lib.rs has the whole numerics contract.
+ * within 2.5 ulp of f32 in the loss and 4 in the gradient: crates/kernel/src/lib.rs has the whole contract.
  *
  * @module
  */
@@ -15,10 +15,9 @@
 //   create         createXent, createXentSync, attach: from options to an instance
 //   xent           an instance: a memory, a kernel, and its batches
 //   batch          a batch: its arrays, runs, and partials
-//   call           the arguments of a one-call function, checked and prepared for a run
-//   run            a run: from checked options to a job of the kernel, and to the result
+//   call           the arguments of a one-call function, checked and prepared for a batch
+//   run            a checked call becomes a job, on this thread or on the pool
 //   time-slices    a run on this thread that yields every few milliseconds
-//   views          the arrays of a batch in the kernel's memory
 //   plan           the memory of a batch
 //
 //   engine         a kernel over a memory, with the working memory of a thread and its jobs
@@ -33,25 +32,26 @@
 //   pool/schedule  how a job is divided among threads
 //   pool/spawn     a worker, in every runtime
 //
-//   shards/shard        the partials and gradients of a batch that has some of the classes
-//   shards/loss         from merged partials to losses
-//   shards/codec        partials and totals as bytes
-//   shards/binary-file  the container of both formats
-//   shards/partials     merging
-//   shards/totals       exact sums of results
-//   shards/valid        which values partials may have
-//   shards/columns      the arrays of partials
-//   shards/exact        sums without rounding
-//   shards/scale        the power of two of a shard's sums
+//   shards/shard     the partials and gradients of a batch that has some of the classes
+//   shards/loss      from merged partials to losses
+//   shards/codec     partials and totals as bytes
+//   shards/binary-file  what both file formats have in common
+//   shards/partials  merging
+//   shards/totals    exact sums of results
+//   shards/valid     which values partials may have
+//   shards/columns   the arrays of partials
+//   shards/exact     sums without rounding
+//   shards/scale     the power of two of a shard's sums
 //
 //   options        the options of a run
 //   inputs         logits and soft targets of the caller
 //   labels         labels of the caller
 //   layout         where the logits of each row lie
 //   result         the types of results
+//   views          the arrays of a batch: views of its memory
 //   logits         the typed arrays of each type of logits
+//   typed-array    what a typed array is, whatever properties it has
 //   nested         nested arrays
-//   typed-array    typed arrays of the caller, without their own properties
 //   half           16-bit floats
 //
 //   runtime        workers, cores and timers of the runtime
@@ -66,13 +66,18 @@
 export type { Batch } from "./batch.ts";
 export type { XentOptions, XentSyncOptions } from "./create.ts";
 export { attach, createXent, createXentSync } from "./create.ts";
+export type { DivergenceOptions, Mask } from "./divergence.ts";
 export { WorkerError } from "./errors.ts";
 export type { Variant } from "./features.ts";
 export type { Logits, Targets } from "./inputs.ts";
 export type { Labels, LabelsArrays, LabelsType } from "./labels.ts";
-export type { GradientArrays, LogitsArrays, LogitsType, LossArrays } from "./logits.ts";
+export type { GradientArrays, LogitsArrays, LogitsType, LossArrays, TargetsOf, TargetsType } from "./logits.ts";
 export type { NestedArray } from "./nested.ts";
-export { softmaxCrossEntropyWithLogits, sparseSoftmaxCrossEntropyWithLogits } from "./one-call.ts";
+export {
+  klDivergenceWithLogits,
+  softmaxCrossEntropyWithLogits,
+  sparseSoftmaxCrossEntropyWithLogits,
+} from "./one-call.ts";
 export type { LossOptions, Reduction, ShapeOptions, Weights } from "./options.ts";
 export type { BatchGradient, BatchOfRows, BatchOfShape, BatchSpec, BatchTypes, SharedBatch } from "./plan.ts";
 export type { PoolWorker } from "./pool/spawn.ts";

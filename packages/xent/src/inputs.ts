@@ -90,6 +90,19 @@ export function readLogits(title: string, value: unknown): Source {
   );
 }
 
+/** Throws TypeError for target logits that this type would round. Ordinary numbers are rounded as logits are. */
+export function assertWidens({ kind }: Source, type: LogitsType): void {
+  const kinds: Record<LogitsType, readonly Source["kind"][]> = {
+    float64: ["Float64Array", "Float32Array", "Float16Array"],
+    float32: ["Float32Array", "Float16Array"],
+    float16: ["Float16Array", "Uint16Array"],
+    bfloat16: ["Uint16Array"],
+  };
+  if (kind !== "Array" && !kinds[type].includes(kind)) {
+    throw new TypeError(`"targetLogits" is a ${kind}, but the logits are ${type}: give both the same type`);
+  }
+}
+
 /** Reads soft targets of any kind. */
 export function readTargets(title: string, value: unknown): Source {
   const expected = "a Float32Array, Float64Array or Float16Array, or (nested) arrays of numbers";

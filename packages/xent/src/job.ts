@@ -24,7 +24,7 @@ export const JOB_FIELDS = {
   class_offset: "u32",
   classes_total: "u32",
   merged: "u32",
-  reserved: "u32",
+  divergence: "u32",
   scale: "f64",
   label_smoothing: "f64",
   z_loss: "f64",

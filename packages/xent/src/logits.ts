@@ -11,6 +11,21 @@ export interface LogitsArrays {
 /** The name of a type of logits. */
 export type LogitsType = keyof LogitsArrays;
 
+/** What rows are compared with: labels (false), soft targets (true), or other logits, of the type of their own. */
+export type TargetsType = boolean | "logits";
+
+/** The typed arrays of targets. */
+export type TargetsOf<L extends LogitsType, T extends TargetsType> = T extends "logits"
+  ? LogitsArrays[L]
+  : T extends true
+    ? Float32Array
+    : undefined;
+
+/** What batches with such targets have, as messages say it. */
+export function targetsName(targets: TargetsType): string {
+  return targets === "logits" ? "target logits" : "soft targets";
+}
+
 /** The typed arrays of gradients, by the type of the logits. */
 export interface GradientArrays {
   float32: Float32Array;

@@ -2,7 +2,7 @@ import { RECORD_BYTES } from "./abi.ts";
 import { checkNames, integer, wrongType, wrongValue } from "./errors.ts";
 import { LABELS, type LabelsType, labelsType } from "./labels.ts";
 import { assertRowFits, type Layout, layoutOfRows, layoutOfShape } from "./layout.ts";
-import { GRADIENTS, LOGITS, LOSSES, type LogitsType, logitsType } from "./logits.ts";
+import { GRADIENTS, LOGITS, LOSSES, type LogitsType, logitsType, type TargetsType } from "./logits.ts";
 import type { Settings } from "./options.ts";
 import { mostRecordBytes } from "./pool/schedule.ts";
 
@@ -14,7 +14,7 @@ export type BatchSpec<
   L extends LogitsType = "float32",
   K extends LabelsType = "int32",
   G extends BatchGradient = BatchGradient,
-  T extends boolean = boolean,
+  T extends TargetsType = TargetsType,
 > = (BatchOfRows | BatchOfShape) & BatchTypes<L, K, G, T>;
 
 /** Size of a batch whose rows lie one after the other. */
@@ -41,12 +41,20 @@ export interface BatchOfShape {
 }
 
 /** The arrays of a batch. */
-export interface BatchTypes<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean> {
+export interface BatchTypes<
+  L extends LogitsType,
+  K extends LabelsType,
+  G extends BatchGradient,
+  T extends TargetsType,
+> {
   /** Type of the logits. Default "float32". */
   logits?: L | undefined;
   /** Type of the labels. Default "int32", the only type that a run does not convert. */
   labels?: K | undefined;
-  /** Whether there are soft targets instead of labels: probabilities, in the layout of the logits. Default false. */
+  /**
+   * What there is instead of labels. true: soft targets, which are probabilities. "logits": those of another model, and the loss is the
+   * divergence from its softmax. Either in the layout of the logits. Default false.
+   */
   targets?: T | undefined;
   /**
    * Next-token labels without a copy of your own: row i has label i + shift, and the last `shift` rows of each sequence
@@ -80,7 +88,7 @@ export interface BatchParts<
   L extends LogitsType = LogitsType,
   K extends LabelsType = LabelsType,
   G extends BatchGradient = BatchGradient,
-  T extends boolean = boolean,
+  T extends TargetsType = TargetsType,
 > {
   readonly layout: Layout;
   readonly logits: L;
@@ -96,7 +104,7 @@ export interface PlacedBatch<
   L extends LogitsType = LogitsType,
   K extends LabelsType = LabelsType,
   G extends BatchGradient = BatchGradient,
-  T extends boolean = boolean,
+  T extends TargetsType = TargetsType,
 > extends BatchParts<L, K, G, T> {
   readonly regions: Regions;
   /** Address and size of a run's working memory: that of the owner, or of the worker that this is for. */
@@ -109,11 +117,12 @@ export type SharedBatch<
   L extends LogitsType = LogitsType,
   K extends LabelsType = LabelsType,
   G extends BatchGradient = BatchGradient,
-  T extends boolean = boolean,
+  T extends TargetsType = TargetsType,
 > = PlacedBatch<L, K, G, T>;
 
 /** The cost of a class, in units of the plain loss. It decides whether another thread pays off. */
-export function costOf({ logits, regions }: PlacedBatch, { softcap, labelSmoothing }: Settings): number {
+export function costOf({ logits, targets, regions }: PlacedBatch, { softcap, labelSmoothing }: Settings): number {
+  if (targets === "logits") return logits === "float64" ? 8 : 4;
   const dense = labelSmoothing > 0 || regions.targets !== 0 ? 0.5 : 0;
   return (logits === "float64" ? 2.5 : 1) * (1 + dense + (softcap === undefined ? 0 : 3));
 }
@@ -144,7 +153,7 @@ const SPEC = [
 ];
 
 /** Checks a specification. */
-export function readSpec<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean>(
+export function readSpec<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends TargetsType>(
   spec: BatchSpec<L, K, G, T>,
 ): BatchParts<L, K, G, T> {
   checkNames("spec", spec, SPEC);
@@ -153,7 +162,9 @@ export function readSpec<L extends LogitsType, K extends LabelsType, G extends B
   const labels = labelsType(ofLabels) as K;
   const layout = readLayout(spec);
   const size = LOGITS[logits].BYTES_PER_ELEMENT;
-  if (typeof targets !== "boolean") throw wrongType("targets", "true or false", targets);
+  if (targets !== true && targets !== false && targets !== "logits") {
+    throw (typeof targets === "string" ? wrongValue : wrongType)("targets", 'true, false or "logits"', targets);
+  }
   if (gradient !== true && gradient !== false && gradient !== "in-place") {
     throw (typeof gradient === "string" ? wrongValue : wrongType)("gradient", 'true, false or "in-place"', gradient);
   }
@@ -168,7 +179,7 @@ export function readSpec<L extends LogitsType, K extends LabelsType, G extends B
 }
 
 /** The memory that a batch needs. */
-export interface BatchPlan<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean> {
+export interface BatchPlan<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends TargetsType> {
   /** Bytes of its arrays. */
   readonly bytes: number;
   /** The batch in a block at this address, which begins with the working memory, followed by the arrays. */
@@ -176,7 +187,7 @@ export interface BatchPlan<L extends LogitsType, K extends LabelsType, G extends
 }
 
 /** Lays out the parts of a batch. Throws RangeError for rows that are too long for the kernel. */
-export function planBatch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean>(
+export function planBatch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends TargetsType>(
   parts: BatchParts<L, K, G, T>,
 ): BatchPlan<L, K, G, T> {
   const { layout, logits, labels, gradient, targets, shift } = parts;
@@ -191,7 +202,7 @@ export function planBatch<L extends LogitsType, K extends LabelsType, G extends 
   const offsets = {
     logits: part(LOGITS[logits].BYTES_PER_ELEMENT * elements),
     labels: targets ? undefined : part(LABELS[labels].BYTES_PER_ELEMENT * rows),
-    targets: targets ? part(4 * elements) : undefined,
+    targets: targets ? part((targets === "logits" ? LOGITS[logits].BYTES_PER_ELEMENT : 4) * elements) : undefined,
     gradient: gradient === true ? part(GRADIENTS[logits].BYTES_PER_ELEMENT * elements) : undefined,
     losses: part(8 * rows),
     loss: logits === "float64" ? undefined : part(4 * rows),

@@ -1,4 +1,4 @@
-import type { LogitsType } from "./logits.ts";
+import type { LogitsType, TargetsType } from "./logits.ts";
 
 /** The results of every call. Arrays have one entry for each row. */
 export interface Losses<A = Float32Array> {
@@ -43,18 +43,18 @@ type IfAsked<Asked extends boolean, Parts> = [Asked] extends [true]
 
 /**
  * The result of a call. `A` and `I` are the types of its arrays: losses and gradient, and predictions. `G` and `P` are the types of the
- * options `gradient` and `predictions`. `T`: whether there were soft targets instead of labels.
+ * options `gradient` and `predictions`. `T`: what there was instead of labels.
  */
 export type LossResult<
   A = Float32Array,
   G extends boolean = boolean,
   P extends boolean = boolean,
   I = Int32Array,
-  T extends boolean = boolean,
+  T extends TargetsType = TargetsType,
 > = Losses<A> &
   IfAsked<G, WithGradient<A>> &
   IfAsked<P, WithPredictions<I>> &
-  IfAsked<[T] extends [true] ? false : [T] extends [false] ? P : boolean, WithCorrect>;
+  IfAsked<[T] extends [false] ? P : [T] extends [true | "logits"] ? false : boolean, WithCorrect>;
 
 // The type of an array with a buffer of its own, which exists only in TypeScript 5.7 and later.
 /** Arrays that are the caller's own, by the type of the logits. */
@@ -76,5 +76,5 @@ export type OwnResult<
   L extends LogitsType = "float32",
   G extends boolean = boolean,
   P extends boolean = boolean,
-  T extends boolean = boolean,
+  T extends TargetsType = TargetsType,
 > = LossResult<OwnArrays[L], G, P, OwnInt32Array, T>;

@@ -1,11 +1,12 @@
 // A run: options are checked once, a job of the kernel is made of them and of the labels, and a result of the finished job.
 
 import { RECORD_BYTES } from "./abi.ts";
+import { countRows, type DivergenceOptions, readDivergence } from "./divergence.ts";
 import type { Engine } from "./engine.ts";
 import { checkNames, choice, integer, wrongType } from "./errors.ts";
 import { type JobRecord, LOGITS_TYPES } from "./job.ts";
 import { copyLabels, IGNORED, isDirect, type LabelRules, readLabels } from "./labels.ts";
-import type { GradientArrays, LogitsType, LossArrays } from "./logits.ts";
+import { type GradientArrays, type LogitsType, type LossArrays, type TargetsType, targetsName } from "./logits.ts";
 import { boolean, type LossOptions, REDUCTIONS, type Reduction, readOptions, type Settings } from "./options.ts";
 import { costOf, isDivisible, type PlacedBatch } from "./plan.ts";
 import { type Schedule, writeSchedule } from "./pool/schedule.ts";
@@ -26,6 +27,8 @@ import type { BatchMemory } from "./views.ts";
 /** Options of a run. */
 export interface RunOptions<G extends boolean = boolean, P extends boolean = boolean, C extends boolean = boolean>
   extends LossOptions<G, P> {
+  /** Of a batch with `targets: "logits"`: which rows count. */
+  mask?: DivergenceOptions["mask"];
   /** Only the rows from `begin` to `end`. Default: all. */
   rows?: readonly [begin: number, end: number] | undefined;
   /**
@@ -41,7 +44,7 @@ export type RunResult<
   G extends boolean = boolean,
   P extends boolean = boolean,
   C extends boolean = boolean,
-  T extends boolean = boolean,
+  T extends TargetsType = TargetsType,
 > = [C] extends [true] ? OwnResult<L, G, P, T> : LossResult<LossArrays[L], G, P, Int32Array, T>;
 
 /** What is to be computed of a batch, checked but for its labels, which may change until then. */
@@ -53,6 +56,8 @@ export interface Run {
   readonly copy: boolean;
   /** Where the batch's classes are a shard of more. */
   readonly shard: Shard | undefined;
+  /** Of a divergence: 0 for each row that does not count. */
+  readonly mask: Uint8Array | undefined;
 }
 
 const RUN_OPTIONS = ["rows", "copy"];
@@ -63,22 +68,28 @@ export function readRun(options: RunOptions | undefined, plan: PlacedBatch, othe
   const { rows, classes } = plan.layout;
   const [begin, end] = readRows(options?.rows, rows);
   const copy = boolean("copy", options?.copy ?? false);
-  const settings = readOptions(options, rows, classes, others);
+  const read = plan.targets === "logits" ? readDivergence : readPlain;
+  const { settings, mask } = read(options, rows, classes, others);
   assertPossible(settings, plan);
-  return { settings, begin, end, copy, shard: undefined };
+  return { settings, begin, end, copy, shard: undefined, mask };
+}
+
+function readPlain(...given: Parameters<typeof readOptions>): Pick<Run, "settings" | "mask"> {
+  return { settings: readOptions(...given), mask: undefined };
 }
 
 /** Checks the options of partials. */
 export function readPartialsRun(options: PartialsOptions, plan: PlacedBatch): Run {
   const shard = readShard(options, plan.layout.classes);
   const run = readRun(options, plan, PARTIALS_OPTIONS);
-  if (plan.regions.targets !== 0) throw new TypeError("partials() expected a batch with labels, not soft targets");
+  const { targets } = plan;
+  if (targets) throw new TypeError(`partials() expected a batch with labels, not ${targetsName(targets)}`);
   return { ...run, shard };
 }
 
 /** The gradient of what these partials were of, now that they are merged. */
 export function readMergedRun(
-  { settings: ofPartials, begin, end, copy, shard }: Run,
+  { settings: ofPartials, begin, end, copy, shard, mask }: Run,
   merged: Partials,
   options: { reduction?: Reduction } | undefined,
   plan: PlacedBatch,
@@ -87,7 +98,7 @@ export function readMergedRun(
   const { reduction = ofPartials.reduction } = options ?? {};
   const settings = { ...ofPartials, gradient: true, reduction: choice("reduction", reduction, REDUCTIONS) };
   assertPossible(settings, plan);
-  return { settings, begin, end, copy, shard: { ...(shard as Shard), merged } };
+  return { settings, begin, end, copy, shard: { ...(shard as Shard), merged }, mask };
 }
 
 function readRows(rows: readonly [number, number] | undefined, all: number): readonly [number, number] {
@@ -129,10 +140,10 @@ export function possibleIndex(ignoreIndex: number | undefined): number | undefin
 }
 
 /** Checks the labels of a batch. */
-function readBatchLabels(batch: BatchMemory, { settings, begin, end, shard }: Run): KernelLabels {
+function readBatchLabels(batch: BatchMemory, { settings, begin, end, shard, mask }: Run): KernelLabels {
   const { layout, shift, sequence, regions } = batch.plan;
   const { labels, kernelLabels } = batch.views;
-  if (labels === undefined) return noLabels(end - begin);
+  if (labels === undefined) return noLabels(mask ? countRows(mask, begin, end) : end - begin);
   const { ignoreIndex, classWeights, invalidLabels } = settings;
   const rules: LabelRules = {
     classes: shard?.classesTotal ?? layout.classes,
@@ -211,7 +222,7 @@ export function writeJob(
     class_offset: shard?.classOffset ?? 0,
     classes_total: shard?.classesTotal ?? classes,
     merged: shard?.merged ? 1 : 0,
-    reserved: 0,
+    divergence: batch.plan.targets === "logits" ? 1 : 0,
     scale: settings.reduction === "mean" ? (labels.normalizer === 0 ? 0 : 1 / labels.normalizer) : 1,
     label_smoothing: settings.labelSmoothing,
     z_loss: settings.zLoss,

@@ -17,7 +17,7 @@ interface Views<L extends LogitsType, K extends LabelsType> {
   readonly buffer: ArrayBufferLike;
   readonly logits: LogitsArrays[L];
   readonly labels: LabelsArrays[K] | undefined;
-  readonly targets: Float32Array | undefined;
+  readonly targets: Float32Array | LogitsArrays[L] | undefined;
   readonly gradient: GradientArrays[L] | undefined;
   readonly loss: LossArrays[L];
   readonly logSumExp: LossArrays[L];
@@ -60,14 +60,17 @@ export class BatchMemory<L extends LogitsType = LogitsType, K extends LabelsType
 
 function makeViews<L extends LogitsType, K extends LabelsType>(
   buffer: ArrayBufferLike,
-  { layout, logits, labels, regions: at }: PlacedBatch<L, K>,
+  { layout, logits, labels, targets, regions: at }: PlacedBatch<L, K>,
 ): Views<L, K> {
   const { rows, elements } = layout;
   return {
     buffer,
     logits: new LOGITS[logits](buffer, at.logits, elements),
     labels: at.labels === 0 ? undefined : new LABELS[labels](buffer, at.labels, rows),
-    targets: at.targets === 0 ? undefined : new Float32Array(buffer, at.targets, elements),
+    targets:
+      at.targets === 0
+        ? undefined
+        : new (targets === "logits" ? LOGITS[logits] : Float32Array)(buffer, at.targets, elements),
     gradient: at.gradient === 0 ? undefined : new GRADIENTS[logits](buffer, at.gradient, elements),
     loss: new LOSSES[logits](buffer, at.loss === 0 ? at.losses : at.loss, rows),
     logSumExp: new LOSSES[logits](buffer, at.logSumExp, rows),

@@ -1,12 +1,13 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { Batch, type BatchOwner } from "./batch.ts";
-import { type Call, computeCall, readLabelsCall, reads, readTargetsCall } from "./call.ts";
+import { type Call, computeCall, readDivergenceCall, readLabelsCall, reads, readTargetsCall } from "./call.ts";
+import type { DivergenceOptions } from "./divergence.ts";
 import { type Engine, makeEngine, owned, WORKSPACE_BYTES } from "./engine.ts";
 import { wrongType } from "./errors.ts";
 import { isShared, type Variant } from "./features.ts";
 import type { Logits, Targets } from "./inputs.ts";
 import type { Labels, LabelsType } from "./labels.ts";
-import type { LogitsType } from "./logits.ts";
+import type { LogitsType, TargetsType } from "./logits.ts";
 import { Heap } from "./memory.ts";
 import type { NestedArray } from "./nested.ts";
 import type { LossOptions, ShapeOptions } from "./options.ts";
@@ -75,10 +76,10 @@ export class Xent implements Disposable {
     L extends LogitsType = "float32",
     K extends LabelsType = "int32",
     G extends BatchGradient = false,
-    T extends boolean = false,
+    T extends TargetsType = false,
   >(spec: BatchSpec<L, K, G, T>): Batch<L, K, G, T>;
   createBatch<L extends LogitsType, K extends LabelsType>(spec: BatchSpec<L, K>): Batch<L, K>;
-  createBatch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean>(
+  createBatch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends TargetsType>(
     spec: BatchSpec<L, K, G, T>,
   ): Batch<L, K, G, T> {
     this.#assertAlive();
@@ -98,7 +99,7 @@ export class Xent implements Disposable {
     return bytesOfWork(layout, this.#engine.pool?.slots ?? 1, sharded);
   }
 
-  #batch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean>(
+  #batch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends TargetsType>(
     heap: Heap,
     plan: PlacedBatch<L, K, G, T>,
   ): Batch<L, K, G, T> {
@@ -121,7 +122,7 @@ export class Xent implements Disposable {
   }
 
   /** Attaches a batch that the owner of this memory has shared. The owner keeps its memory. */
-  attachBatch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends boolean>(
+  attachBatch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends TargetsType>(
     shared: SharedBatch<L, K, G, T>,
   ): Batch<L, K, G, T> {
     this.#assertAlive();
@@ -154,6 +155,16 @@ export class Xent implements Disposable {
   ): OneCallResult<L, G, P, true> {
     owned(this.#heap, "softmaxCrossEntropyWithLogits");
     return this.#once(readTargetsCall(logits, targets, options)) as OneCallResult<L, G, P, true>;
+  }
+
+  /** As the function of this name, with this instance's variant and threads: copies in and out. */
+  klDivergenceWithLogits<L extends Logits, G extends boolean = false, P extends boolean = false>(
+    logits: L,
+    targetLogits: Logits,
+    options?: DivergenceOptions<G, P> & ShapeOptions,
+  ): OneCallResult<L, G, P, "logits"> {
+    owned(this.#heap, "klDivergenceWithLogits");
+    return this.#once(readDivergenceCall(logits, targetLogits, options)) as OneCallResult<L, G, P, "logits">;
   }
 
   #once(call: Call): LossResult<Float32Array | Float64Array> {
@@ -255,5 +266,5 @@ export type OneCallResult<
   L,
   G extends boolean = boolean,
   P extends boolean = boolean,
-  T extends boolean = boolean,
+  T extends TargetsType = TargetsType,
 > = LossResult<GradientOf<L>, G, P, OwnInt32Array, T>;

@@ -107,7 +107,7 @@ impl<V: Single> Row<'_, V> {
 
 /// Sets every `stride`-th number.
 #[inline(always)]
-pub(super) fn fill(numbers: Numbers, stride: usize, value: f64) {
+pub fn fill(numbers: Numbers, stride: usize, value: f64) {
     if numbers.kind() == Kind::Double {
         fill_of::<f64>(numbers.cells(), stride, value);
     } else {

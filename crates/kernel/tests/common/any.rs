@@ -1,8 +1,10 @@
 //! Jobs of any kind: every option, type and layout, in a memory of their own, and what the formula in `f64` says of the results.
 
+mod divergence;
 mod exact;
 mod image;
 
+pub use exact::ExactRow;
 pub use image::Image;
 
 use super::{Mode, Random, ulp};
@@ -29,6 +31,8 @@ pub struct Plan {
     pub offset: f32,
     pub special: Special,
     pub soft: bool,
+    /// The logits that the divergence is from: how far they are from the own ones, or none.
+    pub teacher: Option<f32>,
     pub class_weights: bool,
     pub sample_weights: bool,
     pub ignore: bool,
@@ -74,6 +78,7 @@ impl Default for Plan {
             offset: 0.0,
             special: Special::Nothing,
             soft: false,
+            teacher: None,
             class_weights: false,
             sample_weights: false,
             ignore: false,
@@ -153,6 +158,9 @@ impl Plan {
                 _ => label as i32,
             });
         }
+        if let Some(distance) = self.teacher {
+            return self.divergence(logits, distance, &mut random);
+        }
         let mut positive = |n: usize, from: f32| -> Vec<f32> { (0..n).map(|_| from + random.unit().abs()).collect() };
         let in_place = self.mode == Mode::InPlace && matches!(self.logits_type, logits_type::F32 | logits_type::F64);
         let class_stride = self.inner + self.class_gap;
@@ -164,6 +172,7 @@ impl Plan {
             targets: self.soft.then(|| positive(rows * classes, 0.0).iter().map(|t| t / classes as f32).collect()),
             class_weights: self.class_weights.then(|| positive(classes, 0.25)),
             sample_weights: self.sample_weights.then(|| positive(rows, 0.25)),
+            teacher: None,
             labels: (!self.soft).then_some(labels),
             ignore_index: self.ignore.then_some(IGNORED),
             inner: self.inner,
@@ -179,6 +188,35 @@ impl Plan {
             segments: self.segments,
         }
     }
+
+    /// The same logits beside others, so far away: of the options there are the temperature and sample weights.
+    fn divergence(&self, logits: Vec<u64>, distance: f32, random: &mut Random) -> Given {
+        let plain = Self {
+            soft: false,
+            teacher: None,
+            class_weights: false,
+            sample_weights: false,
+            ignore: false,
+            smoothing: 0.0,
+            z_loss: 0.0,
+            softcap: 0.0,
+            segments: false,
+            ..self.clone()
+        };
+        let targets = logits.iter().enumerate().map(|(i, &x)| {
+            let (row, class) = (i / self.classes, i % self.classes);
+            let x = from_bits(x, self.logits_type) + f64::from(distance * random.unit());
+            let x = match row % 5 {
+                3 if class % 4 == 1 => f64::NEG_INFINITY,
+                4 => x + 700.25,
+                _ => x,
+            };
+            to_bits(x, self.logits_type)
+        });
+        let teacher = Some(targets.collect());
+        let sample_weights = self.sample_weights.then(|| (0..self.rows).map(|row| (row % 3) as f32 / 2.0).collect());
+        Given { logits, teacher, labels: None, sample_weights, ..plain.given() }
+    }
 }
 
 const IGNORED: i32 = -100;
@@ -193,6 +231,8 @@ pub struct Given {
     pub logits: Vec<u64>,
     pub labels: Option<Vec<i32>>,
     pub targets: Option<Vec<f32>>,
+    /// As the logits: those that the divergence is from.
+    pub teacher: Option<Vec<u64>>,
     pub class_weights: Option<Vec<f32>>,
     pub sample_weights: Option<Vec<f32>>,
     pub ignore_index: Option<i32>,
@@ -291,6 +331,6 @@ impl Given {
 
     /// Whether several threads may share a row.
     pub fn splits(&self) -> bool {
-        self.class_stride == 1 && self.classes > 256 && self.targets.is_none()
+        self.class_stride == 1 && self.classes > 256 && self.targets.is_none() && self.teacher.is_none()
     }
 }

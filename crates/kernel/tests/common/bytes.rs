@@ -80,6 +80,7 @@ pub fn decode(bytes: &[u8]) -> Given {
         logits: (0..rows * classes).map(|_| bytes.word(size)).collect(),
         labels: (!soft).then_some(labels),
         targets,
+        teacher: None,
         class_weights,
         sample_weights,
         ignore_index: flag(5).then_some(-100),

@@ -4,11 +4,7 @@
 pub mod any;
 pub mod bytes;
 
-use std::cell::Cell;
-use xent_kernel::job::{Job, Step};
-use xent_kernel::partial::{Header, Segment};
-use xent_kernel::row::SEGMENT;
-use xent_kernel::scratch::Scratch;
+use any::{ExactRow, Given, Output, Plan};
 use xent_kernel::vector::{Scalar, Single};
 
 pub fn infinity() -> f32 {
@@ -38,6 +34,7 @@ impl Random {
     }
 }
 
+/// Plain rows with given logits and labels.
 #[derive(Clone)]
 pub struct Case {
     pub classes: usize,
@@ -89,119 +86,53 @@ pub enum Mode {
     InPlace,
 }
 
+impl Case {
+    /// As a job, with predictions.
+    fn given(&self, mode: Mode) -> Given {
+        let (rows, classes) = (self.labels.len(), self.classes);
+        let plan = Plan { rows, classes, scale: self.scale, mode, predictions: true, ..Plan::default() };
+        Given {
+            logits: self.logits.iter().map(|x| u64::from(x.to_bits())).collect(),
+            labels: Some(self.labels.clone()),
+            ignore_index: self.ignore_index,
+            ..plan.given()
+        }
+    }
+}
+
+impl From<Output> for Results {
+    fn from(output: Output) -> Self {
+        let singles = |all: Vec<f64>| all.into_iter().map(|x| x as f32).collect();
+        Self {
+            loss: output.rounded_loss,
+            log_sum_exp: singles(output.log_sum_exp),
+            gradient: singles(output.gradient),
+            predictions: output.predictions,
+            sum: output.sum,
+            correct: output.correct,
+        }
+    }
+}
+
 /// The whole job at once, with a gradient.
 pub fn run(case: &Case) -> Results {
     run_as::<Scalar>(case, Mode::Gradient, &[])
 }
 
-/// The job in pieces that end at `cuts`, each with new scratch memory.
+/// The job in pieces that end at `cuts`.
 pub fn run_as<V: Single>(case: &Case, mode: Mode, cuts: &[u32]) -> Results {
-    run_with(case, mode, |job| {
-        let mut begin = 0;
-        for &end in cuts.iter().chain([&(case.labels.len() as u32)]) {
-            run_rows::<V>(job, begin, end);
-            begin = end;
-        }
-    })
+    case.given(mode).compute::<V>(cuts).into()
 }
 
-/// Every row in segments, taken in an order of their own; as whole rows where they refuse that.
-pub fn run_split<V: Single>(case: &Case, mode: Mode, random: &mut Random) -> Results {
-    run_with(case, mode, |job| {
-        for row in 0..case.labels.len() as u32 {
-            let segments = case.classes.div_ceil(SEGMENT);
-            let record = vec![f64::NAN; (size_of::<Header>() + segments * size_of::<Segment>()) / 8];
-            let scratch = vec![f64::NAN; size_of::<Scratch>().div_ceil(8)];
-            let step = |step: Step, segment: usize| {
-                let [scratch, record] = [&scratch, &record].map(|memory| memory.as_ptr().expose_provenance());
-                // SAFETY: as for `run_rows`, and the record has room for a header and the segments.
-                unsafe { job.step::<V>(step, segment, scratch, record, row) == 1 }
-            };
-            let mut order: Vec<usize> = (0..segments).collect();
-            order.sort_by_key(|_| random.bits());
-            order.iter().for_each(|&segment| _ = step(Step::Sum, segment));
-            if step(Step::Finish, 0) {
-                order.iter().rev().for_each(|&segment| _ = step(Step::Write, segment));
-            } else {
-                run_rows::<V>(job, row, row + 1);
-            }
-        }
-    })
+/// Every row in segments; as whole rows where they refuse that.
+pub fn run_split<V: Single>(case: &Case, mode: Mode) -> Results {
+    Given { segments: true, ..case.given(mode) }.compute::<V>(&[]).into()
 }
 
-fn run_rows<V: Single>(job: &Job, begin: u32, end: u32) {
-    // All bytes of it may have any value.
-    let scratch = vec![f64::NAN; size_of::<Scratch>().div_ceil(8)];
-    // SAFETY: the vectors of `run_with` have the sizes that the record's fields ask for, and nothing else uses them.
-    unsafe { job.run::<V>(scratch.as_ptr().expose_provenance(), begin, end) };
-}
-
-fn run_with(case: &Case, mode: Mode, compute: impl FnOnce(&Job)) -> Results {
-    let rows = case.labels.len();
-    let cells = |n: usize| vec![Cell::new(-77.0f32); n];
-    let logits: Vec<Cell<f32>> = case.logits.iter().copied().map(Cell::new).collect();
-    let (rounded, log_sum_exp, gradient) = (cells(rows), cells(rows), cells(case.logits.len()));
-    let loss = vec![Cell::new(-77.0f64); rows];
-    let predictions = vec![Cell::new(-77i32); rows];
-    let expose = |p: &[Cell<f32>]| p.as_ptr().expose_provenance();
-    let mut job = Job {
-        logits: expose(&logits),
-        labels: case.labels.as_ptr().expose_provenance(),
-        gradient: match mode {
-            Mode::Forward => 0,
-            Mode::Gradient => expose(&gradient),
-            Mode::InPlace => expose(&logits),
-        },
-        loss: loss.as_ptr().expose_provenance(),
-        rounded_loss: expose(&rounded),
-        log_sum_exp: expose(&log_sum_exp),
-        predictions: predictions.as_ptr().expose_provenance(),
-        classes: case.classes as u32,
-        row_stride: case.classes as u32,
-        class_stride: 1,
-        inner: 1,
-        temperature: 1.0,
-        ignore: u32::from(case.ignore_index.is_some()),
-        ignore_index: case.ignore_index.unwrap_or(0),
-        scale: case.scale,
-        ..Job::default()
-    };
-    compute(&job);
-    // SAFETY: as for `run_rows`.
-    unsafe { job.reduce::<Scalar>(0, rows as u32) };
-    let values = |cells: &[Cell<f32>]| cells.iter().map(Cell::get).collect();
-    Results {
-        loss: values(&rounded),
-        log_sum_exp: values(&log_sum_exp),
-        gradient: values(if mode == Mode::InPlace { &logits } else { &gradient }),
-        predictions: predictions.iter().map(Cell::get).collect(),
-        sum: job.sum,
-        correct: job.correct,
-    }
-}
-
-pub struct Exact {
-    pub loss: f64,
-    pub log_sum_exp: f64,
-    pub gradient: Vec<f64>,
-}
-
-/// In f64, with the maximum left out of the sum.
-pub fn exact(case: &Case, row: usize) -> Exact {
-    let x: Vec<f64> = case.logits[row * case.classes..][..case.classes].iter().map(|&x| f64::from(x)).collect();
-    let y = case.labels[row] as usize;
-    let top = (0..x.len()).fold(0, |best, j| if x[j] > x[best] { j } else { best });
-    let sum_but = |skip: usize| -> f64 { (0..x.len()).filter(|&j| j != skip).map(|j| (x[j] - x[top]).exp()).sum() };
-    let rest = sum_but(top);
-    Exact {
-        loss: rest.ln_1p() + (x[top] - x[y]),
-        log_sum_exp: x[top] + rest.ln_1p(),
-        gradient: (0..x.len())
-            .map(
-                |j| if j == y { -sum_but(y) / (1.0 + rest) } else { (x[j] - x[top]).exp() / (1.0 + rest) } * case.scale,
-            )
-            .collect(),
-    }
+/// One row by the formula in f64.
+pub fn exact(case: &Case, row: usize) -> ExactRow {
+    let logits = case.logits[row * case.classes..][..case.classes].to_vec();
+    Case { logits, labels: vec![case.labels[row]], ..*case }.given(Mode::Forward).exact(0)
 }
 
 /// Distance in units of the last place of the exact value; 0 where that is not a normal f32 and the result is below 2^-125.

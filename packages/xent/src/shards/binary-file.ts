@@ -10,7 +10,6 @@
 import { wrongType } from "../errors.ts";
 import { bufferOf, byteOffsetOf, lengthOf, typedArrayKind } from "../typed-array.ts";
 
-const VERSION = 1;
 const HEADER = 24;
 const CHECKSUM = 4;
 
@@ -18,12 +17,12 @@ const CHECKSUM = 4;
 export type Numbers = Float64Array | Float32Array | Int32Array | Uint32Array;
 
 /** Writes arrays into a file. */
-export function pack(magic: string, arrays: readonly Numbers[]): Uint8Array<ArrayBuffer> {
+export function pack(magic: string, version: number, arrays: readonly Numbers[]): Uint8Array<ArrayBuffer> {
   const length = arrays.reduce((sum, array) => sum + array.byteLength, HEADER + CHECKSUM);
   const bytes = new Uint8Array(length);
   const view = new DataView(bytes.buffer);
   bytes.set(new TextEncoder().encode(magic));
-  view.setUint32(8, VERSION, true);
+  view.setUint32(8, version, true);
   view.setBigUint64(16, BigInt(length), true);
   let at = HEADER;
   for (const array of arrays) {
@@ -39,23 +38,27 @@ export class Unpacked {
   readonly #name: string;
   readonly #bytes: Uint8Array;
   #at = HEADER;
+  readonly version: number;
 
-  /** Throws RangeError where the bytes are of another kind or version, truncated, or damaged. */
-  constructor(bytes: Uint8Array, magic: string) {
+  /** Throws RangeError where the bytes are another file, of a version after `newest`, not all of it, or damaged. */
+  constructor(bytes: Uint8Array, magic: string, newest: number) {
     if (typedArrayKind(bytes) !== "Uint8Array") throw wrongType("bytes", "a Uint8Array", bytes);
     this.#name = magic;
     this.#bytes = new Uint8Array(bufferOf(bytes), byteOffsetOf(bytes), lengthOf(bytes));
-    this.#check(this.#bytes, magic);
+    this.version = this.#check(this.#bytes, magic, newest);
   }
 
-  #check(bytes: Uint8Array, magic: string): void {
+  #check(bytes: Uint8Array, magic: string, newest: number): number {
     const { length } = bytes;
     const found = new TextDecoder("latin1").decode(bytes.subarray(0, 8));
     if (found !== magic) throw this.error(`a file that begins with ${JSON.stringify(found)}`);
     if (length < HEADER + CHECKSUM) throw this.error(`${length} bytes, which is too few`);
     const view = new DataView(bytes.buffer, bytes.byteOffset, length);
     const version = view.getUint32(8, true);
-    if (version !== VERSION) throw this.error(`version ${version}; this release of xent reads version ${VERSION}`);
+    if (!(version >= 1 && version <= newest)) {
+      const known = newest === 1 ? "version 1" : `versions 1 to ${newest}`;
+      throw this.error(`version ${version}; this release of xent reads ${known}`);
+    }
     if (view.getUint32(12, true) !== 0) throw this.error(`${view.getUint32(12, true)} at byte 12, where 0 is to be`);
     const expected = Number(view.getBigUint64(16, true));
     if (length < expected) throw this.error(`a truncated file: ${length} of ${expected} bytes`);
@@ -63,6 +66,7 @@ export class Unpacked {
     if (crc32(bytes.subarray(0, -CHECKSUM)) !== view.getUint32(length - CHECKSUM, true)) {
       throw this.error("a damaged file: its checksum is another");
     }
+    return version;
   }
 
   /** The next array. */

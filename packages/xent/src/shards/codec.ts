@@ -10,6 +10,9 @@ import { findInvalidHeader, findInvalidRow, has } from "./valid.ts";
 
 const PARTIALS = "XENTPART";
 const TOTALS = "XENTTOTL";
+/** What is read, too: all before it. Totals without sources are still written as version 1. */
+const PARTIALS_VERSION = 1;
+const TOTALS_VERSION = 2;
 
 const NAMES = Object.keys(COLUMNS) as Column[];
 
@@ -25,7 +28,7 @@ export function encodePartials(partials: Partials): OwnUint8Array {
     OPTIONAL.includes(name) && partials[name].every((value, row) => Object.is(value, usual(partials, name, row)));
   const names = NAMES.filter((name) => !saysNothing(name));
   const columns = names.reduce((bits, name) => bits + 2 ** NAMES.indexOf(name), 0);
-  return pack(PARTIALS, [
+  return pack(PARTIALS, PARTIALS_VERSION, [
     Uint32Array.from([rows, classesTotal, columns, classes.length].concat(classes.flat())),
     Float64Array.from(SETTINGS, (name) => settings[name]),
     ...names.map((name) => partials[name]),
@@ -37,7 +40,7 @@ export function encodePartials(partials: Partials): OwnUint8Array {
  * `partials` nor `mergePartials` gives.
  */
 export function decodePartials(bytes: Uint8Array): Partials {
-  const file = new Unpacked(bytes, PARTIALS);
+  const file = new Unpacked(bytes, PARTIALS, PARTIALS_VERSION);
   const [rows = 0, classesTotal = 0, columns = 0, ranges = 0] = file.take(Uint32Array, 4);
   const ends = [...file.take(Uint32Array, 2 * ranges)];
   const classes = Array.from({ length: ranges }, (_, i) => [ends[2 * i], ends[2 * i + 1]] as [number, number]);
@@ -70,13 +73,17 @@ export function decodePartials(bytes: Uint8Array): Partials {
   return partials;
 }
 
-/** Totals as about 100 bytes. Equal totals give equal bytes. */
+/** Totals as bytes, some 100 of them, and 16 a source: the same ones for the same totals. */
 export function encodeTotals(totals: Totals): OwnUint8Array {
   if (!(totals instanceof Totals)) throw wrongType("totals", "Totals", totals);
-  const { count, correct } = totals;
+  const { count, correct, sources } = totals;
   const [sum, normalizer] = [totals.terms.sum, totals.terms.normalizer].map(written) as [number[], number[]];
   const sizes = [count, correct, sum.length, normalizer.length];
-  return pack(TOTALS, [Float64Array.from(sizes.concat(sum, normalizer))]);
+  const numbers = sizes.concat(sum, normalizer);
+  if (sources.length === 0) return pack(TOTALS, 1, [Float64Array.from(numbers)]);
+  const digits = sources.flatMap((source) => source.match(/.{8}/g) ?? []);
+  const words = Uint32Array.from(digits, (word) => Number.parseInt(word, 16));
+  return pack(TOTALS, TOTALS_VERSION, [Float64Array.from(numbers.concat(sources.length)), words]);
 }
 
 /** A file has no NaN: a sum that is NaN is written as these two. */
@@ -89,9 +96,10 @@ function written(terms: readonly number[]): readonly number[] {
  * totals have.
  */
 export function decodeTotals(bytes: Uint8Array): Totals {
-  const file = new Unpacked(bytes, TOTALS);
+  const file = new Unpacked(bytes, TOTALS, TOTALS_VERSION);
   const [count = 0, correct = 0, sums = 0, normalizers = 0] = file.take(Float64Array, 4);
   const terms = { sum: file.take(Float64Array, sums), normalizer: file.take(Float64Array, normalizers) };
+  const sources = file.version === 1 ? [] : takeSources(file);
   file.end();
   const isCount = Number.isSafeInteger(count) && correct <= count && Number.isInteger(correct) && correct >= 0;
   if (!isCount) throw file.error(`${correct} of ${count} rows that are predicted right`);
@@ -99,7 +107,18 @@ export function decodeTotals(bytes: Uint8Array): Totals {
     if (numbers.some(Number.isNaN)) throw file.error(`NaN in its ${name}`);
     if (count === 0 && numbers.length > 0) throw file.error(`a ${name} of no rows`);
   }
-  return Totals.of(terms, count, correct);
+  return Totals.of(terms, count, correct, sources);
+}
+
+function takeSources(file: Unpacked): string[] {
+  const [count = 0] = file.take(Float64Array, 1);
+  if (!(Number.isInteger(count) && count >= 1)) throw file.error(`${count} sources`);
+  const words = file.take(Uint32Array, 4 * count);
+  const digits = Array.from(words, (word) => word.toString(16).padStart(8, "0"));
+  const sources = Array.from({ length: count }, (_, i) => digits.slice(4 * i, 4 * i + 4).join(""));
+  const wrong = sources.findIndex((source, i) => i > 0 && source <= (sources[i - 1] as string));
+  if (wrong >= 0) throw file.error(`the source ${sources[wrong]} after ${sources[wrong - 1]}`);
+  return sources;
 }
 
 const OPTIONAL: readonly Column[] = ["sumLow", "labelLogit", "labelWeight", "sampleWeights", ...SMOOTHED];

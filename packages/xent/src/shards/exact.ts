@@ -54,8 +54,9 @@ export class ExactSum {
       if (lost !== 0) parts[kept++] = lost;
       carry = sum;
     }
-    parts.length = kept;
-    if (carry !== 0) parts.push(carry);
+    if (carry !== 0) parts[kept++] = carry;
+    // An assignment costs time also where it changes nothing.
+    if (parts.length !== kept) parts.length = kept;
   }
 
   /** Adds another sum. */

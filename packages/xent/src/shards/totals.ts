@@ -1,4 +1,4 @@
-import { integer, wrongType } from "../errors.ts";
+import { integer, wrongType, wrongValue } from "../errors.ts";
 import { lengthOf, typedArrayKind } from "../typed-array.ts";
 import { ExactSum } from "./exact.ts";
 
@@ -11,13 +11,14 @@ export interface RowsResult {
 }
 
 /**
- * Exact sums over any number of rows, on any number of machines. They have the same bits for any order and any grouping of the results.
+ * Exact sums over any number of rows, on any number of machines. They have the same bits for any order and any grouping of the results. Totals that were told what they are of, by {@link addSource}, do not count it twice.
  */
 export class Totals {
   readonly #sum = new ExactSum();
   readonly #normalizer = new ExactSum();
   #count = 0;
   #correct = 0;
+  readonly #sources = new Set<string>();
 
   /** Adds the rows of a result. Rows without predictions count as incorrect. */
   add(result: RowsResult): this {
@@ -27,7 +28,8 @@ export class Totals {
     const { loss, normalizer, count, correct = 0 } = result;
     if (typeof normalizer !== "number") throw wrongType("normalizer", "a number", normalizer);
     this.#addCounts(count, correct);
-    for (let row = 0; row < lengthOf(loss); row++) this.#sum.add(loss[row] as number);
+    const rows = lengthOf(loss);
+    for (let row = 0; row < rows; row++) this.#sum.add(loss[row] as number);
     this.#normalizer.add(normalizer);
     return this;
   }
@@ -47,12 +49,31 @@ export class Totals {
     this.#correct += correct;
   }
 
-  /** Adds the rows of other totals. Throws RangeError where the rows are more than 2^53 - 1 together. */
+  /**
+   * Says what rows these totals are of, so that {@link merge} notices where they would be counted twice: 128 bits as 32 hexadecimal
+   * digits, of a checksum or a UUID. Throws RangeError where it was said before.
+   */
+  addSource(source: string): this {
+    if (typeof source !== "string") throw wrongType("source", "32 hexadecimal digits", source);
+    if (!/^[0-9a-f]{32}$/.test(source)) throw wrongValue("source", "32 hexadecimal digits", source);
+    if (this.#sources.has(source)) throw wrongValue("source", "one whose rows are not counted yet", source);
+    this.#sources.add(source);
+    return this;
+  }
+
+  /**
+   * Adds the rows of other totals. Throws RangeError, and adds none, where the rows are more than 2^53 - 1 together, or where both
+   * have a source in common.
+   */
   merge(other: Totals): this {
     if (!(other instanceof Totals)) throw wrongType("other", "Totals", other);
+    for (const source of other.#sources) {
+      if (this.#sources.has(source)) throw wrongValue("other", "rows that are not counted yet", source);
+    }
     // Read before writing: `other` may be this.
     const { terms } = other;
     this.#addCounts(other.#count, other.#correct);
+    for (const source of other.#sources) this.#sources.add(source);
     for (const term of terms.sum) this.#sum.add(term);
     for (const term of terms.normalizer) this.#normalizer.add(term);
     return this;
@@ -89,9 +110,20 @@ export class Totals {
     return { sum: this.#sum.terms, normalizer: this.#normalizer.terms };
   }
 
-  /** Totals from their `terms`. */
-  static of(terms: { sum: Iterable<number>; normalizer: Iterable<number> }, count: number, correct: number): Totals {
+  /** What was said by {@link addSource}, sorted. */
+  get sources(): string[] {
+    return [...this.#sources].sort();
+  }
+
+  /** From their `terms`, and `sources` if there are any. */
+  static of(
+    terms: { sum: Iterable<number>; normalizer: Iterable<number> },
+    count: number,
+    correct: number,
+    sources: Iterable<string> = [],
+  ): Totals {
     const totals = new Totals();
+    for (const source of sources) totals.addSource(source);
     totals.#addCounts(count, correct);
     for (const [name, sum] of [
       ["sum", totals.#sum],

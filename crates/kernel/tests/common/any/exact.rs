@@ -100,6 +100,9 @@ impl Given {
 
     /// What is wrong with these results, if anything is.
     pub fn verdict(&self, output: &Output) -> Result<(), String> {
+        if self.teacher.is_some() {
+            return self.verdict_of_divergence(output);
+        }
         let simple = self.has_no_option();
         let (loss_bound, gradient_bound) = match (simple, self.softcap == 0.0) {
             (true, _) => (LOSS_ULP, GRADIENT_ULP),

@@ -43,7 +43,11 @@ impl Image {
         };
         let in_place = given.mode == Mode::InPlace;
         let logits = place(elements * size, in_place);
-        let targets = given.targets.as_ref().map_or(0, |_| place(elements * 4, false));
+        let targets = match (&given.targets, &given.teacher) {
+            (None, None) => 0,
+            (Some(_), _) => place(elements * 4, false),
+            (_, Some(_)) => place(elements * size, false),
+        };
         let gradient = match given.mode {
             Mode::Forward => 0,
             Mode::Gradient => place(elements * size.max(4), true),
@@ -72,7 +76,7 @@ impl Image {
             class_offset: 0,
             classes_total: classes as u32,
             merged: 0,
-            reserved: 0,
+            divergence: u32::from(given.teacher.is_some()),
             scale: given.scale,
             label_smoothing: given.smoothing,
             z_loss: given.z_loss,
@@ -88,6 +92,9 @@ impl Image {
             for class in 0..classes {
                 let at = given.place(row, class);
                 image.put(logits + at * size, &given.logits[row * classes + class].to_le_bytes()[..size]);
+                if let Some(all) = &given.teacher {
+                    image.put(targets + at * size, &all[row * classes + class].to_le_bytes()[..size]);
+                }
                 if let Some(all) = &given.targets {
                     image.put(targets + at * 4, &all[row * classes + class].to_le_bytes());
                 }
@@ -151,13 +158,15 @@ impl Image {
                     begin = end;
                 }
             } else {
-                let segments = (job.classes as usize).div_ceil(SEGMENT);
+                let mut order: Vec<usize> = (0..(job.classes as usize).div_ceil(SEGMENT)).collect();
+                let mut random = Random(u64::from(rows) << 32 | u64::from(job.classes));
                 for row in 0..rows {
+                    order.sort_by_key(|_| random.bits());
                     let step =
                         |step: Step, segment| job.step::<V>(step, segment, scratch, base + self.record, row) == 1;
-                    (0..segments).for_each(|segment| _ = step(Step::Sum, segment));
+                    order.iter().for_each(|&segment| _ = step(Step::Sum, segment));
                     if step(Step::Finish, 0) {
-                        (0..segments).for_each(|segment| _ = step(Step::Write, segment));
+                        order.iter().rev().for_each(|&segment| _ = step(Step::Write, segment));
                     } else {
                         job.run::<V>(scratch, row, row + 1);
                     }
@@ -249,7 +258,7 @@ impl Image {
             job.class_offset,
             job.classes_total,
             job.merged,
-            job.reserved,
+            job.divergence,
         ];
         let numbers = [job.scale, job.label_smoothing, job.z_loss, job.softcap, job.temperature, job.sum, job.correct];
         let mut record: Vec<u8> = addresses.iter().flat_map(|&x| (x as u32).to_le_bytes()).collect();

@@ -1,0 +1,459 @@
+//! The Kullback-Leibler divergence of a row's softmax q from p, that of other logits t, the targets:
+//!
+//! ```text
+//! loss = sum_j p_j d_j,    d_j = log p_j - log q_j = (t_j - x_j) / T - c,    c = log-sum-exp of t / T - that of x / T
+//! g_j  = (q_j - p_j) / T
+//! ```
+//!
+//! Summed as p_j (d_j + expm1(-d_j)), whose terms are never negative: where both agree almost, the sum of p_j d_j is a small difference of
+//! large parts. Where d_j is small, such a term is p_j d_j^2 times a polynomial, and else p_j (d_j - 1) + q_j.
+//!
+//! That sum is least where c is right. So an error of c matters by its square only, and the sum of p_j expm1(-d_j), which should be
+//! 0, tells that square: it is taken off.
+//!
+//! A row goes tile by tile, each logit read once: a tile's terms have a c of their own, around which the divergence within the tile is
+//! summed while they are at hand. The row is a fold of its tiles. With P and Q, what a part has of all p and of all q,
+//!
+//! ```text
+//! loss = sum of P (divergence within the part) + divergence of the Q from the P
+//! ```
+
+use crate::exp::{INVERSE_FACTORIALS, Range, exp};
+use crate::gradient::{lift_terms, lifted};
+use crate::log1p::log1p;
+use crate::numbers::{Kind, Numbers};
+use crate::scratch::{Scratch, tile_length};
+use crate::terms::{Loop, Way, terms};
+use crate::vector::{Element, Factor, Pair, Single, Twice, Vector, Wide, part};
+use core::cell::Cell;
+
+/// Where |d_j| is less, its term is made by the polynomial; of `f64` logits the first one left out is 2e-17 of all there.
+const NEAR: (f64, f64) = (0.75, 0.35);
+
+/// (e^r - 1 - r) / r^2 for |r| <= 0.75: minimax for the relative error, 3.1e-7 with coefficients rounded to `f32`.
+static COEFFICIENTS: [f64; 6] = [
+    0.500_000_1_f32 as f64,
+    0.166_666_52_f32 as f64,
+    0.041_662_265_f32 as f64,
+    0.008_333_937_f32 as f64,
+    0.001_409_867_f32 as f64,
+    0.000_199_183_33_f32 as f64,
+];
+
+/// What a target of -inf becomes: so far away that its d_j is not small, which is all that matters of it.
+const FAR: (f64, f64) = (f32::MIN as f64, -1e150);
+
+/// Sums of terms that are further apart belong to no common tile: one of the two has almost nothing here.
+const EVEN: core::ops::Range<f64> = 1e-18..1e18;
+
+/// One of the two rows of logits, as its terms are made.
+#[derive(Clone, Copy)]
+pub struct Side {
+    /// Logits below the window have the term 0, or are not there.
+    pub way: Way,
+    /// See [`Range::shift`].
+    pub shift: f64,
+    /// log2 of what the terms are divided by.
+    pub power: f64,
+    /// What is subtracted from the logits before; exact for all that are in the window.
+    pub centre: f64,
+}
+
+impl Side {
+    /// Terms near that of a logit.
+    #[inline(always)]
+    fn around(logit: f64, temperature: f64, double: bool, way: Way) -> Self {
+        let (single, wide) = (Range::of::<f32>(), Range::of::<f64>());
+        let most = if double { wide.max_shift } else { single.max_shift };
+        let x = logit / temperature;
+        let near = x.abs() <= most;
+        let n0 = if near { Range::power_near(x) } else { 0.0 };
+        let shift = if double { wide.shift(n0) } else { single.shift(n0) };
+        let lift = if double { wide.lift } else { single.lift };
+        Self { way, shift, power: n0 - lift, centre: if near { 0.0 } else { logit } }
+    }
+
+    /// The log-sum-exp of logits whose terms have this sum.
+    #[inline(always)]
+    fn log_sum_exp(self, sum: f64, temperature: f64, log: impl Fn(f64, f64, f64) -> f64) -> f64 {
+        self.centre / temperature + (self.power * core::f64::consts::LN_2 + log(sum - 1.0, sum, 1.0))
+    }
+}
+
+/// The terms of a tile of one of the rows, and their sum; NaN where they are not right.
+#[inline(always)]
+pub fn sum_terms<V: Single>(x: Numbers, to: Numbers, way: Way, shift: f64, temperature: f64, scratch: &Scratch) -> f64 {
+    let which = Loop::new(way, to.kind() == Kind::Double, 0.0, temperature).sum().keep();
+    scratch.begin();
+    scratch.shift.set(shift);
+    terms::<V>(which, x, Numbers::NONE, to, usize::MAX, scratch);
+    if which.accepts::<V>(scratch.trace.get()) { scratch.terms::<V::Wide>().total() } else { f64::NAN }
+}
+
+/// The divergence of a tile around c, in units of the targets' terms `p`, in which q is `ratio` times the logits' terms: in the scratch
+/// area's weights, and -p d in its margins. `centre` is T c.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
+pub fn sum<V: Single>(
+    t: Numbers,
+    x: Numbers,
+    p: Numbers,
+    q: Numbers,
+    centre: f64,
+    inverse: f64,
+    ratio: f64,
+    scratch: &Scratch,
+) {
+    if p.kind() == Kind::Double {
+        sum_of::<V::Double>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch);
+    } else {
+        sum_of::<V>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch);
+    }
+}
+
+/// [`sum`] of one type.
+#[inline(never)]
+#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
+fn sum_of<V: Vector>(
+    t: &[Cell<V::Element>],
+    x: &[Cell<V::Element>],
+    p: &[Cell<V::Element>],
+    q: &[Cell<V::Element>],
+    centre: f64,
+    inverse: f64,
+    ratio: f64,
+    scratch: &Scratch,
+) {
+    let splat = |x: f64| V::splat(V::Element::from_f64(x));
+    let pick = |(single, double): (f64, f64)| if V::Element::DOUBLE { double } else { single };
+    let (far, minus_one) = (splat(pick(FAR)), splat(-1.0));
+    let near = splat(pick(NEAR) * pick(NEAR));
+    let ratio = splat(ratio);
+    let (centre, inverse) = (Twice::<V::Wide>::splat(centre), Twice::splat(inverse));
+    let polynomial = Polynomial::<V>::load();
+    let ((mut t, t_rest), (mut x, x_rest)) = (V::chunks(t), V::chunks(x));
+    let ((mut p, p_rest), (mut q, q_rest)) = (V::chunks(p), V::chunks(q));
+    let (mut sums, mut moments) = (Twice::splat(0.0), Twice::splat(0.0));
+    let mut add = |t: V, x: V, p: V, q: V| {
+        let above = t.max(far);
+        // Where the target is -inf, any finite logit will do.
+        let x = t.differs(above).select(minus_one, x);
+        let r = centre.sub(above.widen().sub(x.widen())).mul(inverse);
+        let rounded = V::narrow(r);
+        let square = rounded.mul(rounded);
+        let small = near.above(square);
+        // p r (e^r - 1 - r) / r, or p r (-1) + (q - p)
+        let factor = small.select(rounded.mul(polynomial.at(rounded, square)), minus_one);
+        let rest = small.select(splat(0.0), q.mul(ratio).sub(p));
+        let moment = p.widen().mul(r);
+        moments = moments.add(moment);
+        sums = sums.add(moment.mul(factor.widen()).add(rest.widen()));
+    };
+    let (room, _) = V::chunks(scratch.low());
+    let mut ended = t_rest.is_empty();
+    loop {
+        for (((t, x), p), q) in t.iter().zip(x).zip(p).zip(q) {
+            add(V::load(t), V::load(x), V::load(p), V::load(q));
+        }
+        if ended {
+            break;
+        }
+        // The end as a vector of its own, so that the loop is there once: its other lanes have terms of 0.
+        let [to_t, to_x, to_p, to_q, ..] = room else { break };
+        let end = |rest: &[Cell<V::Element>], to: &V::Chunk| V::load_partial(rest, V::Element::default()).store(to);
+        end(t_rest, to_t);
+        end(x_rest, to_x);
+        end(p_rest, to_p);
+        end(q_rest, to_q);
+        (t, x, p, q) = (part(room, 0, 1), part(room, 1, 2), part(room, 2, 3), part(room, 3, 4));
+        ended = true;
+    }
+    scratch.set_weights(sums, moments);
+}
+
+/// (e^r - 1 - r) / r^2, coefficients in registers for the length of a loop.
+#[derive(Clone, Copy)]
+struct Polynomial<V>([V; 12]);
+
+impl<V: Vector> Polynomial<V> {
+    #[inline(always)]
+    fn load() -> Self {
+        if V::Element::DOUBLE {
+            return Self(INVERSE_FACTORIALS.each_ref().map(V::opaque));
+        }
+        let [c0, c1, c2, c3, c4, c5] = COEFFICIENTS.each_ref().map(V::opaque);
+        Self([c0, c1, c2, c3, c4, c5, c5, c5, c5, c5, c5, c5])
+    }
+
+    #[inline(always)]
+    fn at(&self, r: V, square: V) -> V {
+        let pair = |k: usize| self.0[k + 1].mul_add(r, self.0[k]);
+        let mut sum = pair(4);
+        if V::Element::DOUBLE {
+            sum = pair(10).mul_add(square, pair(8)).mul_add(square, pair(6)).mul_add(square, sum);
+        }
+        sum.mul_add(square, pair(2)).mul_add(square, pair(0))
+    }
+}
+
+/// The gradient of a tile from its terms: `to = q * of_q - p * of_p`, 0 where both are the same. `to` may be where either lies.
+#[inline(always)]
+pub fn write<V: Single>(p: Numbers, q: Numbers, of_p: f64, of_q: f64, to: Numbers) {
+    if to.kind() == Kind::Double {
+        write_of::<V::Double>(p.cells(), q.cells(), of_p, of_q, to.cells());
+    } else {
+        write_of::<V>(p.cells(), q.cells(), of_p, of_q, to.cells());
+    }
+}
+
+#[inline(never)]
+fn write_of<V: Vector>(p: &[Cell<V::Element>], q: &[Cell<V::Element>], of_p: f64, of_q: f64, to: &[Cell<V::Element>]) {
+    let ((lift_p, of_p), (lift_q, of_q)) = (lifted::<V::Element>(of_p), lifted::<V::Element>(of_q));
+    if lift_p != 1.0 {
+        lift_terms::<V>(p, lift_p, p);
+    }
+    if lift_q != 1.0 {
+        lift_terms::<V>(q, lift_q, q);
+    }
+    difference::<V>(p, q, of_p, of_q, to);
+}
+
+#[inline(always)]
+fn difference<V: Vector>(
+    p: &[Cell<V::Element>],
+    q: &[Cell<V::Element>],
+    of_p: f64,
+    of_q: f64,
+    to: &[Cell<V::Element>],
+) {
+    let (of_p, of_q) = (Factor::<V>::new(of_p), Factor::<V>::new(of_q));
+    let ((p, p_rest), (q, q_rest), (to, to_rest)) = (V::chunks(p), V::chunks(q), V::chunks(to));
+    for ((p, q), to) in p.iter().zip(q).zip(to) {
+        of_q.times(V::load(q)).sub(of_p.times(V::load(p))).store(to);
+    }
+    if !to_rest.is_empty() {
+        let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
+        of_q.times(rest(q_rest)).sub(of_p.times(rest(p_rest))).store_partial(to_rest);
+    }
+}
+
+/// log(x / y), given x - y.
+#[inline(never)]
+pub fn log_ratio<V: Vector>(difference: f64, x: f64, y: f64) -> f64 {
+    let (less, more) = if difference < 0.0 { (x, y) } else { (y, x) };
+    let splat = V::Wide::splat;
+    let log = log1p::<V::Wide, V::Element>(splat(difference.abs()), splat(less), splat(more)).to_array()[0];
+    if difference < 0.0 { -log } else { log }
+}
+
+/// A row of a job, whose type [`row`] does not know.
+pub trait Rows {
+    /// Whether numbers are `f64`.
+    fn double(&self) -> bool;
+
+    /// A target, or a logit.
+    fn logit(&self, of_targets: bool, class: usize) -> f64;
+
+    /// The largest of the targets, or of the logits; NaN where there is none.
+    fn largest(&self, of_targets: bool) -> f64;
+
+    /// [`sum_terms`] of a tile.
+    fn terms(&self, of_targets: bool, side: Side, from: usize, to: usize) -> f64;
+
+    /// [`sum`] of a tile whose terms were made last.
+    fn sum(&self, of: (Side, Side), centre: f64, ratio: f64, from: usize, to: usize);
+
+    /// [`write`] of a tile whose terms were made last.
+    fn write(&self, of_p: f64, of_q: f64, from: usize, to: usize);
+
+    /// Whether terms of the logits are kept in the gradient's memory.
+    fn keeps(&self) -> bool;
+
+    /// The same gradient everywhere.
+    fn fill(&self, value: f64);
+
+    /// log(x / y), given x - y.
+    fn log_ratio(&self, difference: f64, x: f64, y: f64) -> f64;
+}
+
+/// What all rows of a run have in common.
+#[derive(Clone, Copy)]
+pub struct Run {
+    /// Classes of a row.
+    pub classes: usize,
+    /// T
+    pub temperature: f64,
+    /// Factor of the gradient, but for 1 / T; none: no gradient is asked for.
+    pub scale: Option<f64>,
+}
+
+/// Loss and log-sum-exp of a row with this sample weight; NaN both where one of its logits or targets is NaN or +inf, or all of either
+/// are -inf. Writes its gradient, if there is one.
+#[inline(always)]
+pub fn row<W: Pair>(rows: &impl Rows, run: &Run, sample: f64, scratch: &Scratch) -> (f64, f64) {
+    let double = rows.double();
+    let mut attempt = if double || scratch.clamped.get() != 0.0 { 1 } else { 0 };
+    let (mut of, mut all);
+    loop {
+        // Around the first logits, which need no search, and else around the largest ones.
+        let searched = attempt == 2;
+        let find = |of_targets: bool| if searched { rows.largest(of_targets) } else { rows.logit(of_targets, 0) };
+        let (t, x) = (find(true), find(false));
+        let way = if attempt == 0 { Way::Direct } else { Way::Clamped };
+        let side = |logit: f64| Side::around(logit, run.temperature, double, way);
+        of = (side(t), side(x));
+        all = Part::BROKEN;
+        if t.is_finite() && x.is_finite() && (searched || of.0.centre == 0.0 && of.1.centre == 0.0) {
+            all = fold::<W>(rows, run, of, scratch);
+        }
+        if searched || !all.p.is_nan() {
+            break;
+        }
+        attempt += 1;
+        if attempt == 1 {
+            // Most likely the next rows, too.
+            scratch.clamped.set(1.0);
+        }
+    }
+    let broken = all.p.is_nan();
+    if let Some(scale) = run.scale {
+        if broken || sample == 0.0 {
+            rows.fill(if sample == 0.0 { 0.0 } else { f64::NAN });
+        } else {
+            let scale = scale * sample / run.temperature;
+            let tile = tile_length(double);
+            let mut from = 0;
+            while from < run.classes {
+                let to = run.classes.min(from + tile);
+                if run.classes > tile {
+                    rows.terms(true, of.0, from, to);
+                    if !rows.keeps() {
+                        rows.terms(false, of.1, from, to);
+                    }
+                }
+                rows.write(scale / all.p, scale / all.q, from, to);
+                from = to;
+            }
+        }
+    }
+    let loss = all.within / all.p;
+    let loss = match (broken, sample == 0.0) {
+        (_, true) => 0.0,
+        (true, _) => f64::NAN,
+        // A class that the logits forbid and the targets do not: infinite, even where 0 stands for its p.
+        _ if loss.is_nan() => sample * f64::INFINITY,
+        // What rounding leaves of 0 may be below.
+        _ => sample * if loss < 0.0 { 0.0 } else { loss },
+    };
+    let log_sum_exp = of.1.log_sum_exp(all.q, run.temperature, |difference, x, y| rows.log_ratio(difference, x, y));
+    (loss, log_sum_exp)
+}
+
+/// What is known of a part of a row: the sums of its terms, the logarithm of what the first is of the second, and the divergence within
+/// it in units of the first.
+#[derive(Clone, Copy)]
+struct Part {
+    p: f64,
+    q: f64,
+    c: f64,
+    within: f64,
+}
+
+impl Part {
+    const NOTHING: Self = Self { p: 0.0, q: 0.0, c: 0.0, within: 0.0 };
+    const BROKEN: Self = Self { p: f64::NAN, q: f64::NAN, c: 0.0, within: 0.0 };
+}
+
+/// All tiles of a row; NaN where one of them has terms that are not right.
+#[inline(always)]
+fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratch) -> Part {
+    let most = if rows.double() { Range::of::<f64>().too_large } else { Range::of::<f32>().too_large };
+    let power = (of.0.power - of.1.power) * core::f64::consts::LN_2;
+    let mut whole = f64::NAN;
+    loop {
+        let mut all = Part::NOTHING;
+        let (mut small, mut moment) = (0.0, 0.0);
+        let mut uneven = false;
+        let mut from = 0;
+        while from < run.classes {
+            let to = run.classes.min(from + tile_length(rows.double()));
+            let (p, q) = (rows.terms(true, of.0, from, to), rows.terms(false, of.1, from, to));
+            if !(all.p + p < most && all.q + q < most) {
+                return Part::BROKEN;
+            }
+            let ratio = if whole.is_nan() { p / q } else { whole };
+            let even = EVEN.contains(&ratio);
+            uneven |= !even && p + q > 0.0;
+            if even || !whole.is_nan() {
+                let mut c = power + rows.log_ratio(ratio - 1.0, ratio, 1.0);
+                let mut turns = 3;
+                loop {
+                    rows.sum(of, c * run.temperature, ratio, from, to);
+                    let (sums, moments) = scratch.weights::<W>();
+                    (small, moment) = (small + sums.total(), moment + moments.total());
+                    if !whole.is_nan() {
+                        break;
+                    }
+                    let e = (small + moment) / p;
+                    c -= e;
+                    turns -= 1;
+                    if turns == 0 || small >= 16.0 * p * e * e {
+                        break;
+                    }
+                    // Too much of the sum is what c was wrong by.
+                    (small, moment) = (0.0, 0.0);
+                }
+                if whole.is_nan() {
+                    all = join::<W>(rows, all, Part { p, q, c, within: least(small, moment, p) });
+                    (small, moment) = (0.0, 0.0);
+                } else {
+                    (all.p, all.q) = (all.p + p, all.q + q);
+                }
+            } else {
+                (all.p, all.q) = (all.p + p, all.q + q);
+            }
+            from = to;
+        }
+        if !whole.is_nan() {
+            all.within = least(small, moment, all.p);
+        } else if uneven {
+            // A tile has much of one row and nothing of the other: again, around what the whole rows say.
+            whole = all.p / all.q;
+            continue;
+        }
+        return all;
+    }
+}
+
+/// The least of the sums of p (d + expm1(-d)) around any c, from that around one close by: e is the sum of p expm1(-d), and
+/// e - log1p(e) too much.
+#[inline(always)]
+fn least(sum: f64, moment: f64, p: f64) -> f64 {
+    let e = (sum + moment) / p;
+    sum - p * (e * e * (0.5 - e * (1.0 / 3.0)))
+}
+
+/// Two parts of a row, the second not empty. Not from the sums of the q: in these the errors of terms differ from part to part.
+#[inline(always)]
+fn join<W: Pair>(rows: &impl Rows, a: Part, b: Part) -> Part {
+    let (p, q) = (a.p + b.p, a.q + b.q);
+    if a.p == 0.0 {
+        return Part { p, q, ..b };
+    }
+    // From the larger part, whose c is nearly that of both where the other one is small. e^-c is the mean of the parts' own.
+    let (a, b) = if a.p < b.p { (b, a) } else { (a, b) };
+    let more = b.p / p * (exp::<W>(a.c - b.c) - 1.0);
+    let step = rows.log_ratio(more, 1.0 + more, 1.0);
+    let c = a.c - step;
+    let between = a.p * apart::<W>(step) + b.p * apart::<W>(b.c - c);
+    Part { p, q, c, within: a.within + b.within + between }
+}
+
+/// d + expm1(-d)
+#[inline(never)]
+fn apart<W: Pair>(d: f64) -> f64 {
+    if d.abs() >= NEAR.1 {
+        return d - 1.0 + exp::<W>(-d);
+    }
+    d * d * INVERSE_FACTORIALS.iter().rev().fold(0.0, |sum, c| c - sum * d)
+}

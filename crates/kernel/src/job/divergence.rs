@@ -1,0 +1,287 @@
+//! Rows of a divergence: see [`crate::divergence`].
+
+use super::{Job, one};
+use crate::divergence::{Rows, Run, Side, log_ratio, row, sum, sum_terms, write};
+use crate::largest;
+use crate::numbers::Numbers;
+use crate::row::{fill, scatter};
+use crate::scratch::Scratch;
+use crate::targets::combine;
+use crate::terms::Way;
+use crate::tile::Line;
+use crate::vector::Single;
+use core::marker::PhantomData;
+
+impl Job {
+    /// # Safety
+    ///
+    /// As [`Job::run`].
+    #[inline(never)]
+    pub(super) unsafe fn divergence<V: Single>(&self, scratch: &Scratch, begin: usize, end: usize) {
+        let run = Run {
+            classes: self.classes as usize,
+            temperature: self.temperature,
+            scale: (self.gradient != 0).then_some(self.scale),
+        };
+        for index in begin..end {
+            let rows = JobRow::<V> { job: self, scratch, row: index, lanes: PhantomData };
+            // SAFETY: the caller's obligations, for this row.
+            unsafe {
+                let best = if self.predictions == 0 { -1 } else { rows.best(false) };
+                let sample = if self.sample_weights == 0 {
+                    1.0
+                } else {
+                    f64::from(one::<f32>(self.sample_weights, index).get())
+                };
+                let (loss, log_sum_exp) = row::<V::Wide>(&rows, &run, sample, scratch);
+                one(self.loss, index).set(loss);
+                self.results(self.log_sum_exp, index, 1).set(0, log_sum_exp);
+                if self.predictions != 0 {
+                    one(self.predictions, index).set(if log_sum_exp.is_nan() { -1 } else { best });
+                }
+            }
+        }
+    }
+
+    /// The targets or the logits of a row.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for this row.
+    #[inline(always)]
+    unsafe fn side<'a>(&self, row: usize, of_targets: bool) -> Line<'a> {
+        let (first, span, stride) = self.place(row);
+        let address = if of_targets { self.targets } else { self.logits };
+        // SAFETY: the caller's obligation.
+        Line { numbers: unsafe { self.numbers(address, first, span) }, stride, softcap: 0.0 }
+    }
+
+    /// One of them.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::side`].
+    #[inline(never)]
+    unsafe fn logit_of(&self, row: usize, of_targets: bool, class: usize) -> f64 {
+        // SAFETY: the caller's obligation.
+        unsafe { self.side(row, of_targets) }.get(class)
+    }
+
+    /// The first class with the largest of them.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::side`].
+    #[inline(never)]
+    unsafe fn best_of<V: Single>(&self, scratch: &Scratch, row: usize, of_targets: bool) -> i32 {
+        // SAFETY: the caller's obligation.
+        largest::of_line::<V>(&unsafe { self.side(row, of_targets) }, 0, self.classes as usize, scratch)
+    }
+
+    /// Whether the gradient has a place of its own in which terms of the logits may lie.
+    #[inline(always)]
+    fn keeps(&self) -> bool {
+        self.gradient != 0 && self.gradient != self.logits && self.class_stride == 1
+    }
+
+    /// Where the terms of the logits go: into the gradient, if that is a place of their own.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for this row.
+    #[inline(always)]
+    unsafe fn place_of_q<'a>(&self, scratch: &'a Scratch, row: usize, from: usize, to: usize) -> Numbers<'a> {
+        let (first, span, _) = self.place(row);
+        if self.keeps() {
+            // SAFETY: the caller's obligation.
+            return unsafe { self.results(self.gradient, first, span) }.part(from, to);
+        }
+        scratch.target_of(self.double()).part(0, to - from)
+    }
+
+    /// Classes `from` to `to`, and where terms of them go. `fetch`: logits that are not read where they lie are brought into the scratch
+    /// area, and else they are there.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for this row.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "numbers, as the functions that call it")]
+    unsafe fn tile_of<'a, V: Single>(
+        &self,
+        scratch: &'a Scratch,
+        row: usize,
+        of_targets: bool,
+        centre: f64,
+        from: usize,
+        to: usize,
+        fetch: bool,
+    ) -> (Numbers<'a>, Numbers<'a>) {
+        // SAFETY: the caller's obligation.
+        let (line, q) = unsafe { (self.side(row, of_targets), self.place_of_q(scratch, row, from, to)) };
+        let double = self.double();
+        let tile = if of_targets { scratch.slope_of(double) } else { scratch.tile_of(double) }.part(0, to - from);
+        let direct = line.is_direct();
+        let mut x = if direct { line.numbers.part(from, to) } else { tile };
+        if fetch && !direct {
+            line.raw::<V>(from, to, tile);
+        }
+        if centre != 0.0 {
+            if fetch && double {
+                combine::<V::Double>(x.cells(), 1.0, -centre, tile.cells());
+            } else if fetch {
+                combine::<V>(x.cells(), 1.0, -centre, tile.cells());
+            }
+            x = tile;
+        }
+        (x, if of_targets { scratch.term_of(double).part(0, to - from) } else { q })
+    }
+
+    /// [`Rows::terms`]
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for this row.
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "numbers: a struct would live in stack memory")]
+    unsafe fn make_terms<V: Single>(
+        &self,
+        scratch: &Scratch,
+        row: usize,
+        of_targets: bool,
+        way: Way,
+        shift: f64,
+        centre: f64,
+        from: usize,
+        to: usize,
+    ) -> f64 {
+        // SAFETY: the caller's obligation.
+        let (x, terms) = unsafe { self.tile_of::<V>(scratch, row, of_targets, centre, from, to, true) };
+        sum_terms::<V>(x, terms, way, shift, self.temperature, scratch)
+    }
+
+    /// [`Rows::sum`]
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for this row.
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "numbers: a struct would live in stack memory")]
+    unsafe fn sum_divergence<V: Single>(
+        &self,
+        scratch: &Scratch,
+        row: usize,
+        centre_of_p: f64,
+        centre_of_q: f64,
+        centre: f64,
+        ratio: f64,
+        from: usize,
+        to: usize,
+    ) {
+        // SAFETY: the caller's obligation.
+        let ((t, p), (x, q)) = unsafe {
+            (
+                self.tile_of::<V>(scratch, row, true, centre_of_p, from, to, false),
+                self.tile_of::<V>(scratch, row, false, centre_of_q, from, to, false),
+            )
+        };
+        sum::<V>(t, x, p, q, centre, 1.0 / self.temperature, ratio, scratch);
+    }
+
+    /// [`Rows::write`]
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for this row.
+    #[inline(never)]
+    unsafe fn write_divergence<V: Single>(
+        &self,
+        scratch: &Scratch,
+        row: usize,
+        of_p: f64,
+        of_q: f64,
+        from: usize,
+        to: usize,
+    ) {
+        let (first, span, stride) = self.place(row);
+        // SAFETY: the caller's obligation.
+        let (q, gradient) =
+            unsafe { (self.place_of_q(scratch, row, from, to), self.results(self.gradient, first, span)) };
+        let p = scratch.term_of(self.double()).part(0, to - from);
+        write::<V>(p, q, of_p, of_q, if stride == 1 { gradient.part(from, to) } else { p });
+        if stride != 1 {
+            scatter(p, gradient.from(from * stride), stride);
+        }
+    }
+}
+
+/// One row of a job.
+struct JobRow<'a, V> {
+    job: &'a Job,
+    scratch: &'a Scratch,
+    row: usize,
+    lanes: PhantomData<V>,
+}
+
+impl<V: Single> JobRow<'_, V> {
+    #[inline(always)]
+    fn best(&self, of_targets: bool) -> i32 {
+        // SAFETY: the obligation of the function that has made this.
+        unsafe { self.job.best_of::<V>(self.scratch, self.row, of_targets) }
+    }
+}
+
+impl<V: Single> Rows for JobRow<'_, V> {
+    #[inline(always)]
+    fn double(&self) -> bool {
+        self.job.double()
+    }
+
+    #[inline(always)]
+    fn logit(&self, of_targets: bool, class: usize) -> f64 {
+        // SAFETY: as above.
+        unsafe { self.job.logit_of(self.row, of_targets, class) }
+    }
+
+    #[inline(always)]
+    fn largest(&self, of_targets: bool) -> f64 {
+        usize::try_from(self.best(of_targets)).map_or(f64::NAN, |best| self.logit(of_targets, best))
+    }
+
+    #[inline(always)]
+    fn terms(&self, of_targets: bool, side: Side, from: usize, to: usize) -> f64 {
+        let Self { job, scratch, row, .. } = *self;
+        // SAFETY: as above.
+        unsafe { job.make_terms::<V>(scratch, row, of_targets, side.way, side.shift, side.centre, from, to) }
+    }
+
+    #[inline(always)]
+    fn sum(&self, (p, q): (Side, Side), centre: f64, ratio: f64, from: usize, to: usize) {
+        let Self { job, scratch, row, .. } = *self;
+        // SAFETY: as above.
+        unsafe { job.sum_divergence::<V>(scratch, row, p.centre, q.centre, centre, ratio, from, to) }
+    }
+
+    #[inline(always)]
+    fn write(&self, of_p: f64, of_q: f64, from: usize, to: usize) {
+        // SAFETY: as above.
+        unsafe { self.job.write_divergence::<V>(self.scratch, self.row, of_p, of_q, from, to) }
+    }
+
+    #[inline(always)]
+    fn keeps(&self) -> bool {
+        self.job.keeps()
+    }
+
+    #[inline(always)]
+    fn fill(&self, value: f64) {
+        let (first, span, stride) = self.job.place(self.row);
+        // SAFETY: as above.
+        fill(unsafe { self.job.results(self.job.gradient, first, span) }, stride, value);
+    }
+
+    #[inline(always)]
+    fn log_ratio(&self, difference: f64, x: f64, y: f64) -> f64 {
+        if self.double() { log_ratio::<V::Double>(difference, x, y) } else { log_ratio::<V>(difference, x, y) }
+    }
+}

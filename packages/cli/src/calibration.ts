@@ -1,0 +1,80 @@
+import { type Long, LongSum } from "./long-sum.ts";
+
+/** As many as in the paper. */
+export const USUAL_BINS = 15;
+
+/** Rows whose confidence lies in a bin. */
+export interface CalibrationBin {
+  /** Confidences in (from, to]. */
+  readonly from: number;
+  readonly to: number;
+  readonly rows: number;
+  /** Means over these rows; absent where there are none. */
+  readonly confidence?: number;
+  readonly accuracy?: number;
+}
+
+export interface CalibrationResult {
+  readonly expectedCalibrationError: number;
+  readonly bins: readonly CalibrationBin[];
+}
+
+/**
+ * How far confidence, the probability of the predicted class, is from accuracy: by bins of equal width, the expected calibration error
+ * is sum_b n_b / n |accuracy_b - confidence_b| (C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017).
+ */
+export class Calibration {
+  readonly #rows: Float64Array;
+  readonly #correct: Float64Array;
+  readonly #confidence: readonly LongSum[];
+
+  constructor(bins: number) {
+    this.#rows = new Float64Array(bins);
+    this.#correct = new Float64Array(bins);
+    this.#confidence = Array.from({ length: bins }, () => new LongSum());
+  }
+
+  add(confidence: number, isCorrect: boolean): void {
+    const bin = Math.max(0, Math.ceil(confidence * this.#rows.length) - 1);
+    this.#rows[bin] = (this.#rows[bin] as number) + 1;
+    this.#correct[bin] = (this.#correct[bin] as number) + (isCorrect ? 1 : 0);
+    this.#confidence[bin]?.add(confidence);
+  }
+
+  /** Four numbers a bin: rows, those that are right, and the sum of their confidences. */
+  get numbers(): number[] {
+    return this.#confidence.flatMap((sum, bin) => [
+      this.#rows[bin] as number,
+      this.#correct[bin] as number,
+      ...sum.value,
+    ]);
+  }
+
+  merge(numbers: ArrayLike<number>): void {
+    for (const [bin, sum] of this.#confidence.entries()) {
+      const [rows, correct, ...confidence] = Array.from({ length: 4 }, (_, i) => numbers[4 * bin + i] as number) as [
+        number,
+        number,
+        ...Long,
+      ];
+      this.#rows[bin] = (this.#rows[bin] as number) + rows;
+      this.#correct[bin] = (this.#correct[bin] as number) + correct;
+      sum.addLong(confidence);
+    }
+  }
+
+  get result(): CalibrationResult {
+    const count = this.#rows.length;
+    const all = this.#rows.reduce((sum, rows) => sum + rows, 0);
+    let error = 0;
+    const bins = this.#confidence.map((sum, bin): CalibrationBin => {
+      const place = { from: bin / count, to: (bin + 1) / count };
+      const rows = this.#rows[bin] as number;
+      if (rows === 0) return { ...place, rows };
+      const [confidence, accuracy] = [sum.value[0] / rows, (this.#correct[bin] as number) / rows];
+      error += (rows / all) * Math.abs(accuracy - confidence);
+      return { ...place, rows, confidence, accuracy };
+    });
+    return { expectedCalibrationError: all === 0 ? NaN : error, bins };
+  }
+}

@@ -1,0 +1,71 @@
+import { badUsage } from "./failure.ts";
+import type { FileResult, Group } from "./files.ts";
+import { Moments } from "./moments.ts";
+import type { Observations } from "./observations.ts";
+
+/** What follows for one file of several. */
+export interface FileSummary {
+  readonly name: string;
+  readonly rows: number;
+  readonly counted: number;
+  readonly sum: number;
+  /** NaN where no row counts. */
+  readonly mean: number;
+  readonly perplexity: number;
+  readonly standardError: number;
+  readonly correct: number;
+}
+
+/** Averages over files, each of which counts the same. */
+export interface Macro {
+  /** Those in which a row counts. */
+  readonly files: number;
+  readonly mean: number;
+  /** Exponential of that mean. */
+  readonly perplexity: number;
+  readonly accuracy: number;
+}
+
+export function summaryOfFile({ logits, rows, totals, statistics }: FileResult): FileSummary {
+  const { count: counted, sum, normalizer, correct } = totals;
+  const mean = normalizer === 0 ? NaN : totals.mean;
+  const { standardError } = statistics;
+  return { name: logits.name, rows, counted, sum, mean, perplexity: Math.exp(mean), standardError, correct };
+}
+
+export function macroOf(files: readonly FileSummary[]): Macro {
+  const some = files.filter(({ mean, counted }) => counted > 0 && !Number.isNaN(mean));
+  const averageOf = (value: (file: FileSummary) => number): number =>
+    some.reduce((sum, file) => sum + value(file), 0) / some.length;
+  const mean = averageOf((file) => file.mean);
+  const accuracy = averageOf(({ correct, counted }) => correct / counted);
+  return { files: some.length, mean, perplexity: Math.exp(mean), accuracy };
+}
+
+/** A standard error, what it is over, and how many of these there are. */
+export interface Uncertainty {
+  readonly standardError: number;
+  readonly group: { readonly by: Group; readonly count: number };
+}
+
+/** The standard error of the mean of all files, and of how many observations. */
+export function uncertaintyOf(results: readonly FileResult[], by: Group): Uncertainty {
+  return standardErrorBy(
+    by,
+    results.map(({ statistics }) => statistics.observations),
+  );
+}
+
+/** Of the mean of what was observed in files. */
+export function standardErrorBy(by: Group, files: readonly Observations[]): Uncertainty {
+  const moments = new Moments(true);
+  for (const { rows, clusters } of files) {
+    if (by !== "file") moments.merge((by === "row" ? rows : clusters).sums);
+    else if (rows.count > 0) moments.add(rows.sums.y[0], rows.sums.w[0]);
+  }
+  const { count, standardError } = moments;
+  if (by !== "row" && count < 2) {
+    throw badUsage(`--group ${by}: expected at least two with a row that counts, found ${count}`);
+  }
+  return { standardError, group: { by, count } };
+}

@@ -1,0 +1,2 @@
+// As vega.d.ts.
+export function compile(spec: object): { spec: object };

@@ -1,0 +1,127 @@
+// Numbers in texts, in files and as arguments: read right, or refused by name.
+import { describe, expect, test } from "vitest";
+import { cliFolder } from "../support/cli-folder.ts";
+
+const { write, run, evaluate } = cliFolder("text");
+
+const utf16 = (text: string, isBig: boolean): Buffer => {
+  const bytes = Buffer.from(`\ufeff${text}`, "utf16le");
+  return isBig ? bytes.swap16() : bytes;
+};
+
+describe("a text of labels", () => {
+  test.each<[string, string | Buffer]>([
+    ["commas", "2,0,1"],
+    ["commas and spaces", "2, 0, 1\n"],
+    ["lines of commas", "2,0\r\n1\r\n"],
+    ["a mark of UTF-8", "\ufeff2 0 1"],
+    ["UTF-16, as Windows PowerShell writes it", utf16("2\r\n0\r\n1\r\n", false)],
+    ["UTF-16, big endian", utf16("2\r\n0\r\n1\r\n", true)],
+    ["numpy.savetxt", "2.000000000000000000e+00\n0.000000000000000000e+00\n1.000000000000000000e+00\n"],
+    ["pandas", "2.0\n0.0\n1.0\n"],
+    ["exponents", "20e-1 0e5 0.1E1"],
+    ["a sign", "+2 -0 +1"],
+  ])("with %s is read right", (_, content) => {
+    write("labels.txt", "2 0 1");
+    const { sum } = JSON.parse(evaluate("--json").stdout);
+    write("labels.txt", content);
+    const { status, stdout } = evaluate("--json");
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout).sum).toBe(sum);
+  });
+
+  test.each([
+    ["2,,1", "a comma without a number on each side, after 1 numbers"],
+    ["2,0,1,", "a comma without a number on each side, after 3 numbers"],
+    [",2,0,1", "a comma without a number on each side, after 0 numbers"],
+    ["2,\n0,\n1", "a comma without a number on each side, after 1 numbers"],
+    ["2 0 1\n,", "a comma without a number on each side, after 3 numbers"],
+    ["2;0;1", 'row 0 has "2;0;1", which is not an integer'],
+    ["2 0.5 1", 'row 1 has "0.5", which is not an integer'],
+    ["2 15e-1 1", 'row 1 has "15e-1", which is not an integer'],
+    ["2 1.00000000000000000000001 1", 'row 1 has "1.00000000000000000000001", which is not an integer'],
+    ["2 1e-400 1", 'row 1 has "1e-400", which is not an integer'],
+    ["2 nan 1", 'row 1 has "nan", which is not an integer'],
+    ["2 0x1 1", 'row 1 has "0x1", which is not an integer'],
+    ["# labels\n2 0 1", 'row 0 has "#", which is not an integer'],
+    ["label\n2\n0\n1", 'row 0 has "label", which is not an integer'],
+    ["2 1e99 1", "row 1 has label 1e99, which is outside of the range [0, 4)"],
+  ])("%j is refused", (content, message) => {
+    write("labels.txt", content);
+    expect(evaluate()).toEqual({ status: 1, stdout: "", stderr: `xent: labels.txt: ${message}\n` });
+  });
+
+  test("of UTF-16 without a mark is refused", () => {
+    write("labels.txt", Buffer.from("2 0 1", "utf16le"));
+    expect(evaluate().stderr).toBe('xent: labels.txt: row 0 has "2\\u0000", which is not an integer\n');
+  });
+
+  test("has a comma where a chunk of it ends", () => {
+    for (const [gap, status] of [
+      [",", 0],
+      [" ,", 0],
+      [",,", 1],
+      [",\n", 1],
+    ] as const) {
+      write("labels.txt", `0${" ".repeat(65_536 - 2)}1${gap}2`);
+      expect(evaluate().status, JSON.stringify(gap)).toBe(status);
+    }
+  });
+});
+
+test("weights in a text may have commas, none of which is left alone", () => {
+  write("w.txt", "1,2.5\n3,4\n");
+  write("same.txt", "1 2.5 3 4");
+  const [commas, spaces] = ["w.txt", "same.txt"].map(
+    (file) => JSON.parse(evaluate("--class-weights", file, "--json").stdout).sum,
+  );
+  expect(commas).toBe(spaces);
+  write("w.txt", "1,,3,4");
+  expect(evaluate("--class-weights", "w.txt").stderr).toBe(
+    "xent: w.txt: a comma without a number on each side, after 1 numbers\n",
+  );
+});
+
+describe("a row of logits", () => {
+  test.each([
+    [["1,2,3"], [1, 2, 3]],
+    [["[1, 2, 3]"], [1, 2, 3]],
+    [
+      ["[1", "2", "3]"],
+      [1, 2, 3],
+    ],
+    [
+      ["[1.", "2.", "3.]"],
+      [1, 2, 3],
+    ],
+    [
+      ["1,", "2,", "3"],
+      [1, 2, 3],
+    ],
+    [["[1 2\n 3]"], [1, 2, 3]],
+    [["[[1 2 3]]"], [1, 2, 3]],
+    [["1\n2\n3\n"], [1, 2, 3]],
+  ])("%j is read", (args, logits) => {
+    expect(JSON.parse(run("explain", ...args, "--label", "0", "--json").stdout).logits).toEqual(logits);
+  });
+
+  test.each([
+    [["[[1,2],[3,4]]"], "expected one row: numbers in one pair of brackets, or in none"],
+    [["[1,2]", "[3,4]"], "expected one row: numbers in one pair of brackets, or in none"],
+    [["[1,2"], "expected one row: numbers in one pair of brackets, or in none"],
+    [["1,2]"], "expected one row: numbers in one pair of brackets, or in none"],
+    [["1,,2"], "expected a number on both sides of each comma"],
+    [["1,2,"], "expected a number on both sides of each comma"],
+    [[",1,2"], "expected a number on both sides of each comma"],
+    [["1,5", "2,5"], "expected one row: commas between all numbers or between none, got 1,5 2,5"],
+    [["[]"], "expected logits, got none"],
+  ])("%j is refused", (args, message) => {
+    expect(run("explain", ...args, "--label", "0")).toEqual({ status: 2, stdout: "", stderr: `xent: ${message}\n` });
+  });
+
+  test("its weights are read alike", () => {
+    expect(run("explain", "1", "2", "--label", "0", "--class-weights", "1,,2").stderr).toBe(
+      "xent: expected a number on both sides of each comma\n",
+    );
+  });
+});

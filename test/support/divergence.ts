@@ -1,0 +1,71 @@
+/** What one row of a divergence should be. */
+export interface Divergence {
+  loss: number;
+  gradient: readonly number[];
+  /** The larger of p and q, over the temperature. */
+  larger: readonly number[];
+  logSumExp: number;
+}
+
+interface Softmax {
+  y: number[];
+  terms: number[];
+  sum: number;
+  logSumExp: number;
+}
+
+function softmax(x: readonly number[], temperature: number): Softmax | undefined {
+  const largest = x.reduce((a, b) => Math.max(a, b));
+  if (!Number.isFinite(largest)) return undefined;
+  const y = x.map((v) => (v - largest) / temperature);
+  const terms = y.map(Math.exp);
+  const sum = terms.reduce((a, b) => a + b);
+  return { y, terms, sum, logSumExp: largest / temperature + Math.log(sum) };
+}
+
+/** e^r - 1 - r */
+function excess(r: number): number {
+  if (Math.abs(r) > 0.5) return Math.expm1(r) - r;
+  let sum = 0;
+  for (let k = 19; k > 1; k--) sum = ((1 + sum) * r) / k;
+  return sum * r;
+}
+
+/** By the formula in f64, which is summed twice: the second time around what the first has found. */
+export function exactDivergence(
+  logits: readonly number[],
+  targets: readonly number[],
+  temperature: number,
+): Divergence {
+  const [p, q] = [softmax(targets, temperature), softmax(logits, temperature)];
+  if (p === undefined || q === undefined) {
+    const nothing = logits.map(() => Number.NaN);
+    return { loss: Number.NaN, gradient: nothing, larger: nothing, logSumExp: Number.NaN };
+  }
+  let [centre, loss] = [Math.log(p.sum / q.sum), 0];
+  for (let round = 0; round < 2; round++) {
+    let error = 0;
+    loss = 0;
+    for (let j = 0; j < logits.length; j++) {
+      const [share, other] = [(p.terms[j] as number) / p.sum, (q.terms[j] as number) / q.sum];
+      const r = centre - ((p.y[j] as number) - (q.y[j] as number));
+      if (p.y[j] === -Infinity) loss += other;
+      else if (Math.abs(r) < 0.5) {
+        loss += share * excess(r);
+        error += share * Math.expm1(r);
+      } else {
+        loss += r === -Infinity ? Infinity : share * (-r - 1) + other;
+        error += other - share;
+      }
+    }
+    if (Math.abs(error) < 1e-9) centre -= error;
+  }
+  const shares = (of: Softmax): number[] => of.terms.map((term) => term / of.sum / temperature);
+  const [ofP, ofQ] = [shares(p), shares(q)];
+  return {
+    loss,
+    gradient: ofQ.map((value, j) => value - (ofP[j] as number)),
+    larger: ofQ.map((value, j) => Math.max(value, ofP[j] as number)),
+    logSumExp: q.logSumExp,
+  };
+}
