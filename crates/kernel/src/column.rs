@@ -14,7 +14,7 @@
 mod loops;
 
 use crate::ends::{Common, ends, label_terms_apart, leave_ignored};
-use crate::gradient::write_gradient;
+use crate::gradient::multiply;
 use crate::label::Label;
 use crate::numbers::Numbers;
 use crate::scratch::{ROWS, Scratch, tile_length};
@@ -171,7 +171,7 @@ impl<'a, V: Single> Column<'a, V> {
         if capped {
             let x = Numbers::of(part(raw, 0, rows));
             let [high, low, slope] = [high, low, scratch.slope()].map(Numbers::of::<f32>);
-            stage::<V>(x, high, low, slope, self.line.softcap);
+            stage::<V>(x, high, low, slope, self.line.softcap, scratch);
         }
         let slopes = scratch.slope::<f32>();
         for row in 0..rows.next_multiple_of(4) {
@@ -259,7 +259,7 @@ impl<'a, V: Single> Column<'a, V> {
             let x = self.line.raw::<V>(from, from + rows, to);
             if self.line.softcap != 0.0 {
                 let [low, slope] = [low, scratch.slope()].map(|all| Numbers::of::<f32>(all).from(at));
-                stage::<V>(x, to, low, slope, self.line.softcap);
+                stage::<V>(x, to, low, slope, self.line.softcap, scratch);
             }
         }
         Block { high: tile, low, stride: width }
@@ -280,7 +280,7 @@ impl<'a, V: Single> Column<'a, V> {
             let terms = part(terms, k * stride, k * stride + rows);
             let slope = part(scratch.slope::<f32>(), k * width, k * width + rows);
             let [terms, slope] = [terms, slope].map(Numbers::of::<f32>);
-            write_gradient::<V>(terms, Numbers::NONE, slope, terms, 1.0, 0.0);
+            multiply::<V>(terms, slope);
         }
     }
 

@@ -37,6 +37,27 @@ fn write_gradient_of<V: Vector>(
     }
 }
 
+/// `terms *= slope`
+#[inline(always)]
+pub fn multiply<V: Single>(terms: Numbers, slope: Numbers) {
+    if terms.kind() == Kind::Double {
+        multiply_of::<V::Double>(terms.cells(), slope.cells());
+    } else {
+        multiply_of::<V>(terms.cells(), slope.cells());
+    }
+}
+
+#[inline(never)]
+fn multiply_of<V: Vector>(terms: &[Cell<V::Element>], slope: &[Cell<V::Element>]) {
+    let ((e, e_rest), (s, s_rest)) = (V::chunks(terms), V::chunks(part(slope, 0, terms.len())));
+    for (e, s) in e.iter().zip(s) {
+        V::load(e).mul(V::load(s)).store(e);
+    }
+    for (e, s) in e_rest.iter().zip(s_rest) {
+        e.set(V::Element::from_f64(e.get().to_f64() * s.get().to_f64()));
+    }
+}
+
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
 fn scale<V: Vector, const GENERAL: bool>(

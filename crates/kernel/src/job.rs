@@ -18,6 +18,7 @@ use crate::numbers::{Kind, Numbers};
 use crate::partial::Merged;
 use crate::row::{Gradient, Row};
 use crate::scratch::Scratch;
+use crate::softcap;
 use crate::targets::Targets;
 use crate::tile::Line;
 use crate::vector::Single;
@@ -121,7 +122,7 @@ impl Job {
         }
         // SAFETY: the caller's third obligation.
         let scratch = unsafe { &*core::ptr::with_exposed_provenance::<Scratch>(scratch) };
-        self.begin(scratch);
+        self.begin::<V>(scratch);
         // SAFETY: the caller's other obligations.
         unsafe {
             if self.divergence != 0 {
@@ -134,8 +135,11 @@ impl Job {
 
     /// What all rows of a run have in common goes into the scratch area.
     #[inline(always)]
-    fn begin(&self, scratch: &Scratch) {
+    fn begin<V: Single>(&self, scratch: &Scratch) {
         scratch.set_range(Range::of_type(self.double()).constants(self.double(), self.temperature));
+        if self.softcap != 0.0 && !self.double() {
+            softcap::begin::<V>(self.softcap, self.temperature, self.gradient != 0, scratch);
+        }
     }
 
     /// Whether it is computed in `f64`.

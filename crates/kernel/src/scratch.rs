@@ -2,6 +2,7 @@
 //! stack: threads that share a memory would share its stack, too.
 
 use crate::numbers::Numbers;
+use crate::softcap::Table;
 use crate::vector::{Element, Pair, Twice, Vector, Wide};
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
@@ -27,9 +28,17 @@ pub const ROOM: usize = 36;
 /// One number for each row of a group.
 pub type PerRow = [Cell<f64>; ROWS];
 
-/// It needs no initial value: each run sets what it reads.
+/// Zero at first: the table is kept from run to run, and each run sets what else it reads.
 #[repr(C)]
 pub struct Scratch {
+    /// Of the softcap.
+    pub table: Table,
+    /// The cap and the step that the table is of; 0: none.
+    pub table_of: [Cell<f64>; 2],
+    /// The step of this run; 0 where the table is not for it.
+    pub step: Cell<f64>,
+    /// 1: slopes are asked for.
+    pub sloped: Cell<u64>,
     /// [`crate::exp::Range::constants`] of the run.
     range: [Cell<f64>; 6],
     /// The shift of the row or the group.
@@ -115,7 +124,7 @@ pub struct Scratch {
 }
 
 /// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 43864;
+pub const SCRATCH_BYTES: usize = 60280;
 const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
 
 impl Scratch {
@@ -339,4 +348,17 @@ pub fn rows_of<V: Vector>(all: &PerRow, first: usize) -> Twice<V::Wide> {
         return all.as_chunks::<4>().0.get(first / 4).map_or(zero, Twice::load);
     }
     all.as_chunks::<2>().0.get(first / 2).map_or(zero, |two| Twice(V::Wide::load(two), zero.1))
+}
+
+/// Copies whole vectors, and the rest.
+#[inline(never)]
+pub fn copy<V: Vector>(from: &[Cell<V::Element>], to: &[Cell<V::Element>]) {
+    let to = to.get(..from.len()).unwrap_or(&[]);
+    let ((chunks, rest), (to, to_rest)) = (V::chunks(from), V::chunks(to));
+    for (x, to) in chunks.iter().zip(to) {
+        V::load(x).store(to);
+    }
+    if !to_rest.is_empty() {
+        V::load_partial(rest, V::Element::default()).store_partial(to_rest);
+    }
 }

@@ -20,7 +20,7 @@ mod loops;
 
 use crate::ends::{Common, ends, label_terms, leave_ignored};
 use crate::exp::Range;
-use crate::gradient::write_gradient;
+use crate::gradient::multiply;
 use crate::label::Label;
 use crate::numbers::Numbers;
 use crate::scratch::{ROWS, Scratch, tile_length};
@@ -203,6 +203,8 @@ impl<V: Single> Group<'_, V> {
             }
             for (off_weight, margin) in others.take(rows) {
                 let all = if entries.is_empty() { (classes - 1) as f64 } else { off_weight.get() };
+                // Of one class, exactly: a capped logit in two parts is not quite their rounded sum.
+                let factor = if classes == 1 && entries.is_empty() { 0.0 } else { factor };
                 off_weight.set(all * factor);
                 margin.set(margin.get() * factor / temperature);
             }
@@ -223,7 +225,7 @@ impl<V: Single> Group<'_, V> {
         let slopes = if self.softcap == 0.0 { Numbers::NONE } else { scratch.slope_of(common.double) };
         if !slopes.is_empty() && !dense {
             let terms = scratch.term_of(common.double).part(0, rows * classes);
-            write_gradient::<V>(terms, Numbers::NONE, slopes, terms, 1.0, 0.0);
+            multiply::<V>(terms, slopes);
         }
         let slope = if dense { slopes } else { Numbers::NONE };
         let each = dense && !entries.is_empty();

@@ -2,8 +2,17 @@
 //!
 //! With E = e^(2 |x| / c) - 1, tanh = E / (E + 2) and the slope is 4 (E + 1) / (E + 2)^2: no difference of two large numbers, and
 //! one division. In `f64`, since rounding y = 60 to `f32` would move its exponential by 32 ulp; of `f32` logits y comes in two parts.
+//!
+//! That takes ten times as long as the exponential, so tiles of `f32` logits are capped by a [`table`], which is filled once for a
+//! cap. In `f64` remain what a table is not for: `f64` logits, single ones, those beyond its end, and caps of more than about 64
+//! times the temperature, whose points would lie too far apart.
+
+mod table;
+
+pub use table::{STEPS, Table, begin};
 
 use crate::exp::{INVERSE_FACTORIALS, LN2_HIGH_WIDE, LN2_LOW_WIDE, Range};
+use crate::scratch::Scratch;
 use crate::vector::{Element, Twice, Vector, Wide};
 use core::cell::Cell;
 
@@ -11,28 +20,26 @@ const ROUND: f64 = Range::of::<f64>().round;
 static ONE: f64 = 1.0;
 static SIGN: f64 = -0.0;
 
+/// From so many times c on the slope of `f32` logits is 0.
+const FAR: f64 = 55.0;
+
 /// y and the slope there.
 #[inline(always)]
 pub fn cap<W: Wide, E: Element>(x: W, cap: W, inverse: W) -> (W, W) {
     let (one, sign) = (W::constant(&ONE), W::constant(&SIGN));
     let negative = x.and(sign);
     let u = x.sub_bits(negative).mul(inverse);
-    // From here on tanh is 1, and the slope stays what it is here: below all that a gradient has. In `f64` its products with terms
-    // must stay normal.
-    let far = W::splat(if E::DOUBLE { 240.0 } else { 50.0 });
+    // From here on tanh is 1, and the slope stays what it is here: in `f64`, where its products with terms must stay normal.
+    let far = W::splat(if E::DOUBLE { 240.0 } else { FAR });
     let u = far.below(u).select(far, u);
     let twice = u.add(u);
     let shifted = twice.mul(W::constant(&core::f64::consts::LOG2_E)).add(W::splat(ROUND + 1023.0));
     let n = shifted.sub(W::splat(ROUND + 1023.0));
     let r = twice.sub(n.mul(W::constant(&LN2_HIGH_WIDE))).sub(n.mul(W::constant(&LN2_LOW_WIDE)));
     let square = r.mul(r);
-    // Of `f32` logits the first eight coefficients: the first term left out is 2e-11 of r.
     let pair = |k: usize| W::constant(&INVERSE_FACTORIALS[k + 1]).mul(r).add(W::constant(&INVERSE_FACTORIALS[k]));
-    let mut rest = pair(6);
-    if E::DOUBLE {
-        rest = pair(10).mul(square).add(pair(8)).mul(square).add(rest);
-    }
-    let expm1 = rest.mul(square).add(pair(4)).mul(square).add(pair(2)).mul(square).add(pair(0)).mul(square).add(r);
+    let rest = pair(10).mul(square).add(pair(8)).mul(square).add(pair(6)).mul(square).add(pair(4));
+    let expm1 = rest.mul(square).add(pair(2)).mul(square).add(pair(0)).mul(square).add(r);
     let power = shifted.shl::<52>();
     let e = expm1.mul(power).add(power.sub(one));
     let share = one.div(e.add(one).add(one));
@@ -40,9 +47,26 @@ pub fn cap<W: Wide, E: Element>(x: W, cap: W, inverse: W) -> (W, W) {
     (e.mul(share).mul(cap).add_bits(negative), e.add(one).mul(half).mul(half))
 }
 
-/// Caps logits where they lie: second parts go into `low`, and the slopes into `slope`.
+/// Caps logits: first parts go into `high`, which may be where the logits lie, second parts into `low`, the slopes into `slope`.
 #[inline(never)]
 pub fn stage<V: Vector>(
+    x: &[Cell<V::Element>],
+    high: &[Cell<V::Element>],
+    low: &[Cell<V::Element>],
+    slope: &[Cell<V::Element>],
+    cap_at: f64,
+    scratch: &Scratch,
+) {
+    if !V::Element::DOUBLE && scratch.step.get() != 0.0 {
+        table::stage::<V>(x, high, low, slope, scratch);
+    } else {
+        stage_wide::<V>(x, high, low, slope, cap_at);
+    }
+}
+
+/// In `f64`, one after the other.
+#[inline(never)]
+fn stage_wide<V: Vector>(
     x: &[Cell<V::Element>],
     high: &[Cell<V::Element>],
     low: &[Cell<V::Element>],
@@ -54,15 +78,21 @@ pub fn stage<V: Vector>(
         (V::chunks(x), V::chunks(high), V::chunks(low), V::chunks(slope));
     // The buffers have room for a whole vector at the end.
     for (place, ((high, low), slope)) in high.iter().zip(low).zip(slope).enumerate() {
-        let x = match x.get(place) {
-            Some(x) => V::load(x),
-            None if place == x.len() && !x_rest.is_empty() => V::load_partial(x_rest, V::Element::default()),
-            None => break,
-        };
+        let Some(x) = vector_at::<V>(x, x_rest, place) else { break };
         let (y, s) = cap::<Twice<V::Wide>, V::Element>(x.widen(), c, inverse);
         let rounded = V::narrow(y);
         rounded.store(high);
         V::narrow(y.sub(rounded.widen())).store(low);
         V::narrow(s).store(slope);
+    }
+}
+
+/// A vector of logits; of the rest of them, filled with 0; none beyond.
+#[inline(always)]
+fn vector_at<V: Vector>(whole: &[V::Chunk], rest: &[Cell<V::Element>], place: usize) -> Option<V> {
+    match whole.get(place) {
+        Some(x) => Some(V::load(x)),
+        None if place == whole.len() && !rest.is_empty() => Some(V::load_partial(rest, V::Element::default())),
+        None => None,
     }
 }

@@ -69,7 +69,11 @@ impl Loop {
         if has(Self::CENTRED) {
             with.centred(self);
         } else if has(Self::CAPPED) {
-            with.ask::<Direct<V, true, true>>(self);
+            if V::Element::DOUBLE {
+                with.ask::<Direct<V, true, true>>(self);
+            } else {
+                with.call::<Direct<V, true, true>, ASK_IN_ROUNDS>(self);
+            }
         } else if V::Element::DOUBLE {
             with.ask::<Clamped<V, true, false>>(self);
         } else {
@@ -134,6 +138,8 @@ pub const SUM_AND_KEEP: u32 = 1;
 pub const KEEP: u32 = 2;
 /// See [`SUM`].
 pub const ASK: u32 = 3;
+/// See [`SUM`].
+pub const ASK_IN_ROUNDS: u32 = 4;
 
 /// Whether terms are added, and whether they are written.
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! Logits as they are given, a tile at a time: type, stride and softcap end here, once for a tile and not once for a class.
 
 use crate::numbers::{Kind, Numbers};
-use crate::scratch::{Scratch, tile_length};
+use crate::scratch::{self, Scratch, tile_length};
 use crate::softcap;
 use crate::vector::{Element, Pair, Single, Vector, Wide};
 use core::cell::Cell;
@@ -17,7 +17,8 @@ pub struct Line<'a> {
     pub softcap: f64,
 }
 
-/// Logits of a tile. What rounding a capped logit to `high` has lost is in `low`, which has anything in it where nothing is capped.
+/// Logits of a tile. What a capped logit is more than `high`, at most a thousandth of the temperature or the last place of it, is in
+/// `low`, which has anything in it where nothing is capped.
 #[derive(Clone, Copy)]
 pub struct Tile<'a> {
     /// After the softcap.
@@ -97,7 +98,7 @@ impl<'a> Line<'a> {
         let (tile, low) = (scratch.tile_of(double), scratch.low_of(double));
         let mut high = self.raw::<V>(from, to, tile);
         if self.softcap != 0.0 {
-            stage::<V>(high, tile, low, scratch.slope_of(double), self.softcap);
+            stage::<V>(high, tile, low, scratch.slope_of(double), self.softcap, scratch);
             high = tile.part(0, to - from);
         }
         Tile { high, low }
@@ -106,11 +107,11 @@ impl<'a> Line<'a> {
 
 /// [`softcap::stage`] of logits of any type.
 #[inline(always)]
-pub fn stage<V: Single>(x: Numbers, high: Numbers, low: Numbers, slope: Numbers, cap_at: f64) {
-    if x.kind() == Kind::Double {
-        softcap::stage::<V::Double>(x.cells(), high.cells(), low.cells(), slope.cells(), cap_at);
+pub fn stage<V: Single>(x: Numbers, high: Numbers, low: Numbers, slope: Numbers, cap_at: f64, scratch: &Scratch) {
+    if high.kind() == Kind::Double {
+        softcap::stage::<V::Double>(x.cells(), high.cells(), low.cells(), slope.cells(), cap_at, scratch);
     } else {
-        softcap::stage::<V>(x.cells(), high.cells(), low.cells(), slope.cells(), cap_at);
+        softcap::stage::<V>(x.cells(), high.cells(), low.cells(), slope.cells(), cap_at, scratch);
     }
 }
 
@@ -165,20 +166,8 @@ fn gather<E: Element>(from: &[Cell<E>], stride: usize, to: &[Cell<E>]) {
 #[inline(always)]
 pub fn copy<V: Single>(from: Numbers, to: Numbers) {
     if to.kind() == Kind::Double {
-        copy_of::<V::Double>(from.cells(), to.cells());
+        scratch::copy::<V::Double>(from.cells(), to.cells());
     } else {
-        copy_of::<V>(from.cells(), to.cells());
-    }
-}
-
-#[inline(never)]
-fn copy_of<V: Vector>(from: &[Cell<V::Element>], to: &[Cell<V::Element>]) {
-    let to = to.get(..from.len()).unwrap_or(&[]);
-    let ((chunks, rest), (to, to_rest)) = (V::chunks(from), V::chunks(to));
-    for (x, to) in chunks.iter().zip(to) {
-        V::load(x).store(to);
-    }
-    if !to_rest.is_empty() {
-        V::load_partial(rest, V::Element::default()).store_partial(to_rest);
+        scratch::copy::<V>(from.cells(), to.cells());
     }
 }

@@ -7,6 +7,7 @@
 //! Memory is read and written through `Cell`s: a gradient may lie over its own logits ("in place"), and other threads may read a
 //! shared memory at any time.
 
+use crate::softcap::Table;
 use core::cell::Cell;
 
 mod scalar;
@@ -161,6 +162,9 @@ pub trait Vector: Copy {
     /// Bitwise and.
     fn and(self, b: Self) -> Self;
 
+    /// Bitwise exclusive or.
+    fn xor(self, b: Self) -> Self;
+
     /// All bits of a lane where `self > b`, none where not.
     fn above(self, b: Self) -> Self;
 
@@ -202,6 +206,16 @@ pub trait Vector: Copy {
 
     /// One lane.
     fn lane(self, lane: usize) -> Self::Element;
+
+    /// Of `f32`: the low ten bits of each lane, times 16.
+    fn low_bits(self) -> Self {
+        self
+    }
+
+    /// Of `f32`: the four numbers of the points of a table that [`Vector::low_bits`] say.
+    fn look_up(points: &Self::Chunk, _table: &Table) -> [Self; 4] {
+        [Self::load(points); 4]
+    }
 
     /// Widens logits from IEEE 754 binary16. Not called for `f64`.
     fn widen_f16(_from: &[Cell<u16>], _to: &[Cell<Self::Element>]) {}

@@ -178,6 +178,7 @@ fn now() -> String {
         ("exp", include_str!("../src/exp.rs")),
         ("log1p", include_str!("../src/log1p.rs")),
         ("softcap", include_str!("../src/softcap.rs")),
+        ("softcap/table", include_str!("../src/softcap/table.rs")),
     ];
     for (name, source) in sources {
         writeln!(all, "numbers of {name}.rs: {:016x}", numbers(source)).unwrap();

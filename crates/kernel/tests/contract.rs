@@ -394,3 +394,27 @@ fn rows_far_apart_do_not_borrow_an_exponent() {
         }
     }
 }
+
+#[test]
+fn a_softcap_of_any_size_keeps_its_bounds() {
+    let mut random = Random(31);
+    for cap in [1e-3, 0.1, 1.0, 5.0, 30.0, 50.0, 63.9, 64.0, 100.0, 1e3, 1e6] {
+        for (spread, offset) in
+            [(0.01, 0.0), (0.3, 0.0), (1.0, 0.0), (1.0, -3.0), (4.0, 0.0), (20.0, 0.0), (60.0, 10.0)]
+        {
+            for classes in [2, 10, 37, 300] {
+                let mut plan = Plan { seed: u64::from(random.bits()), classes, softcap: cap, ..Plan::default() };
+                (plan.spread, plan.offset) = (spread * cap as f32, offset * cap as f32);
+                plan.special = [Special::Nothing, Special::Masked, Special::Peak][random.below(3)];
+                plan.temperature = [1.0, 1.0, 0.3, 4.0][random.below(4)];
+                plan.smoothing = [0.0, 0.0, 0.1][random.below(3)];
+                plan.mode = [Mode::Gradient, Mode::InPlace][random.below(2)];
+                plan.logits_type = [0, 0, 0, 1, 3][random.below(5)];
+                let given = plan.given();
+                for output in [given.compute::<Scalar>(&[]), given.compute::<Fused>(&[])] {
+                    given.verdict(&output).unwrap_or_else(|why| panic!("{why}: {plan:?}"));
+                }
+            }
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! The error of the functions, over every f32 that a row can hand them.
 
 mod common;
+use common::Random;
+use core::cell::Cell;
 use xent_kernel::exp::{Centred, Direct, ExpWide, MAX_ERROR, Polynomial, Range, Reduction, exp};
 use xent_kernel::log1p::log1p;
 use xent_kernel::scratch::Scratch;
@@ -97,4 +99,127 @@ fn the_softcap_is_exact_enough_to_disappear() {
     assert_eq!(y.to_array()[0], -5.0);
     assert!(slope.to_array()[0].abs() < 1e-40);
     assert!(softcap::cap::<_, f32>(pair(f64::NAN), pair(5.0), pair(0.2)).0.to_array()[0].is_nan());
+}
+
+/// A softcap of tiles, and its scratch area.
+struct Capped {
+    memory: Vec<f64>,
+    cap: f64,
+}
+
+impl Capped {
+    fn new<V: Vector<Element = f32>>(cap: f64, temperature: f64) -> Self {
+        let memory = vec![0.0f64; size_of::<Scratch>().div_ceil(8)];
+        let capped = Self { memory, cap };
+        softcap::begin::<V>(cap, temperature, true, capped.scratch());
+        capped
+    }
+
+    fn scratch(&self) -> &Scratch {
+        // SAFETY: as large as a scratch area, zero at first, and aligned to 8.
+        unsafe { &*self.memory.as_ptr().cast::<Scratch>() }
+    }
+
+    /// y in two parts, and the slope, of some logits, where they lie or apart.
+    fn stage<V: Vector<Element = f32>>(&self, x: &[f32], in_place: bool) -> Vec<[f32; 3]> {
+        let scratch = self.scratch();
+        let (high, low, slope) = (scratch.tile::<f32>(), scratch.low::<f32>(), scratch.slope::<f32>());
+        let own: Vec<Cell<f32>> = x.iter().map(|&x| Cell::new(x)).collect();
+        let mut given = &own[..];
+        if in_place {
+            given = &high[..x.len()];
+            for (to, &x) in given.iter().zip(x) {
+                to.set(x);
+            }
+        }
+        softcap::stage::<V>(given, high, low, slope, self.cap, scratch);
+        (0..x.len()).map(|i| [high, low, slope].map(|all| all[i].get())).collect()
+    }
+}
+
+/// Logits of all sizes, around the points of any table and half way between them, and where the ways of computing meet.
+fn logits_around(cap: f64) -> Vec<f32> {
+    let step = f64::from_bits((cap / 64.0).to_bits() & !((1 << 52) - 1));
+    let mut all = vec![0.0, -0.0, f32::from_bits(1), -1e-40, f32::MIN_POSITIVE, f32::MAX, f32::INFINITY, f32::NAN];
+    let mut near = |x: f64| {
+        let bits = (x as f32).to_bits();
+        all.extend((bits.saturating_sub(2)..=bits + 2).map(f32::from_bits));
+    };
+    for k in (0..40).chain([511, 512, 513, 1020, 1021, 1022, 1023, 1024, 2000]) {
+        for of_step in [1.0, 0.5, 0.25] {
+            near(f64::from(k) * of_step * step);
+            near((f64::from(k) + 0.5) * of_step * step);
+        }
+    }
+    for times in [44.0, 49.0, 50.0, 52.0, 53.0, 54.0, 55.0, 1e9] {
+        near(times * cap);
+    }
+    let mut random = Random(5);
+    for _ in 0..600 {
+        near(cap * f64::from(random.unit() * 18.0));
+        near(cap * f64::from(random.unit() * 60.0));
+        near(cap * (f64::from(random.unit()) * 40.0 - 30.0).exp());
+    }
+    all.extend(all.clone().iter().map(|x| -x));
+    all
+}
+
+fn assert_capped<V: Vector<Element = f32>>(cap: f64, temperature: f64) {
+    let u = 2f64.powi(-24);
+    let capped = Capped::new::<V>(cap, temperature);
+    for (tile, x) in logits_around(cap).chunks(1021).enumerate() {
+        let staged = capped.stage::<V>(x, false);
+        let bits = |all: &[[f32; 3]]| all.iter().map(|one| one.map(f32::to_bits)).collect::<Vec<_>>();
+        assert_eq!(bits(&capped.stage::<V>(x, true)), bits(&staged), "in place");
+        for (i, (&x, &[high, low, slope])) in x.iter().zip(&staged).enumerate() {
+            let what = format!("softcap {cap}, temperature {temperature}: {x} gives {high} + {low}, slope {slope}");
+            if x.is_nan() {
+                assert!(high.is_nan() && slope.is_nan(), "{what}");
+                continue;
+            }
+            if i % 97 == tile % 97 {
+                assert_eq!(bits(&capped.stage::<V>(&[x], false)), bits(&staged[i..=i]), "alone, {what}");
+            }
+            let v = f64::from(x) / cap;
+            let (y, exact) = (cap * v.tanh(), v.cosh().powi(-2));
+            let error = (f64::from(high) + f64::from(low) - y).abs();
+            assert!(error <= 0.13 * u * temperature + 1e-11 * y.abs(), "{what}, off by {error}");
+            assert!((f64::from(slope) - exact).abs() <= 2.2 * u * exact + 2f64.powi(-149), "{what}, not {exact}");
+            assert_eq!(high.is_sign_negative(), x.is_sign_negative(), "{what}");
+            assert!(f64::from(low.abs()) <= temperature / 1000.0 + u * y.abs(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_capped_logit_is_exact_to_an_eighth_of_a_last_place_of_its_term() {
+    let caps = [30.0, 50.0, 15.0, 64.0, 63.999, 32.0, 31.999, 1.0, 7.3, 0.1, 1e-3, 1e3, 1e6, 1e-20, 1e20];
+    for (cap, temperature) in caps.into_iter().map(|cap| (cap, 1.0)).chain([
+        (30.0, 0.5),
+        (30.0, 0.1),
+        (30.0, 2.5),
+        (1000.0, 20.0),
+        (1000.0, 3.0),
+        (1e-3, 1e-4),
+        (1e12, 1e12),
+        (1e20, 1e20),
+        (1e-20, 1e-20),
+    ]) {
+        assert_capped::<Scalar>(cap, temperature);
+        assert_capped::<Fused>(cap, temperature);
+    }
+}
+
+#[test]
+fn a_table_is_of_the_last_softcap_and_temperature() {
+    let memory = Capped::new::<Scalar>(30.0, 1.0).memory;
+    for (cap, temperature) in [(30.0, 0.1), (50.0, 0.1), (30.0, 1.0), (1000.0, 1.0), (30.0, 1.0)] {
+        let reused = Capped { memory: memory.clone(), cap };
+        softcap::begin::<Scalar>(cap, temperature, true, reused.scratch());
+        let x: Vec<f32> = (0..500).map(|i| i as f32 * 0.31).collect();
+        assert_eq!(
+            reused.stage::<Scalar>(&x, false),
+            Capped::new::<Scalar>(cap, temperature).stage::<Scalar>(&x, false)
+        );
+    }
 }

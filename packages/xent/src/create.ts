@@ -75,7 +75,7 @@ export async function createXent(options?: XentOptions): Promise<Xent> {
 async function withPool({ threads, variant, maxBytes, module, createWorker }: Settings): Promise<Xent> {
   const heap = new Heap(maxBytes, true);
   const compiled = module ?? (await compileAsync(variant, true));
-  const engine = makeEngine(compiled, heap.memory, heap.allocate(WORKSPACE_BYTES));
+  const engine = makeEngine(compiled, heap.memory, heap.allocateZeroed(WORKSPACE_BYTES));
   const { memory, kernel, scratch } = engine;
   const allocate = (bytes: number): number => heap.allocateZeroed(bytes);
   const pool = await Pool.start({ memory, module: compiled, kernel, scratch, allocate, threads, createWorker });
@@ -83,7 +83,7 @@ async function withPool({ threads, variant, maxBytes, module, createWorker }: Se
 }
 
 function instance({ variant }: Settings, module: WebAssembly.Module, heap: Heap): Xent {
-  return new Xent(module, variant, makeEngine(module, heap.memory, heap.allocate(WORKSPACE_BYTES)), heap);
+  return new Xent(module, variant, makeEngine(module, heap.memory, heap.allocateZeroed(WORKSPACE_BYTES)), heap);
 }
 
 /** In a worker: an instance over a memory whose owner called `share()`. It runs batches that were shared with it. */

@@ -208,7 +208,7 @@ export class Xent implements Disposable {
       memory: this.memory,
       module: this.#module,
       variant: this.variant,
-      workspace: heap.allocate(WORKSPACE_BYTES),
+      workspace: heap.allocateZeroed(WORKSPACE_BYTES),
     };
   }
 
@@ -253,7 +253,7 @@ export const KEPT_BYTES: number = 2 ** 26;
 
 function openAside(module: WebAssembly.Module, maxBytes: number): Place {
   const heap = new Heap(maxBytes, false);
-  return { heap, engine: makeEngine(module, heap.memory, heap.allocate(WORKSPACE_BYTES)) };
+  return { heap, engine: makeEngine(module, heap.memory, heap.allocateZeroed(WORKSPACE_BYTES)) };
 }
 
 /** The arrays of a result: float64 for float64 logits, float32 for all others. */

@@ -181,7 +181,7 @@ impl Job {
             let mut tile = Tile { high: raw, low: raw };
             if self.softcap != 0.0 {
                 let low = scratch.low_of(self.double());
-                stage::<V>(raw, staged, low, scratch.slope_of(self.double()), self.softcap);
+                stage::<V>(raw, staged, low, scratch.slope_of(self.double()), self.softcap, scratch);
                 tile = Tile { high: staged.part(0, count * classes), low };
             }
             let in_lines = self.class_stride == 1 && self.inner == 1;

@@ -50,7 +50,7 @@ impl Job {
         // SAFETY: the caller's obligations.
         unsafe {
             let scratch = &*core::ptr::with_exposed_provenance::<Scratch>(scratch);
-            self.begin(scratch);
+            self.begin::<V>(scratch);
             let row = row as usize;
             let split = self.split::<V>(scratch, record, row);
             match step {

@@ -1,7 +1,7 @@
 //! The gradient of a row whose sums are known.
 
 use super::{Gradient, Row};
-use crate::gradient::write_gradient;
+use crate::gradient::{multiply, write_gradient};
 use crate::label::Label;
 use crate::numbers::{Kind, Numbers};
 use crate::scratch::{ROWS, Reference, tile_length};
@@ -25,8 +25,7 @@ impl<V: Single> Row<'_, V> {
     #[inline(always)]
     pub(super) fn slope(&self, terms: Numbers) {
         if self.line.softcap != 0.0 {
-            let slope = self.scratch.slope_of(self.line.double());
-            write_gradient::<V>(terms, Numbers::NONE, slope, terms, 1.0, 0.0);
+            multiply::<V>(terms, self.scratch.slope_of(self.line.double()));
         }
     }
 

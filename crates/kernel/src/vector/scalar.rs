@@ -1,6 +1,7 @@
 //! Vectors in arrays: the reference for tests, fuzzing and hosts without the vector instructions.
 
 use super::{Element, Pair, Single, Twice, Vector, Wide, from_bf16, from_f16};
+use crate::softcap::{STEPS, Table};
 use core::cell::Cell;
 
 /// Lanes in an array. `FUSED`: `mul_add` rounds once, and `max` and `min` lose a NaN, as relaxed SIMD may.
@@ -177,6 +178,10 @@ impl<E: Lane, const N: usize, const FUSED: bool> Vector for Lanes<E, N, FUSED> {
         self.bitwise(b, |a, b| a & b)
     }
 
+    fn xor(self, b: Self) -> Self {
+        self.bitwise(b, |a, b| a ^ b)
+    }
+
     fn above(self, b: Self) -> Self {
         Self::mask(|i| self.0[i] > b.0[i])
     }
@@ -244,6 +249,19 @@ impl<E: Lane, const N: usize, const FUSED: bool> Vector for Lanes<E, N, FUSED> {
 
     fn lane(self, lane: usize) -> E {
         self.0.get(lane).copied().unwrap_or_default()
+    }
+
+    fn low_bits(self) -> Self {
+        Self(self.0.map(|x| E::of_bits((x.bits() % STEPS as u64) * 16)))
+    }
+
+    fn look_up(points: &Self::Chunk, table: &Table) -> [Self; 4] {
+        core::array::from_fn(|number| {
+            Self(core::array::from_fn(|lane| {
+                let point = points[lane].get().bits() as usize / 16 % STEPS;
+                E::from_f64(f64::from(table[point][number].get()))
+            }))
+        })
     }
 
     fn widen_f16(from: &[Cell<u16>], to: &[Cell<E>]) {

@@ -1,8 +1,11 @@
 //! `simd128`, with `relaxed-simd` where the build allows it.
 
 use super::{Pair, Single, Twice, Vector, Wide, from_bf16, from_f16};
+use crate::softcap::{STEPS, Table};
 use core::arch::wasm32::*;
 use core::cell::Cell;
+
+const _: () = assert!(STEPS == 1 << 10);
 
 /// Four `f32` in a `v128`.
 #[derive(Clone, Copy)]
@@ -112,6 +115,11 @@ macro_rules! lanes {
         }
 
         #[inline(always)]
+        fn xor(self, b: Self) -> Self {
+            Self(v128_xor(self.0, b.0))
+        }
+
+        #[inline(always)]
         fn above(self, b: Self) -> Self {
             Self($gt(self.0, b.0))
         }
@@ -213,6 +221,30 @@ impl Vector for F32x4 {
     fn any_bits(self) -> u64 {
         let [a, b] = [u64x2_extract_lane::<0>(self.0), u64x2_extract_lane::<1>(self.0)];
         (a | b) >> 32 | (a | b) & 0xffff_ffff
+    }
+
+    #[inline(always)]
+    fn low_bits(self) -> Self {
+        Self(u32x4_shr(i32x4_shl(self.0, 22), 18))
+    }
+
+    #[inline(always)]
+    fn look_up(points: &Self::Chunk, table: &Table) -> [Self; 4] {
+        // Four loads of a word take less than one of a vector and four lanes of it.
+        let [a, b, c, d] = points.each_ref().map(|point| {
+            // SAFETY: a cell is readable. Volatile, or LLVM would read them as one vector and take its lanes.
+            let bits = unsafe { core::ptr::read_volatile(point.as_ptr()) }.to_bits();
+            // SAFETY: 16 readable bytes, at any alignment.
+            unsafe { v128_load(table[(bits / 16) as usize % STEPS].as_ptr().cast()) }
+        });
+        let (front, back) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
+        let (next_front, next_back) = (i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
+        [
+            Self(i64x2_shuffle::<0, 2>(front, next_front)),
+            Self(i64x2_shuffle::<1, 3>(front, next_front)),
+            Self(i64x2_shuffle::<0, 2>(back, next_back)),
+            Self(i64x2_shuffle::<1, 3>(back, next_back)),
+        ]
     }
 
     #[inline(never)]

@@ -1,0 +1,191 @@
+//! The softcap of `f32` logits, from a table of y = c tanh(x / c) at points h apart.
+//!
+//! With x = k h + d, v = d / c and q = tanh(k h / c), of which the table has y_k = c q in two parts, 1 - q^2 and -q / c:
+//!
+//! ```text
+//! y = y_k + (1 - q^2) d (1 + w)        w = a + a^2 + a^3 + b (1 + 2 a),   a = -q v,   b = -v^2 / 3
+//! slope = (1 - q^2) (1 + 2 a + 3 a^2 + 4 a^3 + b (3 + 8 a))
+//! ```
+//!
+//! which is Taylor's series as far as v^4, and |v| is at most 2^-7. h is a power of two, so d is exact; and half of h is at most an
+//! eighth of the temperature T, so that y / T is within u / 8 of its value (u = 2^-24: half of that from rounding 1 - q^2, half
+//! from its product with d), and a term within u / 8 of its size. A logit beyond the last point goes through [`cap`].
+
+use super::{FAR, stage_wide, vector_at};
+use crate::scratch::{Scratch, copy};
+use crate::vector::{Element, Vector, part};
+use core::cell::Cell;
+use core::sync::atomic::{Ordering, compiler_fence};
+
+/// Points of the table, from 0 on. The last one is at infinity.
+pub const STEPS: usize = 1024;
+
+/// Of each point: y, its second part, the slope, -y / c^2.
+pub type Table = [[Cell<f32>; 4]; STEPS];
+
+/// 1.5 * 2^23: adding it leaves an integer in the low bits.
+static ROUND: f64 = 12_582_912.0;
+static SIGN: f64 = -0.0;
+static COEFFICIENTS: [f64; 4] = [2.0, 3.0, 4.0, 8.0];
+
+/// The largest power of two that is not larger.
+#[inline(always)]
+fn power_of_two_below(x: f64) -> f64 {
+    f64::from_bits(x.to_bits() & !((1 << 52) - 1))
+}
+
+/// h; 0 where there is no such table: of a cap that is many times the temperature it would end too early.
+#[inline(always)]
+fn step(cap: f64, temperature: f64) -> f64 {
+    let h = power_of_two_below((cap / 64.0).min(temperature / 4.0));
+    // Its numbers, and 1 / h, are normal numbers of `f32`.
+    if (1e-15..1e15).contains(&h) && cap <= STEPS as f64 / 4.0 * h { h } else { 0.0 }
+}
+
+/// Begins a run with this cap, that has a gradient or not: fills the table, unless that is what it has.
+#[inline(never)]
+pub fn begin<V: Vector>(cap_at: f64, temperature: f64, gradient: bool, scratch: &Scratch) {
+    scratch.sloped.set(u64::from(gradient));
+    let h = if V::Element::DOUBLE { 0.0 } else { step(cap_at, temperature) };
+    scratch.step.set(h);
+    if h == 0.0 || scratch.table_of.each_ref().map(Cell::get) == [cap_at, h] {
+        return;
+    }
+    // A thread may end at any time, and another go on with its scratch area.
+    scratch.table_of[0].set(0.0);
+    compiler_fence(Ordering::SeqCst);
+    let (x, high) = (scratch.term::<V::Element>(), scratch.tile::<V::Element>());
+    let (low, slope) = (scratch.low::<V::Element>(), scratch.slope::<V::Element>());
+    for (k, x) in x.iter().enumerate().take(STEPS) {
+        x.set(V::Element::from_f64(if k == STEPS - 1 { f64::INFINITY } else { k as f64 * h }));
+    }
+    stage_wide::<V>(part(x, 0, STEPS), high, low, slope, cap_at);
+    for (point, ((high, low), slope)) in scratch.table.iter().zip(high.iter().zip(low).zip(slope)) {
+        let y = high.get().to_f64();
+        point[0].set(y as f32);
+        point[1].set(low.get().to_f64() as f32);
+        point[2].set(slope.get().to_f64() as f32);
+        point[3].set((-y / cap_at / cap_at) as f32);
+    }
+    scratch.table_of[1].set(h);
+    compiler_fence(Ordering::SeqCst);
+    scratch.table_of[0].set(cap_at);
+}
+
+/// See [`super::stage`].
+#[inline(always)]
+pub(super) fn stage<V: Vector>(
+    x: &[Cell<V::Element>],
+    high: &[Cell<V::Element>],
+    low: &[Cell<V::Element>],
+    slope: &[Cell<V::Element>],
+    scratch: &Scratch,
+) {
+    // Two loops: the processor does not look far enough ahead to have several rounds of one under way.
+    let complete = divide::<V>(x, low, slope, scratch);
+    // Whose terms are made later.
+    let kept = scratch.term::<V::Element>();
+    if !complete {
+        copy::<V>(x, kept);
+    }
+    put_together::<V>(high, low, slope, x.len(), scratch);
+    if !complete {
+        between::<V>(part(kept, 0, x.len().next_multiple_of(V::LANES)), high, low, slope, scratch);
+    }
+}
+
+/// Of |x| = k h + d: the place of the point k and the sign of x, as bits, and d. Whether the table has all logits; its last point
+/// stands for those that are saturated.
+#[inline(never)]
+fn divide<V: Vector>(
+    x: &[Cell<V::Element>],
+    d: &[Cell<V::Element>],
+    point: &[Cell<V::Element>],
+    scratch: &Scratch,
+) -> bool {
+    let splat = |x: f64| V::splat(V::Element::from_f64(x));
+    let (h, [c, _]) = (scratch.step.get(), scratch.table_of.each_ref().map(Cell::get));
+    let (minus_step, per_step) = (splat(-h), splat(1.0 / h));
+    let [saturated, last] = [STEPS - 1, STEPS - 2].map(|k| splat(k as f64 * h));
+    let (round, sign, end) = (V::opaque(&ROUND), V::opaque(&SIGN), splat(FAR * c));
+    let ((x, x_rest), (d, _), (point, _)) = (V::chunks(x), V::chunks(d), V::chunks(point));
+    let mut missing = V::splat(V::Element::default());
+    for (at, (d, point)) in d.iter().zip(point).enumerate() {
+        let Some(x) = vector_at::<V>(x, x_rest, at) else { break };
+        let negative = x.and(sign);
+        let size = x.xor(negative);
+        let beyond = size.above(last);
+        missing = missing.or(beyond.xor(size.above(end)));
+        let size = beyond.select(saturated, size);
+        let shifted = size.mul_add(per_step, round);
+        shifted.low_bits().or(negative).store(point);
+        shifted.sub(round).mul_add(minus_step, size).store(d);
+    }
+    missing.any_bits() == 0
+}
+
+/// y and, for a gradient, the slope, from what [`divide`] has left in `low` and `slope`.
+#[inline(never)]
+fn put_together<V: Vector>(
+    high: &[Cell<V::Element>],
+    low: &[Cell<V::Element>],
+    slope: &[Cell<V::Element>],
+    count: usize,
+    scratch: &Scratch,
+) {
+    let [c, _] = scratch.table_of.each_ref().map(Cell::get);
+    let to_third = V::splat(V::Element::from_f64(-1.0 / (3.0 * c * c)));
+    let (sign, sloped) = (V::opaque(&SIGN), scratch.sloped.get() != 0);
+    let [two, three, four, eight] = COEFFICIENTS.each_ref().map(V::opaque);
+    let ((high, _), (low, _), (slope, _)) = (V::chunks(high), V::chunks(low), V::chunks(slope));
+    for ((high, low), slope) in high.iter().zip(low).zip(slope).take(count.div_ceil(V::LANES)) {
+        let (d, negative) = (V::load(low), V::load(slope).and(sign));
+        let [y, y_low, s, ratio] = V::look_up(slope, &scratch.table);
+        let (a, b) = (ratio.mul(d), d.mul(d).mul(to_third));
+        let w = a.mul_add(a, a).mul_add(a, a).add(a.add(a).mul_add(b, b));
+        let more = s.mul(d);
+        let sum = y.add(more);
+        let rest = more.sub(sum.sub(y)).add(more.mul_add(w, y_low));
+        sum.or(negative).store(high);
+        rest.xor(negative).store(low);
+        if !sloped {
+            continue;
+        }
+        let bend = a.mul_add(four, three).mul_add(a, two);
+        bend.mul_add(a, a.mul_add(eight, three).mul(b)).mul_add(s, s).store(slope);
+    }
+}
+
+/// The logits behind the last point but one for which the last one, that of saturation, cannot stand.
+#[inline(never)]
+fn between<V: Vector>(
+    x: &[Cell<V::Element>],
+    high: &[Cell<V::Element>],
+    low: &[Cell<V::Element>],
+    slope: &[Cell<V::Element>],
+    scratch: &Scratch,
+) {
+    let (h, [c, _]) = (scratch.step.get(), scratch.table_of.each_ref().map(Cell::get));
+    let splat = |x: f64| V::splat(V::Element::from_f64(x));
+    let (last, sign, end) = (splat((STEPS - 2) as f64 * h), V::opaque(&SIGN), splat(FAR * c));
+    for (at, chunk) in V::chunks(x).0.iter().enumerate() {
+        let x_here = V::load(chunk);
+        let size = x_here.xor(x_here.and(sign));
+        let missing = size.above(last).xor(size.above(end));
+        if missing.any_bits() != 0 {
+            let from = at * V::LANES;
+            let [x, high, low, slope] = [x, high, low, slope].map(|all| part(all, from, from + V::LANES));
+            let read = |all: &[Cell<V::Element>]| V::chunks(all).0.first().map_or(x_here, V::load);
+            let (old_high, old_low, old_slope) = (read(high), read(low), read(slope));
+            stage_wide::<V>(x, high, low, slope, c);
+            let put = |all: &[Cell<V::Element>], old: V| {
+                if let Some(to) = V::chunks(all).0.first() {
+                    missing.select(V::load(to), old).store(to);
+                }
+            };
+            put(high, old_high);
+            put(low, old_low);
+            put(slope, old_slope);
+        }
+    }
+}
