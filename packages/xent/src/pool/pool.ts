@@ -1,4 +1,4 @@
-import { type Kernel, SCRATCH_BYTES } from "../abi.ts";
+import { type Kernel, type Runs, SCRATCH_BYTES } from "../abi.ts";
 import { WorkerError, wrongType } from "../errors.ts";
 import { type Extent, type Schedule, schedule } from "./schedule.ts";
 import { keepAlive, listen, mayWait, type PoolWorker, spawn } from "./spawn.ts";
@@ -15,7 +15,7 @@ import {
   wordsOf,
   work,
 } from "./work.ts";
-import type { Start } from "./worker.ts";
+import type { Addition, Start } from "./worker.ts";
 
 /** The parts of a pool. */
 export interface PoolSpec {
@@ -86,6 +86,7 @@ export class Pool {
     const words = new Int32Array(memory.buffer, address, count);
     const own: Thread = {
       kernel,
+      kernels: [kernel],
       memory,
       index: 0,
       words,
