@@ -27,18 +27,14 @@ export function createLinear<W extends WeightType = "float32", K extends LabelsT
   const { pool } = engine;
   const plan = planLinear(spec, pool?.indices ?? 1, pool?.slots ?? 1);
   const products = productsOf(xent, engine, spec.module);
-  let address: number;
+  // Before anything grows.
+  if (plan.bytes + plan.batchBytes > heap.largest) throw tooLarge(spec, host, plan);
+  const address = heap.allocateZeroed(plan.bytes);
   try {
-    address = heap.allocateZeroed(plan.bytes);
-  } catch (error) {
-    throw tooLarge(error, spec, host, plan);
-  }
-  try {
-    const batch = xent.createBatch(plan.batch);
-    return new Linear(host, products, plan, address, batch);
+    return new Linear(host, products, plan, address, xent.createBatch(plan.batch));
   } catch (error) {
     heap.free(address);
-    throw tooLarge(error, spec, host, plan);
+    throw error;
   }
 }
 
@@ -77,23 +73,21 @@ function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Ru
   }
 }
 
-/** The error of an allocation, with what could be done instead. */
-function tooLarge(error: unknown, spec: LinearSpec, { heap, engine }: Host, plan: LinearPlan): unknown {
-  if (!(error instanceof RangeError)) return error;
+/** An error that says what could be done instead. */
+function tooLarge(spec: LinearSpec, { heap, engine }: Host, plan: LinearPlan): RangeError {
   const { pool } = engine;
-  const free = heap.largest;
   const needed = plan.bytes + plan.batchBytes;
   let rows = plan.chunkRows - 1;
   const fits = (): boolean => {
     const { bytes, batchBytes } = planLinear({ ...spec, chunkRows: rows }, pool?.indices ?? 1, pool?.slots ?? 1);
-    return bytes + batchBytes <= free;
+    return bytes + batchBytes <= heap.largest;
   };
   while (rows > 0 && !fits()) rows--;
   const advice =
     rows > 0
       ? `"chunkRows" of ${rows} is the largest that fits`
       : "not even chunks of one row fit: fewer rows, a weight of 16 bits or fewer gradients take less";
-  return new RangeError(`this layer takes ${needed} bytes, of which ${free} are free in one piece; ${advice}`, {
-    cause: error,
-  });
+  return new RangeError(
+    `this layer takes ${needed} bytes, and "maxBytes" leaves ${heap.largest} in one piece; ${advice}`,
+  );
 }
