@@ -3,11 +3,11 @@ import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { createXent, createXentSync, type LossOptions, type Xent } from "xent";
 import { bytesOf, createLinear, type Linear, type LinearOptions, type LinearSpec, type WeightType } from "xent/linear";
-import { copyBytes } from "./support/bytes.ts";
-import { bitsOf } from "./support/example.ts";
-import { type ExactRow, exactRow } from "./support/oracle.ts";
-import { thrown } from "./support/thrown.ts";
-import { variants } from "./support/variants.ts";
+import { copyBytes } from "../support/bytes.ts";
+import { bitsOf } from "../support/example.ts";
+import { type ExactRow, exactRow } from "../support/oracle.ts";
+import { thrown } from "../support/thrown.ts";
+import { variants } from "../support/variants.ts";
 
 const U = 2 ** -24;
 /** Products that are added in f32, at most. */
