@@ -83,7 +83,8 @@ function compileKernel(variant, rustflags) {
 /** The path of the module of xent/linear, whose exports take numbers only: nothing is there to be bound. */
 function compileLinear(variant, rustflags) {
   // Loop strength reduction costs a product's loop an addition for each address: 15 % of its time. The kernel's are faster with it.
-  const flags = [...rustflags, "-C llvm-args=-disable-lsr"];
+  // What is loaded first in the source stays so, or all loads come first, for which the engine has too few registers.
+  const flags = [...rustflags, "-C llvm-args=-disable-lsr", "-C llvm-args=-pre-RA-sched=source"];
   const CARGO_TARGET_DIR = targetOf("linear-wasm", variant);
   run("cargo", ["build", "--quiet", "--release", "--locked", "-p", "xent-linear-wasm", "--target", target], {
     env: { ...wasmEnvironment(flags), CARGO_TARGET_DIR },

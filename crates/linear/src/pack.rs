@@ -101,10 +101,10 @@ pub unsafe fn rows<V: Vector, N: Number>(
                     column.store(at);
                     at = at.wrapping_add(stride);
                 }
-                a = a.wrapping_add(4);
-                b = b.wrapping_add(4);
-                c = c.wrapping_add(4);
-                d = d.wrapping_add(4);
+                a = a.add(4);
+                b = b.add(4);
+                c = c.add(4);
+                d = d.add(4);
             }
         }
         for i in 0..4 {
@@ -132,7 +132,7 @@ pub unsafe fn columns<V: Vector, N: Number>(from: *const N, stride: usize, count
         while at != end {
             if count >= 8 {
                 N::load::<V>(row).store(at);
-                N::load::<V>(row.wrapping_add(4)).store(at.wrapping_add(4));
+                N::load::<V>(row.add(4)).store(at.add(4));
             } else {
                 for j in 0..8 {
                     let x = if j < count { row.wrapping_add(j).read().widen() } else { 0.0 };
@@ -140,7 +140,7 @@ pub unsafe fn columns<V: Vector, N: Number>(from: *const N, stride: usize, count
                 }
             }
             row = row.wrapping_add(stride);
-            at = at.wrapping_add(8);
+            at = at.add(8);
         }
     }
 }
@@ -160,12 +160,12 @@ pub unsafe fn sixteen_columns<V: Vector, N: Number>(from: *const N, stride: usiz
     unsafe {
         while at != end {
             N::load::<V>(row).store(at);
-            N::load::<V>(row.wrapping_add(4)).store(at.wrapping_add(4));
-            N::load::<V>(row.wrapping_add(8)).store(second);
-            N::load::<V>(row.wrapping_add(12)).store(second.wrapping_add(4));
+            N::load::<V>(row.add(4)).store(at.add(4));
+            N::load::<V>(row.add(8)).store(second);
+            N::load::<V>(row.add(12)).store(second.add(4));
             row = row.wrapping_add(stride);
-            at = at.wrapping_add(8);
-            second = second.wrapping_add(8);
+            at = at.add(8);
+            second = second.add(8);
         }
     }
 }

@@ -222,7 +222,13 @@ impl Product {
                             let to = at::<f32>(self.logits, row * self.stride as usize + first + class);
                             tile::write::<V>(a, panel, k, plus.wrapping_add(class), to, self.stride as usize);
                         } else {
-                            tile::add_wide::<V>(a, panel, k, sums.wrapping_add(class * rows + row * COLUMNS), begin == 0);
+                            tile::add_wide::<V>(
+                                a,
+                                panel,
+                                k,
+                                sums.wrapping_add(class * rows + row * COLUMNS),
+                                begin == 0,
+                            );
                         }
                         row += ROWS;
                     }

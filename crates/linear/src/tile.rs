@@ -18,19 +18,19 @@ pub const COLUMNS: usize = 8;
 #[inline(always)]
 unsafe fn sums<V: Vector>(mut a: *const f32, mut b: *const f32, k: usize) -> [[V; 2]; ROWS] {
     let mut sums = [[V::splat(0.0); 2]; ROWS];
-    let end = a.wrapping_add(ROWS * k);
-    while a != end {
-        // SAFETY: the caller's obligation.
-        unsafe {
-            let (low, high) = (V::load(b), V::load(b.wrapping_add(4)));
+    // SAFETY: the caller's obligation. Only of an `add` the compiler knows that it does not wrap, and makes an offset.
+    unsafe {
+        let end = a.add(ROWS * k);
+        while a != end {
+            let (low, high) = (V::load(b), V::load(b.add(4)));
             for (i, sum) in sums.iter_mut().enumerate() {
-                let row = V::load_splat(a.wrapping_add(i));
+                let row = V::load_splat(a.add(i));
                 sum[0] = row.mul_add(low, sum[0]);
                 sum[1] = row.mul_add(high, sum[1]);
             }
+            a = a.add(ROWS);
+            b = b.add(COLUMNS);
         }
-        a = a.wrapping_add(ROWS);
-        b = b.wrapping_add(COLUMNS);
     }
     sums
 }
@@ -45,11 +45,11 @@ pub unsafe fn write<V: Vector>(a: *const f32, b: *const f32, k: usize, plus: *co
     // SAFETY: the caller's obligations.
     unsafe {
         let sums = sums::<V>(a, b, k);
-        let (low, high) = (V::load(plus), V::load(plus.wrapping_add(4)));
+        let (low, high) = (V::load(plus), V::load(plus.add(4)));
         let mut row = to;
         for sum in sums {
             sum[0].add(low).store(row);
-            sum[1].add(high).store(row.wrapping_add(4));
+            sum[1].add(high).store(row.add(4));
             row = row.wrapping_add(stride);
         }
     }
@@ -68,7 +68,7 @@ pub unsafe fn add<V: Vector>(a: *const f32, b: *const f32, k: usize, to: *mut f3
         let mut row = to;
         for sum in sums {
             sum[0].add(V::load(row)).store(row);
-            sum[1].add(V::load(row.wrapping_add(4))).store(row.wrapping_add(4));
+            sum[1].add(V::load(row.add(4))).store(row.add(4));
             row = row.wrapping_add(stride);
         }
     }
@@ -88,14 +88,14 @@ pub unsafe fn add_wide<V: Vector>(a: *const f32, b: *const f32, k: usize, to: *m
         if first {
             for sum in sums {
                 V::store_wide(sum[0].widen(), at);
-                V::store_wide(sum[1].widen(), at.wrapping_add(4));
-                at = at.wrapping_add(COLUMNS);
+                V::store_wide(sum[1].widen(), at.add(4));
+                at = at.add(COLUMNS);
             }
         } else {
             for sum in sums {
                 for half in sum {
                     V::store_wide(V::add_wide(V::load_wide(at), half.widen()), at);
-                    at = at.wrapping_add(4);
+                    at = at.add(4);
                 }
             }
         }

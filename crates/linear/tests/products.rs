@@ -158,9 +158,8 @@ fn the_gradient_of_the_features_is_within_the_bound_and_only_in_the_rows_of_the_
         let bound = (classes.min(512) + 2) as f64;
         for row in 0..rows {
             for k in 0..features {
-                let terms = (0..classes).map(|class| {
-                    0.5 * case.logit(row, class) * f64::from(case.weight[class * features + k])
-                });
+                let terms = (0..classes)
+                    .map(|class| 0.5 * case.logit(row, class) * f64::from(case.weight[class * features + k]));
                 let what = format!("[{rows}, {features}, {classes}] at {row}, {k}");
                 let got = gradient[case.index[row] as usize * features + k];
                 assert_near(got, sum(terms), bound, &what);

@@ -100,7 +100,7 @@ impl Vector for F32x4 {
     #[inline(always)]
     unsafe fn load_wide(from: *const f64) -> (v128, v128) {
         // SAFETY: the caller's obligation.
-        unsafe { (v128_load(from.cast()), v128_load(from.wrapping_add(2).cast())) }
+        unsafe { (v128_load(from.cast()), v128_load(from.add(2).cast())) }
     }
 
     #[inline(always)]
@@ -108,7 +108,7 @@ impl Vector for F32x4 {
         // SAFETY: the caller's obligation.
         unsafe {
             v128_store(to.cast(), x.0);
-            v128_store(to.wrapping_add(2).cast(), x.1);
+            v128_store(to.add(2).cast(), x.1);
         }
     }
 }
