@@ -14,7 +14,7 @@ const U = 2 ** -24;
 const BLOCK = 512;
 const IGNORED = -100;
 
-type Spec = Pick<LinearSpec, "rows" | "features" | "classes"> & Partial<LinearSpec>;
+type Spec = LinearSpec<WeightType, "int32">;
 
 function random(seed: number): () => number {
   let state = seed;
@@ -177,8 +177,8 @@ describe.each(variants)("%s", (variant) => {
     for (const [n, features] of TAILS.entries()) {
       for (const [m, classes] of TAILS.entries()) {
         const spec = { rows, features, classes, bias: (n + m) % 2 === 0, weight: TYPES[(n + 2 * m + rows) % 3] };
-        using layer = example(xent, spec as Spec, rows * 100 + n * 10 + m);
-        assertExact(layer, spec as Spec, {});
+        using layer = example(xent, spec, rows * 100 + n * 10 + m);
+        assertExact(layer, spec, {});
       }
     }
   });
