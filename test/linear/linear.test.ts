@@ -1,7 +1,8 @@
 // xent/linear: a linear layer and its loss, beside the same in f64.
 import { createHash } from "node:crypto";
+import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
-import { createXent, createXentSync, type LossOptions, type Xent } from "xent";
+import { createXent, createXentSync, type LossOptions, WorkerError, type Xent } from "xent";
 import { bytesOf, createLinear, type Linear, type LinearOptions, type LinearSpec, type WeightType } from "xent/linear";
 import { copyBytes } from "../support/bytes.ts";
 import { bitsOf } from "../support/example.ts";
@@ -304,6 +305,36 @@ describe("threads", () => {
     const expected = everything(layer);
     const result = await layer.runAsync({ gradient: true, predictions: true, reduction: "mean" });
     expect(gathered(layer, result)).toEqual(expected);
+  });
+});
+
+describe("a worker that fails", () => {
+  const spec: Spec = { rows: 200, features: 300, classes: 3000, bias: true };
+  const options = { gradient: true, predictions: true, reduction: "mean" } as const;
+
+  // One that ends while this thread waits for it can not say so: see threads/faults.test.ts.
+  test.each([
+    ["throw", "run"],
+    ["throw", "runAsync"],
+    ["exit", "runAsync"],
+  ] as const)("is an error, and the next run has the bits of one thread: %s in %s", async (fault, method) => {
+    using alone = createXentSync();
+    using one = example(alone, spec);
+    const expected = everything(one);
+    const armed = new Int32Array(new SharedArrayBuffer(4));
+    const file = new URL("../support/fault-worker.mjs", import.meta.url);
+    using xent = await createXent({
+      threads: 3,
+      createWorker: () => new Worker(file, { workerData: { armed, fault } }),
+    });
+    using layer = example(xent, spec);
+    // The workers have their second kernel.
+    expect(gathered(layer, await layer[method](options))).toEqual(expected);
+    armed[0] = 1;
+    await expect(async () => layer[method](options)).rejects.toThrow(WorkerError);
+    expect(armed[0]).toBe(0);
+    expect(gathered(layer, await layer[method](options))).toEqual(expected);
+    expect(xent.threads).toBe(fault === "exit" ? 2 : 3);
   });
 });
 
