@@ -14,11 +14,11 @@ import {
   type LabelsType,
   readLabels,
 } from "../labels.ts";
+import { LOGITS } from "../logits.ts";
 import { boolean, type LossOptions, ownWeights, readOptions, type Settings } from "../options.ts";
-import type { Task } from "../pool/work.ts";
+import { type Schedule, writeSchedule } from "../pool/schedule.ts";
 import type { LossResult, OwnResult } from "../result.ts";
 import { nextTask } from "../runtime.ts";
-import { LOGITS } from "../views.ts";
 import type { Host } from "../xent.ts";
 import { type LinearPlan, MOST_COLUMNS, upTo, type WeightArrays, type WeightType } from "./plan.ts";
 import { KIND, LOGITS_ITEM, type Product, WEIGHT_ITEM, WEIGHT_TYPES, writeProduct } from "./product.ts";
@@ -255,9 +255,8 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
   #prepare(options: LinearOptions | undefined): Prepared {
     const { rows, classes, shift, sequence, gradient } = this.#plan;
     // Code of the caller's (a getter, a Proxy) runs in these lines only.
-    const own = ownWeights(options, this.#host.engine.memory);
-    const accumulate = boolean("accumulate", own?.accumulate ?? false);
-    const settings = readOptions(own, rows, classes, ["accumulate"]);
+    const accumulate = boolean("accumulate", options?.accumulate ?? false);
+    const settings = ownWeights(readOptions(options, rows, classes, ["accumulate"]));
     this.#assertIdle();
     if (settings.gradient && gradient.size === 0) {
       throw new TypeError('"gradient" expected a layer with memory for it: create it with gradient: true');
@@ -434,35 +433,37 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
     return -sum;
   }
 
-  /** Writes the record, and says how it is dealt out; undefined where this thread is to compute all of it. */
-  #task({ product, items, cost }: ProductStep, waits: boolean): Task | undefined {
+  /** Writes the record, and how it is dealt out; returns undefined where this thread is to compute all of it. */
+  #schedule({ product, items, cost }: ProductStep, waits: boolean): Schedule | undefined {
     const { memory, pool } = this.#host.engine;
     const { scratchBytes, offsets } = this.#plan;
-    const job = this.#address + offsets.product;
-    writeProduct(memory, job, product);
+    writeProduct(memory, this.#record, product);
     const schedule = pool?.schedule({ begin: 0, end: items, classes: ITEM, cost: cost / ITEM, splits: false }, waits);
     const other = { kernel: this.#products.number, scratch: this.#address + offsets.scratch, scratchBytes };
-    return schedule && { schedule, gradient: false, job, records: 0, other };
+    if (schedule) writeSchedule(memory, this.#record, schedule, false, 0, other);
+    return schedule;
+  }
+
+  get #record(): number {
+    return this.#address + this.#plan.offsets.product;
   }
 
   #compute(step: ProductStep): void {
-    const task = this.#task(step, true);
-    if (task) this.#host.engine.pool?.run(task);
+    const schedule = this.#schedule(step, true);
+    if (schedule) this.#host.engine.pool?.run(schedule, this.#record);
     else this.#run(0, step.items);
   }
 
   #run(begin: number, end: number): void {
-    const { offsets } = this.#plan;
-    const [product, scratch] = [this.#address + offsets.product, this.#address + offsets.scratch];
-    this.#products.kernel.run(product, scratch, begin, end);
+    this.#products.kernel.run(this.#record, this.#address + this.#plan.offsets.scratch, begin, end);
   }
 
   #computeLater(step: ProductStep): Promise<void> {
     return this.#host.engine.inTurn(async () => {
       this.#assertAlive();
-      const task = this.#task(step, false);
-      if (task) {
-        await this.#host.engine.pool?.runAsync(task);
+      const schedule = this.#schedule(step, false);
+      if (schedule) {
+        await this.#host.engine.pool?.runAsync(schedule, this.#record);
         return;
       }
       let started = Date.now();

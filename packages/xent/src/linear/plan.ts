@@ -1,10 +1,12 @@
-import { choice, integer, show, wrongType, wrongValue } from "../errors.ts";
+import { JOB_BYTES } from "../abi.ts";
+import { checkNames, choice, integer, wrongType, wrongValue } from "../errors.ts";
 import { LABELS, type LabelsType, labelsType } from "../labels.ts";
 import { layoutOfRows } from "../layout.ts";
 import { boolean } from "../options.ts";
-import { bytesOfWork, planBatch } from "../plan.ts";
+import { bytesOfWork, planBatch, readSpec } from "../plan.ts";
+import { SCHEDULE_BYTES } from "../pool/schedule.ts";
 import type { WasmModule } from "../wasm.ts";
-import { PRODUCT_BYTES, scratchBytes } from "./product.ts";
+import { scratchBytes } from "./product.ts";
 
 /** The typed arrays of weights. 16-bit numbers are given as their bits: not every runtime has a Float16Array. */
 export interface WeightArrays {
@@ -118,10 +120,7 @@ export function planLinear<W extends WeightType, K extends LabelsType>(
   indices: number,
   slots: number,
 ): LinearPlan<W, K> {
-  if (typeof spec !== "object" || spec === null) throw wrongType("spec", "an object", spec);
-  for (const name of Object.keys(spec)) {
-    if (!SPEC.includes(name)) throw new TypeError(`"spec" has no option ${show(name)}`);
-  }
+  checkNames("spec", spec, SPEC);
   const { rows, classes } = layoutOfRows(spec.rows, spec.classes);
   const features = integer("features", spec.features, 1, 2 ** 29 - 1);
   const weight = choice("weight", spec.weight ?? "float32", ["float32", "float16", "bfloat16"]) as W;
@@ -151,7 +150,8 @@ export function planLinear<W extends WeightType, K extends LabelsType>(
     featuresGradient: gradient.has("features") ? part(4 * rows * features) : undefined,
     weightGradient: gradient.has("weight") ? part(4 * classes * features) : undefined,
     biasGradient: gradient.has("bias") ? part(4 * classes) : undefined,
-    product: part(PRODUCT_BYTES),
+    // The pool's words lie where they do behind the record of a loss, which is longer than a product's.
+    product: part(JOB_BYTES + SCHEDULE_BYTES),
     index: part(4 * padded),
     packed: part(4 * padded * upTo(8, features)),
     biasSums: gradient.has("bias") ? part(8 * upTo(4, classes)) : undefined,
@@ -159,8 +159,8 @@ export function planLinear<W extends WeightType, K extends LabelsType>(
   };
   const inPlace: "in-place" | false = gradient.size > 0 && "in-place";
   const batch = { rows: padded, classes, stride, gradient: inPlace };
-  const loss = planBatch(batch);
-  const batchBytes = loss.bytes + bytesOfWork(loss.layout, slots, true);
+  const loss = readSpec(batch);
+  const batchBytes = planBatch(loss).bytes + bytesOfWork(loss.layout, slots, true);
   const sizes = { rows, features, classes, weight, labels, bias, shift, sequence, gradient, chunkRows, stride };
   return { ...sizes, scratchBytes: scratch, batch, batchBytes, bytes, offsets };
 }

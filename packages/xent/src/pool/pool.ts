@@ -156,6 +156,22 @@ export class Pool {
     return this.#members.length + (this.#own ? 1 : 0);
   }
 
+  /** Indices of the threads that there are now are below this, and those of later ones too. */
+  get indices(): number {
+    return 1 + Math.max(0, ...this.#members.map(({ index }) => index));
+  }
+
+  /** Gives every thread another kernel, for jobs with the number that is returned. Those come late to it who are at work. */
+  add(module: WebAssembly.Module, kernel: Runs): number {
+    const words = this.#words;
+    this.#own?.kernels.push(kernel);
+    for (const { worker } of this.#members) worker.postMessage({ added: module } satisfies Addition);
+    const number = Atomics.add(words, WORD.kernels, 1) + 1;
+    Atomics.add(words, WORD.epoch, 1);
+    Atomics.notify(words, WORD.epoch);
+    return number;
+  }
+
   /** The schedule of a job, if threads pay off: for {@link run}, where this thread `waits`, or for {@link runAsync}. */
   schedule(extent: Extent, waits: boolean): Schedule | undefined {
     if (!waits) return schedule(extent, this.#members.length, 1);
