@@ -5,8 +5,7 @@
  * @module
  */
 
-// Imports go one way: index -> create -> linear -> product; create, linear -> plan -> product; and what the package itself consists of.
-// The instance that is given may be of another bundle: there are only types of ../index.ts here.
+// The map of the modules is in ../index.ts, of which these have the types only: the instance may be of another bundle.
 
 export { createLinear } from "./create.ts";
 export type { Linear, LinearOptions, LinearResult, WithTemperatureGradient } from "./linear.ts";
