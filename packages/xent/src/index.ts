@@ -69,7 +69,7 @@
 //   wasm           types of WebAssembly
 //
 //   edge/compile, edge/runtime, edge/worker  replace compile, runtime and the source of the workers where nothing may be compiled;
-//                                            edge/wasm declares the imports of .wasm files
+//                                            edge/linear-modules replaces linear/modules; edge/wasm declares the imports of .wasm files
 
 export type { Batch } from "./batch.ts";
 export type { XentOptions, XentSyncOptions } from "./create.ts";
