@@ -1,6 +1,6 @@
 // The dist of packages/xent: each entry one file, as an ES module and as CommonJS, and its types. What differs where nothing may be
 // compiled at run time is in src/edge.
-import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { rolldown } from "rolldown";
 import { dts } from "rolldown-plugin-dts";
@@ -8,6 +8,7 @@ import { root } from "./toolchain.mjs";
 
 const index = "src/index.ts";
 const worker = "src/pool/worker.ts";
+const linear = "src/linear/index.ts";
 
 /** Files, what they are made of, and where nothing may be compiled which modules are imported, and what follows their names. */
 const entries = [
@@ -19,10 +20,19 @@ const entries = [
   { file: "workerd.js", input: index, wasm: { variants: ["simd128", "relaxed"], suffix: "" } },
   // Its sandbox compiles both on the Node.js that it runs on: Node.js 20 has no relaxed SIMD.
   { file: "edge-light.js", input: index, wasm: { variants: ["simd128"], suffix: "?module" } },
+  { file: "linear.js", input: linear },
+  { file: "linear.cjs", input: linear },
+  { file: "linear-workerd.js", input: linear, wasm: { variants: ["linear-simd128", "linear-relaxed"], suffix: "" } },
+  { file: "linear-edge-light.js", input: linear, wasm: { variants: ["linear-simd128"], suffix: "?module" } },
 ];
 
 function edge(core, { variants, suffix }) {
-  const replaced = { "/compile.ts": "compile.ts", "/runtime.ts": "runtime.ts", "/generated/worker.ts": "worker.ts" };
+  const replaced = {
+    "/compile.ts": "compile.ts",
+    "/runtime.ts": "runtime.ts",
+    "/generated/worker.ts": "worker.ts",
+    "/modules.ts": "linear-modules.ts",
+  };
   return {
     name: "edge",
     resolveId(id, importer) {
@@ -58,17 +68,10 @@ export async function bundlePackage(core = join(root, "packages/xent")) {
       comments: { legal: false, jsdoc: false },
     });
   }
-  const types = await rolldown({
-    cwd,
-    input: join(core, index),
-    plugins: [dts({ oxc: { stripInternal: true }, emitDtsOnly: true, tsconfig: false })],
-  });
-  await types.write({ dir: dist, format: "es" });
-  const text = readFileSync(join(dist, "index.d.ts"), "utf8");
-  writeFileSync(join(dist, "index.d.ts"), `/// <reference lib="esnext.disposable" preserve="true" />\n${text}`);
+  await writeTypes(core, { input: index, name: "index" });
+  await writeTypes(core, { input: linear, name: "linear", plugins: [besideIndex] });
   // A worker exports nothing.
-  writeFileSync(join(dist, "worker.d.ts"), "export {};\n");
-  for (const name of ["index", "worker"]) copyFileSync(join(dist, `${name}.d.ts`), join(dist, `${name}.d.cts`));
+  for (const file of ["worker.d.ts", "worker.d.cts"]) writeFileSync(join(dist, file), "export {};\n");
   writeFileSync(
     join(dist, "wasm.d.ts"),
     `import type { WasmModule } from "./index.js";
@@ -77,4 +80,24 @@ declare const module: WasmModule;
 export default module;
 `,
   );
+}
+
+// Classes are the same where they are declared once.
+const besideIndex = {
+  name: "beside-index",
+  resolveId: (id) => (id === "../index.ts" ? { id: "./index.js", external: true } : undefined),
+};
+
+async function writeTypes(core, { input, name, plugins = [] }) {
+  const dist = join(core, "dist");
+  const types = await rolldown({
+    cwd: join(core, "../.."),
+    input: { [name]: join(core, input) },
+    plugins: [...plugins, dts({ oxc: { stripInternal: true }, emitDtsOnly: true, tsconfig: false })],
+  });
+  await types.write({ dir: dist, format: "es" });
+  const text = readFileSync(join(dist, `${name}.d.ts`), "utf8");
+  const all = `/// <reference lib="esnext.disposable" preserve="true" />\n${text}`;
+  writeFileSync(join(dist, `${name}.d.ts`), all);
+  writeFileSync(join(dist, `${name}.d.cts`), all.replaceAll('"./index.js"', '"./index.cjs"'));
 }

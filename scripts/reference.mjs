@@ -23,6 +23,7 @@ export async function reference() {
     disableSources: true,
     excludeExternals: true,
     excludePrivate: true,
+    excludeInternal: true,
     hidePageHeader: true,
     hideBreadcrumbs: true,
     outputFileStrategy: "modules",

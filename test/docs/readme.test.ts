@@ -20,11 +20,20 @@ function packageIn(folder: string): { name: string; scripts: Record<string, stri
 const READERS = `
   const modelOutput = new Float32Array(128 * 32000);
   const nextTokens = new Int32Array(128);
-  const backward = (gradient) => console.log(gradient[0].toFixed(9), gradient[1].toFixed(12));`;
+  const backward = (gradient) => console.log(gradient[0].toFixed(9), gradient[1].toFixed(12));
+  const numbers = (length, at = (i) => Math.sin(i * i)) => Float32Array.from({ length }, (_, i) => at(i));
+  const categories = Int32Array.from({ length: 64 }, (_, i) => i % 10);
+  const embeddings = numbers(64 * 384);
+  const initialWeight = numbers(10 * 384);
+  const imageEmbeddings = numbers(32 * 64, (i) => Math.sin(i * i) / 8);
+  const textEmbeddings = numbers(32 * 64, (i) => (Math.sin(i * i) + Math.sin(i * i * 0.7)) / 8);
+  const hiddenStates = numbers(128 * 64);
+  const headBits = Uint16Array.from({ length: 5000 * 64 }, (_, i) => 0x3c00 + (i % 61));
+  const tokens = Int32Array.from({ length: 128 }, (_, i) => (i * 37) % 5000);`;
 
 /** The output of a program whose statements \`value; // what it is\` print the value. */
 function outputOf(program: string): string {
-  const printing = program.replace(/^([\w.[\]]+); \/\/ .*$/gm, "console.log($1);");
+  const printing = program.replace(/^([\w.[\]]+|\S.*(?=; \/\/ true)); \/\/ .*$/gm, "console.log($1);");
   const args = ["--input-type=module", "--eval", `${READERS}${printing}`];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: "utf8" });
   expect(status, stderr).toBe(0);
@@ -67,6 +76,8 @@ test.each(programs)("this program runs, and has the values written behind them: 
   const written = Array.from(code.matchAll(/^[\w.[\]]+; \/\/ (-?\d+\.\d+)…$/gm), ([, digits]) => digits as string);
   const printed = output.split("\n").filter((line) => /^-?\d+\.\d+$/.test(line));
   expect(written.map((digits, i) => printed[i]?.startsWith(digits))).toEqual(written.map(() => true));
+  const claims = code.match(/^\S.*; \/\/ true/gm) ?? [];
+  expect(output.split("\n").filter((line) => line === "true" || line === "false")).toEqual(claims.map(() => "true"));
 });
 
 test("every function that a signature names is exported", () => {

@@ -28,9 +28,13 @@ const ANSWER = `
   // Long enough for more than one slice.
   const long = xent.createBatch({ rows: 40, classes: 100_000 });
   long.logits.fill(1);
-  const answer = { one: [...loss, ...gradient], batch: batch.run().mean, threads: xent.threads, async: (await long.runAsync({ temperature: 2 })).mean };`;
+  const head = createLinear(xent, { rows: 2, features: 3, classes: 7, gradient: true });
+  head.features.fill(1);
+  const linear = head.run({ gradient: true }).mean + head.weightGradient[0];
+  const answer = { linear, one: [...loss, ...gradient], batch: batch.run().mean, threads: xent.threads, async: (await long.runAsync({ temperature: 2 })).mean };`;
 
 const EXPECTED = {
+  linear: expect.closeTo(Math.log(7) + 2 * (1 / 7 - 1), 6),
   one: [Math.log(2), Math.log1p(Math.E), -0.5, 0.5, 1 / (1 + 1 / Math.E), -1 / (1 + 1 / Math.E)].map((x) =>
     expect.closeTo(x, 6),
   ),
@@ -81,6 +85,7 @@ describe("workerd", () => {
 
   test("computes, one call too, without a setting", async () => {
     const worker = `import { createXent, sparseSoftmaxCrossEntropyWithLogits } from "xent";
+      import { createLinear } from "xent/linear";
       export default { async fetch() { ${ANSWER} return Response.json(answer); } };`;
     expect(await answerOf(worker, ["workerd", "worker", "browser"])).toEqual(EXPECTED);
   }, 60_000);
@@ -119,10 +124,14 @@ test("Next.js's edge runtime computes, one call too, with the module as its bund
     },
   };
   const script = `import { createXent, sparseSoftmaxCrossEntropyWithLogits } from "xent";
+    import { createLinear } from "xent/linear";
     addEventListener("fetch", (event) => event.respondWith((async () => { ${ANSWER} return Response.json(answer); })()));`;
   const path = await bundle(script, ["edge-light", "worker", "import"], { format: "iife", plugins: [modules] });
-  const bytes = readFileSync(join(project.folder, "node_modules/xent/dist/xent-simd128.wasm"));
-  const wasm = { "xent-simd128": new WebAssembly.Module(bytes) };
+  const moduleOf = (name: string): [string, WebAssembly.Module] => {
+    const bytes = readFileSync(join(project.folder, `node_modules/xent/dist/${name}.wasm`));
+    return [name, new WebAssembly.Module(bytes)];
+  };
+  const wasm = Object.fromEntries(["xent-simd128", "xent-linear-simd128"].map(moduleOf));
   const code = readFileSync(path, "utf8");
   // What its build refuses, and what it warns of.
   expect(code).not.toMatch(

@@ -27,10 +27,19 @@ async function bundle(source: string): Promise<Uint8Array> {
 describe("a bundled application", () => {
   // Both variants of the wasm in it. The aims are 53 and 46: see test/packaging/module.test.ts.
   test.each([
-    ["all of the package", 'export * from "xent";', 91],
-    ["one call", 'export { sparseSoftmaxCrossEntropyWithLogits } from "xent";', 84],
+    ["all of the package", 'export * from "xent";', 94],
+    ["one call", 'export { sparseSoftmaxCrossEntropyWithLogits } from "xent";', 85],
   ])("that uses %s is small, compressed", async (_, source, kilobytes) => {
     expect(gzipSync(await bundle(source), { level: 9 }).length).toBeLessThan(kilobytes * 1024);
+  });
+
+  test("has none of xent/linear where it does not import it, and no more than that of it where it does", async () => {
+    const withLinear = await bundle('export { createLinear } from "xent/linear";');
+    const without = await bundle('export * from "xent";');
+    const isOfLinear = (code: Uint8Array) => Buffer.from(code).includes("chunkRows");
+    expect([isOfLinear(withLinear), isOfLinear(without)]).toEqual([true, false]);
+    expect(Buffer.from(withLinear).includes("createBatch()")).toBe(false);
+    expect(gzipSync(withLinear, { level: 9 }).length).toBeLessThan(24 * 1024);
   });
 
   test("that throws prints its own line, and none of the wasm", async () => {

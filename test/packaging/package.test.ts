@@ -19,11 +19,16 @@ describe("the tarball", () => {
     const code = files.filter((path) => /\.(c?js|d\.c?ts)$/.test(path));
     expect(code.sort()).toEqual(
       [
-        ...["edge-light.js", "index.cjs", "index.d.cts", "index.d.ts", "index.js", "wasm.d.ts"],
+        ...["edge-light.js", "index.cjs", "index.d.cts", "index.d.ts", "index.js", "linear-edge-light.js"],
+        ...["linear-workerd.js", "linear.cjs", "linear.d.cts", "linear.d.ts", "linear.js", "wasm.d.ts"],
         ...["worker.cjs", "worker.d.cts", "worker.d.ts", "worker.js", "workerd.js"],
       ].map((name) => `dist/${name}`),
     );
     expect(files.filter((path) => path.endsWith(".wasm")).sort()).toEqual([
+      "dist/xent-linear-relaxed-shared.wasm",
+      "dist/xent-linear-relaxed.wasm",
+      "dist/xent-linear-simd128-shared.wasm",
+      "dist/xent-linear-simd128.wasm",
       "dist/xent-relaxed-shared.wasm",
       "dist/xent-relaxed.wasm",
       "dist/xent-simd128-shared.wasm",

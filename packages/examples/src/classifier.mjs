@@ -1,3 +1,4 @@
+import { createLinear } from "xent/linear";
 import { CLASSES, PIXELS } from "./digits.mjs";
 import { withProgress } from "./progress.mjs";
 
@@ -11,32 +12,25 @@ const LEARNING_RATE = 0.2;
  * Trains a softmax classifier, logits = pixels * weights + bias, by stochastic gradient descent and tests it on digits
  * that it has not seen.
  *
- * @param {import("xent").Xent} xent
  * @param {import("./digits.mjs").Digits} digits
+ * @param {Trainee} trainee
+ * @param {string} title
  * @param {AbortSignal} signal
  */
-export async function trainClassifier(xent, digits, signal) {
+export async function trainClassifier(digits, trainee, title, signal) {
   const random = mulberry32(SEED);
   const order = shuffle(Uint32Array.from(digits.labels.keys()), random);
   const testOrder = order.subarray(0, TEST_DIGITS);
   const trainOrder = order.subarray(TEST_DIGITS);
-  const model = { weights: new Float32Array(PIXELS * CLASSES), bias: new Float32Array(CLASSES) };
-
-  // Both before any of their arrays is taken: a new batch may grow the memory, which detaches the views of it.
-  const batch = xent.createBatch({ rows: BATCH_DIGITS, classes: CLASSES, gradient: true });
-  const test = xent.createBatch({ rows: TEST_DIGITS, classes: CLASSES });
 
   const steps = Math.floor(trainOrder.length / BATCH_DIGITS);
-  const trainLoss = await withProgress("Training", EPOCHS * steps, signal, async (progress) => {
+  const trainLoss = await withProgress(title, EPOCHS * steps, signal, async (progress) => {
     let sum = 0;
     for (let epoch = 0; epoch < EPOCHS; epoch++) {
       shuffle(trainOrder, random);
       sum = 0;
       for (let step = 0; step < steps; step++) {
-        const chosen = trainOrder.subarray(step * BATCH_DIGITS, (step + 1) * BATCH_DIGITS);
-        forward(model, digits, chosen, batch);
-        sum += batch.run({ gradient: true, reduction: "mean" }).mean;
-        descend(model, digits, chosen, batch);
+        sum += trainee.learn(trainOrder.subarray(step * BATCH_DIGITS, (step + 1) * BATCH_DIGITS));
         const loss = (sum / (step + 1)).toFixed(4);
         await progress(epoch * steps + step + 1, `epoch ${epoch + 1}/${EPOCHS}  loss ${loss}`);
       }
@@ -44,10 +38,8 @@ export async function trainClassifier(xent, digits, signal) {
     return sum / steps;
   });
 
-  forward(model, digits, testOrder, test);
-  const { mean: testLoss, correct = 0 } = test.run({ predictions: true });
-  batch.dispose();
-  test.dispose();
+  const { mean: testLoss, correct } = trainee.test(testOrder);
+  trainee.dispose();
   return {
     trainDigits: trainOrder.length,
     testDigits: TEST_DIGITS,
@@ -57,6 +49,84 @@ export async function trainClassifier(xent, digits, signal) {
     trainLoss,
     testLoss,
     correct,
+  };
+}
+
+/**
+ * @typedef {{
+ *   learn(chosen: Uint32Array): number,
+ *   test(chosen: Uint32Array): { mean: number, correct: number },
+ *   dispose(): void,
+ * }} Trainee One step of descent, which returns the mean loss before it; and the loss of other digits.
+ */
+
+/**
+ * The logits by a loop that leaves blank pixels out, and their loss by a batch.
+ *
+ * @param {import("xent").Xent} xent
+ * @param {import("./digits.mjs").Digits} digits
+ * @returns {Trainee}
+ */
+export function inTwoSteps(xent, digits) {
+  const model = { weights: new Float32Array(PIXELS * CLASSES), bias: new Float32Array(CLASSES) };
+  // Both before any of their arrays is taken: a new batch may grow the memory, which detaches the views of it.
+  const batch = xent.createBatch({ rows: BATCH_DIGITS, classes: CLASSES, gradient: true });
+  const tested = xent.createBatch({ rows: TEST_DIGITS, classes: CLASSES });
+  return {
+    learn(chosen) {
+      forward(model, digits, chosen, batch);
+      const { mean } = batch.run({ gradient: true, reduction: "mean" });
+      descend(model, digits, chosen, batch);
+      return mean;
+    },
+    test(chosen) {
+      forward(model, digits, chosen, tested);
+      return tested.run({ predictions: true });
+    },
+    dispose() {
+      batch.dispose();
+      tested.dispose();
+    },
+  };
+}
+
+/**
+ * Logits, loss and gradients by xent/linear.
+ *
+ * @param {import("xent").Xent} xent
+ * @param {import("./digits.mjs").Digits} digits
+ * @returns {Trainee}
+ */
+export function inOneStep(xent, { pixels, labels }) {
+  const size = { features: PIXELS, classes: CLASSES, bias: true };
+  const trained = createLinear(xent, { ...size, rows: BATCH_DIGITS, gradient: ["weight", "bias"] });
+  const tested = createLinear(xent, { ...size, rows: TEST_DIGITS });
+  /** @param {import("xent/linear").Linear} layer @param {Uint32Array} chosen */
+  const choose = ({ features, labels: own }, chosen) => {
+    chosen.forEach((digit, row) => {
+      features.set(pixels.subarray(digit * PIXELS, (digit + 1) * PIXELS), row * PIXELS);
+      own[row] = labels[digit];
+    });
+  };
+  return {
+    learn(chosen) {
+      choose(trained, chosen);
+      const { mean } = trained.run({ gradient: true, reduction: "mean" });
+      const { weight, weightGradient, bias, biasGradient } = trained;
+      for (let i = 0; i < weight.length; i++) weight[i] -= LEARNING_RATE * weightGradient[i];
+      for (let i = 0; i < bias.length; i++) bias[i] -= LEARNING_RATE * biasGradient[i];
+      return mean;
+    },
+    test(chosen) {
+      tested.setWeight(trained.weight);
+      tested.setBias(trained.bias);
+      choose(tested, chosen);
+      return tested.run({ predictions: true });
+    },
+    dispose() {
+      trained.dispose();
+      tested.dispose();
+    },
   };
 }
 

@@ -1,6 +1,6 @@
 // The main job: train on real digits, evaluate a real language model, compare with plain JavaScript, report.
 import { createXent } from "xent";
-import { trainClassifier } from "./classifier.mjs";
+import { inOneStep, inTwoSteps, trainClassifier } from "./classifier.mjs";
 import { compare } from "./comparison.mjs";
 import { loadDigits } from "./digits.mjs";
 import { EXPECTED_FILE, evaluate, loadTokens } from "./language-model.mjs";
@@ -30,11 +30,14 @@ async function timed(name, work) {
 async function run(signal) {
   const xent = await createXent();
   const digits = await timed("reading digits", () => loadDigits(signal));
-  const classifier = await timed("training and testing", () => trainClassifier(xent, digits, signal));
+  /** @param {typeof inOneStep} trainee @param {string} title */
+  const train = (trainee, title) => trainClassifier(digits, trainee(xent, digits), title, signal);
+  const classifier = await timed("training and testing", () => train(inTwoSteps, "Training"));
+  const head = await timed("the same with xent/linear", () => train(inOneStep, "Training with xent/linear"));
   const tokens = await timed("reading tokens", () => loadTokens(signal));
   const model = await timed("evaluating tokens", () => evaluate(xent, tokens));
   const comparison = await timed("comparing", () => compare(xent, tokens, signal));
-  console.log(report(xent, classifier, model, comparison, seconds));
+  console.log(report(xent, { classifier, head }, model, comparison, seconds));
   if (!(model.relativeError <= TOLERANCE)) {
     throw new Error(
       `the mean loss is ${model.mean}, a relative ${model.relativeError.toExponential(1)} off the ` +

@@ -8,12 +8,12 @@ const { version } = createRequire(import.meta.url)("xent/package.json");
  * What the job found, in 80 columns.
  *
  * @param {import("xent").Xent} xent
- * @param {Awaited<ReturnType<typeof import("./classifier.mjs").trainClassifier>>} classifier
+ * @param {Record<"classifier" | "head", Awaited<ReturnType<typeof import("./classifier.mjs").trainClassifier>>>} trained
  * @param {ReturnType<typeof import("./language-model.mjs").evaluate>} model
  * @param {Awaited<ReturnType<typeof import("./comparison.mjs").compare>>} comparison
  * @param {Record<string, number>} seconds
  */
-export function report(xent, classifier, model, comparison, seconds) {
+export function report(xent, { classifier, head }, model, comparison, seconds) {
   const { expected } = model;
   const { xentLoss, plainLoss, xentGradient, plainGradient } = comparison.milliseconds;
   return [
@@ -24,6 +24,11 @@ export function report(xent, classifier, model, comparison, seconds) {
     row("training loss", `${classifier.trainLoss.toFixed(4)} nat, mean of the last epoch`),
     row("test loss", `${classifier.testLoss.toFixed(4)} nat`),
     row("test accuracy", `${percent(classifier.correct / classifier.testDigits)} (${count(classifier.correct)} right)`),
+    row(
+      "the same by xent/linear",
+      `${percent(head.correct / head.testDigits)}, test loss ${head.testLoss.toFixed(4)}; ` +
+        `${seconds["the same with xent/linear"]?.toFixed(2)} s, above ${seconds["training and testing"]?.toFixed(2)} s`,
+    ),
     "",
     heading(`SmolLM2-135M on the Brown corpus: ${model.rows} tokens, ${count(model.classes)} classes`),
     dim(row("", "xent", "expected", "difference")),

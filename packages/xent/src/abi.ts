@@ -36,7 +36,10 @@ export interface Kernel {
   reduce(job: number, begin: number, end: number): void;
 }
 
-/** The imports of the kernel, under the names of wasm-bindgen. The function is for a table of objects, which numbers do not need. */
+/** What each kernel exports. */
+export type Runs = Pick<Kernel, "run">;
+
+/** The imports of the kernels: of the loss's under the names of wasm-bindgen. The function is for a table of objects, which numbers do not need. */
 export function importsOf(memory: WebAssembly.Memory): WebAssembly.Imports {
-  return { "./xent_wasm_bg.js": { memory, __wbindgen_init_externref_table: () => {} } };
+  return { "./xent_wasm_bg.js": { memory, __wbindgen_init_externref_table: () => {} }, env: { memory } };
 }

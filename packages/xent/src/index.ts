@@ -22,6 +22,7 @@
 //
 //   engine         a kernel over a memory, with the working memory of a thread and its jobs
 //   compile        the kernel's module, compiled from the embedded wasm
+//   embedded       both variants of a module as text, compiled
 //   load           a module, instantiated over a memory
 //   memory         the WebAssembly.Memory, and the only allocator in it
 //   job            the job record
@@ -43,6 +44,13 @@
 //   shards/exact     sums without rounding
 //   shards/scale     the power of two of a shard's sums
 //
+//   linear/index     xent/linear, a bundle of its own: of this file it has the types only
+//   linear/create    createLinear: a layer in the memory of an instance
+//   linear/linear    a layer: its arrays and runs, chunk by chunk
+//   linear/plan      the memory of a layer
+//   linear/product   the record of a product
+//   linear/modules   the products' module, compiled from the embedded wasm
+//
 //   options        the options of a run
 //   inputs         logits and soft targets of the caller
 //   labels         labels of the caller
@@ -61,7 +69,7 @@
 //   wasm           types of WebAssembly
 //
 //   edge/compile, edge/runtime, edge/worker  replace compile, runtime and the source of the workers where nothing may be compiled;
-//                                            edge/wasm declares the imports of .wasm files
+//                                            edge/linear-modules replaces linear/modules; edge/wasm declares the imports of .wasm files
 
 export type { Batch } from "./batch.ts";
 export type { XentOptions, XentSyncOptions } from "./create.ts";

@@ -105,7 +105,7 @@ export class Heap {
     const missing = Math.ceil((size - atEnd) / PAGE);
     if (pages + missing > this.#maxPages) {
       throw new RangeError(
-        `${size} bytes do not fit: "maxBytes" allows ${this.#maxPages * PAGE} bytes, of which ${this.#largest()} are free in one piece`,
+        `${size} bytes do not fit: "maxBytes" allows ${this.#maxPages * PAGE} bytes, of which ${this.largest} are free in one piece`,
       );
     }
     try {
@@ -119,7 +119,8 @@ export class Heap {
     this.#insert(pages * PAGE, (pages + missing) * PAGE);
   }
 
-  #largest(): number {
+  /** The most bytes that one piece can have. */
+  get largest(): number {
     const pages = this.memory.buffer.byteLength / PAGE;
     const behind = (this.#maxPages - pages) * PAGE;
     const last = this.#free.at(-1);

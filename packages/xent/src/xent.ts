@@ -212,6 +212,13 @@ export class Xent implements Disposable {
     };
   }
 
+  /** @internal What `xent/linear`, which is another bundle, builds on. */
+  host(method: string): Host {
+    this.#assertAlive();
+    const heap = owned(this.#heap, method);
+    return { heap, engine: this.#engine, assertAlive: () => this.#assertAlive() };
+  }
+
   /**
    * Disposes of this instance, its batches and its workers. A `runAsync` in progress is abandoned, and its promise rejects.
    * A second call does nothing.
@@ -230,6 +237,14 @@ export class Xent implements Disposable {
     if (this.#disposed) throw new TypeError("this Xent was disposed");
     this.#engine.pool?.assertAlive();
   }
+}
+
+/** What an instance consists of. */
+export interface Host {
+  readonly heap: Heap;
+  readonly engine: Engine;
+  /** Throws TypeError where the instance was disposed. */
+  assertAlive(): void;
 }
 
 function inspect(

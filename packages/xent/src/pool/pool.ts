@@ -1,4 +1,4 @@
-import { type Kernel, SCRATCH_BYTES } from "../abi.ts";
+import { type Kernel, type Runs, SCRATCH_BYTES } from "../abi.ts";
 import { WorkerError, wrongType } from "../errors.ts";
 import { type Extent, type Schedule, schedule } from "./schedule.ts";
 import { keepAlive, listen, mayWait, type PoolWorker, spawn } from "./spawn.ts";
@@ -15,7 +15,7 @@ import {
   wordsOf,
   work,
 } from "./work.ts";
-import type { Start } from "./worker.ts";
+import type { Addition, Start } from "./worker.ts";
 
 /** The parts of a pool. */
 export interface PoolSpec {
@@ -86,6 +86,7 @@ export class Pool {
     const words = new Int32Array(memory.buffer, address, count);
     const own: Thread = {
       kernel,
+      kernels: [kernel],
       memory,
       index: 0,
       words,
@@ -153,6 +154,22 @@ export class Pool {
   /** Threads that a run uses. */
   get threads(): number {
     return this.#members.length + (this.#own ? 1 : 0);
+  }
+
+  /** Indices of the threads that there are now are below this, and those of later ones too. */
+  get indices(): number {
+    return 1 + Math.max(0, ...this.#members.map(({ index }) => index));
+  }
+
+  /** Gives every thread another kernel, for jobs with the number that is returned. Those come late to it who are at work. */
+  add(module: WebAssembly.Module, kernel: Runs): number {
+    const words = this.#words;
+    this.#own?.kernels.push(kernel);
+    for (const { worker } of this.#members) worker.postMessage({ added: module } satisfies Addition);
+    const number = Atomics.add(words, WORD.kernels, 1) + 1;
+    Atomics.add(words, WORD.epoch, 1);
+    Atomics.notify(words, WORD.epoch);
+    return number;
   }
 
   /** The schedule of a job, if threads pay off: for {@link run}, where this thread `waits`, or for {@link runAsync}. */

@@ -87,10 +87,22 @@ export const DEALT = {
   sums: 6,
   /** Address of the records of the rows in segments. */
   records: 7,
+  /** Which of a thread's kernels computes the job. */
+  kernel: 8,
+  /** Address of scratch memory for that, if it is not the threads' own, and how much of it each thread has. */
+  scratch: 9,
+  scratchBytes: 10,
 } as const;
 
 /** Bytes of these words. */
-export const SCHEDULE_BYTES = 32;
+export const SCHEDULE_BYTES = 48;
+
+/** What computes a job, if that is not the kernel of the loss: the number that the pool has given, and scratch memory. */
+export interface OtherKernel {
+  readonly kernel: number;
+  readonly scratch: number;
+  readonly scratchBytes: number;
+}
 
 /** The words of the job whose record is at this address. */
 export function scheduleWords(memory: WebAssembly.Memory, job: number): Int32Array {
@@ -104,6 +116,7 @@ export function writeSchedule(
   { begin, chunk, chunks, splitRow, end, segments }: Schedule,
   gradient: boolean,
   records: number,
+  other?: OtherKernel,
 ): void {
   const words = scheduleWords(memory, job);
   const sums = (end - splitRow) * segments;
@@ -115,4 +128,7 @@ export function writeSchedule(
   words[DEALT.segments] = segments;
   words[DEALT.sums] = sums;
   words[DEALT.records] = records;
+  words[DEALT.kernel] = other?.kernel ?? 0;
+  words[DEALT.scratch] = other?.scratch ?? 0;
+  words[DEALT.scratchBytes] = other?.scratchBytes ?? 0;
 }

@@ -1,7 +1,7 @@
 // How a thread works on a job: it takes the next item and computes it, until none is left. The calling thread and the workers of the
 // pool run the same code over the same words of memory.
 
-import type { Kernel } from "../abi.ts";
+import type { Kernel, Runs } from "../abi.ts";
 import { bytesOfRecord, DEALT, MOST_SPLIT_ROWS, type Schedule, scheduleWords } from "./schedule.ts";
 
 /** The words by which the threads keep in step. A job's are written while the gate is closed and nobody is inside. */
@@ -20,6 +20,8 @@ export const WORD = {
   job: 16,
   /** 1: the worker that does the last item notifies the caller, which is not waiting here. */
   tell: 17,
+  /** Kernels that threads have been sent. */
+  kernels: 18,
 } as const;
 
 const MESSAGE = 32;
@@ -58,6 +60,8 @@ export function begin(words: Int32Array, job: number, { splitRow, end, segments 
 /** The state of a thread. */
 export interface Thread {
   readonly kernel: Kernel;
+  /** All of its kernels, in the order in which the pool has given them; the first is {@link kernel}. */
+  readonly kernels: Runs[];
   readonly memory: WebAssembly.Memory;
   readonly index: number;
   readonly words: Int32Array;
@@ -124,7 +128,13 @@ function compute(thread: Thread, job: number, dealt: Int32Array, item: number): 
   const chunks = at(DEALT.chunks);
   if (item < chunks) {
     const first = at(DEALT.begin) + item * at(DEALT.chunk);
-    kernel.run(job, scratch, first, Math.min(first + at(DEALT.chunk), at(DEALT.splitRow)));
+    const end = Math.min(first + at(DEALT.chunk), at(DEALT.splitRow));
+    const other = at(DEALT.kernel);
+    if (other === 0) kernel.run(job, scratch, first, end);
+    else {
+      const own = at(DEALT.scratch) + thread.index * at(DEALT.scratchBytes);
+      (thread.kernels[other] as Runs).run(job, own, first, end);
+    }
     return;
   }
   const segments = at(DEALT.segments);

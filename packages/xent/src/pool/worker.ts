@@ -18,10 +18,15 @@ export interface Start {
 /** The messages of a worker to the pool. */
 export type Message = "ready" | "done";
 
+/** A later message of the pool to a worker: another kernel. */
+export interface Addition {
+  readonly added: WebAssembly.Module;
+}
+
 interface Port {
   postMessage(message: Message): void;
-  once?(event: "message", listener: (start: Start) => void): void;
-  onmessage?: ((event: { data: Start }) => void) | null;
+  on?(event: "message", listener: (message: Start | Addition) => void): void;
+  onmessage?: ((event: { data: Start | Addition }) => void) | null;
 }
 
 const port: Port =
@@ -32,13 +37,40 @@ interface NodeProcess {
   getBuiltinModule?(name: "node:worker_threads"): { parentPort: Port | null } | undefined;
 }
 
-if (port.once) port.once("message", serve);
-else port.onmessage = ({ data }) => serve(data);
+if (port.on) port.on("message", receive);
+else port.onmessage = ({ data }) => receive(data);
 
-function serve({ memory, module, index, words: address, count, scratch }: Start): void {
+let served: Served | undefined;
+
+function receive(message: Start | Addition): void {
+  if ("added" in message) {
+    if (served === undefined) return;
+    const { kernels, memory } = served.thread;
+    kernels.push(instance(message.added, memory));
+  } else {
+    served = begin(message);
+    port.postMessage("ready");
+  }
+  serve(served);
+}
+
+/** What a worker has begun with. */
+interface Served {
+  readonly thread: Thread;
+  /** The last job that it has looked at. */
+  seen: number;
+}
+
+function instance(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernel {
+  return new WebAssembly.Instance(module, importsOf(memory)).exports as unknown as Kernel;
+}
+
+function begin({ memory, module, index, words: address, count, scratch }: Start): Served {
   const words = new Int32Array(memory.buffer, address, count);
+  const kernel = instance(module, memory);
   const thread: Thread = {
-    kernel: new WebAssembly.Instance(module, importsOf(memory)).exports as unknown as Kernel,
+    kernel,
+    kernels: [kernel],
     memory,
     index,
     words,
@@ -47,11 +79,17 @@ function serve({ memory, module, index, words: address, count, scratch }: Start)
       if (!spin(words, word, value, SPIN_INSIDE_MS)) Atomics.wait(words, word, value, 100);
     },
   };
-  let seen = Atomics.load(words, WORD.epoch);
-  port.postMessage("ready");
+  return { thread, seen: Atomics.load(words, WORD.epoch) };
+}
+
+function serve(served: Served): void {
+  const { thread } = served;
+  const { index, words } = thread;
   for (;;) {
-    if (!spin(words, WORD.epoch, seen, SPIN_OUTSIDE_MS)) Atomics.wait(words, WORD.epoch, seen);
-    seen = Atomics.load(words, WORD.epoch);
+    if (!spin(words, WORD.epoch, served.seen, SPIN_OUTSIDE_MS)) Atomics.wait(words, WORD.epoch, served.seen);
+    // Another kernel comes as a message, which only the event loop receives. It then calls this again, which sees this epoch.
+    if (Atomics.load(words, WORD.kernels) >= thread.kernels.length) return;
+    served.seen = Atomics.load(words, WORD.epoch);
     // Enter first, then check the gate: either the caller that closes it sees this thread inside, or this thread sees it closed.
     Atomics.store(words, inside(index), 1);
     let last = false;

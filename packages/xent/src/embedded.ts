@@ -1,0 +1,91 @@
+// Modules as text in this package: see scripts/build.mjs.
+
+import type { Variant } from "./features.ts";
+
+/** Both variants of a module, as a generated file has them. */
+export interface Embedded {
+  readonly wasm: string;
+  readonly memoryFlags: Readonly<Record<Variant | "shared", number>>;
+}
+
+/** What has been compiled. */
+export type Compiled = Map<string, WebAssembly.Module>;
+
+/** The module for this variant and kind of memory, compiled on first use. */
+export function compileEmbedded(
+  embedded: Embedded,
+  modules: Compiled,
+  variant: Variant,
+  shared: boolean,
+): WebAssembly.Module {
+  const key = `${variant} ${shared}`;
+  let module = modules.get(key);
+  if (module === undefined) {
+    try {
+      module = new WebAssembly.Module(moduleBytes(embedded, variant, shared));
+    } catch (cause) {
+      throw notCompiled(cause);
+    }
+    modules.set(key, module);
+  }
+  return module;
+}
+
+/** As {@link compileEmbedded}, without blocking. */
+export async function compileEmbeddedAsync(
+  embedded: Embedded,
+  modules: Compiled,
+  variant: Variant,
+  shared: boolean,
+): Promise<WebAssembly.Module> {
+  const key = `${variant} ${shared}`;
+  let module = modules.get(key);
+  if (module === undefined) {
+    try {
+      module = await WebAssembly.compile(moduleBytes(embedded, variant, shared));
+    } catch (cause) {
+      throw notCompiled(cause);
+    }
+    modules.set(key, module);
+  }
+  return module;
+}
+
+function notCompiled(cause: unknown): Error {
+  return new Error(
+    "this environment compiles no WebAssembly at run time: create an instance with \"module\", compiled from one of the .wasm files of xent; a Content-Security-Policy needs 'wasm-unsafe-eval'",
+    { cause },
+  );
+}
+
+/** In which order the variants' lines come. */
+const VARIANTS: readonly Variant[] = ["simd128", "relaxed"];
+
+function moduleBytes({ wasm, memoryFlags }: Embedded, variant: Variant, shared: boolean): Uint8Array<ArrayBuffer> {
+  const lines = wasm.split("\n").filter((_, i) => VARIANTS[i % 2] === variant);
+  const bytes = fromHex(lines.join(""));
+  // One build serves both kinds of memory.
+  if (shared) bytes[memoryFlags[variant]] = (bytes[memoryFlags[variant]] as number) | memoryFlags.shared;
+  return bytes;
+}
+
+interface Hexadecimal {
+  readonly Uint8Array: { fromHex?(hex: string): Uint8Array<ArrayBuffer> };
+  readonly Buffer?: { from(hex: string, encoding: "hex"): Uint8Array<ArrayBuffer> };
+}
+
+function fromHex(hex: string): Uint8Array<ArrayBuffer> {
+  const { Uint8Array: Bytes, Buffer } = globalThis as unknown as Hexadecimal;
+  // Node.js before 25 has the latter only. Loops take milliseconds before an engine has compiled them.
+  if (Bytes.fromHex) return Bytes.fromHex(hex);
+  if (Buffer) return Buffer.from(hex, "hex");
+  const bytes = new Uint8Array(hex.length / 2);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = 16 * digit(hex, 2 * i) + digit(hex, 2 * i + 1);
+  return bytes;
+}
+
+/** "0" is 48, and "a" is 97. */
+function digit(hex: string, at: number): number {
+  const code = hex.charCodeAt(at);
+  return (code & 15) + 9 * (code >> 6);
+}

@@ -1,0 +1,99 @@
+// One process of linear.mjs: a peer, and a line of JSON for each line that asks for "forward" or "both".
+import { createRequire } from "node:module";
+import { dirname, sep } from "node:path";
+import { createInterface } from "node:readline";
+
+const [name, threads, shape] = process.argv.slice(2);
+const [rows, features, classes] = shape.split("x").map(Number);
+
+function numbers(length, size) {
+  let state = 1;
+  return Float32Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return size * (state / 2 ** 32 - 0.5);
+  });
+}
+const h = numbers(rows * features, 2);
+const w = numbers(classes * features, 0.2);
+const labels = Int32Array.from({ length: rows }, (_, i) => (i * 7919) % classes);
+
+/** Each gives { forward, both }, functions of which the second is left out where there is none; they return the mean loss. */
+const peers = {
+  async xent(variant) {
+    const { createXent } = await import("../../packages/xent/dist/index.js");
+    const { createLinear } = await import("../../packages/xent/dist/linear.js");
+    const xent = await createXent({ threads: Number(threads), variant });
+    const head = createLinear(xent, { rows, features, classes, gradient: true });
+    head.features.set(h);
+    head.weight.set(w);
+    head.labels.set(labels);
+    const run = (gradient) => () => head.run({ gradient, reduction: "mean" }).mean;
+    return { forward: run(false), both: run(true) };
+  },
+  "xent relaxed": () => peers.xent("relaxed"),
+  "xent simd128": () => peers.xent("simd128"),
+  "onnxruntime-web, product": async () => {
+    const ort = await import("onnxruntime-web");
+    ort.env.wasm.numThreads = Number(threads);
+    ort.env.logLevel = "error";
+    return product(ort);
+  },
+  "onnxruntime-node, product": async () => product((await import("onnxruntime-node")).default),
+  async "tfjs wasm"() {
+    const require = createRequire(import.meta.url);
+    const tf = require("@tensorflow/tfjs-core");
+    const backend = require("@tensorflow/tfjs-backend-wasm");
+    backend.setWasmPaths(dirname(require.resolve("@tensorflow/tfjs-backend-wasm")) + sep);
+    await tf.setBackend("wasm");
+    const [a, b] = [tf.tensor2d(h, [rows, features]), tf.tensor2d(w, [classes, features])];
+    const own = tf.tensor1d(
+      labels.map((label, i) => i * classes + label),
+      "int32",
+    );
+    return {
+      forward() {
+        tf.engine().startScope();
+        const x = tf.matMul(a, b, false, true);
+        const loss = tf.sub(tf.logSumExp(x, 1), tf.gather(tf.reshape(x, [rows * classes]), own)).dataSync();
+        tf.engine().endScope();
+        return loss.reduce((p, q) => p + q, 0) / rows;
+      },
+    };
+  },
+};
+
+/** The logits alone. */
+async function product(ort) {
+  const { constant, model, node, value } = await import("../onnx.mjs");
+  const transposed = new Float32Array(features * classes);
+  for (let j = 0; j < classes; j++) {
+    for (let k = 0; k < features; k++) transposed[k * classes + j] = w[j * features + k];
+  }
+  const bytes = model({
+    inputs: [value("h", "float32", [rows, features])],
+    outputs: [value("x", "float32", [rows, classes])],
+    nodes: [node("MatMul", ["h", "w"], ["x"])],
+    constants: [constant("w", "float32", [features, classes], transposed)],
+  });
+  const session = await ort.InferenceSession.create(bytes, {
+    intraOpNumThreads: Number(threads),
+    interOpNumThreads: 1,
+  });
+  const feeds = { h: new ort.Tensor("float32", h, [rows, features]) };
+  return { forward: async () => void (await session.run(feeds)) };
+}
+
+const peer = await peers[name]();
+for await (const line of createInterface({ input: process.stdin })) {
+  let answer = {};
+  if (peer[line] !== undefined) {
+    const [cpu, begin] = [process.cpuUsage(), performance.now()];
+    const mean = await peer[line]();
+    const { user, system } = process.cpuUsage(cpu);
+    answer = { cpu: (user + system) / 1000, wall: performance.now() - begin, mean };
+  }
+  process.stdout.write(
+    `${JSON.stringify({ ...answer, rss: process.memoryUsage.rss(), peak: process.resourceUsage().maxRSS * 1024 })}\n`,
+  );
+}
+process.exit(0);
