@@ -32,6 +32,7 @@ const english = {
     {
       text: "Compare",
       items: [
+        { text: "Linear layer and loss", link: "/linear" },
         { text: "Exactness", link: "/exactness" },
         { text: "Exactness: all tables", link: "/measurements/accuracy" },
         { text: "Speed", link: "/speed" },

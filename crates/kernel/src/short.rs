@@ -174,7 +174,7 @@ impl<V: Single> Group<'_, V> {
             None => (&scratch.labels[..rows], i64::MIN),
         };
         let plain = self.common.plain && self.ignore_index.is_none();
-        take::<V>(high, low, labels, classes, ignored, self.temperature, plain, scratch);
+        take(high, low, labels, classes, ignored, self.temperature, plain, scratch);
     }
 
     /// q of the references and the others, margins and sample weights of all rows.

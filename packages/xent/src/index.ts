@@ -52,6 +52,7 @@
 //   linear/modules   the products' module, compiled from the embedded wasm
 //
 //   options        the options of a run
+//   divergence     the options of a divergence, and which rows count
 //   inputs         logits and soft targets of the caller
 //   labels         labels of the caller
 //   layout         where the logits of each row lie

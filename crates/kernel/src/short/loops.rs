@@ -11,7 +11,7 @@ use core::cell::Cell;
 /// Notes the logit of each row's reference and sets its term to 0. `plain`: no row is ignored, and all weigh the same.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
-pub(super) fn take<V: Single>(
+pub(super) fn take(
     high: Numbers,
     low: Numbers,
     labels: &[Cell<i32>],
