@@ -6,7 +6,7 @@
 //! the exponent: the *scale* of the term. The term is scale + scale * expm1, rounded once.
 //!
 //! Terms are computed as e^(x / T) 2^(lift - n0), where n0 belongs to the row: it is even, and near log2 of the label's term. An exact
-//! power of two changes no result. It keeps terms in range at both ends: a term 2^175 times smaller than the label's becomes 0 (no
+//! power of two changes no result. It keeps terms in range at both ends: a term 2^182 times smaller than the label's becomes 0 (no
 //! number of such terms matters in `f32`), and a term may be 2^48 times larger before the row needs another n0. The float that
 //! produces n - n0 + lift is the row's *shift*.
 
@@ -32,7 +32,8 @@ pub struct Range {
     pub max_shift: f64,
     /// A sum of terms of this size or more is out of range: 1 / sum would come close to the subnormal numbers.
     pub too_large: f64,
-    /// In a group of rows, the label's term must lie between these. Below the first, the terms that became 0 would matter.
+    /// In a group of rows, the label's term must lie between these. Of a label at the first, the terms of a group that became 0 make
+    /// less than an eighth of the least number that a loss may be (2^-149, for `f64` 2^-1074). Below, they would matter.
     pub label: (f64, f64),
     /// In a group of rows, the off-label sum must be less than so many times the label's term. (For a row computed alone, the first
     /// range implies this.)
@@ -43,28 +44,29 @@ pub struct Range {
 const SINGLE: Range = Range {
     round: 12_582_912.0,
     bias: 127.0,
-    lift: 48.0,
+    lift: 56.0,
     high_bits: 13,
     max_shift: 800.0,
-    too_large: TWO_96,
-    label: (16_777_216.0, 16_777_216.0 * TWO_46),
-    ratio: TWO_46,
+    too_large: power_of_two(104),
+    label: (power_of_two(34), power_of_two(80)),
+    ratio: power_of_two(46),
 };
 
 /// Constants for `f64` logits.
 const DOUBLE: Range = Range {
     round: 6_755_399_441_055_744.0,
     bias: 1023.0,
-    lift: 64.0,
+    lift: 256.0,
     high_bits: 32,
     max_shift: 1_000_000.0,
-    too_large: TWO_96 * TWO_96 * TWO_96 * TWO_96,
-    label: (1.0 / (TWO_96 * TWO_96 * TWO_96), TWO_96 * TWO_96 * TWO_96),
-    ratio: TWO_96 * TWO_96 * TWO_96,
+    too_large: power_of_two(736),
+    label: (power_of_two(64), power_of_two(448)),
+    ratio: power_of_two(288),
 };
 
-const TWO_46: f64 = (1u64 << 46) as f64;
-const TWO_96: f64 = (1u128 << 96) as f64;
+const fn power_of_two(n: u64) -> f64 {
+    f64::from_bits((1023 + n) << 52)
+}
 
 impl Range {
     /// The constants for a type.

@@ -75,7 +75,11 @@ impl Loop {
                 with.call::<Direct<V, true, true>, ASK_IN_ROUNDS>(self);
             }
         } else if V::Element::DOUBLE {
-            with.ask::<Clamped<V, true, false>>(self);
+            if self.0 & (Self::CLAMPED | Self::TEMPERED) == 0 {
+                with.call::<Direct<V, false, false>, ASK_IN_ROUNDS>(self);
+            } else {
+                with.ask::<Clamped<V, true, false>>(self);
+            }
         } else {
             match (has(Self::CLAMPED), has(Self::TEMPERED)) {
                 (true, true) => with.ask::<Clamped<V, true, false>>(self),
@@ -92,7 +96,10 @@ impl Loop {
         let direct = self.0 & (Self::CENTRED | Self::CLAMPED) == 0;
         match (direct, self.0 & Self::DOUBLE != 0) {
             (true, false) => Direct::<V, true, true>::accepts(trace),
-            (true, true) if self.0 & Self::CAPPED != 0 => Direct::<V::Double, true, true>::accepts(trace),
+            (true, true) if self.0 & Self::CAPPED != 0 || self.0 & Self::TEMPERED == 0 => {
+                Direct::<V::Double, true, true>::accepts(trace)
+            }
+            // Of f64 logits with a temperature, all are clamped: it is a loop less.
             _ => trace == 0,
         }
     }

@@ -236,6 +236,39 @@ fn subnormal_results_are_within_three_steps() {
 }
 
 #[test]
+fn the_smallest_losses_do_not_depend_on_neighbours() {
+    // Rows of a group share the power of two of its first label. Under one that was 2^24 times smaller, terms of up to 2^-150 became
+    // 0, and 255 of them made a loss of 6e-44 to 0.
+    let cases = [(0, f64::from(f32::from_bits(1)), 100.5), (1, f64::from_bits(1), 741.0)];
+    for (logits_type, step, gap) in cases {
+        for (classes, below, more) in [2, 10, 100, 256].into_iter().flat_map(|classes| {
+            (0..64)
+                .step_by(2)
+                .flat_map(move |below| (0..7).map(move |more| (classes, f64::from(below), f64::from(more))))
+        }) {
+            let gap = gap + 0.75 * more;
+            let compute = |rows: &[[f64; 2]]| {
+                let mut given = Plan { rows: rows.len(), classes, logits_type, ..Plan::default() }.given();
+                given.labels = Some(vec![0; rows.len()]);
+                let row =
+                    |[label, other]: [f64; 2]| (0..classes).map(move |class| if class == 0 { label } else { other });
+                given.logits = rows.iter().flat_map(|row_of| row(*row_of)).map(|x| to_bits(x, logits_type)).collect();
+                *given.compute::<Scalar>(&[]).loss.last().expect("a row")
+            };
+            let row = [-below, -below - gap];
+            let (alone, beside) = (compute(&[row]), compute(&[[0.0, -9e3], row]));
+            let exact = (((classes - 1) as f64).ln() - gap).exp();
+            for loss in [alone, beside] {
+                assert!(
+                    (loss - exact).abs() <= 3.0 * step + 1e-6 * exact,
+                    "type {logits_type}, {classes} classes, {below} below, {gap} apart: {loss}, exact {exact}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn a_tiny_scale_keeps_its_digits() {
     for classes in [10, 300] {
         let mut case = Case::random(&mut Random(5), 4, classes, 5.0, 0.0);
