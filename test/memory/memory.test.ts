@@ -268,7 +268,7 @@ describe("what does not fit", () => {
     expect(bitsOf(batch.run())).toEqual(bits);
     Reflect.deleteProperty(xent.memory, "grow");
     const large = exampleBatch(xent, { rows: 100, classes: 1000 });
-    expect(large.logits.byteOffset).toBeLessThan(2 * PAGE);
+    expect(large.logits.byteOffset).toBeLessThan(3 * PAGE);
     expect(bitsOf(batch.run())).toEqual(bits);
   });
 });

@@ -9,7 +9,7 @@
 //!
 //! which is Taylor's series as far as v^4, and |v| is at most 2^-7. h is a power of two, so d is exact; and half of h is at most an
 //! eighth of the temperature T, so that y / T is within u / 8 of its value (u = 2^-24: half of that from rounding 1 - q^2, half
-//! from its product with d), and a term within u / 8 of its size. A logit beyond the last point goes through [`cap`].
+//! from its product with d), and a term within u / 8 of its size. A logit beyond the last point goes through [`super::cap`].
 
 use super::{FAR, stage_wide, vector_at};
 use crate::scratch::{Scratch, copy};
