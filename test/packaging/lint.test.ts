@@ -39,7 +39,11 @@ describe("the sources", () => {
     const code = Object.keys(manifest.exports).filter((name) => !/\.(wasm|json)$/.test(name));
     const jsr = JSON.parse(readFileSync(join(core, "jsr.json"), "utf8"));
     expect(jsr.version).toBe(manifest.version);
-    expect(jsr.exports).toEqual({ ".": "./src/index.ts", "./worker": "./src/pool/worker.ts" });
+    expect(jsr.exports).toEqual({
+      ".": "./src/index.ts",
+      "./linear": "./src/linear/index.ts",
+      "./worker": "./src/pool/worker.ts",
+    });
     expect(Object.keys(jsr.exports)).toEqual(code);
   });
 

@@ -175,12 +175,14 @@ describe.skipIf(server === undefined)("a queue", () => {
   }, 120_000);
 
   test("says that it waits where there is no worker, and goes on when there is one", async () => {
-    const args = ["evaluate", files[3] as string, ...flags, "--queue", url, "--queue-name", "lonely"];
+    const args = ["evaluate", ...files.slice(3, 5), ...flags, "--queue", url, "--queue-name", "lonely"];
     const asking = start(...args);
     await asking.printed(1);
     expect(asking.lines).toEqual(["xent: no worker has begun yet: waiting for xent work at lonely"]);
     const worker = start("work", "--queue", url, "--queue-name", "lonely");
-    expect((await asking.ended).status).toBe(0);
+    const { status, stderr } = await asking.ended;
+    expect(stderr).toBe(asking.lines[0]);
+    expect(status).toBe(0);
     worker.child.kill("SIGTERM");
     await worker.ended;
   }, 60_000);

@@ -126,7 +126,8 @@ async function reasonNotToAnswer(url: string): Promise<unknown> {
 /** An error of Redis or of its client, as a {@link QueueError}. */
 export function queueError(url: string, error: unknown): QueueError {
   if (error instanceof QueueError) return error;
-  const reason = reasonOf(error, "the connection has ended");
+  // Redis appends the place in a script of the client's, which is of no use to the reader.
+  const reason = reasonOf(error, "the connection has ended").replace(/\.? script: .*$/s, "");
   return new QueueError(`the Redis at ${addressOf(url)} fails: ${reason}`, { cause: error });
 }
 
