@@ -281,7 +281,8 @@ describe.skipIf(!hasChromium)("the playground", () => {
     const paper = await background(light);
     expect(await background(dark)).not.toBe(paper);
     await dark.check("input[value=light]", { force: true });
-    expect(await background(dark)).toBe(paper);
+    // The page hears of the choice a moment later.
+    await expect.poll(() => background(dark)).toBe(paper);
     await dark.reload();
     expect(await background(dark)).toBe(paper);
   });

@@ -35,7 +35,7 @@ describe("the tarball", () => {
       "dist/xent-simd128.wasm",
     ]);
     const known =
-      /^((worker\/)?package\.json|README\.md|CHANGELOG\.md|LICENSE(-\w+)?|dist\/[\w-]+\.(c?js|d\.c?ts|wasm))$/;
+      /^(((linear|worker)\/)?package\.json|README\.md|CHANGELOG\.md|LICENSE(-\w+)?|dist\/[\w-]+\.(c?js|d\.c?ts|wasm))$/;
     expect(files.filter((path) => !known.test(path))).toEqual([]);
   });
 
