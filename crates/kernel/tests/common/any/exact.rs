@@ -35,8 +35,10 @@ impl Given {
         usize::try_from(*self.labels.as_ref()?.get(row)?).ok().filter(|&class| class < self.classes)
     }
 
+    /// A row that weighs nothing is ignored, too, whatever is in it.
     fn is_ignored(&self, row: usize) -> bool {
         self.labels.as_ref().is_some_and(|labels| Some(labels[row]) == self.ignore_index)
+            || self.sample_weights.as_ref().is_some_and(|weights| weights[row] == 0.0)
     }
 
     pub fn exact(&self, row: usize) -> ExactRow {
