@@ -25,7 +25,7 @@ use crate::vector::{Element, Single, part};
 use core::cell::Cell;
 use core::marker::PhantomData;
 use loops::{
-    all_accepted, begin, compact, lanes, largest_of, margins_of, put_references, shifts, split_factors, write_of,
+    all_accepted, begin, check_sums, lanes, largest_of, margins_of, put_references, shifts, split_factors, write_of,
 };
 
 /// Fewer rows side by side are computed one by one.
@@ -100,7 +100,7 @@ impl<'a, V: Single> Column<'a, V> {
             scratch.clamped.set(1.0);
             self.sum(true);
         }
-        compact::<V>(rows, clamped, scratch);
+        check_sums::<V>(rows, clamped, scratch);
         if !self.common.plain {
             self.weigh();
         }
@@ -110,7 +110,7 @@ impl<'a, V: Single> Column<'a, V> {
             leave_ignored(rows, scratch);
         }
         if let Some(g) = self.gradient {
-            complete &= split_factors::<V>(rows, scratch);
+            complete &= split_factors(rows, scratch);
             self.write(clamped, complete, g);
         }
         complete
@@ -120,7 +120,7 @@ impl<'a, V: Single> Column<'a, V> {
     #[inline(always)]
     fn find_largest(&self) {
         let Self { scratch, rows, .. } = *self;
-        let (most, best) = (scratch.shifts::<f32>(), scratch.traces::<f32>());
+        let (most, best) = (&scratch.shifts, &scratch.traces);
         for (most, best) in most.iter().zip(best).take(rows.next_multiple_of(4)) {
             most.set(f32::NEG_INFINITY);
             best.set(0.0);
@@ -180,7 +180,7 @@ impl<'a, V: Single> Column<'a, V> {
             scratch.anchor[row % ROWS].set(if row < rows { x } else { 0.0 });
             scratch.slope_at_label[row % ROWS].set(slope);
         }
-        shifts::<V>(rows, self.temperature, scratch);
+        shifts(rows, self.temperature, scratch);
     }
 
     /// Sums of the terms, and of weights and margins where there are some; terms are kept where that may be.
@@ -188,7 +188,7 @@ impl<'a, V: Single> Column<'a, V> {
     fn sum(&self, clamped: bool) {
         let Self { scratch, rows, stride, classes, targets, .. } = *self;
         let dense = targets.is_dense();
-        begin::<V>(rows, scratch);
+        begin(rows, scratch);
         let keep = self.keep();
         let which = self.loop_of(clamped).sum();
         let which = if keep.is_some() { which.keep() } else { which };

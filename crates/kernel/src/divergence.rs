@@ -18,30 +18,18 @@
 //! loss = sum of P (divergence within the part) + divergence of the Q from the P
 //! ```
 
+mod loops;
+
+pub use loops::{sum, sum_terms, write};
+
 use crate::exp::{INVERSE_FACTORIALS, Range, exp};
-use crate::gradient::{lift_terms, lifted};
 use crate::log1p::log1p;
-use crate::numbers::{Kind, Numbers};
 use crate::scratch::{Scratch, tile_length};
-use crate::terms::{Loop, Way, terms};
-use crate::vector::{Element, Factor, Pair, Single, Twice, Vector, Wide, part};
-use core::cell::Cell;
+use crate::terms::Way;
+use crate::vector::{Pair, Vector, Wide};
 
 /// Where |d_j| is less, its term is made by the polynomial; of `f64` logits the first one left out is 2e-17 of all there.
 const NEAR: (f64, f64) = (0.75, 0.35);
-
-/// (e^r - 1 - r) / r^2 for |r| <= 0.75: minimax for the relative error, 3.1e-7 with coefficients rounded to `f32`.
-static COEFFICIENTS: [f64; 6] = [
-    0.500_000_1_f32 as f64,
-    0.166_666_52_f32 as f64,
-    0.041_662_265_f32 as f64,
-    0.008_333_937_f32 as f64,
-    0.001_409_867_f32 as f64,
-    0.000_199_183_33_f32 as f64,
-];
-
-/// What a target of -inf becomes: so far away that its d_j is not small, which is all that matters of it.
-const FAR: (f64, f64) = (f32::MIN as f64, -1e150);
 
 /// Sums of terms that are further apart belong to no common tile: one of the two has almost nothing here.
 const EVEN: core::ops::Range<f64> = 1e-18..1e18;
@@ -77,163 +65,6 @@ impl Side {
     #[inline(always)]
     fn log_sum_exp(self, sum: f64, temperature: f64, log: impl Fn(f64, f64, f64) -> f64) -> f64 {
         self.centre / temperature + (self.power * core::f64::consts::LN_2 + log(sum - 1.0, sum, 1.0))
-    }
-}
-
-/// The terms of a tile of one of the rows, and their sum; NaN where they are not right.
-#[inline(always)]
-pub fn sum_terms<V: Single>(x: Numbers, to: Numbers, way: Way, shift: f64, temperature: f64, scratch: &Scratch) -> f64 {
-    let which = Loop::new(way, to.kind() == Kind::Double, 0.0, temperature).sum().keep();
-    scratch.begin();
-    scratch.shift.set(shift);
-    terms::<V>(which, x, Numbers::NONE, to, usize::MAX, scratch);
-    if which.accepts::<V>(scratch.trace.get()) { scratch.terms::<V::Wide>().total() } else { f64::NAN }
-}
-
-/// The divergence of a tile around c, in units of the targets' terms `p`, in which q is `ratio` times the logits' terms: in the scratch
-/// area's weights, and -p d in its margins. `centre` is T c.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
-pub fn sum<V: Single>(
-    t: Numbers,
-    x: Numbers,
-    p: Numbers,
-    q: Numbers,
-    centre: f64,
-    inverse: f64,
-    ratio: f64,
-    scratch: &Scratch,
-) {
-    if p.kind() == Kind::Double {
-        sum_of::<V::Double>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch);
-    } else {
-        sum_of::<V>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch);
-    }
-}
-
-/// [`sum`] of one type.
-#[inline(never)]
-#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-fn sum_of<V: Vector>(
-    t: &[Cell<V::Element>],
-    x: &[Cell<V::Element>],
-    p: &[Cell<V::Element>],
-    q: &[Cell<V::Element>],
-    centre: f64,
-    inverse: f64,
-    ratio: f64,
-    scratch: &Scratch,
-) {
-    let splat = |x: f64| V::splat(V::Element::from_f64(x));
-    let pick = |(single, double): (f64, f64)| if V::Element::DOUBLE { double } else { single };
-    let (far, minus_one) = (splat(pick(FAR)), splat(-1.0));
-    let near = splat(pick(NEAR) * pick(NEAR));
-    let ratio = splat(ratio);
-    let (centre, inverse) = (Twice::<V::Wide>::splat(centre), Twice::splat(inverse));
-    let polynomial = Polynomial::<V>::load();
-    let ((mut t, t_rest), (mut x, x_rest)) = (V::chunks(t), V::chunks(x));
-    let ((mut p, p_rest), (mut q, q_rest)) = (V::chunks(p), V::chunks(q));
-    let (mut sums, mut moments) = (Twice::splat(0.0), Twice::splat(0.0));
-    let mut add = |t: V, x: V, p: V, q: V| {
-        let above = t.max(far);
-        // Where the target is -inf, any finite logit will do.
-        let x = t.differs(above).select(minus_one, x);
-        let r = centre.sub(above.widen().sub(x.widen())).mul(inverse);
-        let rounded = V::narrow(r);
-        let square = rounded.mul(rounded);
-        let small = near.above(square);
-        // p r (e^r - 1 - r) / r, or p r (-1) + (q - p)
-        let factor = small.select(rounded.mul(polynomial.at(rounded, square)), minus_one);
-        let rest = small.select(splat(0.0), q.mul(ratio).sub(p));
-        let moment = p.widen().mul(r);
-        moments = moments.add(moment);
-        sums = sums.add(moment.mul(factor.widen()).add(rest.widen()));
-    };
-    let (room, _) = V::chunks(scratch.low());
-    let mut ended = t_rest.is_empty();
-    loop {
-        for (((t, x), p), q) in t.iter().zip(x).zip(p).zip(q) {
-            add(V::load(t), V::load(x), V::load(p), V::load(q));
-        }
-        if ended {
-            break;
-        }
-        // The end as a vector of its own, so that the loop is there once: its other lanes have terms of 0.
-        let [to_t, to_x, to_p, to_q, ..] = room else { break };
-        let end = |rest: &[Cell<V::Element>], to: &V::Chunk| V::load_partial(rest, V::Element::default()).store(to);
-        end(t_rest, to_t);
-        end(x_rest, to_x);
-        end(p_rest, to_p);
-        end(q_rest, to_q);
-        (t, x, p, q) = (part(room, 0, 1), part(room, 1, 2), part(room, 2, 3), part(room, 3, 4));
-        ended = true;
-    }
-    scratch.set_weights(sums, moments);
-}
-
-/// (e^r - 1 - r) / r^2, coefficients in registers for the length of a loop.
-#[derive(Clone, Copy)]
-struct Polynomial<V>([V; 12]);
-
-impl<V: Vector> Polynomial<V> {
-    #[inline(always)]
-    fn load() -> Self {
-        if V::Element::DOUBLE {
-            return Self(INVERSE_FACTORIALS.each_ref().map(V::opaque));
-        }
-        let [c0, c1, c2, c3, c4, c5] = COEFFICIENTS.each_ref().map(V::opaque);
-        Self([c0, c1, c2, c3, c4, c5, c5, c5, c5, c5, c5, c5])
-    }
-
-    #[inline(always)]
-    fn at(&self, r: V, square: V) -> V {
-        let pair = |k: usize| self.0[k + 1].mul_add(r, self.0[k]);
-        let mut sum = pair(4);
-        if V::Element::DOUBLE {
-            sum = pair(10).mul_add(square, pair(8)).mul_add(square, pair(6)).mul_add(square, sum);
-        }
-        sum.mul_add(square, pair(2)).mul_add(square, pair(0))
-    }
-}
-
-/// The gradient of a tile from its terms: `to = q * of_q - p * of_p`, 0 where both are the same. `to` may be where either lies.
-#[inline(always)]
-pub fn write<V: Single>(p: Numbers, q: Numbers, of_p: f64, of_q: f64, to: Numbers) {
-    if to.kind() == Kind::Double {
-        write_of::<V::Double>(p.cells(), q.cells(), of_p, of_q, to.cells());
-    } else {
-        write_of::<V>(p.cells(), q.cells(), of_p, of_q, to.cells());
-    }
-}
-
-#[inline(never)]
-fn write_of<V: Vector>(p: &[Cell<V::Element>], q: &[Cell<V::Element>], of_p: f64, of_q: f64, to: &[Cell<V::Element>]) {
-    let ((lift_p, of_p), (lift_q, of_q)) = (lifted::<V::Element>(of_p), lifted::<V::Element>(of_q));
-    if lift_p != 1.0 {
-        lift_terms::<V>(p, lift_p, p);
-    }
-    if lift_q != 1.0 {
-        lift_terms::<V>(q, lift_q, q);
-    }
-    difference::<V>(p, q, of_p, of_q, to);
-}
-
-#[inline(always)]
-fn difference<V: Vector>(
-    p: &[Cell<V::Element>],
-    q: &[Cell<V::Element>],
-    of_p: f64,
-    of_q: f64,
-    to: &[Cell<V::Element>],
-) {
-    let (of_p, of_q) = (Factor::<V>::new(of_p), Factor::<V>::new(of_q));
-    let ((p, p_rest), (q, q_rest), (to, to_rest)) = (V::chunks(p), V::chunks(q), V::chunks(to));
-    for ((p, q), to) in p.iter().zip(q).zip(to) {
-        of_q.times(V::load(q)).sub(of_p.times(V::load(p))).store(to);
-    }
-    if !to_rest.is_empty() {
-        let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
-        of_q.times(rest(q_rest)).sub(of_p.times(rest(p_rest))).store_partial(to_rest);
     }
 }
 

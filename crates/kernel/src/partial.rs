@@ -222,12 +222,6 @@ fn over_power<V: Single>(x: f64, power: f64) -> f64 {
 }
 
 impl<V: Single> Row<'_, V> {
-    /// 2^-lift
-    #[inline(always)]
-    fn unlift(&self) -> f64 {
-        f64::from_bits(((1023 - self.range().lift as i64) as u64) << 52)
-    }
-
     /// Sums a shard. The reference is the label; it lies beyond the end where another shard has it.
     #[inline(always)]
     pub fn sum_shard(&self, out: &Partial) {
@@ -244,7 +238,7 @@ impl<V: Single> Row<'_, V> {
         let maximum = largest.logit / self.temperature;
         let centre = anchor / self.temperature;
         let power = if centre.abs() < TOO_LARGE { Range::power_near(centre) } else { f64::NAN };
-        let mut unit = self.unlift();
+        let mut unit = 1.0 / self.range().unit();
         if largest.logit.is_nan() || largest.logit == f64::INFINITY {
             self.scratch.set_sums(Sums::UNKNOWN);
         } else if self.near(anchor) {
@@ -291,7 +285,7 @@ impl<V: Single> Row<'_, V> {
             _ => usize::MAX,
         };
         let own = self.reference(class);
-        let mut factor = merged.factor.get() * self.unlift();
+        let mut factor = merged.factor.get() / self.range().unit();
         let mut way = if self.line.softcap == 0.0 { Way::Clamped } else { Way::Direct };
         let capped = self.line.softcap != 0.0;
         if !capped && self.near(maximum * self.temperature) {

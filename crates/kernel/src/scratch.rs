@@ -2,8 +2,7 @@
 //! stack: threads that share a memory would share its stack, too.
 
 use crate::numbers::Numbers;
-use crate::softcap::Table;
-use crate::vector::{Element, Pair, Twice, Vector, Wide};
+use crate::vector::{Element, Pair, Table, Twice, Vector, Wide};
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
 
@@ -31,7 +30,7 @@ pub type PerRow = [Cell<f64>; ROWS];
 /// Zero at first: the table is kept from run to run, and each run sets what else it reads.
 #[repr(C)]
 pub struct Scratch {
-    /// Of the softcap.
+    /// Of each point of the softcap's table: y, its second part, the slope, -y / c^2.
     pub table: Table,
     /// The cap and the step that the table is of; 0: none.
     pub table_of: [Cell<f64>; 2],
@@ -116,15 +115,18 @@ pub struct Scratch {
     pub power: PerRow,
     /// See `anchor`.
     pub unfit: [Cell<u32>; ROWS],
-    shifts: [Cell<f64>; ROWS + 4],
-    traces: [Cell<f64>; ROWS + 4],
-    factors: [[Cell<f64>; ROWS + 4]; 2],
+    /// Shifts, traces, and factors in two parts, likewise.
+    pub shifts: [Cell<f32>; ROWS + 4],
+    /// See `shifts`.
+    pub traces: [Cell<f32>; ROWS + 4],
+    /// See `shifts`.
+    pub factors: [[Cell<f32>; ROWS + 4]; 2],
     /// The labels as classes; -1 where a row has none.
     pub labels: [Cell<i32>; ROWS + 4],
 }
 
 /// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 60280;
+pub const SCRATCH_BYTES: usize = 58168;
 const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
 
 impl Scratch {
@@ -276,24 +278,6 @@ impl Scratch {
     #[inline(always)]
     pub fn target_of(&self, double: bool) -> Numbers<'_> {
         Numbers::in_memory(&self.target, double)
-    }
-
-    /// Shifts of rows side by side.
-    #[inline(always)]
-    pub fn shifts<E: Element>(&self) -> &[Cell<E>] {
-        E::cells(&self.shifts)
-    }
-
-    /// Factors of rows side by side, in two parts.
-    #[inline(always)]
-    pub fn factors<E: Element>(&self) -> [&[Cell<E>]; 2] {
-        self.factors.each_ref().map(|part| E::cells(part))
-    }
-
-    /// Traces of rows side by side.
-    #[inline(always)]
-    pub fn traces<E: Element>(&self) -> &[Cell<E>] {
-        E::cells(&self.traces)
     }
 }
 

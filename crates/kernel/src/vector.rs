@@ -7,14 +7,17 @@
 //! Memory is read and written through `Cell`s: a gradient may lie over its own logits ("in place"), and other threads may read a
 //! shared memory at any time.
 
-use crate::softcap::Table;
 use core::cell::Cell;
 
+mod factor;
 mod scalar;
+mod twice;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 
+pub use factor::{FACTORS, Factor};
 pub use scalar::{Fused, Scalar};
+pub use twice::Twice;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub use wasm::F32x4;
 
@@ -97,6 +100,12 @@ impl Element for f64 {
         None
     }
 }
+
+/// Points of a [`Table`].
+pub const POINTS: usize = 1024;
+
+/// Four numbers for each point, which [`Vector::look_up`] reads.
+pub type Table = [[Cell<f32>; 4]; POINTS];
 
 /// Lanes of numbers in one register.
 pub trait Vector: Copy {
@@ -183,12 +192,6 @@ pub trait Vector: Copy {
     /// The vector with one lane set to zero; a lane beyond the vector changes nothing.
     fn without(self, lane: usize) -> Self;
 
-    /// The vector with the lanes set to zero whose label is this class.
-    fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self;
-
-    /// Whether any lane's label is one of the `count` classes from `class` on.
-    fn any_label(labels: &[Cell<i32>], class: i32, count: i32) -> bool;
-
     /// Adds each lane to one of four `f64`, chosen by the lane and the parity of `place`.
     fn accumulate(self, sums: &mut Twice<Self::Wide>, place: usize);
 
@@ -228,6 +231,12 @@ pub trait Vector: Copy {
 pub trait Single: Vector<Element = f32, Chunk = [Cell<f32>; 4]> {
     /// Two `f64`, for `f64` logits.
     type Double: Vector<Element = f64, Chunk = [Cell<f64>; 2], Wide = Self::Wide>;
+
+    /// The vector with the lanes set to zero whose label is this class.
+    fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self;
+
+    /// Whether any lane's label is one of the `count` classes from `class` on.
+    fn any_label(labels: &[Cell<i32>], class: i32, count: i32) -> bool;
 }
 
 /// `f64`s, for values that must not be rounded to `f32` yet. No operation is fused, so both variants and all engines give the same
@@ -289,149 +298,6 @@ pub trait Pair: Wide {
 
     /// The lanes.
     fn to_array(self) -> [f64; 2];
-}
-
-/// A factor for many numbers, in two parts. As a single `f32` it would add up to one ulp of error to each product.
-#[derive(Clone, Copy)]
-pub struct Factor<V> {
-    high: V,
-    low: V,
-}
-
-/// The sizes of a factor. Above the lower bound, its second part is exact.
-pub const FACTORS: core::ops::Range<f64> = 1e-36..1e38;
-
-impl<V: Vector> Factor<V> {
-    /// Splits 0, or a size within [`FACTORS`].
-    #[inline(always)]
-    pub fn new(factor: f64) -> Self {
-        if V::Element::DOUBLE {
-            return Self { high: V::splat(V::Element::from_f64(factor)), low: V::splat(V::Element::from_f64(0.0)) };
-        }
-        // 29 bits, five of them in the second part.
-        let factor = f64::from_bits(factor.to_bits() & !0xff_ffff);
-        let high = V::Element::from_f64(factor);
-        Self { high: V::splat(high), low: V::splat(V::Element::from_f64(factor - high.to_f64())) }
-    }
-
-    /// `x * factor`
-    #[inline(always)]
-    pub fn times(&self, x: V) -> V {
-        if V::Element::DOUBLE { x.mul(self.high) } else { x.mul_add(self.high, x.mul(self.low)) }
-    }
-
-    /// `x * factor + y`
-    #[inline(always)]
-    pub fn times_plus(&self, x: V, y: V) -> V {
-        x.mul_add(self.high, if V::Element::DOUBLE { y } else { x.mul_add(self.low, y) })
-    }
-}
-
-/// Two vectors that go through the same operations: two independent chains hide the latency of one.
-#[derive(Clone, Copy)]
-pub struct Twice<W>(pub W, pub W);
-
-impl<W: Wide> Wide for Twice<W> {
-    #[inline(always)]
-    fn splat(x: f64) -> Self {
-        Self(W::splat(x), W::splat(x))
-    }
-
-    #[inline(always)]
-    fn constant(x: &'static f64) -> Self {
-        let x = W::constant(x);
-        Self(x, x)
-    }
-
-    #[inline(always)]
-    fn add(self, b: Self) -> Self {
-        Self(self.0.add(b.0), self.1.add(b.1))
-    }
-
-    #[inline(always)]
-    fn sub(self, b: Self) -> Self {
-        Self(self.0.sub(b.0), self.1.sub(b.1))
-    }
-
-    #[inline(always)]
-    fn mul(self, b: Self) -> Self {
-        Self(self.0.mul(b.0), self.1.mul(b.1))
-    }
-
-    #[inline(always)]
-    fn div(self, b: Self) -> Self {
-        Self(self.0.div(b.0), self.1.div(b.1))
-    }
-
-    #[inline(always)]
-    fn shl<const N: u32>(self) -> Self {
-        Self(self.0.shl::<N>(), self.1.shl::<N>())
-    }
-
-    #[inline(always)]
-    fn shr<const N: u32>(self) -> Self {
-        Self(self.0.shr::<N>(), self.1.shr::<N>())
-    }
-
-    #[inline(always)]
-    fn add_bits(self, b: Self) -> Self {
-        Self(self.0.add_bits(b.0), self.1.add_bits(b.1))
-    }
-
-    #[inline(always)]
-    fn sub_bits(self, b: Self) -> Self {
-        Self(self.0.sub_bits(b.0), self.1.sub_bits(b.1))
-    }
-
-    #[inline(always)]
-    fn and(self, b: Self) -> Self {
-        Self(self.0.and(b.0), self.1.and(b.1))
-    }
-
-    #[inline(always)]
-    fn below(self, b: Self) -> Self {
-        Self(self.0.below(b.0), self.1.below(b.1))
-    }
-
-    #[inline(always)]
-    fn equal(self, b: Self) -> Self {
-        Self(self.0.equal(b.0), self.1.equal(b.1))
-    }
-
-    #[inline(always)]
-    fn select(self, a: Self, b: Self) -> Self {
-        Self(self.0.select(a.0, b.0), self.1.select(a.1, b.1))
-    }
-}
-
-impl<W: Pair> Twice<W> {
-    /// Reads four numbers.
-    #[inline(always)]
-    pub fn load(from: &[Cell<f64>; 4]) -> Self {
-        let [a, b] = halves(from);
-        Self(W::load(a), W::load(b))
-    }
-
-    /// Writes four numbers.
-    #[inline(always)]
-    pub fn store(self, to: &[Cell<f64>; 4]) {
-        let [a, b] = halves(to);
-        self.0.store(a);
-        self.1.store(b);
-    }
-
-    /// The sum of all four vectors' lanes, added as `(0 + 1) + (2 + 3)`.
-    #[inline(always)]
-    pub fn total(self) -> f64 {
-        let [a, b] = self.0.add(self.1).to_array();
-        a + b
-    }
-}
-
-#[inline(always)]
-fn halves<T>(four: &[T; 4]) -> [&[T; 2]; 2] {
-    let (pairs, _) = four.as_chunks::<2>();
-    [&pairs[0], &pairs[1]]
 }
 
 /// A part of a slice; empty where the slice does not have it.

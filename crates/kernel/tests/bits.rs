@@ -176,8 +176,9 @@ fn now() -> String {
     of_vector::<Fused>("fused", &mut all);
     let sources = [
         ("exp", include_str!("../src/exp.rs")),
+        ("exp/wide", include_str!("../src/exp/wide.rs")),
         ("log1p", include_str!("../src/log1p.rs")),
-        ("softcap", include_str!("../src/softcap.rs")),
+        ("softcap/wide", include_str!("../src/softcap/wide.rs")),
         ("softcap/table", include_str!("../src/softcap/table.rs")),
     ];
     for (name, source) in sources {

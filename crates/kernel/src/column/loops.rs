@@ -3,14 +3,14 @@
 use crate::exp::{Direct, Polynomial, Range, Reduction};
 use crate::scratch::{ROWS, Scratch, rows_of};
 use crate::terms::{Choice, Loop, sinks};
-use crate::vector::{Element, FACTORS, Twice, Vector, Wide, part};
+use crate::vector::{Element, FACTORS, Single, Twice, Wide, part};
 use core::cell::Cell;
 
 /// The shift of each row, and its power in the scratch area; a row that may have none leaves a trace.
 #[inline(never)]
-pub(super) fn shifts<V: Vector>(rows: usize, temperature: f64, scratch: &Scratch) {
-    let range = Range::of::<V::Element>();
-    let (shifts, unfit) = (scratch.shifts::<V::Element>(), &scratch.unfit);
+pub(super) fn shifts(rows: usize, temperature: f64, scratch: &Scratch) {
+    let range = Range::of::<f32>();
+    let (shifts, unfit) = (&scratch.shifts, &scratch.unfit);
     for row in 0..rows.next_multiple_of(4) {
         let logit = scratch.anchor[row % ROWS].get() / temperature;
         let near = logit.abs() <= range.max_shift;
@@ -19,53 +19,52 @@ pub(super) fn shifts<V: Vector>(rows: usize, temperature: f64, scratch: &Scratch
         scratch.power[row % ROWS].set(power);
         unfit[row % ROWS].set(u32::from(!near));
         if let Some(shift) = shifts.get(row) {
-            shift.set(V::Element::from_f64(range.shift(power)));
+            shift.set(range.shift(power) as f32);
         }
     }
 }
 
 /// Begins all sums.
 #[inline(never)]
-pub(super) fn begin<V: Vector>(rows: usize, scratch: &Scratch) {
-    let slots = rows.div_ceil(V::LANES) * 4;
+pub(super) fn begin(rows: usize, scratch: &Scratch) {
     let zeros = scratch.off_label.iter().zip(scratch.off_weight.iter().zip(&scratch.margin));
-    for (sum, (weight, margin)) in zeros.take(slots) {
+    for (sum, (weight, margin)) in zeros.take(rows.next_multiple_of(4)) {
         sum.set(0.0);
         weight.set(0.0);
         margin.set(0.0);
     }
-    for trace in scratch.traces::<V::Element>().iter().take(rows.next_multiple_of(4)) {
-        trace.set(V::Element::default());
+    for trace in scratch.traces.iter().take(rows.next_multiple_of(4)) {
+        trace.set(0.0);
     }
 }
 
 /// The terms of `count` classes: as [`crate::terms::terms`], with a shift, a sum and a trace for each lane.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-pub(super) fn lanes<V: Vector>(
+pub(super) fn lanes<V: Single>(
     which: Loop,
-    x: &[Cell<V::Element>],
-    low: &[Cell<V::Element>],
+    x: &[Cell<f32>],
+    low: &[Cell<f32>],
     stride: usize,
-    out: &[Cell<V::Element>],
+    out: &[Cell<f32>],
     out_stride: usize,
     class: usize,
     count: usize,
     rows: usize,
     scratch: &Scratch,
 ) {
-    struct Each<'a, V: Vector> {
-        x: &'a [Cell<V::Element>],
-        low: &'a [Cell<V::Element>],
+    struct Each<'a> {
+        x: &'a [Cell<f32>],
+        low: &'a [Cell<f32>],
         stride: usize,
-        out: &'a [Cell<V::Element>],
+        out: &'a [Cell<f32>],
         out_stride: usize,
         class: usize,
         count: usize,
         rows: usize,
         scratch: &'a Scratch,
     }
-    impl<V: Vector> Choice<V> for Each<'_, V> {
+    impl<V: Single> Choice<V> for Each<'_> {
         #[inline(always)]
         fn call<R: Reduction<V>, const SINK: u32>(self, which: Loop) {
             let Self { x, low, stride, out, out_stride, class, count, rows, scratch } = self;
@@ -77,12 +76,12 @@ pub(super) fn lanes<V: Vector>(
 
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-fn each_lane<V: Vector, R: Reduction<V>, const SINK: u32>(
+fn each_lane<V: Single, R: Reduction<V>, const SINK: u32>(
     which: Loop,
-    x: &[Cell<V::Element>],
-    low: &[Cell<V::Element>],
+    x: &[Cell<f32>],
+    low: &[Cell<f32>],
     stride: usize,
-    out: &[Cell<V::Element>],
+    out: &[Cell<f32>],
     out_stride: usize,
     class: usize,
     count: usize,
@@ -91,10 +90,10 @@ fn each_lane<V: Vector, R: Reduction<V>, const SINK: u32>(
 ) {
     let (sum, keep) = sinks::<SINK>(which);
     let (reduction, polynomial) = (R::load(scratch), Polynomial::<V>::load());
-    let (shifts, _) = V::chunks(scratch.shifts::<V::Element>());
-    let (traces, _) = V::chunks(scratch.traces::<V::Element>());
+    let (shifts, _) = V::chunks(&scratch.shifts);
+    let (traces, _) = V::chunks(&scratch.traces);
     let (sums, _) = scratch.off_label.as_chunks::<4>();
-    let zero = V::splat(V::Element::default());
+    let zero = V::splat(0.0);
     let mut first = 0;
     for ((shift, trace), sum_of) in shifts.iter().zip(traces).zip(sums) {
         if first >= rows {
@@ -132,18 +131,18 @@ fn each_lane<V: Vector, R: Reduction<V>, const SINK: u32>(
 
 /// The lanes of a vector, as many as there are rows; of the others, the first again.
 #[inline(always)]
-fn read<V: Vector>(all: &[Cell<V::Element>], from: usize, lanes: usize) -> V {
+fn read<V: Single>(all: &[Cell<f32>], from: usize, lanes: usize) -> V {
     if lanes == V::LANES
         && let Some(chunk) = V::chunks(part(all, from, from + V::LANES)).0.first()
     {
         return V::load(chunk);
     }
     let some = part(all, from, from + lanes);
-    V::load_partial(some, some.first().map_or(V::Element::default(), Cell::get))
+    V::load_partial(some, some.first().map_or(0.0, Cell::get))
 }
 
 #[inline(always)]
-fn write<V: Vector>(x: V, all: &[Cell<V::Element>], from: usize, lanes: usize) {
+fn write<V: Single>(x: V, all: &[Cell<f32>], from: usize, lanes: usize) {
     if lanes == V::LANES
         && let Some(chunk) = V::chunks(part(all, from, from + V::LANES)).0.first()
     {
@@ -154,43 +153,38 @@ fn write<V: Vector>(x: V, all: &[Cell<V::Element>], from: usize, lanes: usize) {
 
 /// Whether the terms of all rows are right.
 #[inline(never)]
-pub(super) fn all_accepted<V: Vector>(rows: usize, clamped: bool, scratch: &Scratch) -> bool {
+pub(super) fn all_accepted<V: Single>(rows: usize, clamped: bool, scratch: &Scratch) -> bool {
     (0..rows).all(|row| accepted::<V>(row, clamped, scratch))
 }
 
 #[inline(always)]
-fn accepted<V: Vector>(row: usize, clamped: bool, scratch: &Scratch) -> bool {
-    let trace = scratch.traces::<V::Element>().get(row).map_or(0, |t| t.get().bits());
+fn accepted<V: Single>(row: usize, clamped: bool, scratch: &Scratch) -> bool {
+    let trace = scratch.traces.get(row).map_or(0, |t| t.get().bits());
     let fits = if clamped { trace == 0 } else { Direct::<V, false, false>::accepts(trace) };
     fits && scratch.unfit[row % ROWS].get() == 0
 }
 
-/// Brings the sums of each row to its place (lanes of two leave two places between), NaN where they are not right.
+/// Makes the sums of rows NaN where their terms are not right.
 #[inline(never)]
-pub(super) fn compact<V: Vector>(rows: usize, clamped: bool, scratch: &Scratch) {
-    let range = Range::of::<V::Element>();
-    for row in 0..rows {
-        let slot = row / V::LANES * 4 + row % V::LANES;
-        for all in [&scratch.off_label, &scratch.off_weight, &scratch.margin] {
-            all[row % ROWS].set(all[slot % ROWS].get());
-        }
-        let sum = range.checked(scratch.off_label[row % ROWS].get());
-        scratch.off_label[row % ROWS].set(if accepted::<V>(row, clamped, scratch) { sum } else { f64::NAN });
+pub(super) fn check_sums<V: Single>(rows: usize, clamped: bool, scratch: &Scratch) {
+    let range = Range::of::<f32>();
+    for (row, off_label) in scratch.off_label.iter().enumerate().take(rows) {
+        off_label.set(if accepted::<V>(row, clamped, scratch) { range.checked(off_label.get()) } else { f64::NAN });
     }
 }
 
 /// Adds a class to the margins and weights of all rows whose label it is not.
 #[inline(never)]
-pub(super) fn margins_of<V: Vector>(
-    high: &[Cell<V::Element>],
-    low: &[Cell<V::Element>],
-    entries: &[Cell<V::Element>],
+pub(super) fn margins_of<V: Single>(
+    high: &[Cell<f32>],
+    low: &[Cell<f32>],
+    entries: &[Cell<f32>],
     weight: f64,
     class: usize,
     scratch: &Scratch,
 ) {
-    let zero = V::splat(V::Element::default());
-    let weight = V::splat(V::Element::from_f64(weight));
+    let zero = V::splat(0.0);
+    let weight = V::splat(weight as f32);
     let slots = scratch.off_weight.as_chunks::<4>().0.iter().zip(scratch.margin.as_chunks::<4>().0);
     let mut first = 0;
     for (weights, margins) in slots {
@@ -198,7 +192,7 @@ pub(super) fn margins_of<V: Vector>(
             break;
         }
         let lanes = V::LANES.min(high.len() - first);
-        let read = |all: &[Cell<V::Element>]| read::<V>(all, first, lanes);
+        let read = |all: &[Cell<f32>]| read::<V>(all, first, lanes);
         let labels = scratch.labels.get(first..first + V::LANES).unwrap_or(&[]);
         let q = if entries.is_empty() { weight } else { read(entries) };
         let q = q.without_label(labels, class as i32);
@@ -214,25 +208,25 @@ pub(super) fn margins_of<V: Vector>(
     }
 }
 
-/// Factors in two parts, and the rows' weights, as numbers of the logits' type. A row whose factor has no two parts is not accepted.
+/// Factors in two parts, and the rows' weights, as `f32`. A row whose factor has no two parts is not accepted.
 #[inline(never)]
-pub(super) fn split_factors<V: Vector>(rows: usize, scratch: &Scratch) -> bool {
-    let [high, low] = scratch.factors::<V::Element>();
+pub(super) fn split_factors(rows: usize, scratch: &Scratch) -> bool {
+    let [high, low] = &scratch.factors;
     let mut all = true;
     for row in 0..rows.next_multiple_of(4) {
         let factor = scratch.factor[row % ROWS].get();
         if row < rows {
             let fits = factor == 0.0 || FACTORS.contains(&factor.abs());
-            if !fits && !V::Element::DOUBLE {
+            if !fits {
                 scratch.loss[row % ROWS].set(f64::NAN);
             }
             all &= !scratch.loss[row % ROWS].get().is_nan();
         }
-        let factor = if V::Element::DOUBLE { factor } else { f64::from_bits(factor.to_bits() & !0xff_ffff) };
-        let rounded = V::Element::from_f64(factor);
+        let factor = f64::from_bits(factor.to_bits() & !0xff_ffff);
+        let rounded = factor as f32;
         if let (Some(high), Some(low)) = (high.get(row), low.get(row)) {
             high.set(rounded);
-            low.set(V::Element::from_f64(factor - rounded.to_f64()));
+            low.set((factor - f64::from(rounded)) as f32);
         }
     }
     all
@@ -240,31 +234,31 @@ pub(super) fn split_factors<V: Vector>(rows: usize, scratch: &Scratch) -> bool {
 
 /// The gradient of one class. `masked`: rows that are not accepted keep what is there.
 #[inline(never)]
-pub(super) fn write_of<V: Vector>(
-    terms: &[Cell<V::Element>],
-    entries: &[Cell<V::Element>],
-    slope: &[Cell<V::Element>],
-    to: &[Cell<V::Element>],
+pub(super) fn write_of<V: Single>(
+    terms: &[Cell<f32>],
+    entries: &[Cell<f32>],
+    slope: &[Cell<f32>],
+    to: &[Cell<f32>],
     weight: f64,
     masked: bool,
     scratch: &Scratch,
 ) {
-    let [high, low] = scratch.factors::<V::Element>().map(|part| V::chunks(part).0);
-    let weights = V::splat(V::Element::from_f64(-weight));
+    let [high, low] = scratch.factors.each_ref().map(|part| V::chunks(part).0);
+    let weights = V::splat(-weight as f32);
     let mut first = 0;
     for (high, low) in high.iter().zip(low) {
         if first >= to.len() {
             break;
         }
         let lanes = V::LANES.min(to.len() - first);
-        let read = |all: &[Cell<V::Element>]| read::<V>(all, first, lanes);
+        let read = |all: &[Cell<f32>]| read::<V>(all, first, lanes);
         let (term, high) = (read(terms), V::load(high));
         let mut value = if weight == 0.0 {
-            if V::Element::DOUBLE { term.mul(high) } else { term.mul_add(high, term.mul(V::load(low))) }
+            term.mul_add(high, term.mul(V::load(low)))
         } else {
             let q = if entries.is_empty() { weights } else { read(entries).mul(weights) };
             let q = q.mul(V::narrow(rows_of::<V>(&scratch.sample, first)));
-            term.mul_add(high, if V::Element::DOUBLE { q } else { term.mul_add(V::load(low), q) })
+            term.mul_add(high, term.mul_add(V::load(low), q))
         };
         if !slope.is_empty() {
             value = value.mul(read(slope));
@@ -280,10 +274,10 @@ pub(super) fn write_of<V: Vector>(
 
 /// Looks for larger logits in one more class.
 #[inline(never)]
-pub(super) fn largest_of<V: Vector>(x: &[Cell<V::Element>], class: usize, scratch: &Scratch) {
-    let (most, _) = V::chunks(scratch.shifts::<V::Element>());
-    let (best, _) = V::chunks(scratch.traces::<V::Element>());
-    let class = V::splat(V::Element::from_f64(class as f64));
+pub(super) fn largest_of<V: Single>(x: &[Cell<f32>], class: usize, scratch: &Scratch) {
+    let (most, _) = V::chunks(&scratch.shifts);
+    let (best, _) = V::chunks(&scratch.traces);
+    let class = V::splat(class as f32);
     let mut first = 0;
     for (most, best) in most.iter().zip(best) {
         if first >= x.len() {
@@ -299,7 +293,7 @@ pub(super) fn largest_of<V: Vector>(x: &[Cell<V::Element>], class: usize, scratc
 
 /// The entries of the references.
 #[inline(never)]
-pub(super) fn put_references<E: Element>(rows: usize, classes: usize, stride: usize, g: &[Cell<E>], scratch: &Scratch) {
+pub(super) fn put_references(rows: usize, classes: usize, stride: usize, g: &[Cell<f32>], scratch: &Scratch) {
     for row in 0..rows {
         let class = scratch.labels[row % ROWS].get() as u32 as usize;
         if class < classes
@@ -307,7 +301,7 @@ pub(super) fn put_references<E: Element>(rows: usize, classes: usize, stride: us
             && let Some(g) = g.get(class * stride + row)
         {
             let slope = scratch.slope_at_label[row % ROWS].get();
-            g.set(E::from_f64(scratch.label_gradient[row % ROWS].get() * slope));
+            g.set((scratch.label_gradient[row % ROWS].get() * slope) as f32);
         }
     }
 }

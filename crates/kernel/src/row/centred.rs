@@ -78,7 +78,7 @@ impl<V: Single> Row<'_, V> {
         let (scratch, range) = (self.scratch, self.range());
         let (reference, sums) = (scratch.reference(), scratch.sums());
         let splat = V::Wide::splat;
-        let lift = power_of_two(range.lift);
+        let lift = range.unit();
         let (logit, centre) = (reference.logit / self.temperature, centre / self.temperature);
         // From a distance of 40 on, the label adds nothing to the sum.
         let distance = centre - logit;
@@ -130,9 +130,4 @@ impl<V: Single> Row<'_, V> {
         self.put(&self.scratch.loss, if self.label == Label::Ignored { 0.0 } else { f64::NAN });
         self.fill(if self.label == Label::Ignored { 0.0 } else { f64::NAN });
     }
-}
-
-#[inline(always)]
-fn power_of_two(n: f64) -> f64 {
-    f64::from_bits(((1023 + n as i64) as u64) << 52)
 }

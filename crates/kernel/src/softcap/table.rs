@@ -1,6 +1,6 @@
 //! The softcap of `f32` logits, from a table of y = c tanh(x / c) at points h apart.
 //!
-//! With x = k h + d, v = d / c and q = tanh(k h / c), of which the table has y_k = c q in two parts, 1 - q^2 and -q / c:
+//! The points are k h for k from 0 on; the last one is at infinity. With x = k h + d, v = d / c and q = tanh(k h / c), of which the table has y_k = c q in two parts, 1 - q^2 and -q / c:
 //!
 //! ```text
 //! y = y_k + (1 - q^2) d (1 + w)        w = a + a^2 + a^3 + b (1 + 2 a),   a = -q v,   b = -v^2 / 3
@@ -11,17 +11,11 @@
 //! eighth of the temperature T, so that y / T is within u / 8 of its value (u = 2^-24: half of that from rounding 1 - q^2, half
 //! from its product with d), and a term within u / 8 of its size. A logit beyond the last point goes through [`super::cap`].
 
-use super::{FAR, stage_wide, vector_at};
+use super::wide::{self, FAR, vector_at};
 use crate::scratch::{Scratch, copy};
-use crate::vector::{Element, Vector, part};
+use crate::vector::{Element, POINTS, Vector, part};
 use core::cell::Cell;
 use core::sync::atomic::{Ordering, compiler_fence};
-
-/// Points of the table, from 0 on. The last one is at infinity.
-pub const STEPS: usize = 1024;
-
-/// Of each point: y, its second part, the slope, -y / c^2.
-pub type Table = [[Cell<f32>; 4]; STEPS];
 
 /// 1.5 * 2^23: adding it leaves an integer in the low bits.
 static ROUND: f64 = 12_582_912.0;
@@ -39,7 +33,7 @@ fn power_of_two_below(x: f64) -> f64 {
 fn step(cap: f64, temperature: f64) -> f64 {
     let h = power_of_two_below((cap / 64.0).min(temperature / 4.0));
     // Its numbers, and 1 / h, are normal numbers of `f32`.
-    if (1e-15..1e15).contains(&h) && cap <= STEPS as f64 / 4.0 * h { h } else { 0.0 }
+    if (1e-15..1e15).contains(&h) && cap <= POINTS as f64 / 4.0 * h { h } else { 0.0 }
 }
 
 /// Begins a run with this cap, that has a gradient or not: fills the table, unless that is what it has.
@@ -56,10 +50,10 @@ pub fn begin<V: Vector>(cap_at: f64, temperature: f64, gradient: bool, scratch: 
     compiler_fence(Ordering::SeqCst);
     let (x, high) = (scratch.term::<V::Element>(), scratch.tile::<V::Element>());
     let (low, slope) = (scratch.low::<V::Element>(), scratch.slope::<V::Element>());
-    for (k, x) in x.iter().enumerate().take(STEPS) {
-        x.set(V::Element::from_f64(if k == STEPS - 1 { f64::INFINITY } else { k as f64 * h }));
+    for (k, x) in x.iter().enumerate().take(POINTS) {
+        x.set(V::Element::from_f64(if k == POINTS - 1 { f64::INFINITY } else { k as f64 * h }));
     }
-    stage_wide::<V>(part(x, 0, STEPS), high, low, slope, cap_at);
+    wide::stage::<V>(part(x, 0, POINTS), high, low, slope, cap_at);
     for (point, ((high, low), slope)) in scratch.table.iter().zip(high.iter().zip(low).zip(slope)) {
         let y = high.get().to_f64();
         point[0].set(y as f32);
@@ -106,7 +100,7 @@ fn divide<V: Vector>(
     let splat = |x: f64| V::splat(V::Element::from_f64(x));
     let (h, [c, _]) = (scratch.step.get(), scratch.table_of.each_ref().map(Cell::get));
     let (minus_step, per_step) = (splat(-h), splat(1.0 / h));
-    let [saturated, last] = [STEPS - 1, STEPS - 2].map(|k| splat(k as f64 * h));
+    let [saturated, last] = [POINTS - 1, POINTS - 2].map(|k| splat(k as f64 * h));
     let (round, sign, end) = (V::opaque(&ROUND), V::opaque(&SIGN), splat(FAR * c));
     let ((x, x_rest), (d, _), (point, _)) = (V::chunks(x), V::chunks(d), V::chunks(point));
     let mut missing = V::splat(V::Element::default());
@@ -167,7 +161,7 @@ fn between<V: Vector>(
 ) {
     let (h, [c, _]) = (scratch.step.get(), scratch.table_of.each_ref().map(Cell::get));
     let splat = |x: f64| V::splat(V::Element::from_f64(x));
-    let (last, sign, end) = (splat((STEPS - 2) as f64 * h), V::opaque(&SIGN), splat(FAR * c));
+    let (last, sign, end) = (splat((POINTS - 2) as f64 * h), V::opaque(&SIGN), splat(FAR * c));
     for (at, chunk) in V::chunks(x).0.iter().enumerate() {
         let x_here = V::load(chunk);
         let size = x_here.xor(x_here.and(sign));
@@ -177,7 +171,7 @@ fn between<V: Vector>(
             let [x, high, low, slope] = [x, high, low, slope].map(|all| part(all, from, from + V::LANES));
             let read = |all: &[Cell<V::Element>]| V::chunks(all).0.first().map_or(x_here, V::load);
             let (old_high, old_low, old_slope) = (read(high), read(low), read(slope));
-            stage_wide::<V>(x, high, low, slope, c);
+            wide::stage::<V>(x, high, low, slope, c);
             let put = |all: &[Cell<V::Element>], old: V| {
                 if let Some(to) = V::chunks(all).0.first() {
                     missing.select(V::load(to), old).store(to);

@@ -1,7 +1,6 @@
 //! Vectors in arrays: the reference for tests, fuzzing and hosts without the vector instructions.
 
-use super::{Element, Pair, Single, Twice, Vector, Wide, from_bf16, from_f16};
-use crate::softcap::{STEPS, Table};
+use super::{Element, POINTS, Pair, Single, Table, Twice, Vector, Wide, from_bf16, from_f16};
 use core::cell::Cell;
 
 /// Lanes in an array. `FUSED`: `mul_add` rounds once, and `max` and `min` lose a NaN, as relaxed SIMD may.
@@ -209,14 +208,6 @@ impl<E: Lane, const N: usize, const FUSED: bool> Vector for Lanes<E, N, FUSED> {
         self
     }
 
-    fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self {
-        self.and(Self::mask(|i| labels.get(i).is_none_or(|label| label.get() != class)))
-    }
-
-    fn any_label(labels: &[Cell<i32>], class: i32, count: i32) -> bool {
-        labels.iter().take(N).any(|label| (label.get().wrapping_sub(class) as u32) < count as u32)
-    }
-
     fn accumulate(self, sums: &mut Twice<[f64; 2]>, place: usize) {
         let lanes = self.0.map(E::to_f64);
         if N == 4 {
@@ -252,13 +243,13 @@ impl<E: Lane, const N: usize, const FUSED: bool> Vector for Lanes<E, N, FUSED> {
     }
 
     fn low_bits(self) -> Self {
-        Self(self.0.map(|x| E::of_bits((x.bits() % STEPS as u64) * 16)))
+        Self(self.0.map(|x| E::of_bits((x.bits() % POINTS as u64) * 16)))
     }
 
     fn look_up(points: &Self::Chunk, table: &Table) -> [Self; 4] {
         core::array::from_fn(|number| {
             Self(core::array::from_fn(|lane| {
-                let point = points[lane].get().bits() as usize / 16 % STEPS;
+                let point = points[lane].get().bits() as usize / 16 % POINTS;
                 E::from_f64(f64::from(table[point][number].get()))
             }))
         })
@@ -279,6 +270,14 @@ impl<E: Lane, const N: usize, const FUSED: bool> Vector for Lanes<E, N, FUSED> {
 
 impl<const FUSED: bool> Single for Lanes<f32, 4, FUSED> {
     type Double = Lanes<f64, 2, FUSED>;
+
+    fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self {
+        self.and(Self::mask(|i| labels.get(i).is_none_or(|label| label.get() != class)))
+    }
+
+    fn any_label(labels: &[Cell<i32>], class: i32, count: i32) -> bool {
+        labels.iter().take(4).any(|label| (label.get().wrapping_sub(class) as u32) < count as u32)
+    }
 }
 
 fn zip(a: [f64; 2], b: [f64; 2], f: impl Fn(f64, f64) -> f64) -> [f64; 2] {

@@ -1,11 +1,12 @@
 //! `simd128`, with `relaxed-simd` where the build allows it.
 
-use super::{Pair, Single, Twice, Vector, Wide, from_bf16, from_f16};
-use crate::softcap::{STEPS, Table};
+use super::{POINTS, Single, Table, Twice, Vector, Wide, from_bf16, from_f16};
 use core::arch::wasm32::*;
 use core::cell::Cell;
 
-const _: () = assert!(STEPS == 1 << 10);
+mod wide;
+
+const _: () = assert!(POINTS == 1 << 10);
 
 /// Four `f32` in a `v128`.
 #[derive(Clone, Copy)]
@@ -176,27 +177,6 @@ impl Vector for F32x4 {
     }
 
     #[inline(always)]
-    fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self {
-        let labels = match labels.first_chunk::<4>() {
-            // SAFETY: 16 readable bytes, at any alignment.
-            Some(four) => unsafe { v128_load(four.as_ptr().cast()) },
-            None => {
-                let lane = |i: usize| labels.get(i).map_or(-1, Cell::get);
-                i32x4(lane(0), lane(1), lane(2), -1)
-            }
-        };
-        Self(v128_andnot(self.0, i32x4_eq(labels, i32x4_splat(class))))
-    }
-
-    #[inline(always)]
-    fn any_label(labels: &[Cell<i32>], class: i32, count: i32) -> bool {
-        let Some(four) = labels.first_chunk::<4>() else { return true };
-        // SAFETY: 16 readable bytes, at any alignment.
-        let labels = unsafe { v128_load(four.as_ptr().cast()) };
-        v128_any_true(u32x4_lt(i32x4_sub(labels, i32x4_splat(class)), i32x4_splat(count)))
-    }
-
-    #[inline(always)]
     fn accumulate(self, sums: &mut Twice<F64x2>, _: usize) {
         let wide = self.widen();
         *sums = Wide::add(*sums, wide);
@@ -235,7 +215,7 @@ impl Vector for F32x4 {
             // SAFETY: a cell is readable. Volatile, or LLVM would read them as one vector and take its lanes.
             let bits = unsafe { core::ptr::read_volatile(point.as_ptr()) }.to_bits();
             // SAFETY: 16 readable bytes, at any alignment.
-            unsafe { v128_load(table[(bits / 16) as usize % STEPS].as_ptr().cast()) }
+            unsafe { v128_load(table[(bits / 16) as usize % POINTS].as_ptr().cast()) }
         });
         let (front, back) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
         let (next_front, next_back) = (i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
@@ -281,6 +261,27 @@ impl Vector for F32x4 {
 
 impl Single for F32x4 {
     type Double = F64x2;
+
+    #[inline(always)]
+    fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self {
+        let labels = match labels.first_chunk::<4>() {
+            // SAFETY: 16 readable bytes, at any alignment.
+            Some(four) => unsafe { v128_load(four.as_ptr().cast()) },
+            None => {
+                let lane = |i: usize| labels.get(i).map_or(-1, Cell::get);
+                i32x4(lane(0), lane(1), lane(2), -1)
+            }
+        };
+        Self(v128_andnot(self.0, i32x4_eq(labels, i32x4_splat(class))))
+    }
+
+    #[inline(always)]
+    fn any_label(labels: &[Cell<i32>], class: i32, count: i32) -> bool {
+        let Some(four) = labels.first_chunk::<4>() else { return true };
+        // SAFETY: 16 readable bytes, at any alignment.
+        let labels = unsafe { v128_load(four.as_ptr().cast()) };
+        v128_any_true(u32x4_lt(i32x4_sub(labels, i32x4_splat(class)), i32x4_splat(count)))
+    }
 }
 
 /// Widens whole vectors, and the remainder one by one.
@@ -314,17 +315,6 @@ impl Vector for F64x2 {
     }
 
     #[inline(always)]
-    fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self {
-        let lane = |i: usize| i64::from(labels.get(i).map_or(-1, Cell::get));
-        Self(v128_andnot(self.0, i64x2_eq(i64x2(lane(0), lane(1)), i64x2_splat(i64::from(class)))))
-    }
-
-    #[inline(always)]
-    fn any_label(labels: &[Cell<i32>], class: i32, count: i32) -> bool {
-        labels.iter().take(2).any(|label| (label.get().wrapping_sub(class) as u32) < count as u32)
-    }
-
-    #[inline(always)]
     fn accumulate(self, sums: &mut Twice<F64x2>, place: usize) {
         if place.is_multiple_of(2) {
             sums.0 = Wide::add(sums.0, self);
@@ -351,101 +341,5 @@ impl Vector for F64x2 {
     #[inline(always)]
     fn first_equal(self, b: Self) -> usize {
         (u32::from(i64x2_bitmask(f64x2_eq(self.0, b.0))) | 1 << 2).trailing_zeros() as usize
-    }
-}
-
-impl Wide for F64x2 {
-    #[inline(always)]
-    fn splat(x: f64) -> Self {
-        Self(f64x2_splat(x))
-    }
-
-    #[inline(always)]
-    fn constant(x: &'static f64) -> Self {
-        Self::opaque(x)
-    }
-
-    #[inline(always)]
-    fn add(self, b: Self) -> Self {
-        Self(f64x2_add(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn sub(self, b: Self) -> Self {
-        Self(f64x2_sub(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn mul(self, b: Self) -> Self {
-        Self(f64x2_mul(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn div(self, b: Self) -> Self {
-        Self(f64x2_div(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn shl<const N: u32>(self) -> Self {
-        Self(i64x2_shl(self.0, N))
-    }
-
-    #[inline(always)]
-    fn shr<const N: u32>(self) -> Self {
-        Self(u64x2_shr(self.0, N))
-    }
-
-    #[inline(always)]
-    fn add_bits(self, b: Self) -> Self {
-        Self(i64x2_add(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn sub_bits(self, b: Self) -> Self {
-        Self(i64x2_sub(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn and(self, b: Self) -> Self {
-        Self(v128_and(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn below(self, b: Self) -> Self {
-        Self(f64x2_lt(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn equal(self, b: Self) -> Self {
-        Self(f64x2_eq(self.0, b.0))
-    }
-
-    #[inline(always)]
-    fn select(self, a: Self, b: Self) -> Self {
-        Self(v128_bitselect(a.0, b.0, self.0))
-    }
-}
-
-impl Pair for F64x2 {
-    #[inline(always)]
-    fn load(from: &[Cell<f64>; 2]) -> Self {
-        // SAFETY: 16 readable bytes, at any alignment.
-        Self(unsafe { v128_load(from.as_ptr().cast()) })
-    }
-
-    #[inline(always)]
-    fn store(self, to: &[Cell<f64>; 2]) {
-        // SAFETY: 16 writable bytes (cells allow writes through a shared reference), at any alignment.
-        unsafe { v128_store(to.as_ptr().cast_mut().cast(), self.0) }
-    }
-
-    #[inline(always)]
-    fn sum_lanes(a: Self, b: Self) -> Self {
-        Self(f64x2_add(i64x2_shuffle::<0, 2>(a.0, b.0), i64x2_shuffle::<1, 3>(a.0, b.0)))
-    }
-
-    #[inline(always)]
-    fn to_array(self) -> [f64; 2] {
-        [f64x2_extract_lane::<0>(self.0), f64x2_extract_lane::<1>(self.0)]
     }
 }
