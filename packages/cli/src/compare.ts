@@ -4,23 +4,23 @@ import { fileOf } from "./arrays.ts";
 import {
   type Compared,
   type ComparedRows,
+  type Comparison,
   changeOf,
-  type Estimate,
   type Extremes,
   endOf,
   estimate,
+  type FileComparison,
   type ModelSummary,
   modelOf,
   observe,
   observing,
-  type Relation,
   relationOf,
 } from "./comparison.ts";
 import { ComparisonReport } from "./comparison-report.ts";
 import { Divergences } from "./divergence.ts";
-import { type Notice, together } from "./evaluate.ts";
+import { type Notice, together } from "./evaluation.ts";
 import { badData, badUsage } from "./failure.ts";
-import { standardErrorBy, type Uncertainty } from "./file-summary.ts";
+import { standardErrorBy } from "./file-summary.ts";
 import {
   assertAlike,
   type Closers,
@@ -57,37 +57,6 @@ export interface CompareFlags extends FileFlags {
   readonly threads: number | "auto";
   readonly perRow?: string;
   readonly html?: string;
-}
-
-/** One pair of files of several. */
-export interface FileComparison {
-  readonly base: string;
-  readonly other: string;
-  readonly rows: number;
-  readonly counted: number;
-  readonly baseMean: number;
-  readonly otherMean: number;
-  readonly difference: Estimate;
-  readonly divergence: Estimate;
-  readonly agreement: number;
-}
-
-/** What is printed. */
-export interface Comparison extends Relation {
-  readonly base: ModelSummary;
-  readonly other: ModelSummary;
-  readonly labels: { readonly name: string; readonly dtype: string };
-  readonly rows: number;
-  readonly classes: number;
-  readonly counted: number;
-  readonly ignored: number;
-  readonly group: Uncertainty["group"];
-  readonly files: readonly FileComparison[];
-  readonly notices: readonly Notice[];
-  readonly variant: string;
-  readonly threads: number;
-  readonly bytes: number;
-  readonly seconds: number;
 }
 
 interface Pair extends FilePair {

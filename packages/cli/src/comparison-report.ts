@@ -1,5 +1,4 @@
-import type { Comparison } from "./compare.ts";
-import { type ComparedRows, changeOf, type Extremes } from "./comparison.ts";
+import { type ComparedRows, type Comparison, changeOf, type Extremes } from "./comparison.ts";
 import { htmlTable, page, type Section } from "./html.ts";
 import { IGNORED } from "./labels.ts";
 import { show } from "./numbers.ts";

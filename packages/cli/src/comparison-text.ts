@@ -1,5 +1,4 @@
-import type { Comparison } from "./compare.ts";
-import type { Estimate, ModelSummary, RowValue } from "./comparison.ts";
+import type { Comparison, Estimate, ModelSummary, RowValue } from "./comparison.ts";
 import { line, percent, plusMinus } from "./evaluation-text.ts";
 import { show } from "./numbers.ts";
 import { rateOf } from "./progress.ts";

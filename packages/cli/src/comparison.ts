@@ -1,5 +1,6 @@
 import type { LogitsType } from "xent";
-import { standardErrorBy } from "./file-summary.ts";
+import type { Notice } from "./evaluation.ts";
+import { standardErrorBy, type Uncertainty } from "./file-summary.ts";
 import type { Group } from "./files.ts";
 import { IGNORED } from "./labels.ts";
 import type { NotFinite } from "./not-finite.ts";
@@ -210,4 +211,35 @@ export function modelOf(
     correct,
     accuracy: correct / counted,
   };
+}
+
+/** One pair of files of several. */
+export interface FileComparison {
+  readonly base: string;
+  readonly other: string;
+  readonly rows: number;
+  readonly counted: number;
+  readonly baseMean: number;
+  readonly otherMean: number;
+  readonly difference: Estimate;
+  readonly divergence: Estimate;
+  readonly agreement: number;
+}
+
+/** What is printed. */
+export interface Comparison extends Relation {
+  readonly base: ModelSummary;
+  readonly other: ModelSummary;
+  readonly labels: { readonly name: string; readonly dtype: string };
+  readonly rows: number;
+  readonly classes: number;
+  readonly counted: number;
+  readonly ignored: number;
+  readonly group: Uncertainty["group"];
+  readonly files: readonly FileComparison[];
+  readonly notices: readonly Notice[];
+  readonly variant: string;
+  readonly threads: number;
+  readonly bytes: number;
+  readonly seconds: number;
 }

@@ -1,7 +1,8 @@
-import { encodeTotals, type LogitsType, type Totals } from "xent";
-import { type CalibrationResult, USUAL_BINS } from "./calibration.ts";
+import { encodeTotals } from "xent";
+import { USUAL_BINS } from "./calibration.ts";
+import { type Evaluation, type Notice, summarize, together } from "./evaluation.ts";
 import { badUsage } from "./failure.ts";
-import { type FileSummary, type Macro, macroOf, summaryOfFile, uncertaintyOf } from "./file-summary.ts";
+import { macroOf, summaryOfFile, uncertaintyOf } from "./file-summary.ts";
 import {
   assertAlike,
   assertAverage,
@@ -13,14 +14,13 @@ import {
   type FileFlags,
   type FilePair,
   type FileResult,
-  type Group,
   inputsOf,
   instance,
   pairs,
   questionsOf,
 } from "./files.ts";
 import { REPORT } from "./html.ts";
-import { type Likeness, noticeOf } from "./likeness.ts";
+import { noticeOf } from "./likeness.ts";
 import { type LogitsFile, openLogits } from "./logits.ts";
 import type { NotFinite } from "./not-finite.ts";
 import { assertWritable, OutputFile } from "./output-file.ts";
@@ -47,63 +47,6 @@ export interface EvaluateFlags extends FileFlags {
   readonly queue?: string | true;
   readonly verify?: true;
   readonly queueName: string;
-}
-
-/** What follows from sums over rows. */
-export interface Summary {
-  readonly counted: number;
-  readonly sum: number;
-  readonly normalizer: number;
-  readonly mean: number;
-  readonly perplexity: number;
-  readonly bitsPerToken: number;
-  readonly correct: number;
-  readonly accuracy: number;
-}
-
-/** How often the label is among the k largest logits. */
-export interface TopK {
-  readonly k: number;
-  readonly correct: number;
-  readonly accuracy: number;
-}
-
-/** What is to be said of a file before its loss is believed. */
-export interface Notice {
-  readonly file: string;
-  readonly looksLike: Likeness;
-  readonly message: string;
-}
-
-/** What is printed. */
-export interface Evaluation extends Summary {
-  readonly logits: { readonly name: string; readonly dtype: LogitsType; readonly shape: readonly number[] };
-  readonly labels: { readonly name: string; readonly dtype: string };
-  /** Files, where there are several. */
-  readonly shards?: number;
-  /** Of the mean: s / sqrt(n), or by clusters. NaN where there are fewer than two. */
-  readonly standardError: number;
-  /** Of the perplexity, by the delta method: perplexity times the standard error of the mean. */
-  readonly perplexityStandardError: number;
-  /** What the standard errors are over, and how many. */
-  readonly group: { readonly by: Group; readonly count: number };
-  readonly files: readonly FileSummary[];
-  readonly macro: Macro;
-  readonly topK?: readonly TopK[];
-  readonly calibration?: CalibrationResult;
-  readonly textBytes?: number;
-  /** The sum of the losses in bits, for each byte of the text. */
-  readonly bitsPerByte?: number;
-  readonly notices: readonly Notice[];
-  readonly rows: number;
-  readonly classes: number;
-  readonly ignored: number;
-  readonly notFinite: NotFinite;
-  readonly variant: string;
-  /** Absent where other processes have computed. */
-  readonly threads?: number;
-  readonly bytes: number;
-  readonly seconds: number;
 }
 
 export function evaluate(files: readonly string[], flags: EvaluateFlags, signal: AbortSignal): Promise<Evaluation> {
@@ -190,13 +133,6 @@ async function evaluateAll(
     process.stderr.write(`xent: results are left in Redis: ${visible(error.message)}\n`);
   });
   return evaluation;
-}
-
-/** What follows from sums over rows. */
-export function summarize({ sum, normalizer, mean, count, correct }: Totals): Summary {
-  const perplexity = Math.exp(mean);
-  const bitsPerToken = mean / Math.LN2;
-  return { counted: count, sum, normalizer, mean, perplexity, bitsPerToken, correct, accuracy: correct / count };
 }
 
 /** What has come of files, here or on a queue. */
@@ -326,9 +262,4 @@ function notFiniteOf(results: readonly FileResult[]): NotFinite {
   if (!of?.notFinite.first) return { rows };
   const { row, reason } = of.notFinite.first;
   return { rows, first: { row, reason, ...(results.length > 1 ? { file: of.logits.name } : {}) } };
-}
-
-/** Several names in a few words. */
-export function together(names: readonly string[]): string {
-  return names.length === 1 ? (names[0] as string) : `${names[0]} and ${names.length - 1} more`;
 }

@@ -1,5 +1,5 @@
 import type { CalibrationResult } from "./calibration.ts";
-import type { Evaluation, Summary } from "./evaluate.ts";
+import type { Evaluation, Summary } from "./evaluation.ts";
 import type { FileSummary } from "./file-summary.ts";
 import { type Merged, rangesText } from "./merge.ts";
 import { show } from "./numbers.ts";

@@ -1,5 +1,5 @@
 import { encodePartials, encodeTotals, lossFromPartials, mergePartials, type Partials, Totals } from "xent";
-import { type Summary, summarize } from "./evaluate.ts";
+import { type Summary, summarize } from "./evaluation.ts";
 import { badData, badUsage } from "./failure.ts";
 import { identityAt } from "./file-identity.ts";
 import { type Closers, closing } from "./files.ts";

@@ -1,4 +1,4 @@
-import type { Evaluation } from "./evaluate.ts";
+import type { Evaluation } from "./evaluation.ts";
 import { htmlTable, page, type Section } from "./html.ts";
 import { IGNORED } from "./labels.ts";
 import { show } from "./numbers.ts";
