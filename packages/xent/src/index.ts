@@ -46,8 +46,10 @@
 //
 //   linear/index     xent/linear, a bundle of its own: of this file it has the types only
 //   linear/create    createLinear: a layer in the memory of an instance
-//   linear/linear    a layer: its arrays and runs, chunk by chunk
-//   linear/plan      the memory of a layer
+//   linear/linear    a layer: its surface, and its steps on the pool or this thread
+//   linear/steps     a run of a layer: products and losses, chunk by chunk
+//   linear/layer-memory  the arrays of a layer: views of its memory
+//   linear/plan      what a layer takes, and where it lies
 //   linear/product   the record of a product
 //   linear/modules   the products' module, compiled from the embedded wasm
 //

@@ -8,5 +8,6 @@
 // The map of the modules is in ../index.ts, of which these have the types only: the instance may be of another bundle.
 
 export { createLinear } from "./create.ts";
-export type { Linear, LinearOptions, LinearResult, WithTemperatureGradient } from "./linear.ts";
+export type { Linear, LinearOptions } from "./linear.ts";
 export { bytesOf, type LinearSpec, type Parameter, type WeightArrays, type WeightType } from "./plan.ts";
+export type { LinearResult, WithTemperatureGradient } from "./steps.ts";
