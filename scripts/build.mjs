@@ -198,7 +198,7 @@ function buildCli() {
   bundlePictures(join(root, "packages/cli/dist/pictures.js"));
 }
 
-/** Puts the plotting library into the one file that draws with it: 70 packages that nobody has to install, and licences behind it. */
+/** Puts the plotting library into the one file that draws with it: its 70 packages need no installation, and their licences follow. */
 function bundlePictures(file) {
   const { metafile } = buildSync({
     entryPoints: [file],

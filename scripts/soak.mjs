@@ -128,7 +128,7 @@ function inHelper(batch, options) {
   return helperIsBusy;
 }
 
-/** On the instance that nobody harms: many batches alive, jobs together, the pool and a worker of one's own. */
+/** On the instance without faults: many batches alive, jobs together, the pool and a worker of one's own. */
 async function calm(alive) {
   const jobs = Array.from({ length: 1 + random(3) }, () => {
     const job = randomJob();

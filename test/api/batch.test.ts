@@ -106,7 +106,7 @@ describe.each(variants)("%s", (variant) => {
     });
   });
 
-  describe("nobody is disturbed", () => {
+  describe("other batches are not disturbed", () => {
     test("by another batch of the instance", () => {
       const specs = GRADIENTS.flatMap((gradient) => [1, 10, 300].map((classes) => ({ rows: 9, classes, gradient })));
       const batches = specs.map((spec, seed) => ({ spec, batch: exampleBatch(xent, spec, seed) }));
@@ -163,7 +163,7 @@ describe.each(variants)("%s", (variant) => {
         ({ logits, labels }) => ({ logits, labels: new BigInt64Array(labels.buffer, labels.byteOffset, 2) }),
       ],
       ["part of them", ({ logits, labels }) => ({ logits: logits.subarray(100_000), labels: labels.subarray(1) })],
-    ])("during a one-call that reads a batch's own %s, it reads them all the same", (_, args) => {
+    ])("during a one-call that reads a batch's own %s, it still reads them", (_, args) => {
       using growing = createXentSync({ variant, shared });
       const batch = growing.createBatch({ rows: 2, classes: 100_000 });
       batch.logits.set(exampleRows(2, 100_000).logits);
@@ -207,7 +207,7 @@ describe.each(variants)("%s", (variant) => {
       return batch;
     }
 
-    test("rows have the same bits however they are divided, and nobody else's are written", () => {
+    test("rows have the same bits however they are divided, and no other rows are written", () => {
       fc.assert(
         fc.property(input, (example) => {
           const { rows, classes, ignored, gradient, asked, cuts } = example;

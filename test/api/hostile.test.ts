@@ -15,7 +15,7 @@ const SPEC: RowsSpec = { rows: ROWS, classes: CLASSES, gradient: true };
 const EXPECTED = bitsOf(exampleBatch(createXentSync(), SPEC).run(EVERYTHING));
 const { logits, labels } = exampleRows(ROWS, CLASSES);
 
-/** An instance with a batch to be tried, and another one that nobody may touch. */
+/** An instance with a batch to be tried, and another one that must not change. */
 function scene(shared = false) {
   const xent = createXentSync({ maxBytes: 16 * PAGE, shared });
   const other = exampleBatch(xent, SPEC, 2);
@@ -567,7 +567,7 @@ describe("with any arguments at all", () => {
     attach: (_, __, shared) => attach(shared),
   };
 
-  test("a call returns or throws a TypeError or RangeError, and harms nobody", async () => {
+  test("a call returns or throws a TypeError or RangeError, and changes nothing else", async () => {
     const { xent, batch, check } = scene();
     await holds(
       fc.asyncProperty(

@@ -10,7 +10,6 @@ import {
 } from "xent";
 import { copyBytes, firstChange } from "../support/bytes.ts";
 import { bitsOf, EVERYTHING, exampleBatch, exampleRows } from "../support/example.ts";
-import { readGolden } from "../support/golden.ts";
 import { thrown } from "../support/thrown.ts";
 
 const ROWS = 6;
@@ -190,46 +189,6 @@ describe("every integer type gives the same", () => {
   ])("%s", (_, labels) => expect(bitsOf(oneCall(labels, EVERYTHING))).toEqual(expected));
 
   test("-0 is class 0", () => expect(oneCall(labelsWith({ 3: -0 })).loss).toEqual(oneCall(labelsWith({ 3: 0 })).loss));
-});
-
-describe("the peers' cases of errors.json", () => {
-  const make: Record<string, (labels: (number | string)[]) => unknown> = {
-    int8: (labels) => Int8Array.from(labels as number[]),
-    uint8: (labels) => Uint8Array.from(labels as number[]),
-    int16: (labels) => Int16Array.from(labels as number[]),
-    uint16: (labels) => Uint16Array.from(labels as number[]),
-    int32: (labels) => Int32Array.from(labels as number[]),
-    uint32: (labels) => Uint32Array.from(labels as number[]),
-    int64: (labels) => BigInt64Array.from(labels, BigInt),
-    uint64: (labels) => BigUint64Array.from(labels, BigInt),
-    float32: (labels) => Float32Array.from(labels as number[]),
-    bool: (labels) => labels,
-  };
-  interface Expected {
-    error: string;
-    row?: number;
-    value?: number | string;
-    classes?: number;
-  }
-  const cases = readGolden("errors").cases.filter((entry) => {
-    const rank = [entry["shape"], entry["labelsShape"]].map((shape) => (shape as number[]).length);
-    // An empty array does not say how many classes its no rows have.
-    const empty = (entry.logits as unknown[]).length === 0;
-    return (
-      rank[0] === 2 && rank[1] === 1 && !empty && Object.keys(entry.options).every((name) => name === "ignoreIndex")
-    );
-  });
-
-  test.each(cases.map((entry) => [entry.name, entry] as const))("%s", (_, entry) => {
-    const labels = make[entry["labelsDtype"] as string]?.(entry.labels as (number | string)[]);
-    const error = thrown(() =>
-      sparseSoftmaxCrossEntropyWithLogits(entry.logits as number[][], labels as Labels, entry.options as LossOptions),
-    );
-    const expected = entry["expected"] as Expected | undefined;
-    if (expected === undefined) expect(error).toBe("nothing");
-    else if (expected.row === undefined) expect(error).toMatch(new RegExp(`^${expected.error}: "(labels|logits)" `));
-    else expect(error).toBe(outside(BigInt(expected.value as number), expected.row, expected.classes));
-  });
 });
 
 describe("ignoreIndex", () => {

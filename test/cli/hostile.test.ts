@@ -307,7 +307,7 @@ describe("names in files", () => {
   });
 });
 
-test("one stack trace less: what nobody has thought of is one line, too", () => {
+test("an unexpected error is one line, too, not a stack trace", () => {
   const fault = "Object.defineProperty(Array.prototype, 'flatMap', { get() { throw new TypeError('boom') } })";
   const flags = ["--import", `data:text/javascript,${encodeURIComponent(fault)}`, binary];
   const args = ["evaluate", "--logits", "logits.npy", "--labels", "labels.txt", "--totals", "x"];

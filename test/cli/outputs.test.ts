@@ -220,7 +220,7 @@ describe("what is written", () => {
     expect(existsSync(path("out.csv"))).toBe(false);
   });
 
-  test("is in nobody's way: what another process has left by any name", () => {
+  test("does not stop the next run: a file that another process has left", () => {
     // In a container every process may have the same number.
     for (let pid = 1; pid < 40; pid++) write(`out.totals.${pid}.partial`, "");
     expect(evaluate(...totals)).toMatchObject({ status: 0, stderr: "" });

@@ -224,7 +224,7 @@ describe("answers", () => {
       "--class-weights",
       "w.npy",
     );
-    // By way of the log-sum-exp, which is rounded to f32 with the logits' size.
+    // Computed from the log-sum-exp, whose rounding to f32 is relative to the size of the logits.
     expect(Math.abs(smoothed.calibration.expectedCalibrationError - (expected.calibration[15] as number))).toBeLessThan(
       1e-6,
     );

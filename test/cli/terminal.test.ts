@@ -56,7 +56,7 @@ test.runIf(process.platform === "linux" && process.allowedNodeEnvironmentFlags.h
   },
 );
 
-test("errors begin alike, whoever finds them", () => {
+test("all errors begin with the name of the program", () => {
   for (const args of [
     [],
     ["nonsense"],

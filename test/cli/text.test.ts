@@ -69,7 +69,7 @@ describe("a text of labels", () => {
   });
 });
 
-test("weights in a text may have commas, none of which is left alone", () => {
+test("weights in a text may be separated by commas, but each comma needs two numbers", () => {
   write("w.txt", "1,2.5\n3,4\n");
   write("same.txt", "1 2.5 3 4");
   const [commas, spaces] = ["w.txt", "same.txt"].map(

@@ -100,7 +100,7 @@ test("share throws where its memory does not fit below maxBytes, and leaks nothi
   expect(again.run().loss.length).toBe(4);
 });
 
-test("the working memory of a run overlaps nobody, whatever its size", () => {
+test("the working memory of a run overlaps no other region, whatever its size", () => {
   for (let classes = 1; classes <= 64; classes++) {
     using xent = createXentSync();
     const batch = exampleBatch(xent, { rows: 1, classes });

@@ -240,7 +240,7 @@ describe.each(variants)("%s", (variant) => {
       }
     });
 
-    test("an ignored row is 0 whatever its logits are, and has its log-sum-exp all the same", () => {
+    test("an ignored row is 0 whatever its logits are, and keeps its log-sum-exp", () => {
       const logits = Float32Array.of(Number.NaN, 1, Infinity, 1, -Infinity, -Infinity, 0, 0, 1e30, -1e30);
       const result = run(logits, new Int32Array(5).fill(-100), 2, { ...EVERYTHING, ignoreIndex: -100 });
       expect([...result.loss]).toEqual([0, 0, 0, 0, 0]);

@@ -231,7 +231,7 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ sum: local.sum, rows: local.rows });
     first.child.kill("SIGCONT");
-    // What it says then is too late, and harms nobody.
+    // Its answer then is too late, and has no effect.
     const again = startXent(folder, "evaluate", ...slow, "--queue", url, "--json");
     expect(JSON.parse((await again.ended).stdout)).toMatchObject({ sum: local.sum, rows: local.rows });
     for (const { child, ended } of [first, second]) {

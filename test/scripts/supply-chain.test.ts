@@ -1,4 +1,4 @@
-// npm run supply-chain: what nobody has answered is no fault, and no proof either.
+// npm run supply-chain: a registry that does not answer is neither a fault nor a proof.
 import { expect, test } from "vitest";
 import { ofCargo, ofNpm } from "../../scripts/verdict.mjs";
 

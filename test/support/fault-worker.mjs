@@ -12,7 +12,7 @@ const faults = {
   memory() {
     for (const all = []; ; ) all.push(new Array(1e5).fill(all.length));
   },
-  // Like a thread that was killed: it is no more, and nobody says so.
+  // Like a thread that was killed: it has ended without an event.
   silence() {
     wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
   },

@@ -77,7 +77,7 @@ export function makeParts(
   });
 }
 
-/** The result of a run, by way of shards. */
+/** The result of a run, computed in shards. */
 export function runInShards(xent: Xent, whole: Whole, cuts: readonly number[], options: LossOptions): Result {
   const gradient: Float32Array | Float64Array =
     whole.dtype === "float64" ? new Float64Array(whole.logits.length) : new Float32Array(whole.logits.length);

@@ -275,7 +275,7 @@ describe("a process", () => {
     const xent = await createXent({ threads: 3 });
     const batch = xent.createBatch({ rows: 1000, classes: 10000 });`;
 
-  test("ends by itself, though nobody has disposed of the pool", () => {
+  test("ends by itself, though the pool was not disposed of", () => {
     expect(
       exitOf(`${setUp} console.log(batch.run().loss[0].toFixed(4), (await batch.runAsync()).loss[999].toFixed(4));`),
     ).toEqual({ status: 0, stdout: "9.2103 9.2103\n", stderr: "" });

@@ -161,7 +161,7 @@ impl Scratch {
         Reference { class: self.reference_class.get(), logit, slope, anchor }
     }
 
-    /// See [`Scratch::reference`]. Number by number: LLVM copies structs by way of stack memory.
+    /// Sets [`Scratch::reference`], number by number: LLVM copies structs through the stack.
     #[inline(always)]
     pub fn set_reference(&self, reference: Reference) {
         let Reference { class, logit, slope, anchor } = reference;

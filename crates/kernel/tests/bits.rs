@@ -155,7 +155,7 @@ fn thresholds() -> u64 {
 }
 
 /// The numbers of a source as they are written. Some no result shows: what a last place of theirs moves is below the last place
-/// of whatever it is added to, or is rounded to an integer. They are there for a reason all the same.
+/// of whatever it is added to, or is rounded to an integer. They matter nevertheless.
 fn numbers(source: &str) -> u64 {
     let mut hash = Hash::new();
     let code = source.lines().map(|line| line.split("//").next().unwrap_or(""));

@@ -64,7 +64,7 @@ impl Shard {
     }
 }
 
-/// Loss and gradient by way of shards, added in `f64`.
+/// Loss and gradient from shards, added in `f64`.
 fn by_shards(case: &Case, cuts: &[usize], in_place: bool) -> (f64, Vec<f32>) {
     let shards: Vec<_> = cuts.windows(2).map(|cut| Shard::of(case, cut[0], cut[1])).collect();
     for shard in &shards {

@@ -53,7 +53,7 @@ impl Case {
             index: (0..rows).map(|row| (2 * (rows - row)) as u32).collect(),
             weight: random.many(classes * features),
             bias: random.many(classes),
-            // What nobody has written must not be seen.
+            // Memory that was never written must not be read.
             logits: vec![f32::NAN; padded * stride],
             packed: vec![f32::NAN; padded * features.next_multiple_of(8)],
             scratch: vec![f64::NAN; scratch_bytes(rows, 16).div_ceil(8)],

@@ -67,7 +67,7 @@ function isInteger(word: string): boolean {
   if (/^[+-]?\d+$/.test(word)) return true;
   const [, whole, fraction = "", exponent = "0"] = /^[+-]?(\d+)(?:\.(\d*))?(?:e([+-]?\d+))?$/i.exec(word) ?? [];
   if (whole === undefined) return false;
-  // Not by way of a number, which rounds.
+  // A number would round it.
   const point = Math.min(whole.length + Number(exponent), whole.length + fraction.length);
   return /^0*$/.test(point < 0 ? whole + fraction : (whole + fraction).slice(point));
 }

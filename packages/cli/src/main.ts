@@ -77,7 +77,7 @@ addRowOptions(addFileOptions(evaluating))
   .option("--verify", "with --queue: compare all bytes of the files with those of the workers, not a sample")
   .option(
     "--queue [url]",
-    `have the files evaluated by xent work, by way of a Redis: redis://host:port (default: ${QUEUE_VARIABLE} of the environment)`,
+    `let xent work evaluate the files, through a Redis: redis://host:port (default: ${QUEUE_VARIABLE} of the environment)`,
   )
   .option(...QUEUE_NAME);
 addLossOptions(evaluating);

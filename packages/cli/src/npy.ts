@@ -92,7 +92,7 @@ function swapped(bytes: Bytes, size: number): Bytes {
   };
 }
 
-/** The header of an array of float32 with one axis. It ends as {@link isOwnNpy} knows it, and nobody else writes it. */
+/** The header of an array of float32 with one axis. Its padding, which {@link isOwnNpy} recognises, is not that of NumPy. */
 export function npyHeader(rows: number): Buffer {
   const text = `{'descr': '<f4', 'fortran_order': False, 'shape': (${rows},),`;
   // The data begins at a multiple of 64 bytes.

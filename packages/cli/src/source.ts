@@ -1,4 +1,4 @@
-// By what the rows of a file are known in totals: so that nobody counts them twice, under whatever name.
+// The identity of a file's rows in totals, by which copies under another name are recognised.
 import { createHash } from "node:crypto";
 import { Totals } from "xent";
 import type { Bytes } from "./bytes.ts";

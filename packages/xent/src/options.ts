@@ -116,7 +116,7 @@ export function readOptions(
   };
 }
 
-/** Settings whose weights are copies: nobody changes or detaches them before they are read. */
+/** Settings with copies of the weights: the caller may change or detach the originals before they are read. */
 export function ownWeights(settings: Settings): Settings {
   const { classWeights, sampleWeights } = settings;
   if (classWeights === undefined && sampleWeights === undefined) return settings;

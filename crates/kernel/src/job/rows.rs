@@ -78,11 +78,7 @@ impl Job {
                     self.row::<V>(scratch, row + i, i).write_found();
                 }
             }
-            for i in row..row + count {
-                if one::<f64>(self.loss, i).get().is_nan() {
-                    self.alone::<V>(scratch, i);
-                }
-            }
+            self.rest_alone::<V>(scratch, row, count);
         }
     }
 
@@ -101,6 +97,23 @@ impl Job {
                 leave_ignored(count, scratch);
             }
             self.put::<V>(scratch, row, count);
+        }
+    }
+
+    /// The rows that were not accepted: their losses are NaN.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for these rows.
+    #[inline(always)]
+    unsafe fn rest_alone<V: Single>(&self, scratch: &Scratch, row: usize, count: usize) {
+        for i in row..row + count {
+            // SAFETY: the caller's obligation.
+            unsafe {
+                if one::<f64>(self.loss, i).get().is_nan() {
+                    self.alone::<V>(scratch, i);
+                }
+            }
         }
     }
 
@@ -316,14 +329,8 @@ impl Job {
         if complete {
             return;
         }
-        for i in row..row + count {
-            // SAFETY: the caller's obligation.
-            unsafe {
-                if one::<f64>(self.loss, i).get().is_nan() {
-                    self.alone::<V>(scratch, i);
-                }
-            }
-        }
+        // SAFETY: the caller's obligation.
+        unsafe { self.rest_alone::<V>(scratch, row, count) }
     }
 
     /// One row of a shard.

@@ -69,7 +69,7 @@ impl Given {
             return ExactRow { loss: 0.0, log_sum_exp, gradient: nothing.clone(), parts: nothing, best };
         }
         if broken || self.targets.is_none() && class.is_none() {
-            // Rows in f64 have a log-sum-exp all the same, where only the label is wrong.
+            // Where only the label is wrong, the kernel may still compute a log-sum-exp.
             let (log_sum_exp, best) = (f64::NAN, -1);
             return ExactRow { loss: f64::NAN, log_sum_exp, gradient: nan, parts: nothing, best };
         }
