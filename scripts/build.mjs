@@ -52,7 +52,7 @@ const linker = ["--import-memory", "--max-memory=4294967296", "--global-base=102
   (flag) => `-C link-arg=${flag}`,
 );
 // The sources vectorise and unroll explicitly. Where LLVM does so by itself, the code is slower and twice as large.
-const optimiser = ["-C no-vectorize-loops", "-C no-vectorize-slp"];
+const optimiser = ["-C no-vectorize-loops", "-C no-vectorize-slp", "-C llvm-args=-unswitch-threshold=30"];
 const variants = {
   simd128: "+simd128",
   relaxed: "+simd128,+relaxed-simd",

@@ -16,7 +16,7 @@ use xent_kernel::row::SEGMENT;
 use xent_kernel::vector::Scalar;
 
 /// Where a job lies: behind the module's own constants.
-const BASE: usize = 65536;
+const BASE: usize = 4096;
 
 fn plans(seed: u64, count: usize) -> impl Iterator<Item = Plan> {
     let mut random = Random(seed);

@@ -15,17 +15,17 @@ mod loops;
 
 use crate::ends::{Common, ends, label_terms_apart, leave_ignored};
 use crate::gradient::multiply;
-use crate::label::Label;
 use crate::numbers::Numbers;
 use crate::scratch::{ROWS, Scratch, tile_length};
 use crate::targets::{Targets, combine};
 use crate::terms::{Loop, Way};
-use crate::tile::{Line, stage};
+use crate::tile::{Line, copy, stage};
 use crate::vector::{Element, Single, part};
 use core::cell::Cell;
 use core::marker::PhantomData;
 use loops::{
-    all_accepted, begin, check_sums, lanes, largest_of, margins_of, put_references, shifts, split_factors, write_of,
+    all_accepted, begin, check_sums, lanes, largest_of, margins_of, put_references, shifts, split_factors, take,
+    write_of,
 };
 
 /// Fewer rows side by side are computed one by one.
@@ -34,13 +34,10 @@ pub const MIN_INNER: usize = 4;
 /// Classes of a block: the rows' sums are read and written once for all of them.
 const BLOCK: usize = 8;
 
-/// How many rows go side by side at most: a block of them is a tile.
-#[inline(always)]
-pub const fn width() -> usize {
-    tile_length(false) / BLOCK
-}
+/// Rows that go side by side at most where logits or terms are staged: a block of them is a tile.
+pub const STAGED_ROWS: usize = tile_length(false) / BLOCK;
 
-/// Rows side by side, at most [`width`] of them. Slices begin at the first row's first class.
+/// Rows side by side, at most [`ROWS`] of them. Slices begin at the first row's first class.
 #[derive(Clone, Copy)]
 pub struct Column<'a, V> {
     /// Number of classes.
@@ -85,7 +82,7 @@ struct Block<'a> {
 impl<'a, V: Single> Column<'a, V> {
     /// Computes losses, in the scratch area, and gradients. A row that is not accepted gets the loss NaN, and its gradient is not
     /// written but for kept terms. Whether all are accepted.
-    #[inline(always)]
+    #[inline(never)]
     pub fn run(&self) -> bool {
         let Self { scratch, rows, .. } = *self;
         let predict = self.predictions.is_some() || self.labels.is_none();
@@ -95,12 +92,14 @@ impl<'a, V: Single> Column<'a, V> {
         self.take_references();
         let mut clamped = scratch.clamped.get() != 0.0 && self.line.softcap == 0.0;
         self.sum(clamped);
-        if self.line.softcap == 0.0 && !clamped && !all_accepted::<V>(rows, false, scratch) {
+        let mut right = all_accepted::<V>(rows, clamped, scratch);
+        if self.line.softcap == 0.0 && !clamped && !right {
             clamped = true;
             scratch.clamped.set(1.0);
             self.sum(true);
+            right = all_accepted::<V>(rows, true, scratch);
         }
-        check_sums::<V>(rows, clamped, scratch);
+        check_sums::<V>(rows, clamped, right, scratch);
         if !self.common.plain {
             self.weigh();
         }
@@ -110,14 +109,14 @@ impl<'a, V: Single> Column<'a, V> {
             leave_ignored(rows, scratch);
         }
         if let Some(g) = self.gradient {
-            complete &= split_factors(rows, scratch);
+            complete &= split_factors::<V>(rows, scratch);
             self.write(clamped, complete, g);
         }
         complete
     }
 
     /// The first class with the largest logit of each row.
-    #[inline(always)]
+    #[inline(never)]
     fn find_largest(&self) {
         let Self { scratch, rows, .. } = *self;
         let (most, best) = (&scratch.shifts, &scratch.traces);
@@ -126,8 +125,7 @@ impl<'a, V: Single> Column<'a, V> {
             best.set(0.0);
         }
         for class in 0..self.classes {
-            let from = class * self.stride;
-            largest_of::<V>(self.line.raw::<V>(from, from + rows, scratch.tile_of(false)).cells(), class, scratch);
+            largest_of::<V>(self.raw(class, scratch.tile_of(false)).cells(), class, scratch);
         }
         for (row, best) in best.iter().enumerate().take(rows) {
             let best = best.get().to_f64() as i32;
@@ -139,75 +137,56 @@ impl<'a, V: Single> Column<'a, V> {
     }
 
     /// Class, logit and shift of each row's reference.
-    #[inline(always)]
+    #[inline(never)]
     fn take_references(&self) {
-        let Self { scratch, rows, stride, .. } = *self;
-        let raw = scratch.tile::<f32>();
-        for row in 0..rows {
-            let mut sample = 1.0;
-            let class = match self.labels.and_then(|labels| labels.get(row)) {
-                None => scratch.labels[row % ROWS].get() as u32 as usize,
-                Some(label) => match Label::of(label.get(), self.classes as u32, self.ignore_index) {
-                    Label::Class(class) => class,
-                    Label::Ignored => {
-                        sample = 0.0;
-                        0
-                    }
-                    _ => usize::MAX,
-                },
-            };
-            let x = if class < self.classes { self.line.get(class * stride + row) } else { f64::NAN };
-            scratch.labels[row % ROWS].set(class as i32);
-            scratch.sample[row % ROWS].set(sample);
-            if let Some(raw) = raw.get(row) {
-                raw.set(x as f32);
-            }
-        }
-        for beyond in &scratch.labels[rows..rows.next_multiple_of(4)] {
+        let Self { scratch, rows, stride, classes, line, .. } = *self;
+        let raw = part(scratch.tile::<f32>(), 0, rows);
+        let labels = self.labels.unwrap_or(part(&scratch.labels, 0, rows));
+        let ignored = self.labels.and(self.ignore_index).map_or(i64::MIN, i64::from);
+        take(line.numbers, labels, classes, stride, ignored, raw, scratch);
+        for beyond in &scratch.labels[rows..self.width()] {
             beyond.set(-1);
         }
-        let (high, low) = (scratch.tile::<f32>(), scratch.low::<f32>());
-        let capped = self.line.softcap != 0.0;
+        let capped = line.softcap != 0.0;
         if capped {
-            let x = Numbers::of(part(raw, 0, rows));
-            let [high, low, slope] = [high, low, scratch.slope()].map(Numbers::of::<f32>);
-            stage::<V>(x, high, low, slope, self.line.softcap, scratch);
+            let [high, low, slope] = [scratch.tile(), scratch.low(), scratch.slope()].map(Numbers::of::<f32>);
+            stage::<V>(Numbers::of(raw), high, low, slope, line.softcap, scratch);
         }
-        let slopes = scratch.slope::<f32>();
-        for row in 0..rows.next_multiple_of(4) {
-            let get = |all: &[Cell<f32>]| all.get(row).map_or(f64::NAN, |x| x.get().to_f64());
-            let (x, slope) = if capped { (get(high) + get(low), get(slopes)) } else { (get(high), 1.0) };
-            scratch.anchor[row % ROWS].set(if row < rows { x } else { 0.0 });
-            scratch.slope_at_label[row % ROWS].set(slope);
-        }
-        shifts(rows, self.temperature, scratch);
+        shifts::<V>(rows, capped, self.temperature, scratch);
     }
 
     /// Sums of the terms, and of weights and margins where there are some; terms are kept where that may be.
-    #[inline(always)]
+    #[inline(never)]
     fn sum(&self, clamped: bool) {
         let Self { scratch, rows, stride, classes, targets, .. } = *self;
-        let dense = targets.is_dense();
-        begin(rows, scratch);
+        let (dense, width) = (targets.is_dense(), self.width());
+        begin::<V>(rows, dense, scratch);
         let keep = self.keep();
         let which = self.loop_of(clamped).sum();
         let which = if keep.is_some() { which.keep() } else { which };
         let mut class = 0;
         while class < classes {
-            let count = if class + BLOCK <= classes { BLOCK } else { 1 };
-            let block = self.block(class, count);
-            let out = keep.and_then(|g| g.get(class * stride..)).unwrap_or(&[]);
-            let Block { high, low, stride: from } = block;
-            lanes::<V>(which, high, low, from, out, stride, class, count, rows, scratch);
-            if keep.is_some() && self.line.softcap != 0.0 {
-                self.slope(out, stride, count);
+            let count = BLOCK.min(classes - class);
+            let Block { high, low, stride: from } = self.block(class, count);
+            let kept = keep.and_then(|g| g.get(class * stride..)).unwrap_or(&[]);
+            // A vector that is written beyond the last row would lie over the next class.
+            let (out, to) = if self.is_whole() { (kept, stride) } else { (scratch.term(), width) };
+            lanes::<V>(which, high, low, from, out, to, class, count, width, scratch);
+            if keep.is_some() {
+                if self.line.softcap != 0.0 {
+                    self.slope(out, to, count);
+                }
+                if !self.is_whole() {
+                    for k in 0..count {
+                        let [from, to] =
+                            [part(out, k * width, k * width + rows), part(kept, k * stride, k * stride + rows)];
+                        copy::<V>(Numbers::of(from), Numbers::of(to));
+                    }
+                }
             }
             if dense {
                 for k in 0..count {
-                    let (high, low) = (
-                        part(block.high, k * block.stride, k * block.stride + rows),
-                        part(block.low, k * block.stride, k * block.stride + rows),
-                    );
+                    let [high, low] = [high, low].map(|all| part(all, k * from, k * from + width));
                     let low = if self.line.softcap == 0.0 { &[] } else { low };
                     let (entries, weight) = self.targets_of(class + k);
                     margins_of::<V>(high, low, entries, weight, class + k, scratch);
@@ -215,6 +194,18 @@ impl<'a, V: Single> Column<'a, V> {
             }
             class += count;
         }
+    }
+
+    /// The rows as whole vectors. Lanes beyond the last row have any numbers in them.
+    #[inline(always)]
+    fn width(&self) -> usize {
+        self.rows.next_multiple_of(V::LANES)
+    }
+
+    /// Whether the rows fill their vectors.
+    #[inline(always)]
+    fn is_whole(&self) -> bool {
+        self.rows.is_multiple_of(V::LANES)
     }
 
     /// q of a class: of each row times a factor, or that factor.
@@ -225,14 +216,13 @@ impl<'a, V: Single> Column<'a, V> {
         if targets.soft.is_empty() {
             return (&[], w * targets.spread);
         }
-        let staged = scratch.target::<f32>();
-        let soft = targets.soft.get(class * stride..class * stride + rows).unwrap_or(&[]);
-        if targets.smoothing == 0.0 && targets.class_weights.is_empty() {
+        let soft = part(targets.soft, class * stride, class * stride + rows);
+        if self.is_whole() && targets.smoothing == 0.0 && targets.class_weights.is_empty() {
             return (soft, 1.0);
         }
-        let staged = staged.get(..rows).unwrap_or(&[]);
-        combine::<V>(soft, w * (1.0 - targets.smoothing), w * targets.spread, staged);
-        (staged, 1.0)
+        let staged = scratch.target::<f32>();
+        combine::<V>(soft, w * (1.0 - targets.smoothing), w * targets.spread, part(staged, 0, rows));
+        (part(staged, 0, self.width()), 1.0)
     }
 
     /// Where terms are kept until they are scaled.
@@ -245,24 +235,41 @@ impl<'a, V: Single> Column<'a, V> {
     /// The logits of some classes, read where they lie or brought into the scratch area.
     #[inline(always)]
     fn block(&self, class: usize, count: usize) -> Block<'a> {
-        let Self { scratch, rows, stride, .. } = *self;
-        let from = class * stride;
-        let (tile, low) = (scratch.tile::<f32>(), scratch.low::<f32>());
-        if self.line.is_direct() {
-            let high = self.line.numbers.from(from).cells();
+        let Self { scratch, stride, .. } = *self;
+        if self.line.is_direct() && self.is_whole() {
+            let high = self.line.numbers.from(class * stride).cells();
             return Block { high, low: high, stride };
         }
-        let width = rows.next_multiple_of(4);
+        self.bring(class, count);
+        Block { high: scratch.tile(), low: scratch.low(), stride: self.width() }
+    }
+
+    #[inline(never)]
+    fn bring(&self, class: usize, count: usize) {
+        let Self { scratch, line, .. } = *self;
+        let width = self.width();
         for k in 0..count {
-            let (from, at) = (from + k * stride, k * width);
-            let to = Numbers::of(tile).from(at);
-            let x = self.line.raw::<V>(from, from + rows, to);
-            if self.line.softcap != 0.0 {
-                let [low, slope] = [low, scratch.slope()].map(|all| Numbers::of::<f32>(all).from(at));
-                stage::<V>(x, to, low, slope, self.line.softcap, scratch);
+            let [high, low, slope] = [scratch.tile_of(false), scratch.low_of(false), scratch.slope_of(false)];
+            let to = high.from(k * width);
+            let x = self.raw(class + k, to);
+            if line.softcap != 0.0 {
+                stage::<V>(x, to, low.from(k * width), slope.from(k * width), line.softcap, scratch);
             }
         }
-        Block { high: tile, low, stride: width }
+    }
+
+    /// The logits of a class as they are given, as whole vectors, read where they lie or brought into `to`.
+    #[inline(always)]
+    fn raw(&self, class: usize, to: Numbers<'a>) -> Numbers<'a> {
+        let from = class * self.stride;
+        let x = self.line.raw::<V>(from, from + self.rows, to);
+        if self.is_whole() {
+            return x;
+        }
+        if !x.begins_at(to) {
+            copy::<V>(x, to);
+        }
+        to.part(0, self.width())
     }
 
     #[inline(always)]
@@ -272,20 +279,19 @@ impl<'a, V: Single> Column<'a, V> {
     }
 
     /// Multiplies terms by the softcap's slopes.
-    #[inline(always)]
+    #[inline(never)]
     fn slope(&self, terms: &[Cell<f32>], stride: usize, count: usize) {
-        let Self { scratch, rows, .. } = *self;
-        let width = rows.next_multiple_of(4);
+        let width = self.width();
         for k in 0..count {
-            let terms = part(terms, k * stride, k * stride + rows);
-            let slope = part(scratch.slope::<f32>(), k * width, k * width + rows);
+            let terms = part(terms, k * stride, k * stride + width);
+            let slope = part(self.scratch.slope::<f32>(), k * width, k * width + width);
             let [terms, slope] = [terms, slope].map(Numbers::of::<f32>);
             multiply::<V>(terms, slope);
         }
     }
 
     /// Weights of the references and the others, margins and sample weights.
-    #[inline(always)]
+    #[inline(never)]
     fn weigh(&self) {
         let Self { scratch, rows, classes, targets, stride, .. } = *self;
         let dense = targets.is_dense();
@@ -310,21 +316,21 @@ impl<'a, V: Single> Column<'a, V> {
     }
 
     /// The gradient of all classes.
-    #[inline(always)]
+    #[inline(never)]
     fn write(&self, clamped: bool, complete: bool, g: &[Cell<f32>]) {
         let Self { scratch, rows, stride, classes, targets, .. } = *self;
         let dense = targets.is_dense();
         let kept = self.keep().is_some();
         let mut class = 0;
         while class < classes {
-            let count = if class + BLOCK <= classes { BLOCK } else { 1 };
-            let width = rows.next_multiple_of(4);
+            let count = BLOCK.min(classes - class);
+            let width = self.width();
             let (terms, terms_stride) = if kept {
                 (g.get(class * stride..).unwrap_or(&[]), stride)
             } else {
                 let terms = scratch.term::<f32>();
                 let Block { high, low, stride } = self.block(class, count);
-                lanes::<V>(self.loop_of(clamped).keep(), high, low, stride, terms, width, class, count, rows, scratch);
+                lanes::<V>(self.loop_of(clamped).keep(), high, low, stride, terms, width, class, count, width, scratch);
                 if self.line.softcap != 0.0 && !dense {
                     self.slope(terms, width, count);
                 }
@@ -334,6 +340,7 @@ impl<'a, V: Single> Column<'a, V> {
                 let to = part(g, (class + k) * stride, (class + k) * stride + rows);
                 let terms = part(terms, k * terms_stride, k * terms_stride + rows);
                 let (entries, weight) = if dense { self.targets_of(class + k) } else { (&[][..], 0.0) };
+                let entries = part(entries, 0, rows.min(entries.len()));
                 let slope = if dense && self.line.softcap != 0.0 {
                     part(scratch.slope(), k * width, k * width + rows)
                 } else {

@@ -15,7 +15,7 @@ mod wide;
 pub use wide::{ExpWide, LN2_HIGH_WIDE, LN2_LOW_WIDE, exp};
 
 use crate::scratch::Scratch;
-use crate::vector::{Element, Vector};
+use crate::vector::{Element, Vector, Wide};
 
 /// The largest relative error of a term, in units of 2^-24: of `f32` logits, at any temperature. Tests assert it, unfused and
 /// fused.
@@ -90,6 +90,13 @@ impl Range {
     #[inline(always)]
     pub fn power_near(logit: f64) -> f64 {
         2.0 * ((logit * (0.5 * core::f64::consts::LOG2_E) + DOUBLE.round) - DOUBLE.round)
+    }
+
+    /// [`Range::power_near`] of several logits.
+    #[inline(always)]
+    pub fn powers_near<W: Wide>(logits: W) -> W {
+        let [half, round, two] = [0.5 * core::f64::consts::LOG2_E, DOUBLE.round, 2.0].map(W::splat);
+        logits.mul(half).add(round).sub(round).mul(two)
     }
 
     /// The shift that belongs to this n0.

@@ -114,7 +114,7 @@ impl<'a, V: Single> Row<'a, V> {
         self.put(&scratch.off_label, scratch.sums().off_label);
         self.put(&scratch.power, self.power());
         scratch.labels[self.place % ROWS].set(reference.class as i32);
-        scratch.unfit[self.place % ROWS].set(u32::from(way == Way::Clamped));
+        scratch.clamped_row[self.place % ROWS].set(u32::from(way == Way::Clamped));
         self.put(&scratch.slope_at_label, reference.slope);
         self.take_weights();
     }

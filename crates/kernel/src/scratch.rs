@@ -16,7 +16,7 @@ pub const fn tile_length(double: bool) -> usize {
 }
 
 /// The largest number of rows that [`crate::short`] or [`crate::column`] computes together.
-pub const ROWS: usize = 128;
+pub const ROWS: usize = 256;
 
 /// Numbers of a buffer: a tile, and a vector for reads past the end of its last row.
 const BUFFER: usize = TILE / 2 + 4;
@@ -106,16 +106,16 @@ pub struct Scratch {
     pub factor: PerRow,
     /// Gradient at the label, without the softcap's slope.
     pub label_gradient: PerRow,
-    /// For rows side by side: the label's logit before the temperature, the softcap's slope there, the power of two that the terms are
-    /// relative to, and 1 where there is none.
+    /// For rows side by side: the label's logit before the temperature, the softcap's slope there, and the power of two that the
+    /// terms are relative to; NaN where there is none.
     pub anchor: PerRow,
     /// See `anchor`.
     pub slope_at_label: PerRow,
     /// See `anchor`.
     pub power: PerRow,
-    /// See `anchor`.
-    pub unfit: [Cell<u32>; ROWS],
-    /// Shifts, traces, and factors in two parts, likewise.
+    /// For a row of many classes, 1: its logits were clamped.
+    pub clamped_row: [Cell<u32>; ROWS],
+    /// For rows side by side: shifts, traces, and factors in two parts.
     pub shifts: [Cell<f32>; ROWS + 4],
     /// See `shifts`.
     pub traces: [Cell<f32>; ROWS + 4],
@@ -126,7 +126,7 @@ pub struct Scratch {
 }
 
 /// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 58168;
+pub const SCRATCH_BYTES: usize = 78648;
 const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
 
 impl Scratch {

@@ -23,7 +23,7 @@ use crate::exp::Range;
 use crate::gradient::multiply;
 use crate::label::Label;
 use crate::numbers::Numbers;
-use crate::scratch::{ROWS, Scratch, tile_length};
+use crate::scratch::{Scratch, tile_length};
 use crate::targets::Targets;
 use crate::terms::{Loop, Way, terms};
 use crate::tile::Tile;
@@ -37,10 +37,13 @@ use loops::{
 /// Rows of more classes are computed by [`crate::row`].
 pub const MAX_CLASSES: usize = 256;
 
+/// With more rows together, their numbers in the scratch area would fill the L1 cache.
+const MAX_ROWS: usize = 128;
+
 /// How many rows of so many classes are computed together.
 #[inline(always)]
 pub fn group(double: bool, classes: usize) -> usize {
-    (tile_length(double) / classes).clamp(1, ROWS)
+    (tile_length(double) / classes).clamp(1, MAX_ROWS)
 }
 
 /// Consecutive rows, as many as [`group`] says.

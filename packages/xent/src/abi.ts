@@ -3,11 +3,11 @@
 /** Bytes of a WebAssembly page. */
 export const PAGE = 65536;
 
-/** The module's constants lie in the first page. The memory from here on belongs to the allocator. */
-export const HEAP_START: number = PAGE;
+/** The modules' constants lie below. The memory from here on belongs to the allocator. */
+export const HEAP_START = 4096;
 
 /** Bytes of one thread's scratch memory: `SCRATCH_BYTES` in crates/kernel/src/scratch.rs. */
-export const SCRATCH_BYTES = 58168;
+export const SCRATCH_BYTES = 78648;
 
 /** Bytes of the job record (see job.ts). */
 export const JOB_BYTES = 144;

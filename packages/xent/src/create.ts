@@ -1,4 +1,4 @@
-import { HEAP_START, PAGE } from "./abi.ts";
+import { PAGE } from "./abi.ts";
 import { compile, compileAsync, hasRelaxedModule } from "./compile.ts";
 import { makeEngine, WORKSPACE_BYTES } from "./engine.ts";
 import { checkNames, choice, integer, show, wrongType } from "./errors.ts";
@@ -115,7 +115,7 @@ interface Settings {
 function readXentOptions(options: XentOptions = {}): Settings {
   checkNames("options", options, OPTIONS);
   const { threads: asked, variant: wanted, maxBytes, shared, createWorker, module } = options;
-  if (maxBytes !== undefined) integer("maxBytes", maxBytes, HEAP_START + PAGE, 2 ** 32);
+  if (maxBytes !== undefined) integer("maxBytes", maxBytes, 2 * PAGE, 2 ** 32);
   if (createWorker !== undefined && typeof createWorker !== "function") {
     throw wrongType("createWorker", "a function that makes a worker", createWorker);
   }

@@ -10,12 +10,11 @@ function sizeOf(bytes: number): number {
 const LIMITS = [2 ** 32, 2 ** 30, 2 ** 28] as const;
 
 function reserve(limits: readonly number[], shared: boolean): { memory: WebAssembly.Memory; limit: number } {
-  const initial = HEAP_START / PAGE;
   const kind = shared ? "shared " : "";
   let cause: unknown;
   for (const limit of limits) {
     try {
-      return { memory: new WebAssembly.Memory({ initial, maximum: Math.floor(limit / PAGE), shared }), limit };
+      return { memory: new WebAssembly.Memory({ initial: 1, maximum: Math.floor(limit / PAGE), shared }), limit };
     } catch (error) {
       cause = error;
     }
@@ -35,7 +34,7 @@ export class Heap {
   readonly memory: WebAssembly.Memory;
   readonly #maxPages: number;
   /** Free ranges, sorted, never adjacent. */
-  readonly #free: { start: number; end: number }[] = [];
+  readonly #free: { start: number; end: number }[] = [{ start: HEAP_START, end: PAGE }];
   readonly #sizes = new Map<number, number>();
   /** Memory from here on has never been allocated, so it is zero. */
   #touched: number = HEAP_START;

@@ -1,44 +1,104 @@
 //! The loops over rows side by side, a lane a row.
 
 use crate::exp::{Direct, Polynomial, Range, Reduction};
-use crate::scratch::{ROWS, Scratch, rows_of};
-use crate::terms::{Choice, Loop, sinks};
-use crate::vector::{Element, FACTORS, Single, Twice, Wide, part};
+use crate::numbers::{Kind, Numbers, widen};
+use crate::scratch::{Scratch, fours, rows_of};
+use crate::terms::{ASK, Choice, Loop, sinks};
+use crate::vector::{Element, FACTORS, Single, Twice, Wide};
 use core::cell::Cell;
 
-/// The shift of each row, and its power in the scratch area; a row that may have none leaves a trace.
+/// Class of each row's reference, and its logit as it is given. `labels` may be those of the scratch area.
+#[inline(always)]
+pub(super) fn take(
+    logits: Numbers,
+    labels: &[Cell<i32>],
+    classes: usize,
+    stride: usize,
+    ignored: i64,
+    to: &[Cell<f32>],
+    scratch: &Scratch,
+) {
+    let brain = logits.kind() == Kind::Brain;
+    take_of(logits.cells(), logits.halves(), brain, labels, classes, stride, ignored, to, scratch);
+}
+
 #[inline(never)]
-pub(super) fn shifts(rows: usize, temperature: f64, scratch: &Scratch) {
-    let range = Range::of::<f32>();
-    let (shifts, unfit) = (&scratch.shifts, &scratch.unfit);
-    for row in 0..rows.next_multiple_of(4) {
-        let logit = scratch.anchor[row % ROWS].get() / temperature;
-        let near = logit.abs() <= range.max_shift;
-        let power = if near { Range::power_near(logit) } else { 0.0 };
-        scratch.logit[row % ROWS].set(logit);
-        scratch.power[row % ROWS].set(power);
-        unfit[row % ROWS].set(u32::from(!near));
-        if let Some(shift) = shifts.get(row) {
-            shift.set(range.shift(power) as f32);
+#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
+fn take_of(
+    logits: &[Cell<f32>],
+    halves: &[Cell<u16>],
+    brain: bool,
+    labels: &[Cell<i32>],
+    classes: usize,
+    stride: usize,
+    ignored: i64,
+    to: &[Cell<f32>],
+    scratch: &Scratch,
+) {
+    let half = |place| widen(halves.get(place).map_or(0, Cell::get), if brain { Kind::Brain } else { Kind::Half });
+    let outputs = scratch.sample.iter().zip(&scratch.labels).zip(to);
+    for (row, (label, ((sample, class), to))) in labels.iter().zip(outputs).enumerate() {
+        let label = label.get();
+        let is_ignored = i64::from(label) == ignored;
+        let label = if is_ignored { 0 } else { label };
+        let mut x = f32::NAN;
+        if (label as u32 as usize) < classes {
+            let place = label as u32 as usize * stride + row;
+            x = logits.get(place).map_or_else(|| half(place), Cell::get);
         }
+        to.set(x);
+        class.set(label);
+        sample.set(f64::from(u8::from(!is_ignored)));
+    }
+}
+
+/// Anchors from the logits of the references, in two parts and with slopes where `capped`; then logit, power and shift of each row. A
+/// row that may have no shift gets NaN.
+#[inline(never)]
+pub(super) fn shifts<V: Single>(rows: usize, capped: bool, temperature: f64, scratch: &Scratch) {
+    let range = Range::of::<f32>();
+    let splat = Twice::<V::Wide>::splat;
+    // The bounds are within the range.
+    let bound = f64::from_bits(range.max_shift.to_bits() + 1);
+    let (least, most, nan) = (splat(-bound), splat(bound), splat(f64::NAN));
+    let (divisor, one) = (splat(temperature), splat(1.0));
+    let inputs = V::chunks(scratch.tile()).0.iter().zip(V::chunks(scratch.low()).0).zip(V::chunks(scratch.slope()).0);
+    let known = fours(&scratch.anchor, rows).zip(fours(&scratch.slope_at_label, rows));
+    let made = fours(&scratch.logit, rows).zip(fours(&scratch.power, rows)).zip(V::chunks(&scratch.shifts).0);
+    for (((x, low), slope), ((anchor, slope_at_label), ((logit, power), shift))) in inputs.zip(known.zip(made)) {
+        let mut x = V::load(x).widen();
+        if capped {
+            x = x.add(V::load(low).widen());
+        }
+        x.store(anchor);
+        if capped { V::load(slope).widen() } else { one }.store(slope_at_label);
+        let x = if temperature == 1.0 { x } else { x.div(divisor) };
+        x.store(logit);
+        let near = least.below(x).and(x.below(most));
+        let n = near.select(Range::powers_near(x), nan);
+        n.store(power);
+        V::narrow(splat(range.shift(0.0)).sub(n)).store(shift);
     }
 }
 
 /// Begins all sums.
 #[inline(never)]
-pub(super) fn begin(rows: usize, scratch: &Scratch) {
-    let zeros = scratch.off_label.iter().zip(scratch.off_weight.iter().zip(&scratch.margin));
-    for (sum, (weight, margin)) in zeros.take(rows.next_multiple_of(4)) {
-        sum.set(0.0);
-        weight.set(0.0);
-        margin.set(0.0);
+pub(super) fn begin<V: Single>(rows: usize, dense: bool, scratch: &Scratch) {
+    let zero = Twice::<V::Wide>::splat(0.0);
+    for (sum, trace) in fours(&scratch.off_label, rows).zip(V::chunks(&scratch.traces).0) {
+        zero.store(sum);
+        V::splat(0.0).store(trace);
     }
-    for trace in scratch.traces.iter().take(rows.next_multiple_of(4)) {
-        trace.set(0.0);
+    if dense {
+        for (weight, margin) in fours(&scratch.off_weight, rows).zip(fours(&scratch.margin, rows)) {
+            zero.store(weight);
+            zero.store(margin);
+        }
     }
 }
 
-/// The terms of `count` classes: as [`crate::terms::terms`], with a shift, a sum and a trace for each lane.
+/// The terms of `count` classes of `width` rows, a multiple of four: as [`crate::terms::terms`], with a shift, a sum and a trace for each
+/// lane.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
 pub(super) fn lanes<V: Single>(
@@ -50,7 +110,7 @@ pub(super) fn lanes<V: Single>(
     out_stride: usize,
     class: usize,
     count: usize,
-    rows: usize,
+    width: usize,
     scratch: &Scratch,
 ) {
     struct Each<'a> {
@@ -61,17 +121,17 @@ pub(super) fn lanes<V: Single>(
         out_stride: usize,
         class: usize,
         count: usize,
-        rows: usize,
+        width: usize,
         scratch: &'a Scratch,
     }
     impl<V: Single> Choice<V> for Each<'_> {
         #[inline(always)]
         fn call<R: Reduction<V>, const SINK: u32>(self, which: Loop) {
-            let Self { x, low, stride, out, out_stride, class, count, rows, scratch } = self;
-            each_lane::<V, R, SINK>(which, x, low, stride, out, out_stride, class, count, rows, scratch);
+            let Self { x, low, stride, out, out_stride, class, count, width, scratch } = self;
+            each_lane::<V, R, SINK>(which, x, low, stride, out, out_stride, class, count, width, scratch);
         }
     }
-    which.choose::<V>(Each { x, low, stride, out, out_stride, class, count, rows, scratch });
+    which.choose::<V>(Each { x, low, stride, out, out_stride, class, count, width, scratch });
 }
 
 #[inline(never)]
@@ -85,7 +145,7 @@ fn each_lane<V: Single, R: Reduction<V>, const SINK: u32>(
     out_stride: usize,
     class: usize,
     count: usize,
-    rows: usize,
+    width: usize,
     scratch: &Scratch,
 ) {
     let (sum, keep) = sinks::<SINK>(which);
@@ -93,33 +153,42 @@ fn each_lane<V: Single, R: Reduction<V>, const SINK: u32>(
     let (shifts, _) = V::chunks(&scratch.shifts);
     let (traces, _) = V::chunks(&scratch.traces);
     let (sums, _) = scratch.off_label.as_chunks::<4>();
+    let (labels, _) = scratch.labels.as_chunks::<4>();
     let zero = V::splat(0.0);
+    let all = shifts.iter().zip(traces).zip(sums.iter().zip(labels)).take(width / V::LANES);
     let mut first = 0;
-    for ((shift, trace), sum_of) in shifts.iter().zip(traces).zip(sums) {
-        if first >= rows {
-            break;
-        }
+    for ((shift, trace), (sum_of, labels)) in all {
         let here = reduction.shifted(V::load(shift));
         let (mut t, mut total) = (V::load(trace), Twice::<V::Wide>::load(sum_of));
-        let labels = scratch.labels.get(first..first + V::LANES).unwrap_or(&[]);
-        let lanes = V::LANES.min(rows - first);
         let hit = sum && V::any_label(labels, class as i32, count as i32);
-        let (mut from, mut to) = (first, first);
-        for k in 0..count {
-            let (value, second) = (read::<V>(x, from, lanes), if R::LOW { read::<V>(low, from, lanes) } else { zero });
-            let (mut term, trace) = here.term(&polynomial, value, second);
-            t = t.or(trace);
-            if keep {
-                write::<V>(term, out, to, lanes);
-            }
-            if sum {
-                if hit {
-                    term = term.without_label(labels, (class + k) as i32);
+        macro_rules! classes {
+            ($skip:expr) => {
+                let (mut from, mut to) = (first, first);
+                for k in 0..count {
+                    let Some(value) = four(x, from) else { break };
+                    let second = if R::LOW { four(low, from).map_or(zero, |low| V::load(low)) } else { zero };
+                    let (mut term, trace) = here.term(&polynomial, V::load(value), second);
+                    t = t.or(trace);
+                    if keep {
+                        let Some(out) = four(out, to) else { break };
+                        term.store(out);
+                    }
+                    if sum {
+                        if $skip {
+                            term = term.without_label(labels, (class + k) as i32);
+                        }
+                        total = total.add(term.widen());
+                    }
+                    from += stride;
+                    to += out_stride;
                 }
-                total = total.add(term.widen());
-            }
-            from += stride;
-            to += out_stride;
+            };
+        }
+        // In a loop of its own, what rarely happens costs the others nothing.
+        if SINK == ASK || hit {
+            classes!(hit);
+        } else {
+            classes!(false);
         }
         t.store(trace);
         if sum {
@@ -129,26 +198,10 @@ fn each_lane<V: Single, R: Reduction<V>, const SINK: u32>(
     }
 }
 
-/// The lanes of a vector, as many as there are rows; of the others, the first again.
+/// The vector from a place on.
 #[inline(always)]
-fn read<V: Single>(all: &[Cell<f32>], from: usize, lanes: usize) -> V {
-    if lanes == V::LANES
-        && let Some(chunk) = V::chunks(part(all, from, from + V::LANES)).0.first()
-    {
-        return V::load(chunk);
-    }
-    let some = part(all, from, from + lanes);
-    V::load_partial(some, some.first().map_or(0.0, Cell::get))
-}
-
-#[inline(always)]
-fn write<V: Single>(x: V, all: &[Cell<f32>], from: usize, lanes: usize) {
-    if lanes == V::LANES
-        && let Some(chunk) = V::chunks(part(all, from, from + V::LANES)).0.first()
-    {
-        return x.store(chunk);
-    }
-    x.store_partial(part(all, from, from + lanes));
+fn four(all: &[Cell<f32>], from: usize) -> Option<&[Cell<f32>; 4]> {
+    all.get(from..from + 4)?.first_chunk()
 }
 
 /// Whether the terms of all rows are right.
@@ -160,16 +213,23 @@ pub(super) fn all_accepted<V: Single>(rows: usize, clamped: bool, scratch: &Scra
 #[inline(always)]
 fn accepted<V: Single>(row: usize, clamped: bool, scratch: &Scratch) -> bool {
     let trace = scratch.traces.get(row).map_or(0, |t| t.get().bits());
-    let fits = if clamped { trace == 0 } else { Direct::<V, false, false>::accepts(trace) };
-    fits && scratch.unfit[row % ROWS].get() == 0
+    if clamped { trace == 0 } else { Direct::<V, false, false>::accepts(trace) }
 }
 
-/// Makes the sums of rows NaN where their terms are not right.
+/// Makes the sums of rows NaN that are out of range or, unless `all` terms are right, where theirs are not.
 #[inline(never)]
-pub(super) fn check_sums<V: Single>(rows: usize, clamped: bool, scratch: &Scratch) {
-    let range = Range::of::<f32>();
-    for (row, off_label) in scratch.off_label.iter().enumerate().take(rows) {
-        off_label.set(if accepted::<V>(row, clamped, scratch) { range.checked(off_label.get()) } else { f64::NAN });
+pub(super) fn check_sums<V: Single>(rows: usize, clamped: bool, all: bool, scratch: &Scratch) {
+    if !all {
+        for (row, off_label) in scratch.off_label.iter().enumerate().take(rows) {
+            if !accepted::<V>(row, clamped, scratch) {
+                off_label.set(f64::NAN);
+            }
+        }
+    }
+    let [least, most, nan] = [-f64::from_bits(1), Range::of::<f32>().too_large, f64::NAN].map(Twice::<V::Wide>::splat);
+    for off_label in fours(&scratch.off_label, rows) {
+        let sum = Twice::load(off_label);
+        least.below(sum).and(sum.below(most)).select(sum, nan).store(off_label);
     }
 }
 
@@ -185,123 +245,145 @@ pub(super) fn margins_of<V: Single>(
 ) {
     let zero = V::splat(0.0);
     let weight = V::splat(weight as f32);
-    let slots = scratch.off_weight.as_chunks::<4>().0.iter().zip(scratch.margin.as_chunks::<4>().0);
-    let mut first = 0;
-    for (weights, margins) in slots {
-        if first >= high.len() {
-            break;
-        }
-        let lanes = V::LANES.min(high.len() - first);
-        let read = |all: &[Cell<f32>]| read::<V>(all, first, lanes);
-        let labels = scratch.labels.get(first..first + V::LANES).unwrap_or(&[]);
-        let q = if entries.is_empty() { weight } else { read(entries) };
+    let sums = scratch.off_weight.as_chunks::<4>().0.iter().zip(scratch.margin.as_chunks::<4>().0);
+    let rows = scratch.anchor.as_chunks::<4>().0.iter().zip(scratch.labels.as_chunks::<4>().0);
+    let (has_low, has_entries) = (!low.is_empty(), !entries.is_empty());
+    let (low, entries) = (if has_low { low } else { high }, if has_entries { entries } else { high });
+    let x = V::chunks(high).0.iter().zip(V::chunks(low).0).zip(V::chunks(entries).0);
+    for (((weights, margins), (anchor, labels)), ((x, low), q)) in sums.zip(rows).zip(x) {
+        let q = if has_entries { V::load(q) } else { weight };
         let q = q.without_label(labels, class as i32);
-        let x = read(high).and(q.differs(zero));
-        let mut distance = rows_of::<V>(&scratch.anchor, first).sub(x.widen());
-        if !low.is_empty() {
-            distance = distance.sub(read(low).widen());
+        let x = V::load(x).and(q.differs(zero));
+        let mut distance = Twice::<V::Wide>::load(anchor).sub(x.widen());
+        if has_low {
+            distance = distance.sub(V::load(low).widen());
         }
         let q = q.widen();
         Twice::load(weights).add(q).store(weights);
         Twice::load(margins).add(distance.mul(q)).store(margins);
-        first += V::LANES;
     }
 }
 
-/// Factors in two parts, and the rows' weights, as `f32`. A row whose factor has no two parts is not accepted.
+/// Factors in two parts. A row whose factor has no two parts is not accepted: whether all have.
 #[inline(never)]
-pub(super) fn split_factors(rows: usize, scratch: &Scratch) -> bool {
-    let [high, low] = &scratch.factors;
-    let mut all = true;
-    for row in 0..rows.next_multiple_of(4) {
-        let factor = scratch.factor[row % ROWS].get();
-        if row < rows {
-            let fits = factor == 0.0 || FACTORS.contains(&factor.abs());
-            if !fits {
-                scratch.loss[row % ROWS].set(f64::NAN);
-            }
-            all &= !scratch.loss[row % ROWS].get().is_nan();
-        }
-        let factor = f64::from_bits(factor.to_bits() & !0xff_ffff);
-        let rounded = factor as f32;
-        if let (Some(high), Some(low)) = (high.get(row), low.get(row)) {
-            high.set(rounded);
-            low.set((factor - f64::from(rounded)) as f32);
-        }
+pub(super) fn split_factors<V: Single>(rows: usize, scratch: &Scratch) -> bool {
+    let splat = Twice::<V::Wide>::splat;
+    let [least, most, zero, nan] = [FACTORS.start, FACTORS.end, 0.0, f64::NAN].map(splat);
+    let [magnitude, first_bits] = [i64::MAX as u64, !0xff_ffff].map(|bits| splat(f64::from_bits(bits)));
+    let mut bad = zero;
+    // Lanes beyond the last row fit.
+    for beyond in &scratch.factor[rows..rows.next_multiple_of(4)] {
+        beyond.set(0.0);
     }
-    all
+    let [high, low] = scratch.factors.each_ref().map(|part| V::chunks(part).0);
+    let all = fours(&scratch.factor, rows).zip(fours(&scratch.loss, rows));
+    for ((factor, loss), (high, low)) in all.zip(high.iter().zip(low)) {
+        let factor = Twice::load(factor);
+        let size = factor.and(magnitude);
+        let fits = least.below(size).and(size.below(most));
+        let missing = fits.select(zero, factor.equal(zero).select(zero, nan));
+        bad = bad.add(missing);
+        Twice::load(loss).add(missing).store(loss);
+        let factor = factor.and(first_bits);
+        let rounded = V::narrow(factor);
+        rounded.store(high);
+        V::narrow(factor.sub(rounded.widen())).store(low);
+    }
+    !bad.total().is_nan()
 }
 
-/// The gradient of one class. `masked`: rows that are not accepted keep what is there.
-#[inline(never)]
+/// The gradient of one class. Without q, all q are 1, and without slopes all slopes. `masked`: rows that are not accepted keep what is
+/// there.
+#[inline(always)]
 pub(super) fn write_of<V: Single>(
     terms: &[Cell<f32>],
-    entries: &[Cell<f32>],
+    q: &[Cell<f32>],
     slope: &[Cell<f32>],
     to: &[Cell<f32>],
     weight: f64,
     masked: bool,
     scratch: &Scratch,
 ) {
+    if weight == 0.0 && slope.is_empty() && !masked {
+        scale::<V, false>(terms, terms, terms, to, 0.0, false, false, false, scratch);
+    } else {
+        let (each, sloped) = (weight != 0.0 && !q.is_empty(), !slope.is_empty());
+        let (q, slope) = (if each { q } else { terms }, if sloped { slope } else { terms });
+        scale::<V, true>(terms, q, slope, to, weight, each, sloped, masked, scratch);
+    }
+}
+
+#[inline(never)]
+#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
+fn scale<V: Single, const GENERAL: bool>(
+    terms: &[Cell<f32>],
+    q: &[Cell<f32>],
+    slope: &[Cell<f32>],
+    to: &[Cell<f32>],
+    weight: f64,
+    each: bool,
+    sloped: bool,
+    masked: bool,
+    scratch: &Scratch,
+) {
     let [high, low] = scratch.factors.each_ref().map(|part| V::chunks(part).0);
-    let weights = V::splat(-weight as f32);
-    let mut first = 0;
-    for (high, low) in high.iter().zip(low) {
-        if first >= to.len() {
-            break;
+    // Added to -0, a product keeps its bits.
+    let weight = V::splat(if weight == 0.0 { -0.0 } else { -weight as f32 });
+    let at = |place: usize, term: V, q: V, slope: V, before: V, high: V, low: V| {
+        if !GENERAL {
+            return term.mul_add(high, term.mul(low));
         }
-        let lanes = V::LANES.min(to.len() - first);
-        let read = |all: &[Cell<f32>]| read::<V>(all, first, lanes);
-        let (term, high) = (read(terms), V::load(high));
-        let mut value = if weight == 0.0 {
-            term.mul_add(high, term.mul(V::load(low)))
-        } else {
-            let q = if entries.is_empty() { weights } else { read(entries).mul(weights) };
-            let q = q.mul(V::narrow(rows_of::<V>(&scratch.sample, first)));
-            term.mul_add(high, term.mul_add(V::load(low), q))
-        };
-        if !slope.is_empty() {
-            value = value.mul(read(slope));
-        }
-        if masked {
-            let keep = V::narrow(rows_of::<V>(&scratch.loss, first)).is_nan();
-            value = keep.select(read(to), value);
-        }
-        write::<V>(value, to, first, lanes);
-        first += V::LANES;
+        let sample = V::narrow(rows_of::<V>(&scratch.sample, 4 * place));
+        let q = if each { q.mul(weight) } else { weight }.mul(sample);
+        let value = term.mul_add(high, term.mul_add(low, q));
+        let value = if sloped { value.mul(slope) } else { value };
+        let kept = V::narrow(rows_of::<V>(&scratch.loss, 4 * place)).is_nan();
+        if masked { kept.select(before, value) } else { value }
+    };
+    let ((terms, terms_rest), (q, q_rest)) = (V::chunks(terms), V::chunks(q));
+    let ((slope, slope_rest), (to, to_rest)) = (V::chunks(slope), V::chunks(to));
+    let factors = high.iter().zip(low);
+    for (place, ((((term, q), slope), to), (high, low))) in
+        terms.iter().zip(q).zip(slope).zip(to).zip(factors).enumerate()
+    {
+        let term = V::load(term);
+        let [q, slope, before] = if GENERAL { [V::load(q), V::load(slope), V::load(to)] } else { [term; 3] };
+        at(place, term, q, slope, before, V::load(high), V::load(low)).store(to);
+    }
+    if let (Some(high), Some(low)) = (high.get(to.len()), low.get(to.len()))
+        && !to_rest.is_empty()
+    {
+        let rest = |all: &[Cell<f32>]| V::load_partial(all, 0.0);
+        let value =
+            at(to.len(), rest(terms_rest), rest(q_rest), rest(slope_rest), rest(to_rest), V::load(high), V::load(low));
+        value.store_partial(to_rest);
     }
 }
 
 /// Looks for larger logits in one more class.
 #[inline(never)]
 pub(super) fn largest_of<V: Single>(x: &[Cell<f32>], class: usize, scratch: &Scratch) {
-    let (most, _) = V::chunks(&scratch.shifts);
-    let (best, _) = V::chunks(&scratch.traces);
+    let (most, best) = (V::chunks(&scratch.shifts).0, V::chunks(&scratch.traces).0);
     let class = V::splat(class as f32);
-    let mut first = 0;
-    for (most, best) in most.iter().zip(best) {
-        if first >= x.len() {
-            break;
-        }
-        let x = read::<V>(x, first, V::LANES.min(x.len() - first));
+    for ((most, best), x) in most.iter().zip(best).zip(V::chunks(x).0) {
+        let x = V::load(x);
         let larger = x.above(V::load(most));
         larger.select(x, V::load(most)).store(most);
         larger.select(class, V::load(best)).store(best);
-        first += V::LANES;
     }
 }
 
 /// The entries of the references.
 #[inline(never)]
 pub(super) fn put_references(rows: usize, classes: usize, stride: usize, g: &[Cell<f32>], scratch: &Scratch) {
-    for row in 0..rows {
-        let class = scratch.labels[row % ROWS].get() as u32 as usize;
+    let known = scratch.label_gradient.iter().zip(&scratch.slope_at_label).zip(&scratch.loss);
+    for (row, (class, ((gradient, slope), loss))) in scratch.labels.iter().zip(known).enumerate().take(rows) {
+        let class = class.get() as u32 as usize;
         if class < classes
-            && !scratch.loss[row % ROWS].get().is_nan()
+            && !loss.get().is_nan()
             && let Some(g) = g.get(class * stride + row)
         {
-            let slope = scratch.slope_at_label[row % ROWS].get();
-            g.set((scratch.label_gradient[row % ROWS].get() * slope) as f32);
+            g.set((gradient.get() * slope.get()) as f32);
         }
     }
 }

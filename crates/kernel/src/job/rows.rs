@@ -1,7 +1,7 @@
 //! How rows are computed: which of [`short`], [`column`] and [`crate::row`] they go through, and what becomes of those that leave
 //! their window.
 
-use super::{Job, cells, one};
+use super::{Job, cells, logits_type, one};
 use crate::column::{self, Column};
 use crate::ends::{ends, label_terms_apart, leave_ignored};
 use crate::largest;
@@ -33,7 +33,7 @@ impl Job {
                     self.shard::<V>(scratch, row);
                     1
                 } else if in_columns {
-                    let count = column::width().min(inner - row % inner).min(end - row);
+                    let count = self.rows_side_by_side((inner - row % inner).min(end - row));
                     self.column::<V>(scratch, row, count);
                     count
                 } else if classes <= short::MAX_CLASSES {
@@ -48,6 +48,18 @@ impl Job {
                 }
             };
         }
+    }
+
+    /// How many of so many rows go side by side. A block of those that are staged is a tile; of the others, the longer a class's line is,
+    /// the better the processor fetches it ahead.
+    #[inline(always)]
+    fn rows_side_by_side(&self, rows: usize) -> usize {
+        let is_direct = self.softcap == 0.0 && self.logits_type == logits_type::F32;
+        let in_place = self.gradient != 0 && self.gradient == self.logits;
+        if !is_direct || in_place || rows <= column::STAGED_ROWS {
+            return rows.min(column::STAGED_ROWS);
+        }
+        rows.min(ROWS) & !3
     }
 
     /// Rows of many classes. The losses of several rows are computed together, in the time of one.
@@ -300,12 +312,13 @@ impl Job {
     #[inline(never)]
     unsafe fn column<V: Single>(&self, scratch: &Scratch, row: usize, count: usize) {
         let (first, span, stride) = self.place(row);
-        // SAFETY: the caller's obligation.
+        // SAFETY: the caller's obligation, and nothing refers to what was in the scratch area's room before.
         let complete = unsafe {
             let span = span + count - 1;
             let mut targets = self.targets(row);
             targets.soft = if self.targets == 0 { &[] } else { cells(self.targets, first, span) };
-            let column = Column::<V> {
+            let room = scratch.room::<Column<V>>();
+            room.write(Column {
                 classes: self.classes as usize,
                 rows: count,
                 stride,
@@ -321,8 +334,8 @@ impl Job {
                 predictions: (self.predictions != 0).then(|| cells(self.predictions, row, count)),
                 scratch,
                 lanes: PhantomData,
-            };
-            let complete = column.run();
+            });
+            let complete = (*room).run();
             self.put::<V>(scratch, row, count);
             complete
         };

@@ -14,7 +14,7 @@ impl<V: Single> Row<'_, V> {
     #[inline(always)]
     pub fn write_found(&self) {
         let scratch = self.scratch;
-        let clamped = scratch.unfit[self.place % ROWS].get() == 1;
+        let clamped = scratch.clamped_row[self.place % ROWS].get() == 1;
         let class = scratch.labels[self.place % ROWS].get() as u32 as usize;
         scratch.shift.set(self.range().shift(self.get(&scratch.power)));
         scratch.set_reference(Reference { class, logit: 0.0, slope: self.get(&scratch.slope_at_label), anchor: 0.0 });
