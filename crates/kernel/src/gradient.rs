@@ -25,15 +25,15 @@ fn write_gradient_of<V: Vector>(
     factor: f64,
     weight: f64,
 ) {
-    let slope = part(slope, 0, slope.len().min(terms.len()));
     let (lift, factor) = lifted::<V::Element>(factor);
     let terms = if lift == 1.0 { terms } else { lift_terms::<V>(terms, lift, to) };
-    if slope.is_empty() && (q.is_empty() || weight == 0.0) {
-        scale::<V, false>(terms, terms, terms, to, factor, weight, false, false);
+    if q.is_empty() || weight == 0.0 {
+        scale::<V, false>(terms, terms, to, factor, weight);
     } else {
-        let (each, sloped) = (weight != 0.0 && !q.is_empty(), !slope.is_empty());
-        let (q, slope) = (if each { q } else { terms }, if sloped { slope } else { terms });
-        scale::<V, true>(terms, q, slope, to, factor, weight, each, sloped);
+        scale::<V, true>(terms, q, to, factor, weight);
+    }
+    if !slope.is_empty() {
+        multiply_of::<V>(part(to, 0, terms.len()), slope);
     }
 }
 
@@ -47,8 +47,9 @@ pub fn multiply<V: Single>(terms: Numbers, slope: Numbers) {
     }
 }
 
+/// [`multiply`] of one type.
 #[inline(never)]
-fn multiply_of<V: Vector>(terms: &[Cell<V::Element>], slope: &[Cell<V::Element>]) {
+pub fn multiply_of<V: Vector>(terms: &[Cell<V::Element>], slope: &[Cell<V::Element>]) {
     let ((e, e_rest), (s, s_rest)) = (V::chunks(terms), V::chunks(part(slope, 0, terms.len())));
     for (e, s) in e.iter().zip(s) {
         V::load(e).mul(V::load(s)).store(e);
@@ -58,60 +59,45 @@ fn multiply_of<V: Vector>(terms: &[Cell<V::Element>], slope: &[Cell<V::Element>]
     }
 }
 
+/// `EACH`: with q.
 #[inline(never)]
-#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-fn scale<V: Vector, const GENERAL: bool>(
+fn scale<V: Vector, const EACH: bool>(
     terms: &[Cell<V::Element>],
     q: &[Cell<V::Element>],
-    slope: &[Cell<V::Element>],
     to: &[Cell<V::Element>],
     factor: f64,
     weight: f64,
-    each: bool,
-    sloped: bool,
 ) {
-    let ((e, e_rest), (q, q_rest)) = (V::chunks(terms), V::chunks(q));
-    let ((slope, slope_rest), (to, to_rest)) = (V::chunks(slope), V::chunks(to));
-    let scale = Scale::<V, GENERAL>::new(factor, weight, each, sloped);
-    for (((e, q), slope), to) in e.iter().zip(q).zip(slope).zip(to) {
-        let (q, slope) = if GENERAL { (V::load(q), V::load(slope)) } else { (V::load(e), V::load(e)) };
-        scale.at(V::load(e), q, slope).store(to);
+    let ((e, e_rest), (q, q_rest), (to, to_rest)) = (V::chunks(terms), V::chunks(q), V::chunks(to));
+    let scale = Scale::<V, EACH>::new(factor, weight);
+    for ((e, q), to) in e.iter().zip(q).zip(to) {
+        let e = V::load(e);
+        scale.at(e, if EACH { V::load(q) } else { e }).store(to);
     }
     if !to_rest.is_empty() {
         let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
-        scale.at(rest(e_rest), rest(q_rest), rest(slope_rest)).store_partial(to_rest);
+        scale.at(rest(e_rest), rest(q_rest)).store_partial(to_rest);
     }
 }
 
-/// The constants of [`write_gradient`] for a row. Without `GENERAL`, all q and all slopes are 1; the weight
-/// may then be 0, for a product to which -0 is added keeps its bits.
-pub struct Scale<V, const GENERAL: bool> {
+/// The constants of [`write_gradient`] for a row. Without `EACH`, all q are 1; the weight may then be 0, for a product to which -0 is
+/// added keeps its bits.
+pub struct Scale<V, const EACH: bool> {
     factor: Factor<V>,
     weight: V,
-    /// Masks: no bits where all q are 1, else all bits; likewise for the slopes.
-    each: V,
-    sloped: V,
-    one: V,
 }
 
-impl<V: Vector, const GENERAL: bool> Scale<V, GENERAL> {
-    /// For a row with a factor from [`lifted`]. Without `each`, all q are 1; without `sloped`, all slopes are 1.
+impl<V: Vector, const EACH: bool> Scale<V, EACH> {
+    /// For a row with a factor from [`lifted`].
     #[inline(always)]
-    pub fn new(factor: f64, weight: f64, each: bool, sloped: bool) -> Self {
-        let mask = |all: bool| V::first_lanes(if all { V::LANES } else { 0 });
-        let weight = V::splat(V::Element::from_f64(-weight));
-        let one = V::splat(V::Element::from_f64(1.0));
-        Self { factor: Factor::new(factor), weight, each: mask(each), sloped: mask(sloped), one }
+    pub fn new(factor: f64, weight: f64) -> Self {
+        Self { factor: Factor::new(factor), weight: V::splat(V::Element::from_f64(-weight)) }
     }
 
     /// The gradient of a vector of classes.
     #[inline(always)]
-    pub fn at(&self, term: V, q: V, slope: V) -> V {
-        if !GENERAL {
-            return self.factor.times_plus(term, self.weight);
-        }
-        let q = self.each.select(q, self.one).mul(self.weight);
-        self.factor.times_plus(term, q).mul(self.sloped.select(slope, self.one))
+    pub fn at(&self, term: V, q: V) -> V {
+        self.factor.times_plus(term, if EACH { q.mul(self.weight) } else { self.weight })
     }
 }
 

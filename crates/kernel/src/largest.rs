@@ -3,7 +3,7 @@
 use crate::numbers::Numbers;
 use crate::scratch::Scratch;
 use crate::tile::Line;
-use crate::vector::{Element, Single, Vector};
+use crate::vector::{Element, Single, Vector, part};
 use core::cell::Cell;
 
 /// The first position of the largest logit; -1 where a NaN leaves none.
@@ -32,6 +32,46 @@ pub fn of_line<V: Single>(line: &Line, from: usize, to: usize, scratch: &Scratch
     best
 }
 
+/// Of rows that lie one after the other, the first position of the largest logit of each. A NaN may be overlooked.
+#[inline(always)]
+pub fn of_rows<V: Single>(x: Numbers, classes: usize, rows: usize, to: &[Cell<i32>]) {
+    let single = x.cells::<f32>();
+    if single.is_empty() || classes > FEW {
+        for (row, to) in to.iter().enumerate().take(rows) {
+            to.set(argmax::<V>(x.part(row * classes, (row + 1) * classes)));
+        }
+    } else {
+        of_few::<V>(single, classes, rows, to);
+    }
+}
+
+/// For more classes, a row's own vectors are faster than a lane of four rows'.
+const FEW: usize = 32;
+
+#[inline(never)]
+fn of_few<V: Single>(x: &[Cell<f32>], classes: usize, rows: usize, to: &[Cell<i32>]) {
+    let mut first = 0;
+    for to in to.as_chunks::<4>().0.iter().take(rows.div_ceil(4)) {
+        // Lanes beyond the last row repeat it.
+        let [a, b, c, d] = [0, 1, 2, 3].map(|lane| {
+            let row = (first + lane).min(rows - 1);
+            part(x, row * classes, (row + 1) * classes)
+        });
+        let (mut most, mut best, mut class) = (V::splat(f32::NEG_INFINITY), V::splat(0.0), V::splat(0.0));
+        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+            let x = V::of([a.get(), b.get(), c.get(), d.get()]);
+            let larger = x.above(most);
+            most = larger.select(x, most);
+            best = larger.select(class, best);
+            class = class.add(V::splat(1.0));
+        }
+        for (lane, to) in to.iter().enumerate() {
+            to.set(best.lane(lane) as i32);
+        }
+        first += 4;
+    }
+}
+
 #[inline(never)]
 fn argmax_of<V: Vector>(x: &[Cell<V::Element>]) -> i32 {
     let lowest = V::Element::from_f64(f64::NEG_INFINITY);
@@ -58,7 +98,13 @@ fn argmax_of<V: Vector>(x: &[Cell<V::Element>]) -> i32 {
         }
     }
     let wanted = V::splat(max);
-    for (i, chunk) in chunks.iter().enumerate() {
+    // Four vectors without it are passed over together.
+    let without = fours.iter().take_while(|[x0, x1, x2, x3]| {
+        let most = V::load(x0).max(V::load(x1)).max(V::load(x2).max(V::load(x3)));
+        most.first_equal(wanted) == V::LANES
+    });
+    let passed = 4 * without.count();
+    for (i, chunk) in chunks.iter().enumerate().skip(passed) {
         let lane = V::load(chunk).first_equal(wanted);
         if lane < V::LANES {
             return (i * V::LANES + lane) as i32;

@@ -96,6 +96,12 @@ impl<'a> Numbers<'a> {
         self.kind
     }
 
+    /// Whether they are of a type that is computed with.
+    #[inline(always)]
+    pub fn is_computed_with(self) -> bool {
+        matches!(self.kind, Kind::Single | Kind::Double)
+    }
+
     /// Whether there are none.
     #[inline(always)]
     pub fn is_empty(self) -> bool {

@@ -26,12 +26,13 @@ use crate::numbers::Numbers;
 use crate::scratch::{Scratch, tile_length};
 use crate::targets::Targets;
 use crate::terms::{Loop, Way, terms};
-use crate::tile::Tile;
+use crate::tile::{Tile, copy};
 use crate::vector::Single;
 use core::cell::Cell;
 use core::marker::PhantomData;
 use loops::{
-    put_references, row_margins, row_sums, scale_rows, take, uniform_margins, weigh_samples, weights_of_labels,
+    put_references, row_margins, row_sums, scale_rows, take, take_weights, weigh_others, weigh_samples,
+    weights_of_labels,
 };
 
 /// Rows of more classes are computed by [`crate::row`].
@@ -65,7 +66,7 @@ pub struct Group<'a, V> {
     pub sample_weights: Option<&'a [Cell<f32>]>,
     /// w and e; the soft targets are `entries`.
     pub targets: Targets<'a>,
-    /// q of all classes: `[rows, classes]`, or `[classes]` of class weights, or none.
+    /// q of all classes, `[rows, classes]`, in memory that is the group's own; or none: of the others, all are the same.
     pub entries: Numbers<'a>,
     /// Of all rows.
     pub common: Common,
@@ -183,41 +184,43 @@ impl<V: Single> Group<'_, V> {
     /// q of the references and the others, margins and sample weights of all rows.
     #[inline(never)]
     fn weigh(&self, rows: usize) {
-        let Self { classes, scratch, targets, tile, entries, temperature, .. } = *self;
+        let Self { classes, scratch, targets, tile, entries, temperature, common, .. } = *self;
         let low = if self.softcap == 0.0 { Numbers::NONE } else { tile.low };
-        match self.labels {
-            Some(_) => {
-                let of_label = 1.0 - targets.smoothing + targets.spread;
-                weights_of_labels(of_label, targets.class_weights, rows, scratch);
-            }
-            None => {
-                for (row, (weight, class)) in scratch.weight.iter().zip(&scratch.labels).enumerate().take(rows) {
-                    weight.set(entries.get(row * classes + class.get() as u32 as usize));
+        let of_label = 1.0 - targets.smoothing + targets.spread;
+        if entries.is_empty() {
+            weights_of_labels(of_label, targets.class_weights, rows, scratch);
+        } else {
+            take_weights(entries, classes, rows, scratch);
+            if self.labels.is_some() {
+                for weight in scratch.weight.iter().take(rows) {
+                    weight.set(of_label * weight.get());
                 }
             }
         }
-        let others = scratch.off_weight.iter().zip(&scratch.margin);
         if targets.is_dense() {
-            let (stride, factor) = if self.labels.is_some() { (0, targets.spread) } else { (classes, 1.0) };
-            if entries.is_empty() {
-                uniform_margins::<V>(tile.high, low, classes, rows, temperature, scratch);
-            } else {
-                row_margins::<V>(tile.high, low, entries, classes, stride, rows, temperature, scratch);
+            // Memory that may be read beyond the end of the last row.
+            let high = scratch.tile_of(common.double);
+            if !tile.high.begins_at(high) {
+                copy::<V>(tile.high, high);
             }
-            for (off_weight, margin) in others.take(rows) {
-                let all = if entries.is_empty() { (classes - 1) as f64 } else { off_weight.get() };
-                // Of one class, exactly: a capped logit in two parts is not quite their rounded sum.
-                let factor = if classes == 1 && entries.is_empty() { 0.0 } else { factor };
-                off_weight.set(all * factor);
-                margin.set(margin.get() * factor / temperature);
-            }
+            row_margins::<V>(high, low, entries, classes, rows, temperature, scratch);
+            // Of one class, exactly: a capped logit in two parts is not quite their rounded sum.
+            let factor = if classes == 1 && entries.is_empty() { 0.0 } else { self.of_entry() };
+            let all = if entries.is_empty() { Some((classes - 1) as f64) } else { None };
+            weigh_others::<V>(all, factor, temperature, rows, scratch);
         } else {
-            for (off_weight, margin) in others.take(rows) {
+            for (off_weight, margin) in scratch.off_weight.iter().zip(&scratch.margin).take(rows) {
                 off_weight.set(0.0);
                 margin.set(0.0);
             }
         }
         weigh_samples(self.sample_weights, rows, scratch);
+    }
+
+    /// What an entry, or 1, is multiplied by.
+    #[inline(always)]
+    fn of_entry(&self) -> f64 {
+        if self.labels.is_some() { self.targets.spread } else { 1.0 }
     }
 
     /// Gradients of `rows` rows that have run; those that are not accepted get none.
@@ -231,12 +234,8 @@ impl<V: Single> Group<'_, V> {
             multiply::<V>(terms, slopes);
         }
         let slope = if dense { slopes } else { Numbers::NONE };
-        let each = dense && !entries.is_empty();
-        let entries = if each { entries } else { Numbers::NONE };
-        let of_entry = if each && self.labels.is_none() { 1.0 } else { targets.spread };
-        let weight = if dense { common.scale * of_entry } else { 0.0 };
-        let entry_stride = if self.labels.is_some() { 0 } else { classes };
-        scale_rows::<V>(rows, classes, entries, entry_stride, slope, g, stride, weight, complete, scratch);
+        let weight = if dense { common.scale * self.of_entry() } else { 0.0 };
+        scale_rows::<V>(rows, classes, entries, slope, g, stride, weight, complete, scratch);
         put_references(rows, classes, slopes, g, stride, scratch);
     }
 }

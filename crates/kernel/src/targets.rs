@@ -157,11 +157,22 @@ pub fn combine<V: Vector>(x: &[Cell<V::Element>], factor: f64, summand: f64, to:
 /// added, and the class at `skip`, which is at the anchor, counts 0 by itself. `low` may be empty: all 0.
 #[inline(always)]
 pub fn margins<V: Single>(x: Numbers, low: Numbers, q: Numbers, skip: usize, anchor: f64, scratch: &Scratch) {
+    margins_of::<V>(x, q, skip, anchor, scratch);
+    if !low.is_empty() {
+        let (weights, _) = scratch.weights::<V::Wide>();
+        margins_of::<V>(low.part(0, x.len()), q, skip, 0.0, scratch);
+        let (_, margins) = scratch.weights::<V::Wide>();
+        scratch.set_weights(weights, margins);
+    }
+}
+
+#[inline(always)]
+fn margins_of<V: Single>(x: Numbers, q: Numbers, skip: usize, anchor: f64, scratch: &Scratch) {
     match (x.kind() == Kind::Double, q.is_empty()) {
-        (false, false) => each_margin::<V, true>(x.cells(), low.cells(), q.cells(), skip, anchor, scratch),
-        (false, true) => each_margin::<V, false>(x.cells(), low.cells(), &[], skip, anchor, scratch),
-        (true, false) => each_margin::<V::Double, true>(x.cells(), low.cells(), q.cells(), skip, anchor, scratch),
-        (true, true) => each_margin::<V::Double, false>(x.cells(), low.cells(), &[], skip, anchor, scratch),
+        (false, false) => each_margin::<V, true>(x.cells(), q.cells(), skip, anchor, scratch),
+        (false, true) => each_margin::<V, false>(x.cells(), &[], usize::MAX, anchor, scratch),
+        (true, false) => each_margin::<V::Double, true>(x.cells(), q.cells(), skip, anchor, scratch),
+        (true, true) => each_margin::<V::Double, false>(x.cells(), &[], usize::MAX, anchor, scratch),
     }
 }
 
@@ -169,48 +180,34 @@ pub fn margins<V: Single>(x: Numbers, low: Numbers, q: Numbers, skip: usize, anc
 #[inline(never)]
 fn each_margin<V: Vector, const EACH: bool>(
     x: &[Cell<V::Element>],
-    low: &[Cell<V::Element>],
     q: &[Cell<V::Element>],
     skip: usize,
     anchor: f64,
     scratch: &Scratch,
 ) {
-    let zero = V::splat(V::Element::default());
-    let has_low = !low.is_empty();
-    let (low, q) = (if has_low { part(low, 0, x.len()) } else { x }, if EACH { q } else { x });
-    let ((x, x_rest), (low, low_rest), (q, q_rest)) = (V::chunks(x), V::chunks(low), V::chunks(q));
+    let one = V::splat(V::Element::from_f64(1.0));
+    let q = if EACH { q } else { x };
+    let ((x, x_rest), (q, q_rest)) = (V::chunks(x), V::chunks(q));
     let (weights, margins) = scratch.weights::<V::Wide>();
     let mut sums = Margins::<V, EACH> { weights, margins, ..Margins::new(anchor) };
-    let skipped = if EACH { skip / V::LANES } else { usize::MAX };
+    let skipped = skip / V::LANES;
     let mut begin = 0;
     loop {
         let end = if (begin..x.len()).contains(&skipped) { skipped } else { x.len() };
-        let [x_part, low_part, q_part] = [x, low, q].map(|all| part(all, begin, end));
-        for ((x, low), q) in x_part.iter().zip(low_part).zip(q_part) {
-            sums.add(V::load(x), if has_low { V::load(low) } else { zero }, if EACH { V::load(q) } else { zero });
+        for (x, q) in part(x, begin, end).iter().zip(part(q, begin, end)) {
+            sums.add(V::load(x), if EACH { V::load(q) } else { one });
         }
-        let (Some(x), Some(low), Some(q)) = (x.get(end), low.get(end), q.get(end)) else { break };
-        sums.add(V::load(x), if has_low { V::load(low) } else { zero }, V::load(q).without(skip % V::LANES));
+        let (Some(x), Some(q)) = (x.get(end), q.get(end)) else { break };
+        sums.add(V::load(x), V::load(q).without(skip % V::LANES));
         begin = end + 1;
     }
     let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
-    let low_rest = if has_low { low_rest } else { &[] };
-    let counted = V::first_lanes(x_rest.len());
-    if EACH {
-        sums.add(
-            rest(x_rest),
-            rest(low_rest),
-            rest(q_rest).and(counted).without(skip.wrapping_sub(x.len() * V::LANES)),
-        );
-    } else {
-        let distance = sums.distance(rest(x_rest), rest(low_rest));
-        let counted = V::splat(V::Element::from_f64(1.0)).and(counted);
-        sums.margins = sums.margins.add(distance.mul(counted.widen()));
-    }
+    let q = if EACH { rest(q_rest).without(skip.wrapping_sub(x.len() * V::LANES)) } else { one };
+    sums.add_some(rest(x_rest), q.and(V::first_lanes(x_rest.len())));
     scratch.set_weights(sums.weights, sums.margins);
 }
 
-/// Running sums of weights and margins.
+/// Running sums of weights and margins; without `EACH`, of margins only, and all q are 1.
 pub struct Margins<V: Vector, const EACH: bool> {
     anchor: Twice<V::Wide>,
     /// The sum of q_j.
@@ -229,22 +226,24 @@ impl<V: Vector, const EACH: bool> Margins<V, EACH> {
         Self { anchor, weights: zero, margins: zero }
     }
 
-    /// Adds in `f64`, where a product of two `f32` is exact.
-    #[inline(always)]
-    pub fn distance(&self, x: V, low: V) -> Twice<V::Wide> {
-        self.anchor.sub(x.widen()).sub(low.widen())
-    }
-
     /// Adds a vector of classes.
     #[inline(always)]
-    pub fn add(&mut self, x: V, low: V, q: V) {
+    pub fn add(&mut self, x: V, q: V) {
         if EACH {
-            let counts = q.differs(V::splat(V::Element::default()));
-            let (distance, q) = (self.distance(x.and(counts), low), q.widen());
-            self.weights = self.weights.add(q);
-            self.margins = self.margins.add(distance.mul(q));
+            self.add_some(x, q);
         } else {
-            self.margins = self.margins.add(self.distance(x, low));
+            self.margins = self.margins.add(self.anchor.sub(x.widen()));
+        }
+    }
+
+    /// Adds those classes of a vector whose q is not 0. In `f64`, where a product of two `f32` is exact.
+    #[inline(always)]
+    pub fn add_some(&mut self, x: V, q: V) {
+        let counted = x.and(q.differs(V::splat(V::Element::default())));
+        let q = q.widen();
+        self.margins = self.margins.add(self.anchor.sub(counted.widen()).mul(q));
+        if EACH {
+            self.weights = self.weights.add(q);
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::numbers::{Kind, Numbers};
 use crate::scratch::{self, Scratch, tile_length};
 use crate::softcap;
-use crate::vector::{Element, Pair, Single, Vector, Wide};
+use crate::vector::{Element, Pair, Single, Vector, Wide, part};
 use core::cell::Cell;
 
 /// A line of logits: the classes of a row, or the rows of a class.
@@ -31,7 +31,7 @@ impl<'a> Line<'a> {
     /// Whether logits of the type that is computed with lie side by side.
     #[inline(always)]
     fn is_dense(&self) -> bool {
-        self.stride == 1 && matches!(self.numbers.kind(), Kind::Single | Kind::Double)
+        self.stride == 1 && self.numbers.is_computed_with()
     }
 
     /// Whether tiles are the line's own memory, of any length.
@@ -159,6 +159,34 @@ fn gather<E: Element>(from: &[Cell<E>], stride: usize, to: &[Cell<E>]) {
             to.set(x.get());
         }
         place += stride;
+    }
+}
+
+/// Brings rows of `classes` logits, `stride` apart, into `to`, one after the other. Reads no further than `from` goes, and may write a
+/// vector beyond the last row.
+#[inline(always)]
+pub fn lines<V: Single>(from: Numbers, stride: usize, classes: usize, to: Numbers) {
+    if to.kind() == Kind::Double {
+        lines_of::<V::Double>(from.cells(), stride, classes, to.cells());
+    } else {
+        lines_of::<V>(from.cells(), stride, classes, to.cells());
+    }
+}
+
+#[inline(never)]
+fn lines_of<V: Vector>(from: &[Cell<V::Element>], stride: usize, classes: usize, to: &[Cell<V::Element>]) {
+    let beyond = (classes / V::LANES + 1) * V::LANES;
+    let (mut from, mut to) = (from, to);
+    while !from.is_empty() && !to.is_empty() {
+        if let (Some(from), Some(to)) = (from.get(..beyond), to.get(..beyond)) {
+            for (x, to) in V::chunks(from).0.iter().zip(V::chunks(to).0) {
+                V::load(x).store(to);
+            }
+        } else {
+            scratch::copy::<V>(part(from, 0, classes), to);
+        }
+        from = from.get(stride..).unwrap_or(&[]);
+        to = to.get(classes..).unwrap_or(&[]);
     }
 }
 

@@ -232,6 +232,9 @@ pub trait Single: Vector<Element = f32, Chunk = [Cell<f32>; 4]> {
     /// Two `f64`, for `f64` logits.
     type Double: Vector<Element = f64, Chunk = [Cell<f64>; 2], Wide = Self::Wide>;
 
+    /// These lanes.
+    fn of(lanes: [f32; 4]) -> Self;
+
     /// The vector with the lanes set to zero whose label is this class.
     fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self;
 

@@ -367,6 +367,32 @@ fn smoothing_keeps_a_small_loss_where_the_label_has_no_weight() {
 }
 
 #[test]
+fn an_offset_costs_f64_logits_no_digits_of_a_dense_loss() {
+    for (classes, smoothing) in [(3, 0.1), (10, 0.1), (40, 1e-3), (300, 0.1)] {
+        // Multiples of 2^-31, which an offset does not round.
+        let distance = |class: usize| (class as u32).wrapping_mul(0x9e37_79b9) as f64 / 2f64.powi(31);
+        let distances: Vec<_> = (0..classes).map(distance).collect();
+        let loss = |offset: f64, weighted: bool| {
+            let logits: Vec<_> = distances.iter().map(|x| x + offset).collect();
+            let output = one_row(&logits, 1, |given| {
+                given.logits_type = logits_type::F64;
+                given.smoothing = smoothing;
+                given.class_weights = weighted.then(|| (0..classes).map(|class| 0.5 + (class % 3) as f32).collect());
+            });
+            output.loss[0]
+        };
+        for weighted in [false, true] {
+            let plain = loss(0.0, weighted);
+            for offset in [1e3, -1e5, 9e5] {
+                let error = loss(offset, weighted) / plain - 1.0;
+                // Each of the two is within 2^-49.
+                assert!(error.abs() <= 2f64.powi(-48), "{classes} classes at {offset}: {:e}", error);
+            }
+        }
+    }
+}
+
+#[test]
 fn predictions_are_of_the_logits_as_they_are_given() {
     for logits_type in [logits_type::BF16, logits_type::F32, logits_type::F64] {
         let output = one_row(&[18.5, 19.375, 3.0], 0, |given| {

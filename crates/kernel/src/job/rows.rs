@@ -10,7 +10,7 @@ use crate::partial::Partial;
 use crate::row::scatter;
 use crate::scratch::{ROWS, Scratch, fours as fours_of, rows_of};
 use crate::short::{self, Group};
-use crate::tile::{Line, Tile, copy, stage};
+use crate::tile::{Line, Tile, copy, lines, stage};
 use crate::vector::{Element, Single, Twice, Vector};
 use core::cell::Cell;
 use core::marker::PhantomData;
@@ -174,14 +174,19 @@ impl Job {
     #[inline(never)]
     unsafe fn short<V: Single>(&self, scratch: &Scratch, row: usize, count: usize) {
         let classes = self.classes as usize;
-        let together = self.class_stride == 1 && self.inner == 1 && self.row_stride == self.classes;
+        let in_lines = self.class_stride == 1 && self.inner == 1;
+        let together = in_lines && self.row_stride == self.classes;
         let (first, ..) = self.place(row);
+        let span = (count - 1) * self.row_stride as usize + classes;
         // SAFETY: the caller's obligation, and nothing refers to what was in the scratch area's room before.
         let complete = unsafe {
             let staged = scratch.tile_of(self.double());
             let raw = if together {
                 let numbers = self.numbers(self.logits, first, count * classes);
                 Line { numbers, stride: 1, softcap: 0.0 }.raw::<V>(0, count * classes, staged)
+            } else if in_lines && self.numbers(self.logits, first, 0).is_computed_with() {
+                lines::<V>(self.numbers(self.logits, first, span), self.row_stride as usize, classes, staged);
+                staged.part(0, count * classes)
             } else {
                 for i in 0..count {
                     let (first, span, stride) = self.place(row + i);
@@ -195,11 +200,10 @@ impl Job {
                 staged.part(0, count * classes)
             };
             if self.predictions != 0 || self.targets != 0 {
-                for i in 0..count {
-                    let best = largest::argmax::<V>(raw.part(i * classes, (i + 1) * classes));
-                    scratch.labels[i % ROWS].set(best);
-                    if self.predictions != 0 {
-                        one(self.predictions, row + i).set(best);
+                largest::of_rows::<V>(raw, classes, count, &scratch.labels);
+                if self.predictions != 0 {
+                    for (from, to) in scratch.labels.iter().zip(cells(self.predictions, row, count)) {
+                        to.set(from.get());
                     }
                 }
             }
@@ -209,10 +213,9 @@ impl Job {
                 stage::<V>(raw, staged, low, scratch.slope_of(self.double()), self.softcap, scratch);
                 tile = Tile { high: staged.part(0, count * classes), low };
             }
-            let in_lines = self.class_stride == 1 && self.inner == 1;
             let (gradient, gradient_stride) = match (self.gradient, self.row_stride as usize) {
                 (0, _) => (Numbers::NONE, 0),
-                (address, stride) if in_lines => (self.results(address, first, (count - 1) * stride + classes), stride),
+                (address, stride) if in_lines => (self.results(address, first, span), stride),
                 _ => (staged, classes),
             };
             let room = scratch.room::<Group<V>>();
@@ -266,7 +269,7 @@ impl Job {
         }
     }
 
-    /// q of the classes of some rows, or of all rows: see [`Group::entries`].
+    /// q of the classes of some rows, in the scratch area: see [`Group::entries`].
     ///
     /// # Safety
     ///
@@ -280,28 +283,35 @@ impl Job {
         together: bool,
     ) -> Numbers<'a> {
         let (classes, double) = (self.classes as usize, self.double());
+        let all = scratch.target_of(double);
         // SAFETY: the caller's obligation.
         unsafe {
             let targets = self.targets(row);
-            if self.targets == 0 {
-                let smooth = self.label_smoothing > 0.0;
-                return if smooth { targets.tile::<V>(0, classes, double, scratch).entries } else { Numbers::NONE };
+            if !targets.is_dense() || !targets.has_entries() {
+                return Numbers::NONE;
             }
-            if together && targets.is_direct(double) {
+            if together && self.targets != 0 && targets.is_direct(double) {
                 let (first, ..) = self.place(row);
-                return Numbers::of::<f32>(cells(self.targets, first, count * classes));
+                copy::<V>(Numbers::of::<f32>(cells(self.targets, first, count * classes)), all);
+                return all;
             }
-            let all = scratch.target_of(double);
             // From the last row on, since each is staged at the beginning of this memory.
-            for i in (0..count).rev() {
+            let staged = if self.targets == 0 { 1 } else { count };
+            for i in (0..staged).rev() {
                 let tile = self.targets(row + i).tile::<V>(0, classes, double, scratch);
                 let to = all.from(i * classes);
                 if !tile.entries.begins_at(to) {
                     copy::<V>(tile.entries, to);
                 }
             }
-            all
+            let (mut done, end) = (staged * classes, count * classes);
+            while done < end {
+                let more = done.min(end - done);
+                copy::<V>(all.part(0, more), all.part(done, done + more));
+                done += more;
+            }
         }
+        all
     }
 
     /// Rows side by side.

@@ -1,14 +1,14 @@
 //! The loops over a group of rows of few classes: each a function, for the registers.
 
-use crate::gradient::{Scale, lift_terms, lifted};
+use crate::gradient::{Scale, lift_terms, lifted, multiply_of};
 use crate::numbers::{Kind, Numbers};
 use crate::scratch::{PerRow, ROWS, Scratch, fours};
 use crate::targets::Margins;
-use crate::tile::copy;
 use crate::vector::{Element, Pair, Single, Twice, Vector, Wide, part};
 use core::cell::Cell;
 
-/// Notes the logit of each row's reference and sets its term to 0. `plain`: no row is ignored, and all weigh the same.
+/// Notes the logit of each row's reference and sets its term to 0. `plain`: no row is ignored, and all
+/// weigh the same.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
 pub(super) fn take(
@@ -21,6 +21,8 @@ pub(super) fn take(
     plain: bool,
     scratch: &Scratch,
 ) {
+    // Without softcap and temperature, too.
+    let plain = plain && low.is_empty() && temperature == 1.0;
     match (high.kind() == Kind::Double, plain) {
         (true, _) => {
             take_of::<f64, false>(high.cells(), low.cells(), labels, classes, ignored, temperature, scratch);
@@ -54,12 +56,12 @@ fn take_of<E: Element, const PLAIN: bool>(
             && let (Some(high), Some(term)) = (high.get(first + label), terms.get(first + label))
         {
             x = high.get().to_f64();
-            if let Some(low) = low.get(first + label) {
+            if !PLAIN && let Some(low) = low.get(first + label) {
                 x += low.get().to_f64();
             }
             term.set(E::default());
         }
-        logit.set(if temperature == 1.0 { x } else { x / temperature });
+        logit.set(if PLAIN || temperature == 1.0 { x } else { x / temperature });
         class.set(label as i32);
         if !PLAIN {
             sample.set(f64::from(u8::from(!is_ignored)));
@@ -127,101 +129,89 @@ fn sums_of_any<V: Vector>(mut x: &[Cell<V::Element>], classes: usize, rows: usiz
     }
 }
 
-/// Q and T M of each row. Entries of row i begin at `i * stride`.
+/// Q and T M of each row, in memory that may be read a vector beyond the end of the last row. Without entries, all q are 1, and there is
+/// only T M.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
 pub(super) fn row_margins<V: Single>(
     high: Numbers,
     low: Numbers,
     entries: Numbers,
     classes: usize,
-    stride: usize,
     rows: usize,
     temperature: f64,
     scratch: &Scratch,
 ) {
     macro_rules! margins {
-        ($V:ty) => {{
-            let (high, low, entries) = (high.cells(), low.cells(), entries.cells());
-            row_margins_of::<$V>(high, low, entries, classes, stride, rows, temperature, scratch);
+        ($V:ty, $each:expr, $x:expr, $of:expr) => {{
+            row_margins_of::<$V, $each>($x.cells(), entries.cells(), classes, rows, $of, scratch);
         }};
     }
-    if high.kind() == Kind::Double { margins!(V::Double) } else { margins!(V) }
+    for (x, of) in [(high, temperature), (low, 0.0)] {
+        match (high.kind() == Kind::Double, entries.is_empty()) {
+            _ if x.is_empty() => (),
+            (false, false) => margins!(V, true, x, of),
+            (false, true) => uniform_margins::<V>(x, classes, rows, of, scratch),
+            (true, false) => margins!(V::Double, true, x, of),
+            (true, true) => margins!(V::Double, false, x, of),
+        }
+    }
 }
 
-/// [`row_margins`] of one type.
+/// T M of each row where all classes have the weight 1: C times the reference's logit less the sum of all, which is exact enough of `f32`
+/// logits that are as near to 0 as a group's. `temperature` as in [`row_margins_of`].
+#[inline(always)]
+fn uniform_margins<V: Single>(x: Numbers, classes: usize, rows: usize, temperature: f64, scratch: &Scratch) {
+    row_sums::<V>(x, classes, rows, &scratch.off_weight);
+    let known = scratch.margin.iter().zip(scratch.logit.iter().zip(&scratch.off_weight));
+    for (margin, (logit, sum)) in known.take(rows) {
+        let own = if temperature == 0.0 { margin.get() } else { classes as f64 * (logit.get() * temperature) };
+        margin.set(own - sum.get());
+    }
+}
+
+/// [`row_margins`] of one type. Distances are from the reference's logit times `temperature`; where that is 0, they are second parts,
+/// which are added to the margins that are there.
 #[inline(never)]
-#[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-fn row_margins_of<V: Vector>(
-    high: &[Cell<V::Element>],
-    low: &[Cell<V::Element>],
-    entries: &[Cell<V::Element>],
+fn row_margins_of<V: Vector, const EACH: bool>(
+    x: &[Cell<V::Element>],
+    q: &[Cell<V::Element>],
     classes: usize,
-    stride: usize,
     rows: usize,
     temperature: f64,
     scratch: &Scratch,
 ) {
     let whole = classes / V::LANES;
-    let counted = V::first_lanes(classes % V::LANES);
-    let zero = V::splat(V::Element::default());
-    for row in 0..rows {
-        let (from, to) = (row * classes, (row + 1) * classes);
-        let x = part(high, from, to);
-        let has_low = !low.is_empty();
-        let low = if has_low { part(low, from, to) } else { x };
-        let q = part(entries, row * stride, row * stride + classes);
-        let ((x, x_rest), (low, low_rest), (q, q_rest)) = (V::chunks(x), V::chunks(low), V::chunks(q));
-        let class = scratch.labels[row % ROWS].get() as u32 as usize;
-        let anchor = scratch.logit[row % ROWS].get() * temperature;
-        let mut sums = Margins::<V, true>::new(anchor);
-        for (place, ((x, low), q)) in x.iter().zip(low).zip(q).enumerate() {
-            let q = V::load(q).without(class.wrapping_sub(place * V::LANES));
-            sums.add(V::load(x), if has_low { V::load(low) } else { zero }, q);
+    let end = V::first_lanes(classes % V::LANES);
+    let one = V::splat(V::Element::from_f64(1.0));
+    let known = scratch.logit.iter().zip(scratch.off_weight.iter().zip(&scratch.margin));
+    let mut first = 0;
+    for (logit, (weight, margin)) in known.take(rows) {
+        let beyond = first + (whole + 1) * V::LANES;
+        let x = V::chunks(part(x, first, beyond)).0;
+        let q = if EACH { V::chunks(part(q, first, beyond)).0 } else { x };
+        let anchor = if temperature == 0.0 { 0.0 } else { logit.get() * temperature };
+        let mut sums = Margins::<V, EACH>::new(anchor);
+        let (Some((last, x)), Some((last_q, q))) = (x.split_last(), q.split_last()) else { break };
+        for (x, q) in x.iter().zip(q) {
+            sums.add(V::load(x), if EACH { V::load(q) } else { one });
         }
-        if !x_rest.is_empty() {
-            let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
-            let low_rest = if has_low { low_rest } else { &[] };
-            let q = rest(q_rest).and(counted).without(class.wrapping_sub(whole * V::LANES));
-            sums.add(rest(x_rest), rest(low_rest), q);
+        sums.add_some(V::load(last), if EACH { V::load(last_q) } else { one }.and(end));
+        if EACH {
+            weight.set(sums.weights.total());
         }
-        scratch.off_weight[row % ROWS].set(sums.weights.total());
-        scratch.margin[row % ROWS].set(sums.margins.total());
+        let before = if temperature == 0.0 { margin.get() } else { 0.0 };
+        margin.set(before + sums.margins.total());
+        first += classes;
     }
 }
 
-/// T M of each row where all classes have the weight 1: C times the reference's logit less the sum of all.
-#[inline(always)]
-pub(super) fn uniform_margins<V: Single>(
-    high: Numbers,
-    low: Numbers,
-    classes: usize,
-    rows: usize,
-    temperature: f64,
-    scratch: &Scratch,
-) {
-    let double = high.kind() == Kind::Double;
-    // Memory that may be read beyond the end of the last row.
-    let padded = scratch.target_of(double);
-    copy::<V>(high, padded);
-    row_sums::<V>(padded, classes, rows, &scratch.margin);
-    if !low.is_empty() {
-        row_sums::<V>(low, classes, rows, &scratch.off_weight);
-    }
-    for (row, (margin, logit)) in scratch.margin.iter().zip(&scratch.logit).enumerate().take(rows) {
-        let low = if low.is_empty() { 0.0 } else { scratch.off_weight[row % ROWS].get() };
-        margin.set(classes as f64 * (logit.get() * temperature) - margin.get() - low);
-    }
-}
-
-/// Gradients from terms: see [`crate::gradient`]. Entries of row i begin at `i * entry_stride`, and its gradient at `i * stride`.
+/// Gradients from terms: see [`crate::gradient`]. That of row i begins at `i * stride`; entries and slopes lie as the terms do.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
 pub(super) fn scale_rows<V: Single>(
     rows: usize,
     classes: usize,
     entries: Numbers,
-    entry_stride: usize,
     slope: Numbers,
     g: Numbers,
     stride: usize,
@@ -230,30 +220,44 @@ pub(super) fn scale_rows<V: Single>(
     scratch: &Scratch,
 ) {
     macro_rules! scale {
-        ($V:ty, $whole:expr, $general:expr) => {{
+        ($V:ty, $whole:expr, $each:expr) => {{
             let (entries, slope, g) = (entries.cells(), slope.cells(), g.cells());
-            scale_rows_of::<$V, { $whole }, $general>(
-                rows,
-                classes,
-                entries,
-                entry_stride,
-                slope,
-                g,
-                stride,
-                weight,
-                complete,
-                scratch,
-            )
+            scale_rows_of::<$V, { $whole }, $each>(rows, classes, entries, slope, g, stride, weight, complete, scratch)
         }};
     }
-    let general = !entries.is_empty() || !slope.is_empty();
-    match (g.kind() == Kind::Double, general, classes / V::LANES) {
+    match (g.kind() == Kind::Double, !entries.is_empty(), classes / V::LANES) {
         (true, false, _) => scale!(V::Double, ANY, false),
         (true, true, _) => scale!(V::Double, ANY, true),
         (_, true, _) => scale!(V, ANY, true),
         (.., 1) => scale!(V, 1, false),
         (.., 2) => scale!(V, 2, false),
         _ => scale!(V, ANY, false),
+    }
+}
+
+/// The weights of the references of soft targets, and 0 in their places.
+#[inline(always)]
+pub(super) fn take_weights(entries: Numbers, classes: usize, rows: usize, scratch: &Scratch) {
+    if entries.kind() == Kind::Double {
+        take_weights_of::<f64>(entries.cells(), classes, rows, scratch);
+    } else {
+        take_weights_of::<f32>(entries.cells(), classes, rows, scratch);
+    }
+}
+
+#[inline(never)]
+fn take_weights_of<E: Element>(entries: &[Cell<E>], classes: usize, rows: usize, scratch: &Scratch) {
+    let mut first = 0;
+    for (weight, class) in scratch.weight.iter().zip(&scratch.labels).take(rows) {
+        let class = class.get() as u32 as usize;
+        let mut q = f64::NAN;
+        if class < classes
+            && let Some(entry) = entries.get(first + class)
+        {
+            q = entry.replace(E::default()).to_f64();
+        }
+        weight.set(q);
+        first += classes;
     }
 }
 
@@ -267,6 +271,18 @@ pub(super) fn weights_of_labels(of_label: f64, class_weights: &[Cell<f32>], rows
     for (weight, class) in all {
         let w = class_weights.get(class.get() as u32 as usize).map_or(f64::NAN, |w| f64::from(w.get()));
         weight.set(of_label * w);
+    }
+}
+
+/// Multiplies Q and T M by what an entry is multiplied by, and makes M of T M. `all`: Q of every row.
+#[inline(never)]
+pub(super) fn weigh_others<V: Single>(all: Option<f64>, factor: f64, temperature: f64, rows: usize, scratch: &Scratch) {
+    let splat = Twice::<V::Wide>::splat;
+    let (factor, temperature, uniform) = (splat(factor), splat(temperature), splat(all.unwrap_or(0.0)));
+    for (off_weight, margin) in fours(&scratch.off_weight, rows).zip(fours(&scratch.margin, rows)) {
+        let sum = if all.is_some() { uniform } else { Twice::load(off_weight) };
+        sum.mul(factor).store(off_weight);
+        Twice::load(margin).mul(factor).div(temperature).store(margin);
     }
 }
 
@@ -291,15 +307,13 @@ pub(super) fn weigh_samples(weights: Option<&[Cell<f32>]>, rows: usize, scratch:
 /// [`scale_rows_of`] for any number of classes.
 const ANY: usize = usize::MAX;
 
-/// [`scale_rows`] of one type; `WHOLE` whole vectors a row and a rest: see [`sums_of_few`]. `GENERAL`: with entries
-/// or slopes.
+/// [`scale_rows`] of one type; `WHOLE` whole vectors a row and a rest: see [`sums_of_few`]. `EACH`: with entries.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-fn scale_rows_of<V: Vector, const WHOLE: usize, const GENERAL: bool>(
+fn scale_rows_of<V: Vector, const WHOLE: usize, const EACH: bool>(
     rows: usize,
     classes: usize,
     entries: &[Cell<V::Element>],
-    entry_stride: usize,
     slope: &[Cell<V::Element>],
     g: &[Cell<V::Element>],
     stride: usize,
@@ -310,10 +324,9 @@ fn scale_rows_of<V: Vector, const WHOLE: usize, const GENERAL: bool>(
     let whole = if WHOLE == ANY { classes / V::LANES } else { WHOLE };
     // May reach into the next row, which is written later.
     let beyond = (whole + 1) * V::LANES;
-    let terms = scratch.term::<V::Element>();
-    let (mut g, mut e) = (g, terms);
-    let mut s = slope;
-    let mut q = entries;
+    let over = complete && stride == classes && slope.is_empty();
+    let (mut g, mut e) = (g, scratch.term::<V::Element>());
+    let (mut q, mut slope) = (entries, slope);
     for (row, factor) in scratch.factor.iter().enumerate().take(rows) {
         let weight = if weight == 0.0 { 0.0 } else { weight * scratch.sample[row % ROWS].get() };
         let (lift, factor) = lifted::<V::Element>(factor.get());
@@ -321,33 +334,36 @@ fn scale_rows_of<V: Vector, const WHOLE: usize, const GENERAL: bool>(
             let e = e.get(..classes).unwrap_or(&[]);
             lift_terms::<V>(e, lift, e);
         }
-        let scale = Scale::<V, GENERAL>::new(factor, weight, !entries.is_empty(), !slope.is_empty());
-        let over = complete && !GENERAL && stride == classes;
+        let scale = Scale::<V, EACH>::new(factor, weight);
         let accepted = complete || !scratch.loss[row % ROWS].get().is_nan();
         if let (true, Some(e), Some(g)) = (over, e.get(..beyond), g.get(..beyond)) {
-            for (e, g) in V::chunks(e).0.iter().zip(V::chunks(g).0) {
+            let q = if EACH { part(q, 0, beyond) } else { e };
+            for ((e, q), g) in V::chunks(e).0.iter().zip(V::chunks(q).0).zip(V::chunks(g).0) {
                 let e = V::load(e);
-                scale.at(e, e, e).store(g);
+                scale.at(e, if EACH { V::load(q) } else { e }).store(g);
             }
         } else if let (true, Some(g)) = (accepted, g.get(..classes)) {
-            let e = e.get(..classes).unwrap_or(&[]);
-            let q = if GENERAL && !entries.is_empty() { q.get(..classes).unwrap_or(&[]) } else { e };
-            let s = if GENERAL && !slope.is_empty() { s.get(..classes).unwrap_or(&[]) } else { e };
-            let ((e, e_rest), (g, g_rest)) = (V::chunks(e), V::chunks(g));
-            let ((q, q_rest), (s, s_rest)) = (V::chunks(q), V::chunks(s));
-            for (((e, q), s), g) in e.iter().zip(q).zip(s).zip(g) {
-                scale.at(V::load(e), V::load(q), V::load(s)).store(g);
+            let e = part(e, 0, classes);
+            let q = if EACH { part(q, 0, classes) } else { e };
+            let ((e, e_rest), (q, q_rest), (to, to_rest)) = (V::chunks(e), V::chunks(q), V::chunks(g));
+            for ((e, q), to) in e.iter().zip(q).zip(to) {
+                scale.at(V::load(e), V::load(q)).store(to);
             }
-            if !g_rest.is_empty() {
+            if !to_rest.is_empty() {
                 let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
-                scale.at(rest(e_rest), rest(q_rest), rest(s_rest)).store_partial(g_rest);
+                scale.at(rest(e_rest), rest(q_rest)).store_partial(to_rest);
+            }
+            if !slope.is_empty() {
+                multiply_of::<V>(g, slope);
             }
         }
         g = g.get(stride..).unwrap_or(&[]);
         e = e.get(classes..).unwrap_or(&[]);
-        if GENERAL {
-            s = s.get(classes..).unwrap_or(&[]);
-            q = q.get(entry_stride..).unwrap_or(&[]);
+        if !slope.is_empty() {
+            slope = slope.get(classes..).unwrap_or(&[]);
+        }
+        if EACH {
+            q = q.get(classes..).unwrap_or(&[]);
         }
     }
 }

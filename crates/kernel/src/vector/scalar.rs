@@ -271,6 +271,10 @@ impl<E: Lane, const N: usize, const FUSED: bool> Vector for Lanes<E, N, FUSED> {
 impl<const FUSED: bool> Single for Lanes<f32, 4, FUSED> {
     type Double = Lanes<f64, 2, FUSED>;
 
+    fn of(lanes: [f32; 4]) -> Self {
+        Self(lanes)
+    }
+
     fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self {
         self.and(Self::mask(|i| labels.get(i).is_none_or(|label| label.get() != class)))
     }

@@ -263,6 +263,11 @@ impl Single for F32x4 {
     type Double = F64x2;
 
     #[inline(always)]
+    fn of([a, b, c, d]: [f32; 4]) -> Self {
+        Self(f32x4(a, b, c, d))
+    }
+
+    #[inline(always)]
     fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self {
         let labels = match labels.first_chunk::<4>() {
             // SAFETY: 16 readable bytes, at any alignment.
