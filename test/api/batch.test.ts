@@ -11,6 +11,7 @@ import {
   type LossResult,
   sparseSoftmaxCrossEntropyWithLogits,
 } from "xent";
+import { HEAP_START } from "../../packages/xent/src/abi.ts";
 import { copyBytes, firstChange } from "../support/bytes.ts";
 import { bitsOf, EVERYTHING, exampleBatch, exampleRows, type RowsSpec } from "../support/example.ts";
 import { unroundedLosses } from "../support/place.ts";
@@ -219,11 +220,11 @@ describe.each(variants)("%s", (variant) => {
           using whole = batchOf(example);
           using batch = batchOf(example);
           const expected = whole.run(options);
-          // The job and the scratch memory lie between the module's own page and the first batch.
+          // The job and the scratch memory lie between the constants of the module and the first batch.
           const own = new Uint8Array(
             xent.memory.buffer,
-            65536,
-            Math.min(whole.logits.byteOffset, batch.logits.byteOffset) - 65536,
+            HEAP_START,
+            Math.min(whole.logits.byteOffset, batch.logits.byteOffset) - HEAP_START,
           );
           let [correct, normalizer] = [0, 0];
           const bounds = [0, ...cuts, rows];
