@@ -6,7 +6,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     testTimeout: 60_000,
     pool: "forks",
-    // At least two: many suites wait for processes, browsers and Redis.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // One more than cores, since many suites wait for processes, browsers and Redis.
+    maxWorkers: availableParallelism() + 1,
   },
 });

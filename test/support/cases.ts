@@ -1,20 +1,22 @@
-// How many cases the properties are tried with: ten thousand in all suites together, or as `npm run search -- properties` is told.
+// How many cases the properties are tried with: 4,000 in all suites together, or as `npm run search -- properties` is told.
 import fc from "fast-check";
 import { expect } from "vitest";
 
+/** What the number of cases of a property is out of. */
 const ALL = 10_000;
+const USUAL = 4_000;
 const { XENT_CASES, XENT_SEED, XENT_PATH } = process.env;
 
-/** As many cases take 10 s on an idle machine. */
+/** As many cases take 4 s on an idle machine. */
 export const TIMEOUT: number = XENT_CASES ? 0 : 300_000;
 
-/** Tries a property with so many of the ten thousand cases. What fails says how to see it again. */
+/** Tries a property with so many of ten thousand cases. What fails says how to see it again. */
 export async function holds<T>(
   property: fc.IPropertyWithHooks<T> | fc.IAsyncPropertyWithHooks<T>,
   cases: number,
 ): Promise<void> {
   const name = expect.getState().currentTestName ?? "";
-  const numRuns = Math.ceil((cases * Number(XENT_CASES ?? ALL)) / ALL);
+  const numRuns = Math.ceil((cases * Number(XENT_CASES ?? USUAL)) / ALL);
   if (XENT_CASES) showProgress(property, name, numRuns);
   const parameters: fc.Parameters<T> = { numRuns };
   if (XENT_SEED) parameters.seed = Number(XENT_SEED);
@@ -24,7 +26,7 @@ export async function holds<T>(
   // The number of the case is enough: from there on it is made smaller in the same way again.
   const [run] = (details.counterexamplePath ?? "0").split(":");
   const pattern = name.replace(/[^\w ,]/g, ".").replaceAll("'", ".");
-  const again = `npm run search -- properties --cases ${XENT_CASES ?? ALL} --seed ${details.seed} --path ${run} --test '${pattern}'`;
+  const again = `npm run search -- properties --cases ${XENT_CASES ?? USUAL} --seed ${details.seed} --path ${run} --test '${pattern}'`;
   const message = `${fc.defaultReportMessage(details)}\n\nAgain: ${again}`;
   // The other properties may still take hours.
   if (XENT_CASES) process.stderr.write(`properties: ${name}: ${message}\n${details.errorInstance}\n`);
