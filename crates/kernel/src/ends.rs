@@ -112,16 +112,16 @@ fn ends_of<V: Single>(
         }
     }
     // Two loops, so that their constants fit the registers, specialised for the kinds of jobs.
-    match (plain, gradient) {
-        (true, false) => quotients::<V, false>(rows, range, scale, scratch),
-        (true, true) => quotients::<V, true>(rows, range, scale, scratch),
-        _ => shares::<V>(rows, range, scratch),
+    if plain && gradient {
+        quotients::<V, true>(rows, range, scale, scratch);
+    } else {
+        quotients::<V, false>(rows, range, scale, scratch);
     }
     match (plain, double) {
         (true, false) => losses::<V, f32>(rows, scratch),
         (true, true) => losses::<V, f64>(rows, scratch),
-        (false, false) => weighted::<V, f32>(rows, scale, z_loss, dense, scratch),
-        (false, true) => weighted::<V, f64>(rows, scale, z_loss, dense, scratch),
+        (false, false) => weighted::<V, f32>(rows, scale, z_loss, dense, gradient, scratch),
+        (false, true) => weighted::<V, f64>(rows, scale, z_loss, dense, gradient, scratch),
     }
 }
 
@@ -192,24 +192,6 @@ fn quotients<V: Single, const GRADIENT: bool>(rows: usize, range: &Range, scale:
     }
 }
 
-/// As [`quotients`], for rows with weights.
-#[inline(never)]
-fn shares<V: Single>(rows: usize, range: &Range, scratch: &Scratch) {
-    let accepted = accepted::<V>(range);
-    let (one, nan) = (Twice::splat(1.0), Twice::splat(f64::NAN));
-    let quotient = Quotient::load();
-    let inputs = fours(&scratch.off_label, rows).zip(fours(&scratch.label_term, rows));
-    let results = fours(&scratch.quotient, rows).zip(fours(&scratch.k_ln_2, rows)).zip(fours(&scratch.share, rows));
-    for ((off, own), ((quotients, k_ln_2), share)) in inputs.zip(results) {
-        let (off, own) = (Twice::<V::Wide>::load(off), Twice::load(own));
-        let total = off.add(own);
-        let (s, k) = quotient.of(off, own, total);
-        s.store(quotients);
-        accepted(off, own).select(k, nan).store(k_ln_2);
-        one.div(total).store(share);
-    }
-}
-
 /// The second half: loss and log-sum-exp of plain rows.
 #[inline(never)]
 fn losses<V: Single, E: Element>(rows: usize, scratch: &Scratch) -> bool {
@@ -228,7 +210,14 @@ fn losses<V: Single, E: Element>(rows: usize, scratch: &Scratch) -> bool {
 
 /// As [`losses`], with all options, and the factors of the gradient.
 #[inline(never)]
-fn weighted<V: Single, E: Element>(rows: usize, scale: f64, z_loss: f64, dense: bool, scratch: &Scratch) -> bool {
+fn weighted<V: Single, E: Element>(
+    rows: usize,
+    scale: f64,
+    z_loss: f64,
+    dense: bool,
+    gradient: bool,
+    scratch: &Scratch,
+) -> bool {
     let log = Log::<Twice<V::Wide>>::load();
     let (zero, one, nan) = (Twice::splat(0.0), Twice::splat(1.0), Twice::splat(f64::NAN));
     let scale = Twice::<V::Wide>::splat(scale);
@@ -238,10 +227,10 @@ fn weighted<V: Single, E: Element>(rows: usize, scale: f64, z_loss: f64, dense: 
     let logs = fours(&scratch.quotient, rows).zip(fours(&scratch.k_ln_2, rows)).zip(fours(&scratch.logit, rows));
     let weights = fours(&scratch.weight, rows).zip(fours(&scratch.off_weight, rows));
     let weights = weights.zip(fours(&scratch.margin, rows)).zip(fours(&scratch.sample, rows));
-    let terms = fours(&scratch.off_label, rows).zip(fours(&scratch.label_term, rows)).zip(fours(&scratch.share, rows));
+    let terms = fours(&scratch.off_label, rows).zip(fours(&scratch.label_term, rows));
     let results = fours(&scratch.loss, rows).zip(fours(&scratch.log_sum_exp, rows));
     let results = results.zip(fours(&scratch.factor, rows)).zip(fours(&scratch.label_gradient, rows));
-    for (((((quotient, k_ln_2), logit), (((q, off_weight), margin), sample)), ((off, own), share)), out) in
+    for (((((quotient, k_ln_2), logit), (((q, off_weight), margin), sample)), (off, own)), out) in
         logs.zip(weights).zip(terms).zip(results)
     {
         let nll = log.of::<E>(Twice::load(quotient), Twice::load(k_ln_2));
@@ -251,18 +240,21 @@ fn weighted<V: Single, E: Element>(rows: usize, scale: f64, z_loss: f64, dense: 
         let mut loss = known.loss(z_loss);
         let least = one.below(nll).select(one, nll).mul(q.add(off_weight)).mul(smallest);
         loss = loss.below(least).select(nan, loss);
-        let rest = known.rest(z_loss);
-        let (share, sampled) = (Twice::load(share), sample.mul(scale));
-        let label = rest.mul(Twice::load(own)).sub(q.mul(Twice::load(off)));
         let (((to_loss, to_log_sum_exp), to_factor), to_label) = out;
         // A row that is not accepted is NaN, even where it counts 0.
         let loss = loss.mul(sample).add(nll.mul(zero));
         all = all.add(loss);
         loss.store(to_loss);
         log_sum_exp.store(to_log_sum_exp);
-        // An ignored row gets 0, not -0.
-        sampled.mul(q.add(rest)).mul(share).add(zero).store(to_factor);
-        sampled.mul(label).mul(share).add(zero).store(to_label);
+        if gradient {
+            let rest = known.rest(z_loss);
+            let (off, own) = (Twice::load(off), Twice::load(own));
+            let (share, sampled) = (one.div(off.add(own)), sample.mul(scale));
+            let label = rest.mul(own).sub(q.mul(off));
+            // An ignored row gets 0, not -0.
+            sampled.mul(q.add(rest)).mul(share).add(zero).store(to_factor);
+            sampled.mul(label).mul(share).add(zero).store(to_label);
+        }
     }
     !all.total().is_nan()
 }

@@ -96,8 +96,6 @@ pub struct Scratch {
     pub quotient: PerRow,
     /// See `quotient`.
     pub k_ln_2: PerRow,
-    /// 1 / the sum of all terms.
-    pub share: PerRow,
     /// The loss; NaN where the row must be computed alone.
     pub loss: PerRow,
     /// log-sum-exp.
@@ -126,7 +124,7 @@ pub struct Scratch {
 }
 
 /// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 78648;
+pub const SCRATCH_BYTES: usize = 76600;
 const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
 
 impl Scratch {

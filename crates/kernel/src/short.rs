@@ -174,11 +174,10 @@ impl<V: Single> Group<'_, V> {
         let Self { tile: Tile { high, low }, scratch, classes, .. } = *self;
         let low = if self.softcap == 0.0 { Numbers::NONE } else { low };
         let (labels, ignored) = match self.labels {
-            Some(labels) => (labels, self.ignore_index.map_or(i64::MIN, i64::from)),
-            None => (&scratch.labels[..rows], i64::MIN),
+            Some(labels) => (labels, self.ignore_index),
+            None => (&scratch.labels[..rows], None),
         };
-        let plain = self.common.plain && self.ignore_index.is_none();
-        take(high, low, labels, classes, ignored, self.temperature, plain, scratch);
+        take(high, low, labels, classes, ignored, self.temperature, scratch);
     }
 
     /// q of the references and the others, margins and sample weights of all rows.
@@ -214,7 +213,7 @@ impl<V: Single> Group<'_, V> {
                 margin.set(0.0);
             }
         }
-        weigh_samples(self.sample_weights, rows, scratch);
+        weigh_samples(self.sample_weights, self.labels.is_some() && self.ignore_index.is_some(), rows, scratch);
     }
 
     /// What an entry, or 1, is multiplied by.

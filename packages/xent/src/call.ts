@@ -135,13 +135,8 @@ function writeLabels(
   const direct = isDirect(labels, rules);
   if (direct) target.set(labels as Int32Array);
   else copyLabels(labels, rules, 0, labels.length, target);
-  return {
-    count,
-    normalizer,
-    address,
-    ignoreIndex: direct ? possibleIndex(rules.ignoreIndex) : IGNORED,
-    copy: undefined,
-  };
+  const ignoreIndex = count < labels.length ? (direct ? possibleIndex(rules.ignoreIndex) : IGNORED) : undefined;
+  return { count, normalizer, address, ignoreIndex, copy: undefined };
 }
 
 const TYPES: Record<Source["kind"], LogitsType | undefined> = {

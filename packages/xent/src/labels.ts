@@ -167,10 +167,12 @@ export function copyLabels(
   const words = wordsOf(labels);
   if (words && rules.strict && rules.shift === 0) {
     const ignored = wordsOfIndex(labels, rules.ignoreIndex);
-    for (let row = begin; row < end; row++) {
-      const label = words[2 * row] as number;
-      target[row] = label === ignored?.low && words[2 * row + 1] === ignored.high ? IGNORED : label;
-    }
+    if (ignored) {
+      for (let row = begin; row < end; row++) {
+        const label = words[2 * row] as number;
+        target[row] = label === ignored.low && words[2 * row + 1] === ignored.high ? IGNORED : label;
+      }
+    } else for (let row = begin; row < end; row++) target[row] = words[2 * row] as number;
     return;
   }
   const label = labelReader(labels, rules);

@@ -155,6 +155,8 @@ function readBatchLabels(batch: BatchMemory, { settings, begin, end, shard, mask
     sequence,
   };
   const [count, normalizer] = readLabels(labels, rules, begin, end);
+  // Where no row has it, it is not looked for.
+  const isIgnored = count < end - begin;
   let copy: Int32Array | undefined;
   if (shard) {
     const all = new Int32Array(end);
@@ -162,11 +164,12 @@ function readBatchLabels(batch: BatchMemory, { settings, begin, end, shard, mask
     copy = all.subarray(begin);
   }
   if (isDirect(labels, rules)) {
-    return { count, normalizer, address: regions.labels, ignoreIndex: possibleIndex(ignoreIndex), copy };
+    const index = isIgnored ? possibleIndex(ignoreIndex) : undefined;
+    return { count, normalizer, address: regions.labels, ignoreIndex: index, copy };
   }
   if (copy) kernelLabels.set(copy, begin);
   else copyLabels(labels, rules, begin, end, kernelLabels);
-  return { count, normalizer, address: regions.kernelLabels, ignoreIndex: IGNORED, copy };
+  return { count, normalizer, address: regions.kernelLabels, ignoreIndex: isIgnored ? IGNORED : undefined, copy };
 }
 
 /** A run as a job that is written, and ready to be computed. */

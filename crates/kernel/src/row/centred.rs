@@ -115,7 +115,6 @@ impl<V: Single> Row<'_, V> {
         let small =
             self.targets.is_dense() && reference.class != largest.class && loss < SMALLEST_LOSS * all * nll.min(1.0);
         let sampled = sample * self.common.scale;
-        self.put(&scratch.share, share);
         self.put(&scratch.log_sum_exp, log_sum_exp);
         self.put(&scratch.factor, sampled * (q + rest) * share);
         self.put(&scratch.label_gradient, sampled * (rest * label_term - q * sums.off_label) * share);

@@ -7,22 +7,19 @@ use crate::targets::Margins;
 use crate::vector::{Element, Pair, Single, Twice, Vector, Wide, part};
 use core::cell::Cell;
 
-/// Notes the logit of each row's reference and sets its term to 0. `plain`: no row is ignored, and all
-/// weigh the same.
+/// Notes the logit of each row's reference and sets its term to 0; where rows may be ignored, also which are.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
 pub(super) fn take(
     high: Numbers,
     low: Numbers,
     labels: &[Cell<i32>],
     classes: usize,
-    ignored: i64,
+    ignored: Option<i32>,
     temperature: f64,
-    plain: bool,
     scratch: &Scratch,
 ) {
-    // Without softcap and temperature, too.
-    let plain = plain && low.is_empty() && temperature == 1.0;
+    let plain = ignored.is_none() && low.is_empty() && temperature == 1.0;
+    let ignored = ignored.map_or(i64::MIN, i64::from);
     match (high.kind() == Kind::Double, plain) {
         (true, _) => {
             take_of::<f64, false>(high.cells(), low.cells(), labels, classes, ignored, temperature, scratch);
@@ -286,13 +283,16 @@ pub(super) fn weigh_others<V: Single>(all: Option<f64>, factor: f64, temperature
     }
 }
 
-/// Multiplies the rows that count by their sample weights; of a row that does not count, nothing does: not even an infinite margin.
+/// The sample weights of the rows that count; of a row that does not count, nothing does: not even an infinite margin. `ignores`: whether
+/// rows may be ignored.
 #[inline(never)]
-pub(super) fn weigh_samples(weights: Option<&[Cell<f32>]>, rows: usize, scratch: &Scratch) {
-    if let Some(weights) = weights {
-        for (sample, weight) in scratch.sample.iter().zip(weights).take(rows) {
-            sample.set(if sample.get() == 0.0 { 0.0 } else { f64::from(weight.get()) });
-        }
+pub(super) fn weigh_samples(weights: Option<&[Cell<f32>]>, ignores: bool, rows: usize, scratch: &Scratch) {
+    if !ignores {
+        scratch.sample.iter().take(rows).for_each(|sample| sample.set(1.0));
+    }
+    let Some(weights) = weights.or(if ignores { Some(&[]) } else { None }) else { return };
+    for (sample, weight) in scratch.sample.iter().zip(weights).take(rows) {
+        sample.set(if sample.get() == 0.0 { 0.0 } else { f64::from(weight.get()) });
     }
     let others = scratch.off_weight.iter().zip(&scratch.margin);
     for ((sample, weight), (off_weight, margin)) in scratch.sample.iter().zip(&scratch.weight).zip(others).take(rows) {
