@@ -185,36 +185,21 @@ impl Job {
     /// As [`Job::run`], for this row. No row or group that was in the scratch area before is used any more.
     #[inline(never)]
     unsafe fn row<'a, V: Single>(&self, scratch: &'a Scratch, row: usize, place: usize) -> &'a Row<'a, V> {
-        let (first, span, stride) = self.place(row);
-        let to = scratch.room::<Row<V>>();
         // SAFETY: the caller vouches for every region and every row, and nothing refers to what was in the room before.
         unsafe {
-            let sample =
-                if self.sample_weights == 0 { 1.0 } else { f64::from(one::<f32>(self.sample_weights, row).get()) };
-            let label = match self.labels {
-                0 => Label::None,
-                address => Label::of(one::<i32>(address, row).get(), self.classes_of_labels(), self.ignored()),
-            };
             let (is_shard, merged) = (self.records != 0, self.merged(row));
-            let mut targets = self.targets(row);
-            let mut common = self.common();
-            if is_shard {
-                targets.spread = merged.map_or(1.0, Merged::target);
-                common.scale = 1.0;
-            }
-            to.write(Row {
+            let (targets, common) = (self.targets(row), self.common());
+            let spread = if is_shard { merged.map_or(1.0, Merged::target) } else { targets.spread };
+            let scale = if is_shard { 1.0 } else { common.scale };
+            let (first, span, stride) = self.place(row);
+            scratch.room::<Row<V>>().write(Row {
                 classes: self.classes as usize,
                 line: Line { numbers: self.numbers(self.logits, first, span), stride, softcap: self.softcap },
                 temperature: self.temperature,
-                label: match label {
-                    Label::Class(class) if is_shard => Label::Class(class.wrapping_sub(self.class_offset as usize)),
-                    // What weighs nothing is ignored; of a shard, sample weights are not its business.
-                    _ if sample == 0.0 && !is_shard => Label::Ignored,
-                    other => other,
-                },
-                sample: if is_shard { 1.0 } else { sample },
-                targets,
-                common,
+                label: Label::None,
+                sample: 1.0,
+                targets: Targets { spread, ..targets },
+                common: Common { scale, ..common },
                 gradient: (self.gradient != 0 && (!is_shard || merged.is_some())).then(|| Gradient {
                     numbers: self.results(self.gradient, first, span),
                     stride,
@@ -224,6 +209,46 @@ impl Job {
                 place,
                 lanes: PhantomData,
             });
+            self.next_row(scratch, row, place)
+        }
+    }
+
+    /// Another row, in the place of one that [`Job::row`] has left in the scratch area: what all rows have in common is there.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::row`].
+    #[inline(never)]
+    unsafe fn next_row<'a, V: Single>(&self, scratch: &'a Scratch, row: usize, place: usize) -> &'a Row<'a, V> {
+        let (first, span, _) = self.place(row);
+        let is_shard = self.records != 0;
+        // SAFETY: as above.
+        unsafe {
+            let to = scratch.room::<Row<V>>();
+            let sample = match self.sample_weights {
+                0 => 1.0,
+                _ if is_shard => 1.0,
+                address => f64::from(one::<f32>(address, row).get()),
+            };
+            let label = match self.labels {
+                0 => Label::None,
+                address => Label::of(one::<i32>(address, row).get(), self.classes_of_labels(), self.ignored()),
+            };
+            (*to).line.numbers = self.numbers(self.logits, first, span);
+            (*to).label = match label {
+                Label::Class(class) if is_shard => Label::Class(class.wrapping_sub(self.class_offset as usize)),
+                // What weighs nothing is ignored; of a shard, sample weights are not its business.
+                _ if sample == 0.0 => Label::Ignored,
+                other => other,
+            };
+            (*to).sample = sample;
+            (*to).place = place;
+            if self.targets != 0 {
+                (*to).targets.soft = cells(self.targets, first, span);
+            }
+            if let Some(gradient) = &mut (*to).gradient {
+                gradient.numbers = self.results(self.gradient, first, span);
+            }
             &*to
         }
     }
@@ -291,7 +316,7 @@ impl Job {
     #[inline(always)]
     fn place(&self, row: usize) -> (usize, usize, usize) {
         let (inner, stride) = (self.inner as usize, self.class_stride as usize);
-        let outer = row.checked_div(inner).unwrap_or(0);
+        let outer = if inner == 1 { row } else { row.checked_div(inner).unwrap_or(0) };
         let first = outer.wrapping_mul(self.row_stride as usize) + (row - outer * inner);
         (first, (self.classes as usize - 1) * stride + 1, stride)
     }

@@ -231,7 +231,7 @@ impl<'a, V: Single> Row<'a, V> {
         let double = line.double();
         let dense = targets.is_dense() && self.counts();
         let which = self.loop_of(way).sum();
-        scratch.begin();
+        scratch.begin(dense);
         let length = self.tile_length(way, dense && !targets.is_direct(double));
         let mut at = from;
         while at < to {
@@ -255,8 +255,12 @@ impl<'a, V: Single> Row<'a, V> {
         }
         let off_label =
             if which.accepts::<V>(scratch.trace.get()) { scratch.terms::<V::Wide>().total() } else { f64::NAN };
-        let (weights, margins) = scratch.weights::<V::Wide>();
-        scratch.set_sums(Sums { off_label, off_weight: weights.total(), margin: margins.total() });
+        let mut sums = Sums { off_label, ..Sums::default() };
+        if dense {
+            let (weights, margins) = scratch.weights::<V::Wide>();
+            (sums.off_weight, sums.margin) = (weights.total(), margins.total());
+        }
+        scratch.set_sums(sums);
     }
 
     #[inline(always)]

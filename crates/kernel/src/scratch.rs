@@ -184,13 +184,14 @@ impl Scratch {
         self.sums[2].set(sums.margin);
     }
 
-    /// Begins the sums of a row, or of a segment of it.
+    /// Begins the sums of a row, or of a segment of it; those of weights and margins only where targets are `dense`.
     #[inline(always)]
-    pub fn begin(&self) {
-        for cell in self.terms.iter().chain(&self.weights).chain(&self.margins) {
-            cell.set(0.0);
-        }
+    pub fn begin(&self, dense: bool) {
+        self.terms.iter().for_each(|cell| cell.set(0.0));
         self.trace.set(0);
+        if dense {
+            self.weights.iter().chain(&self.margins).for_each(|cell| cell.set(0.0));
+        }
     }
 
     /// Sums of the terms so far.

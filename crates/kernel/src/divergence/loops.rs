@@ -26,7 +26,7 @@ const FAR: (f64, f64) = (f32::MIN as f64, -1e150);
 #[inline(always)]
 pub fn sum_terms<V: Single>(x: Numbers, to: Numbers, way: Way, shift: f64, temperature: f64, scratch: &Scratch) -> f64 {
     let which = Loop::new(way, to.kind() == Kind::Double, 0.0, temperature).sum().keep();
-    scratch.begin();
+    scratch.begin(true);
     scratch.shift.set(shift);
     terms::<V>(which, x, Numbers::NONE, to, usize::MAX, scratch);
     if which.accepts::<V>(scratch.trace.get()) { scratch.terms::<V::Wide>().total() } else { f64::NAN }

@@ -73,7 +73,8 @@ impl Job {
         // SAFETY: the caller's obligation.
         unsafe {
             for i in 0..count {
-                let here = self.row::<V>(scratch, row + i, i);
+                let here =
+                    if i == 0 { self.row::<V>(scratch, row, 0) } else { self.next_row::<V>(scratch, row + i, i) };
                 let mut best = None;
                 if self.predictions != 0 || self.targets != 0 {
                     let largest = here.argmax(0, classes);
@@ -87,7 +88,7 @@ impl Job {
             self.find_ends::<V>(scratch, row, count);
             for i in 0..count {
                 if self.gradient != 0 && !scratch.loss[i % ROWS].get().is_nan() {
-                    self.row::<V>(scratch, row + i, i).write_found();
+                    self.next_row::<V>(scratch, row + i, i).write_found();
                 }
             }
             self.rest_alone::<V>(scratch, row, count);
