@@ -33,16 +33,22 @@ describe.each(variants)("%s", (variant) => {
 
   describe("what TensorFlow, PyTorch and the others should return comes out of shards of the classes", () => {
     for (const file of ["named", "numerics", "options"]) {
-      const cases = goldenCases(file).filter((golden) => !golden.kerasProbabilities && golden.labels !== undefined);
+      const cases = goldenCases(file).filter((golden) => !golden.kerasProbabilities);
       test.each(cases.map((golden) => [golden.name, golden] as const))(`${file}: %s`, (_, golden) => {
         const { axis = -1, ...rest } = golden.options as { axis?: number };
         const options: LossOptions = { ...rest, reduction: golden.gradientOf };
         const { dtype, shape } = golden;
         const classes = shape.at(axis) as number;
         const labels = Int32Array.from(golden.labels ?? []);
-        const whole = { dtype, shape, axis, logits: typedLogits(golden), labels };
+        const targets = golden.targets && Float32Array.from(golden.targets);
+        const whole = { dtype, shape, axis, logits: typedLogits(golden), labels, targets };
         for (const count of [1, 2, 3, 7].filter((count) => count <= classes)) {
-          expectResult(runInShards(xent, whole, evenCuts(classes, count), options), { ...golden, classes });
+          const expected = {
+            ...golden,
+            classes,
+            options: { ...golden.options, ...(targets ? { targets: golden.targets } : {}) },
+          };
+          expectResult(runInShards(xent, whole, evenCuts(classes, count), options), expected);
         }
       });
     }
@@ -134,20 +140,74 @@ describe.each(variants)("%s", (variant) => {
     }
   });
 
+  test.each<[string, LossOptions, boolean]>([
+    ["alone", {}, false],
+    ["with the other options", { labelSmoothing: 0.2, zLoss: 0.01, sampleWeights: [1, 0, 2] }, false],
+    ["with softcap and temperature", { softcap: 5, temperature: 2 }, false],
+    ["with class weights", { classWeights: [] }, false],
+    ["of one class", {}, true],
+    ["of one class, with smoothing", { labelSmoothing: 1e-6 }, true],
+  ])("soft targets %s are computed as in one piece", (_, given, hot) => {
+    for (const [classes, seed, spread] of [
+      [7, 1, 8],
+      [300, 2, 8],
+      [300, 3, 64],
+      [3000, 4, 32],
+    ] as const) {
+      const whole = randomWhole(3, classes, seed, spread);
+      const classWeights = Float32Array.from(whole.logits.subarray(0, classes), Math.abs);
+      const options: LossOptions = given.classWeights ? { ...given, classWeights } : given;
+      const shares = Float32Array.from(whole.logits, (_, i) => {
+        // Most of it at the largest logit, so that losses are small.
+        if (hot)
+          return i % classes ===
+            whole.logits.indexOf(Math.max(...whole.logits.subarray(i - (i % classes), i - (i % classes) + classes))) %
+              classes
+            ? 1
+            : 0;
+        return ((i * 7919) % 13) / 13 / classes;
+      });
+      using batch = xent.createBatch({ rows: 3, classes, gradient: true, targets: true });
+      batch.logits.set(whole.logits);
+      batch.targets.set(shares);
+      const one = batch.run({ ...options, gradient: true, predictions: true, reduction: "sum" });
+      for (const cuts of [[0, classes], evenCuts(classes, 2), evenCuts(classes, 5), [0, 1, classes - 1, classes]]) {
+        const result = runInShards(xent, { ...whole, targets: shares }, cuts, { ...options, reduction: "sum" });
+        expect(result.predictions).toEqual(one.predictions);
+        for (const [row, loss] of one.loss.entries()) {
+          expect(
+            ulp(result.loss[row] as number, loss),
+            `${result.loss[row]}, in one piece ${loss}`,
+          ).toBeLessThanOrEqual(5);
+        }
+        for (const [i, g] of one.gradient.entries()) {
+          const size = Math.max(Math.abs(g), 2 * (shares[i] as number), 1e-30);
+          expect(Math.abs((result.gradient?.[i] as number) - g) / size, `${i} of ${classes}`).toBeLessThan(2e-6);
+        }
+      }
+    }
+  });
+
   // Of logits in [-8, 8] no sum of a shard is 2^40 times smaller than another one. In [-32, 32] some are.
   test.each<[string, number, (merged: Partials) => unknown]>([
     ["in a bit of what is merged", 8, bits],
     ["in a loss", 32, (merged) => lossFromPartials(merged)],
   ])("neither order nor grouping shows %s, for any shards and options", (_, spread, shown) => {
-    const options: LossOptions[] = [{}, { softcap: 10 }, { labelSmoothing: 0.1, classWeights: [] }, { zLoss: 0.1 }];
+    const options: (LossOptions & { soft?: boolean })[] = [
+      ...[{}, { softcap: 10 }, { labelSmoothing: 0.1, classWeights: [] }, { zLoss: 0.1 }],
+      ...[{ soft: true }, { soft: true, labelSmoothing: 0.1 }],
+    ];
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 2 ** 31 - 1 }),
         fc.uniqueArray(fc.integer({ min: 1, max: 699 }), { minLength: 1, maxLength: 9 }),
         fc.constantFrom(...options),
         fc.infiniteStream(fc.nat()),
-        (seed, cuts, given, choices) => {
-          const whole = randomWhole(3, 700, seed, spread);
+        (seed, cuts, { soft, ...given }, choices) => {
+          const random = randomWhole(3, 700, seed, spread);
+          const whole = soft
+            ? { ...random, targets: Float32Array.from(random.logits, (x) => Math.abs(x) / 1000) }
+            : random;
           const weights = Float32Array.from(whole.logits.subarray(0, 700), Math.abs);
           const all: LossOptions = given.classWeights ? { ...given, classWeights: weights } : given;
           const sorted = [0, ...cuts.sort((a, b) => a - b), 700];
@@ -301,9 +361,9 @@ describe("a batch of a shard", () => {
     );
     expect(call({ ...shard, classWeight: 1 })).toBe('TypeError: "options" has no option "classWeight"');
     expect(thrown(() => batch.run(shard as never))).toBe('TypeError: "options" has no option "classOffset"');
-    using soft = xent.createBatch({ rows: 6, classes: 300, targets: true });
-    expect(thrown(() => soft.partials(shard))).toBe(
-      "TypeError: partials() expected a batch with labels, not soft targets",
+    using other = xent.createBatch({ rows: 6, classes: 300, targets: "logits" });
+    expect(thrown(() => other.partials(shard))).toBe(
+      "TypeError: partials() expected a batch with labels or soft targets, not target logits",
     );
   });
 

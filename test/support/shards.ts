@@ -19,6 +19,8 @@ export interface Whole {
   readonly axis: number;
   readonly logits: Float32Array | Float64Array | Uint16Array;
   readonly labels: Int32Array;
+  /** Instead of labels, in the layout of the logits. */
+  readonly targets?: Float32Array | undefined;
 }
 
 /** A part of the classes, in a batch of its own. */
@@ -44,7 +46,7 @@ function sent(partials: Partials): Partials {
 /** Deals the classes out, from each cut to the next. */
 export function makeParts(
   xent: Xent,
-  { dtype, shape, axis, logits, labels }: Whole,
+  { dtype, shape, axis, logits, labels, targets }: Whole,
   cuts: readonly number[],
   { classWeights, ...options }: LossOptions,
   gradient: boolean | "in-place",
@@ -55,19 +57,18 @@ export function makeParts(
   const outer = shape.slice(0, at).reduce((a, b) => a * b, 1);
   return cuts.slice(1).map((end, i) => {
     const begin = cuts[i] as number;
-    const batch: Batch<LogitsType> = xent.createBatch({
-      shape: shape.with(at, end - begin),
-      axis,
-      logits: dtype,
-      gradient,
-    });
+    const layout = { shape: shape.with(at, end - begin), axis, logits: dtype, gradient };
+    const batch = (
+      targets ? xent.createBatch({ ...layout, targets: true }) : xent.createBatch(layout)
+    ) as Batch<LogitsType>;
     // For each index of the axes before that of the classes, what a shard has of it is in one piece.
     const size = (end - begin) * inner;
     const place = (o: number): number => (o * classesTotal + begin) * inner;
     for (let o = 0; o < outer; o++) {
       (batch.logits as Float32Array).set(logits.subarray(place(o), place(o) + size) as Float32Array, o * size);
+      if (targets) (batch.targets as Float32Array).set(targets.subarray(place(o), place(o) + size), o * size);
     }
-    batch.labels.set(labels);
+    if (!targets) batch.labels.set(labels);
     const weights = classWeights && { classWeights: Float32Array.from(classWeights).subarray(begin, end) };
     const partials = sent(batch.partials({ ...options, ...weights, classOffset: begin, classesTotal }));
     const copyTo: Part["copyTo"] = (whole, from) => {

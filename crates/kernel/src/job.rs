@@ -189,7 +189,12 @@ impl Job {
         unsafe {
             let (is_shard, merged) = (self.records != 0, self.merged(row));
             let (targets, common) = (self.targets(row), self.common());
-            let spread = if is_shard { merged.map_or(1.0, Merged::target) } else { targets.spread };
+            let spread = match is_shard {
+                // Soft targets are smoothed over all classes, here as well.
+                true if self.targets != 0 => self.label_smoothing / f64::from(self.classes_total),
+                true => merged.map_or(1.0, Merged::target),
+                false => targets.spread,
+            };
             let scale = if is_shard { 1.0 } else { common.scale };
             let (first, span, stride) = self.place(row);
             scratch.room::<Row<V>>().write(Row {
@@ -226,8 +231,10 @@ impl Job {
         unsafe {
             let to = scratch.room::<Row<V>>();
             let sample = match self.sample_weights {
-                0 => 1.0,
+                // The gradient of a shard has the weight of its targets from the merged result.
+                _ if is_shard && self.targets != 0 => self.merged(row).map_or(1.0, Merged::target),
                 _ if is_shard => 1.0,
+                0 => 1.0,
                 address => f64::from(one::<f32>(address, row).get()),
             };
             let label = match self.labels {
@@ -238,7 +245,7 @@ impl Job {
             (*to).label = match label {
                 Label::Class(class) if is_shard => Label::Class(class.wrapping_sub(self.class_offset as usize)),
                 // What weighs nothing is ignored; of a shard, sample weights are not its business.
-                _ if sample == 0.0 => Label::Ignored,
+                _ if sample == 0.0 && !is_shard => Label::Ignored,
                 other => other,
             };
             (*to).sample = sample;

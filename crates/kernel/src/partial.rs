@@ -4,13 +4,14 @@
 //! of a job may also be a shard of the vocabulary, whose other shards lie on other machines ([`Partial`]):
 //!
 //! ```text
-//! sum    a shard's logits -> Partial     maximum, sum of the exponentials, the label's logit if it lies here
+//! sum    a shard's logits -> Partial     maximum, sum of the exponentials, the reference's logit if it lies here
 //!        all of these     -> Merged      in TypeScript (packages/xent/src/shards)
 //! write  Merged, logits   -> gradient
 //! ```
 //!
 //! The sum of a shard is relative to a power of two near the exponential of its maximum, not to that exponential: merging shifts by
-//! powers of two, which is exact. The label's term is left out of the sum, as in [`crate::row`].
+//! powers of two, which is exact. The reference's term is left out of the sum, as in [`crate::row`]: with soft targets, each shard has a
+//! reference of its own, its largest logit, and merging adds the terms of all but the largest of these.
 
 use crate::exp::{Range, exp};
 use crate::label::Label;
@@ -162,17 +163,18 @@ impl<V: Single> Split<'_, V> {
 pub struct Partial {
     /// The largest logit; -inf where all logits are -inf; NaN where the row has a NaN or +inf.
     maximum: Cell<f64>,
-    /// The sum of e^x / 2^power over all classes but the label; without a power, of e^(x - maximum).
+    /// The sum of e^x / 2^power over all classes but the reference; without a power, of e^(x - maximum).
     sum: Cell<f64>,
     /// NaN: none, because the maximum is too large.
     power: Cell<f64>,
-    /// The label's logit; NaN where the label lies elsewhere.
+    /// The reference's logit; NaN where it lies elsewhere.
     label: Cell<f64>,
     /// The first class of the shard with the largest logit; -1 where there is none.
     prediction: Cell<f64>,
-    /// The label's class weight; NaN where the label lies elsewhere.
+    /// The label's class weight; NaN where the label lies elsewhere. With soft targets, q of the reference.
     label_weight: Cell<f64>,
-    /// With smoothing: the sums of w and of w x over all classes but the label, where w are the class weights. In two parts.
+    /// With smoothing: the sums of w and of w x over all classes but the reference, where w are the class weights. In two parts. With
+    /// soft targets, of q and q x.
     weight: Cell<f64>,
     weight_low: Cell<f64>,
     weighted: Cell<f64>,
@@ -190,9 +192,11 @@ pub struct Merged {
     factor: Cell<f64>,
     /// Gradient at the label.
     own: Cell<f64>,
-    /// With smoothing: what is subtracted from the gradient for a class weight of 1.
+    /// With smoothing or soft targets: what is subtracted from the gradient for a class weight, or a q, of 1.
     target: Cell<f64>,
-    reserved: [Cell<f64>; 5],
+    /// With soft targets: the place of the reference in this shard, if it is there.
+    reference: Cell<f64>,
+    reserved: [Cell<f64>; 4],
 }
 
 /// Bytes of a [`Partial`], and of a [`Merged`].
@@ -200,7 +204,7 @@ pub const RECORD_BYTES: usize = 80;
 const _: () = assert!(size_of::<Partial>() == RECORD_BYTES && size_of::<Merged>() == RECORD_BYTES);
 
 impl Merged {
-    /// What is subtracted from the gradient for a class weight of 1.
+    /// What is subtracted from the gradient for a class weight, or a q, of 1.
     #[inline(always)]
     pub fn target(&self) -> f64 {
         self.target.get()
@@ -222,13 +226,14 @@ fn over_power<V: Single>(x: f64, power: f64) -> f64 {
 }
 
 impl<V: Single> Row<'_, V> {
-    /// Sums a shard. The reference is the label; it lies beyond the end where another shard has it.
+    /// Sums a shard. The reference is the label, which lies beyond the end where another shard has it, or the largest logit.
     #[inline(always)]
     pub fn sum_shard(&self, out: &Partial) {
         let best = self.argmax(0, self.classes);
         let largest = self.reference(usize::try_from(best).unwrap_or(usize::MAX));
         let label = match self.label {
             Label::Class(class) => class,
+            Label::None => usize::try_from(best).unwrap_or(usize::MAX),
             _ => usize::MAX,
         };
         let own = self.reference(label);
@@ -260,7 +265,12 @@ impl<V: Single> Row<'_, V> {
         out.power.set(power);
         out.label.set(if here { own.logit / self.temperature } else { f64::NAN });
         out.prediction.set(f64::from(best));
-        out.label_weight.set(if here { self.targets.class_weight(label) } else { f64::NAN });
+        let weight = if self.label == Label::None {
+            self.targets.weight(label, false)
+        } else {
+            self.targets.class_weight(label)
+        };
+        out.label_weight.set(if here { weight } else { f64::NAN });
         let dense = self.targets.is_dense();
         let counted = (self.classes - usize::from(here)) as f64;
         let weight = if self.targets.has_entries() { sums.off_weight } else { counted };
@@ -282,6 +292,8 @@ impl<V: Single> Row<'_, V> {
         let maximum = merged.maximum.get();
         let class = match self.label {
             Label::Class(class) => class,
+            // A float below 0 becomes 0, which is a class.
+            Label::None if merged.reference.get() >= 0.0 => merged.reference.get() as usize,
             _ => usize::MAX,
         };
         let own = self.reference(class);

@@ -187,10 +187,10 @@ export class Batch<
 
   /**
    * What this batch knows of its rows if its classes are a shard of more: classes `classOffset` and on of `classesTotal`. Labels
-   * are classes of all, `classWeights` are those of the batch's. After {@link mergePartials} of all shards,
+   * are classes of all; `classWeights` and soft targets are those of the batch's. After {@link mergePartials} of all shards,
    * {@link lossFromPartials} gives the losses and {@link gradientFromPartials} this shard's gradient. The result is a copy.
    *
-   * Options and errors are those of {@link run}; a batch with soft targets is a TypeError.
+   * Options and errors are those of {@link run}; a batch with the logits of another model is a TypeError.
    */
   partials(options: PartialsOptions): Partials {
     const run = readPartialsRun(options, this.#plan);

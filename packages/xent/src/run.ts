@@ -83,7 +83,9 @@ export function readPartialsRun(options: PartialsOptions, plan: PlacedBatch): Ru
   const shard = readShard(options, plan.layout.classes);
   const run = readRun(options, plan, PARTIALS_OPTIONS);
   const { targets } = plan;
-  if (targets) throw new TypeError(`partials() expected a batch with labels, not ${targetsName(targets)}`);
+  if (targets === "logits") {
+    throw new TypeError(`partials() expected a batch with labels or soft targets, not ${targetsName(targets)}`);
+  }
   return { ...run, shard };
 }
 
@@ -195,11 +197,11 @@ export function writeJob(
   const { rows, classes } = layout;
   const { settings, begin, end, shard } = run;
   const { classWeights, sampleWeights } = settings;
-  if (shard?.merged && labels.copy) assertMerged(shard.merged, labels.copy, shard, settings);
+  if (shard?.merged) assertMerged(shard.merged, labels.copy, end - begin, shard, settings);
   const splits = shard === undefined && isDivisible(batch.plan);
   const schedule = engine.pool?.schedule({ begin, end, classes, cost: costOf(batch.plan, settings), splits }, waits);
   const work = workingMemory(batch.plan, run, schedule);
-  if (shard?.merged) writeMerged(shard.merged, batch.doubles(work.shardRecords, RECORD * rows), begin, settings);
+  if (shard?.merged) writeMerged(shard.merged, batch.doubles(work.shardRecords, RECORD * rows), begin, shard, settings);
   if (classWeights) batch.floats(work.classWeights, classes).set(classWeights);
   if (sampleWeights) batch.floats(work.sampleWeights, rows).set(sampleWeights);
   const record = waits ? engine.waited : engine.queued;
@@ -314,7 +316,7 @@ export function partialsOf(batch: BatchMemory, { run, labels, shardRecords }: Jo
   const { rows, classes } = batch.plan.layout;
   const records = batch.doubles(shardRecords, RECORD * rows).subarray(RECORD * run.begin);
   const shard = { ...(run.shard as Shard), classes };
-  return readPartials(records, labels.copy as Int32Array, run.begin, shard, run.settings);
+  return readPartials(records, labels.copy, [run.begin, run.end], shard, run.settings);
 }
 
 /** The part of the gradient with the rows of a run. */

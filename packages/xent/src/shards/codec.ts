@@ -10,15 +10,15 @@ import { findInvalidHeader, findInvalidRow, has } from "./valid.ts";
 
 const PARTIALS = "XENTPART";
 const TOTALS = "XENTTOTL";
-/** What is read, too: all before it. Totals without sources are still written as version 1. */
-const PARTIALS_VERSION = 1;
+/** What is read, too: all before it. Partials without soft targets, and totals without sources, are still written as version 1. */
+const PARTIALS_VERSION = 2;
 const TOTALS_VERSION = 2;
 
 const NAMES = Object.keys(COLUMNS) as Column[];
 
 /**
  * Partials as bytes: 32 a row, 8 more where a label was seen, where they were merged, and with class weights; 4 more with sample
- * weights, 32 with label smoothing.
+ * weights, 32 with label smoothing or soft targets.
  */
 export function encodePartials(partials: Partials): OwnUint8Array {
   assertPartials(partials);
@@ -28,9 +28,10 @@ export function encodePartials(partials: Partials): OwnUint8Array {
     OPTIONAL.includes(name) && partials[name].every((value, row) => Object.is(value, usual(partials, name, row)));
   const names = NAMES.filter((name) => !saysNothing(name));
   const columns = names.reduce((bits, name) => bits + 2 ** NAMES.indexOf(name), 0);
-  return pack(PARTIALS, PARTIALS_VERSION, [
+  const version = settings.softTargets === 1 ? PARTIALS_VERSION : 1;
+  return pack(PARTIALS, version, [
     Uint32Array.from([rows, classesTotal, columns, classes.length].concat(classes.flat())),
-    Float64Array.from(SETTINGS, (name) => settings[name]),
+    Float64Array.from(settingsIn(version), (name) => settings[name]),
     ...names.map((name) => partials[name]),
   ]);
 }
@@ -44,8 +45,11 @@ export function decodePartials(bytes: Uint8Array): Partials {
   const [rows = 0, classesTotal = 0, columns = 0, ranges = 0] = file.take(Uint32Array, 4);
   const ends = [...file.take(Uint32Array, 2 * ranges)];
   const classes = Array.from({ length: ranges }, (_, i) => [ends[2 * i], ends[2 * i + 1]] as [number, number]);
-  const values = file.take(Float64Array, SETTINGS.length);
-  const settings = Object.fromEntries(SETTINGS.map((name, i) => [name, values[i]])) as unknown as Partials["settings"];
+  const names = settingsIn(file.version);
+  const values = file.take(Float64Array, names.length);
+  const settings = Object.fromEntries(
+    SETTINGS.map((name, i) => [name, values[i] ?? 0]),
+  ) as unknown as Partials["settings"];
   const known = { rows, classesTotal, classes, settings };
   const invalid = findInvalidHeader(known);
   if (invalid !== undefined) throw file.error(invalid);
@@ -119,6 +123,11 @@ function takeSources(file: Unpacked): string[] {
   const wrong = sources.findIndex((source, i) => i > 0 && source <= (sources[i - 1] as string));
   if (wrong >= 0) throw file.error(`the source ${sources[wrong]} after ${sources[wrong - 1]}`);
   return sources;
+}
+
+/** The settings that a file of this version has. */
+function settingsIn(version: number): readonly (keyof Partials["settings"])[] {
+  return version === 1 ? SETTINGS.slice(0, -1) : SETTINGS;
 }
 
 const OPTIONAL: readonly Column[] = ["sumLow", "labelLogit", "labelWeight", "sampleWeights", ...SMOOTHED];

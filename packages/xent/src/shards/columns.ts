@@ -7,6 +7,8 @@ export interface PartialsSettings {
   /** 0: no cap. */
   readonly softcap: number;
   readonly temperature: number;
+  /** 1: soft targets instead of labels; else 0. */
+  readonly softTargets: number;
 }
 
 /**
@@ -21,7 +23,10 @@ export interface Partials {
   /** The ranges of classes that were seen, [begin, end), in order and not adjacent. */
   readonly classes: readonly (readonly [begin: number, end: number])[];
   readonly settings: PartialsSettings;
-  /** The class of the row; -1 where the row is ignored, -2 where its label is invalid (`invalidLabels: "nan"`). */
+  /**
+   * The class of the row; -1 where the row is ignored, -2 where its label is invalid (`invalidLabels: "nan"`). With soft targets, the class
+   * with the largest logit so far, which takes the place of the label below; -2 where there is none.
+   */
   readonly labels: Int32Array;
   /** The largest logit, after softcap and temperature; -Infinity where all logits are -Infinity, NaN where one is NaN or Infinity. */
   readonly maximum: Float64Array;
@@ -35,11 +40,14 @@ export interface Partials {
   readonly labelLogit: Float64Array;
   /** The first class with the largest logit; -1 where there is none. */
   readonly predictions: Int32Array;
-  /** The class weight of the label; NaN where it was not seen. All 1 without class weights. */
+  /** The class weight of the label; NaN where it was not seen. All 1 without class weights. With soft targets, the target. */
   readonly labelWeight: Float64Array;
   /** Factors of the losses. All 1 without sample weights. */
   readonly sampleWeights: Float32Array;
-  /** With label smoothing, else empty: the sums of the weights, and of weight times logit, over all classes but the label. */
+  /**
+   * With label smoothing or soft targets, else empty: the sums of the weights, and of weight times logit, over all classes but the label. Of
+   * soft targets, their own weights.
+   */
   readonly weight: Float64Array;
   readonly weightLow: Float64Array;
   readonly weighted: Float64Array;
@@ -72,8 +80,8 @@ export const TYPES: {
   readonly Int32Array: Int32ArrayConstructor;
 } = { Float64Array, Float32Array, Int32Array };
 
-/** Columns that are empty without label smoothing. */
+/** Columns that are empty without label smoothing and soft targets. */
 export const SMOOTHED: readonly Column[] = ["weight", "weightLow", "weighted", "weightedLow"];
 
 /** The settings of {@link Partials}, in the order of the file. */
-export const SETTINGS = ["labelSmoothing", "zLoss", "softcap", "temperature"] as const;
+export const SETTINGS = ["labelSmoothing", "zLoss", "softcap", "temperature", "softTargets"] as const;

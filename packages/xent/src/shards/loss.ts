@@ -1,6 +1,6 @@
 import type { Partials } from "./columns.ts";
 import { ExactSum, twoProduct } from "./exact.ts";
-import { assertPartials } from "./partials.ts";
+import { assertPartials, isDense } from "./partials.ts";
 import { above } from "./scale.ts";
 
 /** Losses of rows whose classes were all seen. Arrays have one entry for each row. */
@@ -11,7 +11,7 @@ export interface PartialsResult {
   sum: number;
   /** `sum / normalizer`, and 0 where that is 0. */
   mean: number;
-  /** The number of rows that are not ignored; with class weights, the sum of their labels' weights. */
+  /** The number of rows that are not ignored; with class weights, but for soft targets, the sum of their labels' weights. */
   normalizer: number;
   /** The number of rows that are not ignored. */
   count: number;
@@ -19,7 +19,7 @@ export interface PartialsResult {
   logSumExp: Float32Array;
   /** First class with the largest logit, -1 where {@link logSumExp} is NaN. */
   predictions: Int32Array;
-  /** The number of rows, without ignored ones, whose prediction is the label. */
+  /** The number of rows, without ignored ones, whose prediction is the label; 0 with soft targets. */
   correct: number;
 }
 
@@ -31,6 +31,7 @@ export interface PartialsResult {
 export function lossFromPartials(merged: Partials): PartialsResult {
   assertComplete(merged);
   const { rows, labels, labelWeight } = merged;
+  const soft = merged.settings.softTargets === 1;
   const loss = new Float32Array(rows);
   const logSumExp = new Float32Array(rows);
   const predictions = new Int32Array(rows);
@@ -46,8 +47,8 @@ export function lossFromPartials(merged: Partials): PartialsResult {
     sum.add(found.loss);
     if (label === IGNORED) continue;
     count++;
-    normalizer.add(label < 0 ? 1 : (labelWeight[row] as number));
-    if (predictions[row] === label) correct++;
+    normalizer.add(soft || label < 0 ? 1 : (labelWeight[row] as number));
+    if (!soft && predictions[row] === label) correct++;
   }
   const [total, weight] = [sum.value, normalizer.value];
   const mean = weight === 0 ? 0 : total / weight;
@@ -55,8 +56,8 @@ export function lossFromPartials(merged: Partials): PartialsResult {
 }
 
 /** The merged result of a row, from which the kernel computes the gradient of a shard: `Merged` in crates/kernel/src/partial.rs. */
-export function gradientRecord(merged: Partials, row: number, scale: number): readonly number[] {
-  const { labelSmoothing, temperature } = merged.settings;
+export function gradientRecord(merged: Partials, row: number, scale: number, classOffset: number): readonly number[] {
+  const { temperature } = merged.settings;
   const found = findRow(merged, row);
   if (merged.labels[row] === IGNORED || merged.sampleWeights[row] === 0) return [0];
   if (Number.isNaN(found.logSumExp)) return [NaN];
@@ -66,12 +67,14 @@ export function gradientRecord(merged: Partials, row: number, scale: number): re
     merged.maximum[row] as number,
     factor * found.probability,
     factor * found.own,
-    (factor * labelSmoothing) / merged.classesTotal,
+    factor * spreadOf(merged),
+    (merged.labels[row] as number) - classOffset,
   ];
 }
 
 /** The sum of the weights of the rows that are not ignored. */
-export function normalizerOf({ rows, labels, labelWeight }: Partials): number {
+export function normalizerOf({ rows, labels, labelWeight, settings }: Partials): number {
+  if (settings.softTargets === 1) return rows;
   const sum = new ExactSum();
   for (let row = 0; row < rows; row++) {
     const label = labels[row] as number;
@@ -100,10 +103,15 @@ const BROKEN = { loss: NaN, logSumExp: NaN, probability: NaN, own: NaN };
 /** A loss this far below its parts is a small difference of them: crates/kernel/src/ends.rs. */
 const SMALLEST_LOSS = 0.75;
 
+/** What a weight of a class other than the label is multiplied by. */
+function spreadOf({ settings: { labelSmoothing, softTargets }, classesTotal }: Partials): number {
+  return softTargets === 1 ? 1 : labelSmoothing / classesTotal;
+}
+
 /** The formula of crates/kernel/src/ends.rs, in f64. */
 function findRow(merged: Partials, row: number) {
   const at = (column: Float64Array | Float32Array): number => column[row] as number;
-  const { labelSmoothing, zLoss } = merged.settings;
+  const { labelSmoothing, zLoss, softTargets } = merged.settings;
   const [label, maximum] = [merged.labels[row] as number, at(merged.maximum)];
   // A row with weight 0 is ignored.
   const sample = at(merged.sampleWeights);
@@ -119,17 +127,17 @@ function findRow(merged: Partials, row: number) {
   const nll = distance < FAR ? Math.log1p(others / own) : distance + Math.log1p(others - 1);
   const logSumExp = distance < 1 ? logit + nll : maximum + Math.log1p(others - 1 + own);
 
-  const spread = labelSmoothing / merged.classesTotal;
-  const ownTarget = at(merged.labelWeight) * (1 - labelSmoothing + spread);
+  const [spread, dense] = [spreadOf(merged), isDense(merged.settings)];
+  const ownTarget = at(merged.labelWeight) * (softTargets === 1 ? 1 : 1 - labelSmoothing + spread);
   const value = logit === -Infinity ? maximum : logit;
-  const [rest, tilt] = labelSmoothing > 0 ? [spread * at(merged.weight), tiltOf(merged, row, value, spread)] : [0, 0];
+  const [rest, tilt] = dense ? [spread * at(merged.weight), tiltOf(merged, row, value, spread)] : [0, 0];
   const far = nll === Infinity ? logSumExp - value : nll;
   const fromLabel = ownTarget === 0 ? 0 : ownTarget * nll;
   const fromRest = rest === 0 ? tilt : rest * far + tilt;
   const fromZ = zLoss === 0 ? 0 : zLoss * logSumExp * logSumExp;
   const z = zLoss === 0 ? 0 : 2 * zLoss * logSumExp;
   let loss = fromLabel + fromRest;
-  if (labelSmoothing > 0 && loss < SMALLEST_LOSS * (ownTarget + rest) * Math.min(1, nll)) {
+  if (dense && softTargets === 0 && loss < SMALLEST_LOSS * (ownTarget + rest) * Math.min(1, nll)) {
     // Measured from the largest logit, all parts have the same sign.
     const least = Math.log1p(others - 1 + own);
     loss = (ownTarget + rest) * least + ownTarget * distance + tiltOf(merged, row, maximum, spread);

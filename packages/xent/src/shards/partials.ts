@@ -1,14 +1,14 @@
 import { show, wrongType } from "../errors.ts";
 import { lengthOf, typedArrayKind } from "../typed-array.ts";
 import { COLUMNS, type Column, type Partials, type PartialsSettings, SETTINGS, SMOOTHED, TYPES } from "./columns.ts";
-import { ExactSum } from "./exact.ts";
-import { factorOf } from "./scale.ts";
+import { ExactSum, twoProduct } from "./exact.ts";
+import { above, factorOf } from "./scale.ts";
 import { findInvalidHeader } from "./valid.ts";
 
 /**
  * Merges the partials of several shards of the classes, in any order and any grouping. Sums are exact until they are rounded to 106
- * bits, so the result does not depend on either, unless the sums of two shards are more than a factor of 2^40 apart. Even then, no
- * loss depends on it.
+ * bits, so the result does not depend on either, unless the sums of two shards are more than a factor of 2^40 apart, or soft targets
+ * have capped logits. Even then, no loss depends on it.
  *
  * Throws TypeError for anything but {@link Partials}; RangeError where rows, labels, number of classes or options differ, or where a class
  * is in two of them.
@@ -25,7 +25,8 @@ export function mergePartials(...partials: readonly (Partials | readonly Partial
   const merged = emptyPartials(first, classes);
   merged.labels.set(first.labels);
   merged.sampleWeights.set(first.sampleWeights);
-  for (let row = 0; row < first.rows; row++) mergeRow(all, row, merged);
+  const soft = first.settings.softTargets === 1;
+  for (let row = 0; row < first.rows; row++) mergeRow(all, row, merged, soft);
   return merged;
 }
 
@@ -42,52 +43,81 @@ export function emptyPartials(
 }
 
 /** The length of a column. */
-export function lengthOfColumn(name: Column, rows: number, { labelSmoothing }: PartialsSettings): number {
-  return SMOOTHED.includes(name) && !(labelSmoothing > 0) ? 0 : rows;
+export function lengthOfColumn(name: Column, rows: number, settings: PartialsSettings): number {
+  return SMOOTHED.includes(name) && !isDense(settings) ? 0 : rows;
 }
 
-function mergeRow(all: readonly Partials[], row: number, out: Partials): void {
+/** Whether classes other than the label have weight. */
+export function isDense({ labelSmoothing, softTargets }: PartialsSettings): boolean {
+  return labelSmoothing > 0 || softTargets === 1;
+}
+
+function mergeRow(all: readonly Partials[], row: number, out: Partials, soft: boolean): void {
   let [maximum, power, prediction] = [-Infinity, 0, -1];
-  let [labelLogit, labelWeight] = [NaN, NaN];
+  let reference: Partials | undefined;
   for (const part of all) {
     const most = part.maximum[row] as number;
     const best = part.predictions[row] as number;
     // Of equal maxima, the first class and the larger power, in any order of the shards.
-    if (most > maximum || prediction < 0) [power, prediction] = [part.power[row] as number, best];
-    else if (most === maximum) {
+    if (most > maximum || prediction < 0) {
+      [power, prediction] = [part.power[row] as number, best];
+      if (soft) reference = part;
+    } else if (most === maximum) {
       power = Math.max(power, part.power[row] as number);
-      if (best >= 0) prediction = Math.min(prediction, best);
+      if (best >= 0 && best < prediction) {
+        prediction = best;
+        if (soft) reference = part;
+      }
     }
     maximum = Math.max(maximum, most);
-    const weight = part.labelWeight[row] as number;
-    if (!Number.isNaN(weight)) [labelLogit, labelWeight] = [part.labelLogit[row] as number, weight];
+    if (!(soft || Number.isNaN(part.labelWeight[row]))) reference = part;
   }
   const sum = new ExactSum();
   for (const part of all) {
     const from = { maximum: part.maximum[row] as number, power: part.power[row] as number };
-    const [high, low] = [part.sum[row] as number, part.sumLow[row] as number];
-    if (high === 0) continue;
     const factor = factorOf(from, { maximum, power });
-    sum.add(high * factor);
-    sum.add(low * factor);
+    for (const column of [part.sum, part.sumLow]) if (column[row] !== 0) sum.add((column[row] as number) * factor);
+    // Of several references, all but one become terms like others.
+    const term = soft && part !== reference ? Math.exp(above(part.labelLogit[row] as number, from)) : 0;
+    if (term !== 0) sum.add(term * factor);
   }
   out.maximum[row] = maximum;
   out.power[row] = power;
   out.predictions[row] = prediction;
-  out.labelLogit[row] = labelLogit;
-  out.labelWeight[row] = labelWeight;
+  out.labelLogit[row] = reference?.labelLogit[row] ?? NaN;
+  out.labelWeight[row] = reference?.labelWeight[row] ?? NaN;
+  if (soft) out.labels[row] = reference?.labels[row] as number;
   [out.sum[row], out.sumLow[row]] = sum.pair;
   if (out.weight.length > 0) {
-    [out.weight[row], out.weightLow[row]] = sumOf(all, row, "weight", "weightLow");
-    [out.weighted[row], out.weightedLow[row]] = sumOf(all, row, "weighted", "weightedLow");
+    const others = all.filter((part) => soft && part !== reference);
+    const weights = others.map((part) => part.labelWeight[row] as number);
+    const weighted = others.flatMap((part, i) => productOf(weights[i] as number, part.labelLogit[row] as number));
+    [out.weight[row], out.weightLow[row]] = sumOf(all, row, "weight", "weightLow", weights);
+    [out.weighted[row], out.weightedLow[row]] = sumOf(all, row, "weighted", "weightedLow", weighted);
   }
+}
+
+/** w x in two parts; 0 without weight, also at -Infinity. */
+function productOf(weight: number, logit: number): readonly number[] {
+  return weight === 0 || Number.isNaN(weight)
+    ? []
+    : Number.isFinite(logit)
+      ? twoProduct(weight, logit)
+      : [weight * logit];
 }
 
 type Part = "weight" | "weightLow" | "weighted" | "weightedLow";
 
 /** Infinity where it overflows. */
-function sumOf(all: readonly Partials[], row: number, high: Part, low: Part): [high: number, low: number] {
+function sumOf(
+  all: readonly Partials[],
+  row: number,
+  high: Part,
+  low: Part,
+  more: readonly number[],
+): [high: number, low: number] {
   const sum = new ExactSum();
+  for (const term of more) sum.add(term);
   for (const part of all) {
     sum.add(part[high][row] as number);
     // After an overflow, there is no rest.
@@ -125,7 +155,10 @@ function assertAlike(first: Partials, other: Partials): void {
     const [a, b] = [first.settings[name], other.settings[name]];
     if (a !== b) throw differs(name, a, b);
   }
-  for (const name of ["labels", "sampleWeights"] as const) {
+  // With soft targets, each shard has a reference of its own.
+  const columns =
+    first.settings.softTargets === 1 ? (["sampleWeights"] as const) : (["labels", "sampleWeights"] as const);
+  for (const name of columns) {
     const row = first[name].findIndex((value, i) => !Object.is(value, other[name][i]));
     if (row >= 0) throw differs(`${name}, row ${row}`, first[name][row], other[name][row]);
   }

@@ -43,50 +43,68 @@ const FIELDS = [
   ...["weight", "weightLow", "weighted", "weightedLow"],
 ] as const;
 
-/** Copies the partials of the kernel out of its memory. `begin`: the row of the first record and label. */
+/**
+ * Copies the partials of the rows from `begin` to `end` out of the kernel's memory. The first record and label are those of `begin`.
+ * Without labels, there are soft targets.
+ */
 export function readPartials(
   records: Float64Array,
-  labels: Int32Array,
-  begin: number,
+  labels: Int32Array | undefined,
+  [begin, end]: readonly [number, number],
   { classOffset, classesTotal, classes }: ShardOptions & { readonly classes: number },
   settings: Settings,
 ): Partials {
-  const rows = labels.length;
-  const like = { rows, classesTotal, settings: settingsOf(settings) };
+  const rows = end - begin;
+  const like = { rows, classesTotal, settings: settingsOf(settings, labels === undefined) };
   const partials = emptyPartials(like, [[classOffset, classOffset + classes]]);
-  partials.labels.set(labels);
+  if (labels) partials.labels.set(labels);
   partials.sampleWeights.fill(1);
   if (settings.sampleWeights) partials.sampleWeights.set(settings.sampleWeights.subarray(begin, begin + rows));
   for (let row = 0; row < rows; row++) {
     for (let i = 0; i < RECORD; i++) partials[FIELDS[i] as Column][row] = records[row * RECORD + i] as number;
     const best = partials.predictions[row] as number;
     if (best >= 0) partials.predictions[row] = best + classOffset;
+    if (!labels) partials.labels[row] = best >= 0 ? best + classOffset : -2;
   }
   return partials;
 }
 
 /** Throws RangeError unless these are all rows, with these labels, and all classes. */
-export function assertMerged(merged: Partials, labels: Int32Array, { classesTotal }: Shard, settings: Settings): void {
+export function assertMerged(
+  merged: Partials,
+  labels: Int32Array | undefined,
+  rows: number,
+  { classesTotal }: Shard,
+  settings: Settings,
+): void {
   assertComplete(merged);
   const differs = (what: string, expected: unknown, got: unknown): RangeError =>
     new RangeError(`"merged" expected ${what} of the last partials(), ${show(expected)}, got ${show(got)}`);
-  if (merged.rows !== labels.length) throw differs("the rows", labels.length, merged.rows);
+  if (merged.rows !== rows) throw differs("the rows", rows, merged.rows);
   if (merged.classesTotal !== classesTotal) throw differs("the classesTotal", classesTotal, merged.classesTotal);
-  const own = settingsOf(settings);
+  const own = settingsOf(settings, labels === undefined);
   for (const name of SETTINGS) {
     if (own[name] !== merged.settings[name]) throw differs(`the ${name}`, own[name], merged.settings[name]);
   }
-  const row = labels.findIndex((label, i) => label !== merged.labels[i]);
-  if (row >= 0) throw differs(`the label of row ${row}`, labels[row], merged.labels[row]);
+  const row = labels?.findIndex((label, i) => label !== merged.labels[i]) ?? -1;
+  if (labels && row >= 0) throw differs(`the label of row ${row}`, labels[row], merged.labels[row]);
 }
 
 /** Writes the merged results from which the kernel computes the gradient of the rows from `begin` on. */
-export function writeMerged(merged: Partials, records: Float64Array, begin: number, { reduction }: Settings): void {
+export function writeMerged(
+  merged: Partials,
+  records: Float64Array,
+  begin: number,
+  { classOffset }: Shard,
+  { reduction }: Settings,
+): void {
   const normalizer = reduction === "mean" ? normalizerOf(merged) : 1;
   const scale = normalizer === 0 ? 0 : 1 / normalizer;
-  for (let row = 0; row < merged.rows; row++) records.set(gradientRecord(merged, row, scale), (begin + row) * RECORD);
+  for (let row = 0; row < merged.rows; row++) {
+    records.set(gradientRecord(merged, row, scale, classOffset), (begin + row) * RECORD);
+  }
 }
 
-function settingsOf({ labelSmoothing, zLoss, softcap = 0, temperature }: Settings): PartialsSettings {
-  return { labelSmoothing, zLoss, softcap, temperature };
+function settingsOf({ labelSmoothing, zLoss, softcap = 0, temperature }: Settings, soft: boolean): PartialsSettings {
+  return { labelSmoothing, zLoss, softcap, temperature, softTargets: soft ? 1 : 0 };
 }

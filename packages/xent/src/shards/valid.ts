@@ -10,6 +10,7 @@ const SETTINGS: { readonly [name in keyof PartialsSettings]: (value: number) => 
   zLoss: (z) => z >= 0 && z < Infinity,
   softcap: (c) => c >= 0 && c < Infinity,
   temperature: (t) => t > 0 && t < Infinity,
+  softTargets: (soft) => soft === 0 || soft === 1,
 };
 
 /** From here on a maximum may be too large for a power (`TOO_LARGE` in crates/kernel/src/partial.rs, and room). */
