@@ -50,7 +50,7 @@ describe("partials", () => {
     [
       "a column that there is not",
       words(AT.columns, 2 ** 31),
-      "columns 10000000000000000000000000000000, of which 13 are known",
+      "columns 10000000000000000000000000000000, of which 14 are known",
     ],
     ["a word that is not 0", words(12, 1), "1 at byte 12, where 0 is to be"],
     ["no rows", words(AT.rows, 0), "sizes that contradict one another"],

@@ -140,6 +140,36 @@ describe.each(variants)("%s", (variant) => {
     }
   });
 
+  test("predictions are of the logits before the softcap, also where all of them are saturated", () => {
+    const logits = Float32Array.of(18.5, 3, 19.375, 1, 19, 18, -4, 19.375, 19, 20, 20, 19);
+    for (const [softcap, temperature] of [
+      [1, 10],
+      [1, 1],
+      [5, 1],
+      [30, 0.5],
+    ] as const) {
+      for (const targets of [undefined, Float32Array.from(logits, Math.abs)]) {
+        const whole: Whole = {
+          dtype: "float32",
+          shape: [3, 4],
+          axis: -1,
+          logits,
+          labels: Int32Array.of(0, 1, 2),
+          targets,
+        };
+        for (const cuts of [
+          [0, 4],
+          [0, 1, 4],
+          [0, 2, 4],
+          [0, 1, 2, 3, 4],
+        ]) {
+          const { predictions } = runInShards(xent, whole, cuts, { softcap, temperature });
+          expect([...(predictions as Int32Array)]).toEqual([2, 3, 1]);
+        }
+      }
+    }
+  });
+
   test.each<[string, LossOptions, boolean]>([
     ["alone", {}, false],
     ["with the other options", { labelSmoothing: 0.2, zLoss: 0.01, sampleWeights: [1, 0, 2] }, false],

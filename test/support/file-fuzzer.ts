@@ -203,6 +203,7 @@ function emptyOthers({ rows, classes, classesTotal, settings, labels, sampleWeig
       ...{ maximum: zeros().fill(-Infinity), power: zeros(), sum: zeros(), sumLow: zeros() },
       ...{ labelLogit: seen(-Infinity), labelWeight: seen(1), predictions: new Int32Array(rows).fill(begin) },
       ...{ weight: smoothed(), weightLow: smoothed(), weighted: smoothed(), weightedLow: smoothed() },
+      largest: new Float64Array(settings.softcap > 0 ? rows : 0).fill(NaN),
     };
   });
 }

@@ -173,12 +173,13 @@ pub struct Partial {
     prediction: Cell<f64>,
     /// The label's class weight; NaN where the label lies elsewhere. With soft targets, q of the reference.
     label_weight: Cell<f64>,
-    /// With smoothing: the sums of w and of w x over all classes but the reference, where w are the class weights. In two parts. With
-    /// soft targets, of q and q x.
+    /// With smoothing: the sums of w and of w x over all classes but the reference, where w are the class weights. The latter in
+    /// two parts. With soft targets, of q and q x.
     weight: Cell<f64>,
-    weight_low: Cell<f64>,
     weighted: Cell<f64>,
     weighted_low: Cell<f64>,
+    /// The largest logit, before softcap and temperature; NaN where there is none.
+    largest: Cell<f64>,
 }
 
 /// The merged result of a row, which the gradient of a shard needs.
@@ -278,9 +279,9 @@ impl<V: Single> Row<'_, V> {
         let margin = if here && !self.targets.has_entries() { sums.margin - (anchor - own.logit) } else { sums.margin };
         let (weighted, weighted_low) = weighted(anchor, weight, margin, self.temperature);
         out.weight.set(if dense { weight } else { 0.0 });
-        out.weight_low.set(0.0);
         out.weighted.set(if dense { weighted } else { 0.0 });
         out.weighted_low.set(if dense { weighted_low } else { 0.0 });
+        out.largest.set(usize::try_from(best).map_or(f64::NAN, |best| self.line.get(best)));
     }
 
     /// The gradient of a shard, from the merged result. `targets.spread` times a class's weight is subtracted from it.

@@ -10,7 +10,7 @@ import { findInvalidHeader, findInvalidRow, has } from "./valid.ts";
 
 const PARTIALS = "XENTPART";
 const TOTALS = "XENTTOTL";
-/** What is read, too: all before it. Partials without soft targets, and totals without sources, are still written as version 1. */
+/** What is read, too: all before it. What says nothing that version 1 does not is still written as that. */
 const PARTIALS_VERSION = 2;
 const TOTALS_VERSION = 2;
 
@@ -18,7 +18,7 @@ const NAMES = Object.keys(COLUMNS) as Column[];
 
 /**
  * Partials as bytes: 32 a row, 8 more where a label was seen, where they were merged, and with class weights; 4 more with sample
- * weights, 32 with label smoothing or soft targets.
+ * weights, 32 with label smoothing or soft targets, 8 with a softcap.
  */
 export function encodePartials(partials: Partials): OwnUint8Array {
   assertPartials(partials);
@@ -28,7 +28,7 @@ export function encodePartials(partials: Partials): OwnUint8Array {
     OPTIONAL.includes(name) && partials[name].every((value, row) => Object.is(value, usual(partials, name, row)));
   const names = NAMES.filter((name) => !saysNothing(name));
   const columns = names.reduce((bits, name) => bits + 2 ** NAMES.indexOf(name), 0);
-  const version = settings.softTargets === 1 ? PARTIALS_VERSION : 1;
+  const version = settings.softTargets === 1 || names.includes("largest") ? PARTIALS_VERSION : 1;
   return pack(PARTIALS, version, [
     Uint32Array.from([rows, classesTotal, columns, classes.length].concat(classes.flat())),
     Float64Array.from(settingsIn(version), (name) => settings[name]),
@@ -130,12 +130,12 @@ function settingsIn(version: number): readonly (keyof Partials["settings"])[] {
   return version === 1 ? SETTINGS.slice(0, -1) : SETTINGS;
 }
 
-const OPTIONAL: readonly Column[] = ["sumLow", "labelLogit", "labelWeight", "sampleWeights", ...SMOOTHED];
+const OPTIONAL: readonly Column[] = ["sumLow", "labelLogit", "labelWeight", "sampleWeights", ...SMOOTHED, "largest"];
 
 /** The default value of a column. */
 function usual({ classes, labels }: Pick<Partials, "classes" | "labels">, name: Column, row: number): number {
   if (name === "sampleWeights") return 1;
-  if (name === "labelLogit") return NaN;
+  if (name === "labelLogit" || name === "largest") return NaN;
   if (name !== "labelWeight") return 0;
   return has(classes, labels[row] as number) ? 1 : NaN;
 }

@@ -52,6 +52,8 @@ export interface Partials {
   readonly weightLow: Float64Array;
   readonly weighted: Float64Array;
   readonly weightedLow: Float64Array;
+  /** With a softcap, else empty: the largest logit before softcap and temperature, which predictions are of; NaN where it is not known. */
+  readonly largest: Float64Array;
 }
 
 /** The arrays of {@link Partials}, and their types. */
@@ -69,6 +71,7 @@ export const COLUMNS = {
   weightLow: "Float64Array",
   weighted: "Float64Array",
   weightedLow: "Float64Array",
+  largest: "Float64Array",
 } as const;
 
 export type Column = keyof typeof COLUMNS;

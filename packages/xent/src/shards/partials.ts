@@ -44,7 +44,8 @@ export function emptyPartials(
 
 /** The length of a column. */
 export function lengthOfColumn(name: Column, rows: number, settings: PartialsSettings): number {
-  return SMOOTHED.includes(name) && !isDense(settings) ? 0 : rows;
+  const isThere = name === "largest" ? settings.softcap > 0 : !SMOOTHED.includes(name) || isDense(settings);
+  return isThere ? rows : 0;
 }
 
 /** Whether classes other than the label have weight. */
@@ -53,22 +54,21 @@ export function isDense({ labelSmoothing, softTargets }: PartialsSettings): bool
 }
 
 function mergeRow(all: readonly Partials[], row: number, out: Partials, soft: boolean): void {
-  let [maximum, power, prediction] = [-Infinity, 0, -1];
+  let [maximum, largest, power, prediction] = [-Infinity, -Infinity, 0, -1];
   let reference: Partials | undefined;
   for (const part of all) {
-    const most = part.maximum[row] as number;
+    const [most, raw] = [part.maximum[row] as number, part.largest[row] ?? NaN];
     const best = part.predictions[row] as number;
-    // Of equal maxima, the first class and the larger power, in any order of the shards.
-    if (most > maximum || prediction < 0) {
-      [power, prediction] = [part.power[row] as number, best];
+    const isMore = most > maximum || prediction < 0;
+    // Before the softcap, which makes large logits alike. Of equals, the first class and the larger power, in any order of the shards.
+    const isFirst = most === maximum && best >= 0 && best < prediction;
+    const isBest = raw < largest || raw > largest ? raw > largest : isMore || isFirst;
+    if (prediction < 0 || isBest) {
+      [largest, prediction] = [raw, best];
       if (soft) reference = part;
-    } else if (most === maximum) {
-      power = Math.max(power, part.power[row] as number);
-      if (best >= 0 && best < prediction) {
-        prediction = best;
-        if (soft) reference = part;
-      }
     }
+    if (isMore) power = part.power[row] as number;
+    else if (most === maximum) power = Math.max(power, part.power[row] as number);
     maximum = Math.max(maximum, most);
     if (!(soft || Number.isNaN(part.labelWeight[row]))) reference = part;
   }
@@ -84,6 +84,7 @@ function mergeRow(all: readonly Partials[], row: number, out: Partials, soft: bo
   out.maximum[row] = maximum;
   out.power[row] = power;
   out.predictions[row] = prediction;
+  out.largest[row] = largest;
   out.labelLogit[row] = reference?.labelLogit[row] ?? NaN;
   out.labelWeight[row] = reference?.labelWeight[row] ?? NaN;
   if (soft) out.labels[row] = reference?.labels[row] as number;

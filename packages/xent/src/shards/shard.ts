@@ -40,7 +40,7 @@ export const RECORD: number = RECORD_BYTES / 8;
 /** The fields of a record: `Partial` in crates/kernel/src/partial.rs. */
 const FIELDS = [
   ...["maximum", "sum", "power", "labelLogit", "predictions", "labelWeight"],
-  ...["weight", "weightLow", "weighted", "weightedLow"],
+  ...["weight", "weighted", "weightedLow", "largest"],
 ] as const;
 
 /**

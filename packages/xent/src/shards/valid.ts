@@ -56,6 +56,7 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
   weightLow: (low, row, { weight }) => isRest(low, weight[row] as number),
   weighted: () => true,
   weightedLow: (low, row, { weighted }) => isRest(low, weighted[row] as number),
+  largest: () => true,
 };
 
 /** Whether `low` can be the rounding error of `high`. */
