@@ -332,7 +332,7 @@ describe.each(variants)("%s", (variant) => {
     using batch = xent.createBatch({ rows: 1, classes: 2, targets: "logits" });
     expect(() => batch.labels).toThrow("this batch has target logits, and no labels");
     expect(() => batch.partials({ classOffset: 0, classesTotal: 2 })).toThrow(
-      "partials() expected a batch with labels, not target logits",
+      "partials() expected a batch with labels or soft targets, not target logits",
     );
     expect(() => xent.createBatch({ rows: 1, classes: 2, targets: "soft" as "logits" })).toThrow(
       '"targets" expected true, false or "logits"',

@@ -56,8 +56,7 @@ export class Unpacked {
     const view = new DataView(bytes.buffer, bytes.byteOffset, length);
     const version = view.getUint32(8, true);
     if (!(version >= 1 && version <= newest)) {
-      const known = newest === 1 ? "version 1" : `versions 1 to ${newest}`;
-      throw this.error(`version ${version}; this release of xent reads ${known}`);
+      throw this.error(`version ${version}; this release of xent reads versions 1 to ${newest}`);
     }
     if (view.getUint32(12, true) !== 0) throw this.error(`${view.getUint32(12, true)} at byte 12, where 0 is to be`);
     const expected = Number(view.getBigUint64(16, true));
