@@ -5,6 +5,7 @@
 //! be longer than 2 GiB, a batch may.
 
 mod divergence;
+mod groups;
 mod reduce;
 mod rows;
 mod steps;
@@ -189,11 +190,13 @@ impl Job {
         unsafe {
             let (is_shard, merged) = (self.records != 0, self.merged(row));
             let (targets, common) = (self.targets(row), self.common());
-            let spread = match is_shard {
+            let spread = if !is_shard {
+                targets.spread
+            } else if self.targets != 0 {
                 // Soft targets are smoothed over all classes, here as well.
-                true if self.targets != 0 => self.label_smoothing / f64::from(self.classes_total),
-                true => merged.map_or(1.0, Merged::target),
-                false => targets.spread,
+                self.label_smoothing / f64::from(self.classes_total)
+            } else {
+                merged.map_or(1.0, Merged::target)
             };
             let scale = if is_shard { 1.0 } else { common.scale };
             let (first, span, stride) = self.place(row);

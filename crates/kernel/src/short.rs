@@ -17,6 +17,7 @@
 //! neighbours. If that fails too, [`crate::row`] computes it.
 
 mod loops;
+mod weights;
 
 use crate::ends::{Common, ends, label_terms, leave_ignored};
 use crate::exp::Range;
@@ -30,10 +31,8 @@ use crate::tile::{Tile, copy};
 use crate::vector::Single;
 use core::cell::Cell;
 use core::marker::PhantomData;
-use loops::{
-    put_references, row_margins, row_sums, scale_rows, take, take_weights, weigh_others, weigh_samples,
-    weights_of_labels,
-};
+use loops::{put_references, row_sums, scale_rows, take};
+use weights::{row_margins, take_weights, weigh_others, weigh_samples, weights_of_labels};
 
 /// Rows of more classes are computed by [`crate::row`].
 pub const MAX_CLASSES: usize = 256;

@@ -3,7 +3,6 @@
 use crate::gradient::{Scale, lift_terms, lifted, multiply_of};
 use crate::numbers::{Kind, Numbers};
 use crate::scratch::{PerRow, ROWS, Scratch, fours};
-use crate::targets::Margins;
 use crate::vector::{Element, Pair, Single, Twice, Vector, Wide, part};
 use core::cell::Cell;
 
@@ -126,82 +125,6 @@ fn sums_of_any<V: Vector>(mut x: &[Cell<V::Element>], classes: usize, rows: usiz
     }
 }
 
-/// Q and T M of each row, in memory that may be read a vector beyond the end of the last row. Without entries, all q are 1, and there is
-/// only T M.
-#[inline(always)]
-pub(super) fn row_margins<V: Single>(
-    high: Numbers,
-    low: Numbers,
-    entries: Numbers,
-    classes: usize,
-    rows: usize,
-    temperature: f64,
-    scratch: &Scratch,
-) {
-    macro_rules! margins {
-        ($V:ty, $each:expr, $x:expr, $of:expr) => {{
-            row_margins_of::<$V, $each>($x.cells(), entries.cells(), classes, rows, $of, scratch);
-        }};
-    }
-    for (x, of) in [(high, temperature), (low, 0.0)] {
-        match (high.kind() == Kind::Double, entries.is_empty()) {
-            _ if x.is_empty() => (),
-            (false, false) => margins!(V, true, x, of),
-            (false, true) => uniform_margins::<V>(x, classes, rows, of, scratch),
-            (true, false) => margins!(V::Double, true, x, of),
-            (true, true) => margins!(V::Double, false, x, of),
-        }
-    }
-}
-
-/// T M of each row where all classes have the weight 1: C times the reference's logit less the sum of all, which is exact enough of `f32`
-/// logits that are as near to 0 as a group's. `temperature` as in [`row_margins_of`].
-#[inline(always)]
-fn uniform_margins<V: Single>(x: Numbers, classes: usize, rows: usize, temperature: f64, scratch: &Scratch) {
-    row_sums::<V>(x, classes, rows, &scratch.off_weight);
-    let known = scratch.margin.iter().zip(scratch.logit.iter().zip(&scratch.off_weight));
-    for (margin, (logit, sum)) in known.take(rows) {
-        let own = if temperature == 0.0 { margin.get() } else { classes as f64 * (logit.get() * temperature) };
-        margin.set(own - sum.get());
-    }
-}
-
-/// [`row_margins`] of one type. Distances are from the reference's logit times `temperature`; where that is 0, they are second parts,
-/// which are added to the margins that are there.
-#[inline(never)]
-fn row_margins_of<V: Vector, const EACH: bool>(
-    x: &[Cell<V::Element>],
-    q: &[Cell<V::Element>],
-    classes: usize,
-    rows: usize,
-    temperature: f64,
-    scratch: &Scratch,
-) {
-    let whole = classes / V::LANES;
-    let end = V::first_lanes(classes % V::LANES);
-    let one = V::splat(V::Element::from_f64(1.0));
-    let known = scratch.logit.iter().zip(scratch.off_weight.iter().zip(&scratch.margin));
-    let mut first = 0;
-    for (logit, (weight, margin)) in known.take(rows) {
-        let beyond = first + (whole + 1) * V::LANES;
-        let x = V::chunks(part(x, first, beyond)).0;
-        let q = if EACH { V::chunks(part(q, first, beyond)).0 } else { x };
-        let anchor = if temperature == 0.0 { 0.0 } else { logit.get() * temperature };
-        let mut sums = Margins::<V, EACH>::new(anchor);
-        let (Some((last, x)), Some((last_q, q))) = (x.split_last(), q.split_last()) else { break };
-        for (x, q) in x.iter().zip(q) {
-            sums.add(V::load(x), if EACH { V::load(q) } else { one });
-        }
-        sums.add_some(V::load(last), if EACH { V::load(last_q) } else { one }.and(end));
-        if EACH {
-            weight.set(sums.weights.total());
-        }
-        let before = if temperature == 0.0 { margin.get() } else { 0.0 };
-        margin.set(before + sums.margins.total());
-        first += classes;
-    }
-}
-
 /// Gradients from terms: see [`crate::gradient`]. That of row i begins at `i * stride`; entries and slopes lie as the terms do.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
@@ -229,78 +152,6 @@ pub(super) fn scale_rows<V: Single>(
         (.., 1) => scale!(V, 1, false),
         (.., 2) => scale!(V, 2, false),
         _ => scale!(V, ANY, false),
-    }
-}
-
-/// The weights of the references of soft targets, and 0 in their places.
-#[inline(always)]
-pub(super) fn take_weights(entries: Numbers, classes: usize, rows: usize, scratch: &Scratch) {
-    if entries.kind() == Kind::Double {
-        take_weights_of::<f64>(entries.cells(), classes, rows, scratch);
-    } else {
-        take_weights_of::<f32>(entries.cells(), classes, rows, scratch);
-    }
-}
-
-#[inline(never)]
-fn take_weights_of<E: Element>(entries: &[Cell<E>], classes: usize, rows: usize, scratch: &Scratch) {
-    let mut first = 0;
-    for (weight, class) in scratch.weight.iter().zip(&scratch.labels).take(rows) {
-        let class = class.get() as u32 as usize;
-        let mut q = f64::NAN;
-        if class < classes
-            && let Some(entry) = entries.get(first + class)
-        {
-            q = entry.replace(E::default()).to_f64();
-        }
-        weight.set(q);
-        first += classes;
-    }
-}
-
-/// The weights of the references, q_r = `of_label` w_r.
-#[inline(never)]
-pub(super) fn weights_of_labels(of_label: f64, class_weights: &[Cell<f32>], rows: usize, scratch: &Scratch) {
-    let all = scratch.weight.iter().zip(&scratch.labels).take(rows);
-    if class_weights.is_empty() {
-        return all.for_each(|(weight, _)| weight.set(of_label));
-    }
-    for (weight, class) in all {
-        let w = class_weights.get(class.get() as u32 as usize).map_or(f64::NAN, |w| f64::from(w.get()));
-        weight.set(of_label * w);
-    }
-}
-
-/// Multiplies Q and T M by what an entry is multiplied by, and makes M of T M. `all`: Q of every row.
-#[inline(never)]
-pub(super) fn weigh_others<V: Single>(all: Option<f64>, factor: f64, temperature: f64, rows: usize, scratch: &Scratch) {
-    let splat = Twice::<V::Wide>::splat;
-    let (factor, temperature, uniform) = (splat(factor), splat(temperature), splat(all.unwrap_or(0.0)));
-    for (off_weight, margin) in fours(&scratch.off_weight, rows).zip(fours(&scratch.margin, rows)) {
-        let sum = if all.is_some() { uniform } else { Twice::load(off_weight) };
-        sum.mul(factor).store(off_weight);
-        Twice::load(margin).mul(factor).div(temperature).store(margin);
-    }
-}
-
-/// The sample weights of the rows that count; of a row that does not count, nothing does: not even an infinite margin. `ignores`: whether
-/// rows may be ignored.
-#[inline(never)]
-pub(super) fn weigh_samples(weights: Option<&[Cell<f32>]>, ignores: bool, rows: usize, scratch: &Scratch) {
-    if !ignores {
-        scratch.sample.iter().take(rows).for_each(|sample| sample.set(1.0));
-    }
-    let Some(weights) = weights.or(if ignores { Some(&[]) } else { None }) else { return };
-    for (sample, weight) in scratch.sample.iter().zip(weights).take(rows) {
-        sample.set(if sample.get() == 0.0 { 0.0 } else { f64::from(weight.get()) });
-    }
-    let others = scratch.off_weight.iter().zip(&scratch.margin);
-    for ((sample, weight), (off_weight, margin)) in scratch.sample.iter().zip(&scratch.weight).zip(others).take(rows) {
-        if sample.get() == 0.0 {
-            weight.set(0.0);
-            off_weight.set(0.0);
-            margin.set(0.0);
-        }
     }
 }
 

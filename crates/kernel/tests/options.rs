@@ -1,0 +1,160 @@
+//! The numerics contract with options, of single rows whose results are known.
+
+mod common;
+use common::any::{Given, Output, Plan, Special, to_bits};
+use common::{Mode, Random, ulp};
+use xent_kernel::LOSS_ULP;
+use xent_kernel::job::logits_type;
+use xent_kernel::vector::{Fused, Scalar};
+
+/// One row of a job with options, and what comes out.
+fn one_row(logits: &[f64], label: i32, options: impl FnOnce(&mut Given)) -> Output {
+    let plan = Plan { rows: 1, classes: logits.len(), ..Plan::default() };
+    let mut given = plan.given();
+    given.labels = Some(vec![label]);
+    options(&mut given);
+    given.logits = logits.iter().map(|&x| to_bits(x, given.logits_type)).collect();
+    given.compute::<Scalar>(&[])
+}
+
+#[test]
+fn a_temperature_takes_logits_of_any_size() {
+    for (large, loss) in [(1e20, 1e19), (1e38, 1e37)] {
+        let output = one_row(&[1.0, large, large], 0, |given| given.temperature = 10.0);
+        assert!((output.loss[0] / loss - 1.0).abs() < 1e-7, "{}", output.loss[0]);
+        let gradient: Vec<f32> = output.gradient.iter().map(|&g| g as f32).collect();
+        assert_eq!(gradient, [-0.1, 0.05, 0.05]);
+    }
+    let output = one_row(&[0.0, 1.1e8, 1.1e8], 0, |given| given.temperature = 0.1);
+    assert!((output.loss[0] / 1.1e9 - 1.0).abs() < 1e-7);
+    let output = one_row(&[0.0, 1.09e9, 1.09e9], 0, |given| given.softcap = 1e10);
+    assert!((output.loss[0] / (1e10 * 0.109f64.tanh()) - 1.0).abs() < 1e-7, "{}", output.loss[0]);
+}
+
+#[test]
+fn smoothing_keeps_a_small_loss_where_the_label_has_no_weight() {
+    for (x, exact) in [
+        ([6.0f32, -40.0], 0.05 * (-46f64).exp()),
+        ([6.355, -13.836], 0.05 * (-(6.355f32 as f64) - 13.836f32 as f64).exp()),
+    ] {
+        let logits = x.map(f64::from);
+        let output = one_row(&logits, 1, |given| {
+            given.smoothing = 0.1;
+            given.class_weights = Some(vec![1.0, 0.0]);
+        });
+        let exact = exact.ln_1p().max(exact);
+        assert!(ulp(output.rounded_loss[0], exact) <= LOSS_ULP, "{} beside {exact}", output.loss[0]);
+    }
+}
+
+#[test]
+fn an_offset_costs_f64_logits_no_digits_of_a_dense_loss() {
+    for (classes, smoothing) in [(3, 0.1), (10, 0.1), (40, 1e-3), (300, 0.1)] {
+        // Multiples of 2^-31, which an offset does not round.
+        let distance = |class: usize| (class as u32).wrapping_mul(0x9e37_79b9) as f64 / 2f64.powi(31);
+        let distances: Vec<_> = (0..classes).map(distance).collect();
+        let loss = |offset: f64, weighted: bool| {
+            let logits: Vec<_> = distances.iter().map(|x| x + offset).collect();
+            let output = one_row(&logits, 1, |given| {
+                given.logits_type = logits_type::F64;
+                given.smoothing = smoothing;
+                given.class_weights = weighted.then(|| (0..classes).map(|class| 0.5 + (class % 3) as f32).collect());
+            });
+            output.loss[0]
+        };
+        for weighted in [false, true] {
+            let plain = loss(0.0, weighted);
+            for offset in [1e3, -1e5, 9e5] {
+                let error = loss(offset, weighted) / plain - 1.0;
+                // Each of the two is within 2^-49.
+                assert!(error.abs() <= 2f64.powi(-48), "{classes} classes at {offset}: {:e}", error);
+            }
+        }
+    }
+}
+
+#[test]
+fn predictions_are_of_the_logits_as_they_are_given() {
+    for logits_type in [logits_type::BF16, logits_type::F32, logits_type::F64] {
+        let output = one_row(&[18.5, 19.375, 3.0], 0, |given| {
+            (given.logits_type, given.softcap, given.temperature, given.predictions) = (logits_type, 1.0, 10.0, true);
+        });
+        assert_eq!(output.predictions, [1]);
+    }
+}
+
+#[test]
+fn the_sum_is_of_losses_that_no_f32_holds() {
+    let output = one_row(&[0.0, 3e38], 0, |given| given.sample_weights = Some(vec![1e9]));
+    assert_eq!(output.rounded_loss, [f32::INFINITY]);
+    assert!((output.sum / 3e47 - 1.0).abs() < 1e-6, "{}", output.sum);
+}
+
+#[test]
+fn a_row_without_sample_weight_is_ignored() {
+    for classes in [3, 300] {
+        let mut logits = vec![0.5; classes];
+        logits[1] = f64::NAN;
+        let output = one_row(&logits, 0, |given| given.sample_weights = Some(vec![0.0]));
+        assert_eq!((output.loss[0], output.sum), (0.0, 0.0));
+        assert!(output.gradient.iter().all(|&g| g == 0.0));
+    }
+}
+
+#[test]
+fn an_ignored_row_has_no_negative_zero() {
+    for (classes, logits_type) in [(1, 0), (7, 0), (300, 0), (7, 1)] {
+        let output = one_row(&vec![-1.0 - (classes as f64).ln(); classes], 0, |given| {
+            (given.logits_type, given.z_loss, given.sample_weights) = (logits_type, 0.01, Some(vec![0.0]));
+        });
+        assert!(output.gradient.iter().all(|g| g.to_bits() == 0), "{classes} classes: {:?}", output.gradient);
+    }
+}
+
+#[test]
+fn rows_far_apart_do_not_borrow_an_exponent() {
+    // A group's power of two is that of its first row: 2^4096 away, the label's term had an exponent that looked right.
+    for (logits_type, classes) in [(0, 3), (0, 12), (1, 3), (1, 12)] {
+        for gap in (1200..3100).map(f64::from).chain((20_000..21_500).step_by(2).map(f64::from)) {
+            let first = if gap < 3100.0 { 750.0 } else { gap / 2.0 };
+            for (one, other) in [(first, first - gap), (-first, gap - first)] {
+                let mut given = Plan { rows: 2, classes, logits_type, ..Plan::default() }.given();
+                given.labels = Some(vec![0, 0]);
+                let row = |x: f64| (0..classes).map(move |class| if class == 0 { x } else { x + 3.0 });
+                given.logits = row(one).chain(row(other)).map(|x| to_bits(x, logits_type)).collect();
+                let output = given.compute::<Scalar>(&[]);
+                let exact = ((classes - 1) as f64 * 3f64.exp()).ln_1p();
+                for loss in output.loss {
+                    assert!(
+                        (loss / exact - 1.0).abs() < 1e-6,
+                        "type {logits_type}: {loss} beside {exact}, {gap} apart"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_softcap_of_any_size_keeps_its_bounds() {
+    let mut random = Random(31);
+    for cap in [1e-3, 0.1, 1.0, 5.0, 30.0, 50.0, 63.9, 64.0, 100.0, 1e3, 1e6] {
+        for (spread, offset) in
+            [(0.01, 0.0), (0.3, 0.0), (1.0, 0.0), (1.0, -3.0), (4.0, 0.0), (20.0, 0.0), (60.0, 10.0)]
+        {
+            for classes in [2, 10, 37, 300] {
+                let mut plan = Plan { seed: u64::from(random.bits()), classes, softcap: cap, ..Plan::default() };
+                (plan.spread, plan.offset) = (spread * cap as f32, offset * cap as f32);
+                plan.special = [Special::Nothing, Special::Masked, Special::Peak][random.below(3)];
+                plan.temperature = [1.0, 1.0, 0.3, 4.0][random.below(4)];
+                plan.smoothing = [0.0, 0.0, 0.1][random.below(3)];
+                plan.mode = [Mode::Gradient, Mode::InPlace][random.below(2)];
+                plan.logits_type = [0, 0, 0, 1, 3][random.below(5)];
+                let given = plan.given();
+                for output in [given.compute::<Scalar>(&[]), given.compute::<Fused>(&[])] {
+                    given.verdict(&output).unwrap_or_else(|why| panic!("{why}: {plan:?}"));
+                }
+            }
+        }
+    }
+}
