@@ -7,7 +7,7 @@ const ALL = 10_000;
 const USUAL = 4_000;
 const { XENT_CASES, XENT_SEED, XENT_PATH } = process.env;
 
-/** As many cases take 4 s on an idle machine. */
+/** Of a property; a search takes as long as it takes. */
 export const TIMEOUT: number = XENT_CASES ? 0 : 300_000;
 
 /** Tries a property with so many of ten thousand cases. What fails says how to see it again. */

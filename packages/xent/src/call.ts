@@ -16,7 +16,6 @@ import {
   copyLabels,
   type FlatLabels,
   flatLabels,
-  IGNORED,
   isDirect,
   type LabelRows,
   type LabelRules,
@@ -29,7 +28,7 @@ import { showShape } from "./nested.ts";
 import { type LossOptions, readOptions, type Settings, type ShapeOptions } from "./options.ts";
 import type { BatchParts, PlacedBatch } from "./plan.ts";
 import type { LossResult } from "./result.ts";
-import { compute, type KernelLabels, noLabels, possibleIndex, type Run, resultOf, writeJob } from "./run.ts";
+import { compute, indexForKernel, type KernelLabels, noLabels, type Run, resultOf, writeJob } from "./run.ts";
 import { BatchMemory } from "./views.ts";
 
 /** The checked arguments of a call. */
@@ -135,7 +134,7 @@ function writeLabels(
   const direct = isDirect(labels, rules);
   if (direct) target.set(labels as Int32Array);
   else copyLabels(labels, rules, 0, labels.length, target);
-  const ignoreIndex = count < labels.length ? (direct ? possibleIndex(rules.ignoreIndex) : IGNORED) : undefined;
+  const ignoreIndex = indexForKernel(rules.ignoreIndex, direct, count < labels.length);
   return { count, normalizer, address, ignoreIndex, copy: undefined };
 }
 

@@ -136,9 +136,17 @@ export function noLabels(rows: number): KernelLabels {
   return { count: rows, normalizer: rows, address: 0, ignoreIndex: undefined, copy: undefined };
 }
 
-/** Of 32-bit labels that are taken as they are: an index that none of them can have ignores nothing. */
-export function possibleIndex(ignoreIndex: number | undefined): number | undefined {
-  return ignoreIndex === undefined || ignoreIndex === (ignoreIndex | 0) ? ignoreIndex : undefined;
+/**
+ * The label that the kernel ignores: none where no row has it. Copies have a mark instead of it; labels that are taken as they are have
+ * 32 bits, and none of them another index.
+ */
+export function indexForKernel(
+  ignoreIndex: number | undefined,
+  isDirect: boolean,
+  isIgnored: boolean,
+): number | undefined {
+  if (!isIgnored) return undefined;
+  return isDirect ? ignoreIndex : IGNORED;
 }
 
 /** Checks the labels of a batch. */
@@ -157,21 +165,18 @@ function readBatchLabels(batch: BatchMemory, { settings, begin, end, shard, mask
     sequence,
   };
   const [count, normalizer] = readLabels(labels, rules, begin, end);
-  // Where no row has it, it is not looked for.
-  const isIgnored = count < end - begin;
+  const direct = isDirect(labels, rules);
+  const index = indexForKernel(ignoreIndex, direct, count < end - begin);
   let copy: Int32Array | undefined;
   if (shard) {
     const all = new Int32Array(end);
     copyLabels(labels, rules, begin, end, all);
     copy = all.subarray(begin);
   }
-  if (isDirect(labels, rules)) {
-    const index = isIgnored ? possibleIndex(ignoreIndex) : undefined;
-    return { count, normalizer, address: regions.labels, ignoreIndex: index, copy };
-  }
+  if (direct) return { count, normalizer, address: regions.labels, ignoreIndex: index, copy };
   if (copy) kernelLabels.set(copy, begin);
   else copyLabels(labels, rules, begin, end, kernelLabels);
-  return { count, normalizer, address: regions.kernelLabels, ignoreIndex: isIgnored ? IGNORED : undefined, copy };
+  return { count, normalizer, address: regions.kernelLabels, ignoreIndex: index, copy };
 }
 
 /** A run as a job that is written, and ready to be computed. */
