@@ -13,10 +13,11 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { buildSync } from "esbuild";
 import { bundlePackage } from "./bundle.mjs";
 import { root, target, tools, wasmEnvironment } from "./toolchain.mjs";
+import { relax, relaxations, unfuse } from "./unfused.mjs";
 
 const sources = {
   wasm: [
@@ -26,10 +27,11 @@ const sources = {
     "Cargo.toml",
     "Cargo.lock",
     "scripts/build.mjs",
+    "scripts/unfused.mjs",
   ],
   linear: [
     ...["crates/linear/src", "crates/linear/Cargo.toml", "crates/linear-wasm"],
-    ...["Cargo.toml", "Cargo.lock", "scripts/build.mjs"],
+    ...["Cargo.toml", "Cargo.lock", "scripts/build.mjs", "scripts/unfused.mjs"],
   ],
   package: [
     ...["packages/xent/src", "packages/xent/package.json", "tsconfig.json", "packages/xent/tsconfig.json"],
@@ -54,10 +56,7 @@ const linker = ["--import-memory", "--max-memory=4294967296", "--global-base=102
 // The sources vectorise and unroll explicitly. Where LLVM does so by itself, the code is slower and twice as large. Of loops with a
 // condition that does not change, it makes two only where they are small: of all of them would be 10 KB more.
 const optimiser = ["-C no-vectorize-loops", "-C no-vectorize-slp", "-C llvm-args=-unswitch-threshold=30"];
-const variants = {
-  simd128: "+simd128",
-  relaxed: "+simd128,+relaxed-simd",
-};
+const rustflags = ["-C target-feature=+simd128,+relaxed-simd", ...optimiser, ...linker];
 
 /** Each a crate, the names of its .wasm files and of the module that embeds them. */
 const modules = {
@@ -65,51 +64,44 @@ const modules = {
   linear: { crate: "linear-wasm", file: "xent-linear", generatedFile: "linear-wasm.ts", compile: compileLinear },
 };
 
-function buildWasm({ crate, file, generatedFile, compile }) {
+async function buildWasm({ crate, file, generatedFile, compile }) {
   mkdirSync(generated, { recursive: true });
   mkdirSync(join(core, "dist"), { recursive: true });
-  const embedded = {};
-  for (const [variant, features] of Object.entries(variants)) {
-    const rustflags = [`-C target-feature=${features}`, ...optimiser, ...linker];
-    const bytes = optimised(compile(variant, rustflags), join(core, "dist", `${file}-${variant}.wasm`), variant);
-    const flags = memoryFlags(bytes);
-    embedded[variant] = { hex: bytes.toString("hex"), flags };
-    bytes[flags] |= SHARED;
+  const module = await unfuse(optimised(compile(), join(core, "dist", `${file}.wasm`)));
+  const simd128 = Buffer.concat([module, customSection("xent", "simd128")]);
+  writeFileSync(join(generated, generatedFile), embed(simd128, crate));
+  for (const [variant, bytes] of Object.entries({ simd128, relaxed: relax(simd128) })) {
+    writeFileSync(join(core, "dist", `${file}-${variant}.wasm`), bytes);
+    bytes[memoryFlags(bytes)] |= SHARED;
     writeFileSync(join(core, "dist", `${file}-${variant}-shared.wasm`), bytes);
-    console.log(`    ${variant}: ${bytes.length} bytes of wasm`);
   }
-  writeFileSync(join(generated, generatedFile), embed(embedded, crate));
-}
-
-// Each variant's objects apart, or they would rebuild each other.
-function targetOf(crate, variant) {
-  return join(root, "target", crate, variant);
+  console.log(`    ${simd128.length} bytes of wasm`);
 }
 
 /** The path of the kernel's module. */
-function compileKernel(variant, rustflags) {
-  const out = join(root, "target/wasm-pack", variant);
+function compileKernel() {
+  const out = join(root, "target/wasm-pack");
   const options = ["--target", "web", "--mode", "no-install", "--no-pack", "--no-typescript", "--out-dir", out];
   run("wasm-pack", ["--quiet", "build", "crates/wasm", ...options], {
-    env: { ...wasmEnvironment(rustflags), CARGO_TARGET_DIR: targetOf("wasm", variant) },
+    env: { ...wasmEnvironment(rustflags), CARGO_TARGET_DIR: join(root, "target/wasm") },
   });
   return join(out, "xent_wasm_bg.wasm");
 }
 
 /** The path of the module of xent/linear, whose exports take numbers only: nothing is there to be bound. */
-function compileLinear(variant, rustflags) {
+function compileLinear() {
   // Loop strength reduction costs a product's loop an addition for each address: 15 % of its time. The kernel's are faster with it.
   // What is loaded first in the source stays so, or all loads come first, for which the engine has too few registers.
   const flags = [...rustflags, "-C llvm-args=-disable-lsr", "-C llvm-args=-pre-RA-sched=source"];
-  const CARGO_TARGET_DIR = targetOf("linear-wasm", variant);
+  const CARGO_TARGET_DIR = join(root, "target/linear-wasm");
   run("cargo", ["build", "--quiet", "--release", "--locked", "-p", "xent-linear-wasm", "--target", target], {
     env: { ...wasmEnvironment(flags), CARGO_TARGET_DIR },
   });
   return join(CARGO_TARGET_DIR, target, "release/xent_linear_wasm.wasm");
 }
 
-/** The bytes of this module, optimised, which are written there. */
-function optimised(module, wasm, variant) {
+/** The bytes of this module, optimised. */
+function optimised(module) {
   const optimise = [
     "-O3",
     "--converge",
@@ -129,10 +121,9 @@ function optimised(module, wasm, variant) {
     "--strip-producers",
     "--strip-target-features",
   ];
-  run(join(root, "node_modules/.bin/wasm-opt"), [...optimise, module, "-o", wasm]);
-  const bytes = Buffer.concat([readFileSync(wasm), customSection("xent", variant)]);
-  writeFileSync(wasm, bytes);
-  return bytes;
+  const out = join(dirname(module), "optimised.wasm");
+  run(join(root, "node_modules/.bin/wasm-opt"), [...optimise, module, "-o", out]);
+  return readFileSync(out);
 }
 
 // The package recognises its modules by this custom section, also those that were compiled elsewhere.
@@ -153,20 +144,21 @@ function memoryFlags(bytes) {
 }
 
 // Hexadecimal, since engines read it without a loop of ours, and since gzip finds in it what bytes repeat, which base64 moves to other
-// letters. In turn, since gzip looks no further back than 32 KB for what the variants have in common. Of both, in KB of gzip: base64
-// 129, deflated first 96, hexadecimal 105, in turn 63. A character for each frequent byte was smaller, and took ten times as long to decode.
-function embed({ simd128, relaxed }, crate) {
-  const lines = [];
-  for (let at = 0; at < Math.max(simd128.hex.length, relaxed.hex.length); at += 10_000) {
-    lines.push(simd128.hex.slice(at, at + 10_000), relaxed.hex.slice(at, at + 10_000));
-  }
+// letters. In short lines, and none at the end, for terminals that print the line of an error.
+function embed(simd128, crate) {
+  const lines = simd128.toString("hex").match(/.{1,10000}/g);
   return `// Generated by scripts/build.mjs from crates/${crate}. Do not edit.
-/** Both modules in hexadecimal, a line of simd128 and a line of relaxed in turn. */
+/** The module of simd128, in hexadecimal. */
 export const wasm: string = \`${lines.join("\n")}
 \`;
 
 /** The byte that has bit ${SHARED} set where the module takes a shared memory. */
-export const memoryFlags = { simd128: ${simd128.flags}, relaxed: ${relaxed.flags}, shared: ${SHARED} } as const;
+export const memoryFlags = { at: ${memoryFlags(simd128)}, shared: ${SHARED} } as const;
+
+/** What makes it relaxed: what is replaced, and by what. */
+export const relaxations: ReadonlyArray<readonly [RegExp, string]> = [
+${relaxations.map(([code, fused]) => `  [${code}, "${fused}"],`).join("\n")}
+];
 `;
 }
 

@@ -144,7 +144,7 @@ impl<'a, V: Single> Column<'a, V> {
         let labels = self.labels.unwrap_or(part(&scratch.labels, 0, rows));
         let ignored = self.labels.and(self.ignore_index).map_or(i64::MIN, i64::from);
         take(line.numbers, labels, classes, stride, ignored, raw, scratch);
-        for beyond in &scratch.labels[rows..self.width()] {
+        for beyond in part(&scratch.labels, rows, self.width()) {
             beyond.set(-1);
         }
         let capped = line.softcap != 0.0;

@@ -155,11 +155,10 @@ pub trait Vector: Copy {
     /// `self * b + c`, rounded once where the engine fuses both operations (usually in the relaxed variant), else twice.
     fn mul_add(self, b: Self, c: Self) -> Self;
 
-    /// `self < b ? b : self`: one instruction, where the maximum of IEEE 754 takes nine. Of a NaN and a number, the result may be
-    /// either: with relaxed SIMD, LLVM compiles this to `relaxed_max`, which leaves the choice to the engine.
+    /// `self < b ? b : self`: one instruction, where the maximum of IEEE 754 takes nine. Where either is NaN, it is `self`.
     fn max(self, b: Self) -> Self;
 
-    /// `b < self ? b : self`, with the caveat of [`Vector::max`].
+    /// `b < self ? b : self`. Where either is NaN, it is `self`.
     fn min(self, b: Self) -> Self;
 
     /// A mask: all bits set in the lanes that are NaN, none in the others.

@@ -1,6 +1,6 @@
 import { type Compiled, compileEmbedded, compileEmbeddedAsync } from "./embedded.ts";
 import type { Variant } from "./features.ts";
-import { memoryFlags, wasm } from "./generated/wasm.ts";
+import * as embedded from "./generated/wasm.ts";
 
 /** Whether there is a module of relaxed SIMD. */
 export const hasRelaxedModule: boolean = true;
@@ -9,10 +9,10 @@ const compiled: Compiled = new Map();
 
 /** The kernel's module, compiled on first use. */
 export function compile(variant: Variant, shared: boolean): WebAssembly.Module {
-  return compileEmbedded({ wasm, memoryFlags }, compiled, variant, shared);
+  return compileEmbedded(embedded, compiled, variant, shared);
 }
 
 /** As {@link compile}, without blocking. */
 export function compileAsync(variant: Variant, shared: boolean): Promise<WebAssembly.Module> {
-  return compileEmbeddedAsync({ wasm, memoryFlags }, compiled, variant, shared);
+  return compileEmbeddedAsync(embedded, compiled, variant, shared);
 }

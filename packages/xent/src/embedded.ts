@@ -2,10 +2,11 @@
 
 import type { Variant } from "./features.ts";
 
-/** Both variants of a module, as a generated file has them. */
+/** A module, as a generated file has it. */
 export interface Embedded {
   readonly wasm: string;
-  readonly memoryFlags: Readonly<Record<Variant | "shared", number>>;
+  readonly memoryFlags: { readonly at: number; readonly shared: number };
+  readonly relaxations: ReadonlyArray<readonly [RegExp, string]>;
 }
 
 /** What has been compiled. */
@@ -58,14 +59,13 @@ function notCompiled(cause: unknown): Error {
   );
 }
 
-/** In which order the variants' lines come. */
-const VARIANTS: readonly Variant[] = ["simd128", "relaxed"];
-
-function moduleBytes({ wasm, memoryFlags }: Embedded, variant: Variant, shared: boolean): Uint8Array<ArrayBuffer> {
-  const lines = wasm.split("\n").filter((_, i) => VARIANTS[i % 2] === variant);
-  const bytes = fromHex(lines.join(""));
+function moduleBytes(embedded: Embedded, variant: Variant, shared: boolean): Uint8Array<ArrayBuffer> {
+  let hex = embedded.wasm.replaceAll("\n", "");
+  if (variant === "relaxed") for (const [code, fused] of embedded.relaxations) hex = hex.replace(code, fused);
+  const bytes = fromHex(hex);
+  const { at, shared: bit } = embedded.memoryFlags;
   // One build serves both kinds of memory.
-  if (shared) bytes[memoryFlags[variant]] = (bytes[memoryFlags[variant]] as number) | memoryFlags.shared;
+  if (shared) bytes[at] = (bytes[at] as number) | bit;
   return bytes;
 }
 

@@ -4,7 +4,7 @@ use crate::exp::{Direct, Polynomial, Range, Reduction};
 use crate::numbers::{Kind, Numbers, widen};
 use crate::scratch::{Scratch, fours, rows_of};
 use crate::terms::{ASK, Choice, Loop, sinks};
-use crate::vector::{Element, FACTORS, Single, Twice, Wide};
+use crate::vector::{Element, FACTORS, Single, Twice, Wide, part};
 use core::cell::Cell;
 
 /// Class of each row's reference, and its logit as it is given. `labels` may be those of the scratch area.
@@ -272,7 +272,7 @@ pub(super) fn split_factors<V: Single>(rows: usize, scratch: &Scratch) -> bool {
     let [magnitude, first_bits] = [i64::MAX as u64, !0xff_ffff].map(|bits| splat(f64::from_bits(bits)));
     let mut bad = zero;
     // Lanes beyond the last row fit.
-    for beyond in &scratch.factor[rows..rows.next_multiple_of(4)] {
+    for beyond in part(&scratch.factor, rows, rows.next_multiple_of(4)) {
         beyond.set(0.0);
     }
     let [high, low] = scratch.factors.each_ref().map(|part| V::chunks(part).0);

@@ -3,7 +3,7 @@
 use super::{Element, POINTS, Pair, Single, Table, Twice, Vector, Wide, from_bf16, from_f16};
 use core::cell::Cell;
 
-/// Lanes in an array. `FUSED`: `mul_add` rounds once, and `max` and `min` lose a NaN, as relaxed SIMD may.
+/// Lanes in an array. `FUSED`: `mul_add` rounds once.
 #[derive(Clone, Copy, Debug)]
 pub struct Lanes<E, const N: usize, const FUSED: bool>([E; N]);
 
@@ -158,11 +158,11 @@ impl<E: Lane, const N: usize, const FUSED: bool> Vector for Lanes<E, N, FUSED> {
     }
 
     fn max(self, b: Self) -> Self {
-        self.zip(b, |a, b| if a < b || FUSED && is_nan(a) { b } else { a })
+        self.zip(b, |a, b| if a < b { b } else { a })
     }
 
     fn min(self, b: Self) -> Self {
-        self.zip(b, |a, b| if b < a || FUSED && is_nan(a) { b } else { a })
+        self.zip(b, |a, b| if b < a { b } else { a })
     }
 
     fn is_nan(self) -> Self {

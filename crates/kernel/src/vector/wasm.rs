@@ -1,4 +1,4 @@
-//! `simd128`, with `relaxed-simd` where the build allows it.
+//! `simd128` with fused multiply-add, from which scripts/unfused.mjs makes the variant that has a product and a sum.
 
 use super::{POINTS, Single, Table, Twice, Vector, Wide, from_bf16, from_f16};
 use core::arch::wasm32::*;
@@ -78,16 +78,9 @@ macro_rules! lanes {
             Self($mul(self.0, b.0))
         }
 
-        #[cfg(target_feature = "relaxed-simd")]
         #[inline(always)]
         fn mul_add(self, b: Self, c: Self) -> Self {
             Self($madd(self.0, b.0, c.0))
-        }
-
-        #[cfg(not(target_feature = "relaxed-simd"))]
-        #[inline(always)]
-        fn mul_add(self, b: Self, c: Self) -> Self {
-            Vector::add(Vector::mul(self, b), c)
         }
 
         #[inline(always)]

@@ -61,10 +61,7 @@ impl Vector for F32x4 {
 
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
-        #[cfg(target_feature = "relaxed-simd")]
-        return Self(f32x4_relaxed_madd(self.0, b.0, c.0));
-        #[cfg(not(target_feature = "relaxed-simd"))]
-        Self(f32x4_add(f32x4_mul(self.0, b.0), c.0))
+        Self(f32x4_relaxed_madd(self.0, b.0, c.0))
     }
 
     #[inline(always)]

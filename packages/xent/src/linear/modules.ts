@@ -1,10 +1,10 @@
 import { type Compiled, compileEmbedded } from "../embedded.ts";
 import type { Variant } from "../features.ts";
-import { memoryFlags, wasm } from "../generated/linear-wasm.ts";
+import * as embedded from "../generated/linear-wasm.ts";
 
 const compiled: Compiled = new Map();
 
 /** The module of the products, compiled on first use. */
 export function compileProducts(variant: Variant, shared: boolean): WebAssembly.Module {
-  return compileEmbedded({ wasm, memoryFlags }, compiled, variant, shared);
+  return compileEmbedded(embedded, compiled, variant, shared);
 }
