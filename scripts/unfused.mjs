@@ -1,6 +1,9 @@
-// One module is compiled, with fused multiply-add. This makes the one without, which is embedded: the package makes the fused one again
-// by replacing digits, so a bundle has one module and both variants have the same code.
+// One module is compiled, with fused multiply-add. This makes the one without, which is embedded: the package makes the fused one again,
+// so a bundle has one module, and both variants have the same code.
+import { join } from "node:path";
+import { buildSync } from "esbuild";
 import initWabt from "wabt";
+import { root } from "./toolchain.mjs";
 
 const features = {
   simd: true,
@@ -13,26 +16,24 @@ const features = {
   multi_value: true,
 };
 
-// nop, for each byte by which a product and a sum are longer.
-const NOPS = "01".repeat(7);
+// As the package has it.
+const entry = join(root, "packages/xent/src/relax.ts");
+const [{ contents }] = buildSync({ entryPoints: [entry], format: "esm", write: false }).outputFiles;
+const { relax } = await import(`data:text/javascript;base64,${Buffer.from(contents).toString("base64")}`);
 
-/** What makes simd128 relaxed: what is replaced in its hexadecimal, and by what, which is as long. */
-export const relaxations = [
-  // local.set n, f32x4.mul, local.get n, f32x4.add: f32x4.relaxed_madd.
-  [/21(..)fde60120\1fde401/g, `fd8502${NOPS}`],
-  // The same for f64x2.
-  [/21(..)fdf20120\1fdf001/g, `fd8702${NOPS}`],
-  // The name in the custom section, at the end.
-  [/73696d64313238$/, Buffer.from("relaxed").toString("hex")],
-];
+// local.set n, f32x4.mul or f64x2.mul, local.get n, and the sum.
+const PRODUCT_AND_SUM = /21(..)fd(?:e60120\1fde4|f20120\1fdf0)01/g;
 
-/** The relaxed module, as the package makes it. */
-export function relax(simd128) {
-  const hex = relaxations.reduce((digits, [code, fused]) => digits.replace(code, fused), simd128.toString("hex"));
-  return Buffer.from(hex, "hex");
+// The package recognises its modules by this custom section, also those that were compiled elsewhere.
+function customSection(name, text) {
+  const content = Buffer.from(`${String.fromCharCode(name.length)}${name}${text}`);
+  return Buffer.concat([Buffer.from([0, content.length]), content]);
 }
 
-/** The module with a product and a sum for each fused operation, and with the minimum and maximum that every engine has. */
+/**
+ * Both variants of a relaxed module, and the steps that {@link relax} takes. simd128 has a product and a sum for each fused operation, and
+ * both have the minimum and maximum of every engine.
+ */
 export async function unfuse(module) {
   const wabt = await initWabt();
   const textOf = (bytes) => {
@@ -57,10 +58,15 @@ export async function unfuse(module) {
         : part,
     )
     .join("");
-  const unfused = bytesOf(fused.replace(/(.*)\.relaxed_madd/g, "local.set $addend\n$1.mul\nlocal.get $addend\n$1.add"));
-  // The digits could begin in the middle of a byte, or be part of a constant.
-  if (textOf(relax(unfused)).replace(/\n *nop/g, "") !== textOf(bytesOf(fused))) {
+  const unfused = fused.replace(/(.*)\.relaxed_madd/g, "local.set $addend\n$1.mul\nlocal.get $addend\n$1.add");
+  const simd128 = Buffer.concat([bytesOf(unfused), customSection("xent", "simd128")]);
+  const places = Array.from(simd128.toString("hex").matchAll(PRODUCT_AND_SUM), ({ index }) => index / 2);
+  const steps = places.map((place, i) => place - (places[i - 1] ?? 0)).join(" ");
+  const relaxed = Buffer.from(simd128);
+  relax(relaxed, steps);
+  // A place may be in the middle of a byte, or in a constant.
+  if (textOf(relaxed).replace(/\n *nop/g, "") !== textOf(bytesOf(fused))) {
     throw new Error("what the package would make of simd128 is not the relaxed module");
   }
-  return unfused;
+  return { simd128, relaxed, steps };
 }

@@ -125,10 +125,14 @@ describe.each(built)("$file, $variant", ({ file, variant, ...expected }) => {
   test.runIf(module)("is what the package compiles", async () => {
     const compiled: BufferSource[] = [];
     const { Module } = WebAssembly;
-    vi.spyOn(WebAssembly, "Module").mockImplementation((bytes) => {
-      compiled.push(bytes);
-      return new Module(bytes);
-    });
+    vi.spyOn(WebAssembly, "Module").mockImplementation(
+      class extends Module {
+        constructor(bytes: BufferSource) {
+          super(bytes);
+          compiled.push(bytes);
+        }
+      },
+    );
     try {
       // Not one that has been compiled already.
       vi.resetModules();
@@ -139,7 +143,7 @@ describe.each(built)("$file, $variant", ({ file, variant, ...expected }) => {
     } finally {
       vi.restoreAllMocks();
     }
-    const same = compiled.filter((other) => firstDifference(Buffer.from(other as Uint8Array), bytes) === undefined);
+    const same = compiled.filter((other) => firstDifference(other as Uint8Array, bytes) === undefined);
     expect(same.length).toBe(1);
   });
 });

@@ -1,12 +1,13 @@
 // Modules as text in this package: see scripts/build.mjs.
 
 import type { Variant } from "./features.ts";
+import { relax } from "./relax.ts";
 
 /** A module, as a generated file has it. */
 export interface Embedded {
   readonly wasm: string;
   readonly memoryFlags: { readonly at: number; readonly shared: number };
-  readonly relaxations: ReadonlyArray<readonly [RegExp, string]>;
+  readonly steps: string;
 }
 
 /** What has been compiled. */
@@ -60,9 +61,8 @@ function notCompiled(cause: unknown): Error {
 }
 
 function moduleBytes(embedded: Embedded, variant: Variant, shared: boolean): Uint8Array<ArrayBuffer> {
-  let hex = embedded.wasm.replaceAll("\n", "");
-  if (variant === "relaxed") for (const [code, fused] of embedded.relaxations) hex = hex.replace(code, fused);
-  const bytes = fromHex(hex);
+  const bytes = fromHex(embedded.wasm.replaceAll("\n", ""));
+  if (variant === "relaxed") relax(bytes, embedded.steps);
   const { at, shared: bit } = embedded.memoryFlags;
   // One build serves both kinds of memory.
   if (shared) bytes[at] = (bytes[at] as number) | bit;
