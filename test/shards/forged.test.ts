@@ -50,7 +50,7 @@ describe("partials", () => {
     [
       "a column that there is not",
       words(AT.columns, 2 ** 31),
-      "columns 10000000000000000000000000000000, of which 14 are known",
+      "columns 10000000000000000000000000000000, of which 20 are known",
     ],
     ["a word that is not 0", words(12, 1), "1 at byte 12, where 0 is to be"],
     ["no rows", words(AT.rows, 0), "sizes that contradict one another"],
@@ -100,6 +100,32 @@ describe("partials", () => {
     const column = (good[name] as Float64Array).slice();
     column[0] = value;
     expect(thrown(() => decodePartials(encodePartials({ ...good, [name]: column })))).toMatch(
+      /^RangeError: "bytes" expected XENTPART, got \S+ as \w+ of row 0$/,
+    );
+  });
+
+  const divergent = (() => {
+    using batch = xent.createBatch({ rows: 1, classes: 2, targets: "logits" });
+    batch.logits.set([0, 1]);
+    batch.targets.set([2, 0]);
+    return batch.partials({ classOffset: 0, classesTotal: 4 });
+  })();
+  test.each<[keyof Partials, number]>([
+    ["targetMaximum", Infinity],
+    ["targetMaximum", 50],
+    ["targetPower", NaN],
+    ["targetPower", 0.5],
+    ["targetSum", 0],
+    ["targetSum", NaN],
+    ["targetSumLow", 1],
+    ["divergence", -1],
+    ["divergence", NaN],
+    ["excess", NaN],
+    ["excess", 8],
+    ["labelLogit", 0],
+  ])("of a divergence with %s %d are refused", (name, value) => {
+    const column = (divergent[name] as Float64Array).with(0, value);
+    expect(thrown(() => decodePartials(encodePartials({ ...divergent, [name]: column })))).toMatch(
       /^RangeError: "bytes" expected XENTPART, got \S+ as \w+ of row 0$/,
     );
   });

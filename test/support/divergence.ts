@@ -1,3 +1,5 @@
+import { expect } from "vitest";
+
 /** What one row of a divergence should be. */
 export interface Divergence {
   loss: number;
@@ -68,4 +70,33 @@ export function exactDivergence(
     larger: ofQ.map((value, j) => Math.max(value, ofP[j] as number)),
     logSumExp: q.logSumExp,
   };
+}
+
+/** Relative; the contract's bound is 4e-6. */
+const LOSS = 4e-6;
+/** In units of 2^-24 of the larger of p and q. */
+const GRADIENT = 9 * 2 ** -24;
+
+/** Fails unless each row is within the contract of its exact one. */
+export function expectDivergence(
+  { loss, gradient }: { loss: ArrayLike<number>; gradient?: ArrayLike<number> },
+  rows: readonly Divergence[],
+  scale = 1,
+  // What rounding leaves of a difference of logits.
+  rounding = 0,
+): void {
+  for (const [row, exact] of rows.entries()) {
+    const got = loss[row] as number;
+    if (Number.isFinite(exact.loss)) {
+      const bound = LOSS * exact.loss + rounding * (Math.sqrt(2 * exact.loss) + rounding) + 2 ** -149;
+      expect(Math.abs(got - exact.loss), `row ${row}: ${got}, exact ${exact.loss}`).toBeLessThanOrEqual(bound);
+    } else expect(got, `row ${row}`).toBe(exact.loss);
+    for (const [class_, entry] of exact.gradient.entries()) {
+      const g = gradient?.[row * exact.gradient.length + class_];
+      if (g === undefined) continue;
+      const bound = GRADIENT * (exact.larger[class_] as number) * Math.abs(scale) + 2 ** -146;
+      const right = Number.isNaN(entry) ? Number.isNaN(g) : Math.abs(g - entry * scale) <= bound;
+      if (!right) expect.fail(`row ${row}, class ${class_}: ${g}, exact ${entry * scale}`);
+    }
+  }
 }

@@ -88,7 +88,10 @@ export function expectResult(result: Result, expected: Expected): void {
 }
 
 /** The logits of a case, in its type. */
-export function typedLogits({ dtype, logits }: GoldenCase): Float32Array | Float64Array | Uint16Array {
+export function typedLogits({
+  dtype,
+  logits,
+}: Pick<GoldenCase, "dtype" | "logits">): Float32Array | Float64Array | Uint16Array {
   if (dtype === "float32") return Float32Array.from(logits);
   if (dtype === "float64") return Float64Array.from(logits);
   return Uint16Array.from(logits, dtype === "float16" ? float16Bits : bfloat16Bits);

@@ -143,7 +143,15 @@ function partialsSeeds(xent: Xent): Uint8Array[] {
       return batch.partials({ ...options, ignoreIndex: 2, classOffset, classesTotal: 4 });
     }),
   );
-  return parts.flatMap((pair) => [...pair, mergePartials(pair)]).map((partials) => encodePartials(partials));
+  const divergent = [0, 2].map((classOffset) => {
+    using batch = xent.createBatch({ rows: 3, classes: 2, targets: "logits" });
+    batch.logits.set([0, 1, 2, 3, -4, 90]);
+    batch.targets.set([0, 2, -Infinity, 3, -4, 80]);
+    return batch.partials({ mask: [true, false, true], classOffset, classesTotal: 4 });
+  });
+  return [...parts, divergent]
+    .flatMap((pair) => [...pair, mergePartials(pair)])
+    .map((partials) => encodePartials(partials));
 }
 
 function totalsSeeds(): Uint8Array[] {
@@ -196,6 +204,7 @@ function emptyOthers({ rows, classes, classesTotal, settings, labels, sampleWeig
   }
   const zeros = (): Float64Array => new Float64Array(rows);
   const smoothed = (): Float64Array => new Float64Array(weight.length);
+  const divergent = (): Float64Array => new Float64Array(settings.divergence === 1 ? rows : 0);
   return gaps.map(([begin, end]) => {
     const seen = (of: number) => Float64Array.from(labels, (label) => (begin <= label && label < end ? of : NaN));
     return {
@@ -204,6 +213,8 @@ function emptyOthers({ rows, classes, classesTotal, settings, labels, sampleWeig
       ...{ labelLogit: seen(-Infinity), labelWeight: seen(1), predictions: new Int32Array(rows).fill(begin) },
       ...{ weight: smoothed(), weightLow: smoothed(), weighted: smoothed(), weightedLow: smoothed() },
       largest: new Float64Array(settings.softcap > 0 ? rows : 0).fill(NaN),
+      ...{ targetMaximum: divergent().fill(-Infinity), targetPower: divergent(), targetSum: divergent() },
+      ...{ targetSumLow: divergent(), divergence: divergent(), excess: divergent() },
     };
   });
 }

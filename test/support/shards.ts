@@ -1,6 +1,7 @@
 import { expect } from "vitest";
 import {
   type Batch,
+  type DivergenceOptions,
   decodePartials,
   encodePartials,
   type LogitsType,
@@ -8,6 +9,7 @@ import {
   lossFromPartials,
   mergePartials,
   type Partials,
+  type PartialsResult,
   type Xent,
 } from "xent";
 import type { Result } from "./expected.ts";
@@ -21,6 +23,8 @@ export interface Whole {
   readonly labels: Int32Array;
   /** Instead of labels, in the layout of the logits. */
   readonly targets?: Float32Array | undefined;
+  /** Instead of labels: those of another model. */
+  readonly targetLogits?: Float32Array | Float64Array | Uint16Array | undefined;
 }
 
 /** A part of the classes, in a batch of its own. */
@@ -46,9 +50,9 @@ function sent(partials: Partials): Partials {
 /** Deals the classes out, from each cut to the next. */
 export function makeParts(
   xent: Xent,
-  { dtype, shape, axis, logits, labels, targets }: Whole,
+  { dtype, shape, axis, logits, labels, targets, targetLogits }: Whole,
   cuts: readonly number[],
-  { classWeights, ...options }: LossOptions,
+  { classWeights, ...options }: LossOptions & DivergenceOptions,
   gradient: boolean | "in-place",
 ): Part[] {
   const at = axis < 0 ? axis + shape.length : axis;
@@ -58,17 +62,17 @@ export function makeParts(
   return cuts.slice(1).map((end, i) => {
     const begin = cuts[i] as number;
     const layout = { shape: shape.with(at, end - begin), axis, logits: dtype, gradient };
-    const batch = (
-      targets ? xent.createBatch({ ...layout, targets: true }) : xent.createBatch(layout)
-    ) as Batch<LogitsType>;
+    const kind = targetLogits ? "logits" : targets !== undefined;
+    const batch = xent.createBatch({ ...layout, targets: kind }) as Batch<LogitsType>;
     // For each index of the axes before that of the classes, what a shard has of it is in one piece.
     const size = (end - begin) * inner;
     const place = (o: number): number => (o * classesTotal + begin) * inner;
     for (let o = 0; o < outer; o++) {
       (batch.logits as Float32Array).set(logits.subarray(place(o), place(o) + size) as Float32Array, o * size);
-      if (targets) (batch.targets as Float32Array).set(targets.subarray(place(o), place(o) + size), o * size);
+      const of = targets ?? targetLogits;
+      if (of) (batch.targets as Float32Array).set(of.subarray(place(o), place(o) + size) as Float32Array, o * size);
     }
-    if (!targets) batch.labels.set(labels);
+    if (kind === false) batch.labels.set(labels);
     const weights = classWeights && { classWeights: Float32Array.from(classWeights).subarray(begin, end) };
     const partials = sent(batch.partials({ ...options, ...weights, classOffset: begin, classesTotal }));
     const copyTo: Part["copyTo"] = (whole, from) => {
@@ -79,7 +83,12 @@ export function makeParts(
 }
 
 /** The result of a run, computed in shards. */
-export function runInShards(xent: Xent, whole: Whole, cuts: readonly number[], options: LossOptions): Result {
+export function runInShards(
+  xent: Xent,
+  whole: Whole,
+  cuts: readonly number[],
+  options: LossOptions & DivergenceOptions,
+): Result & Pick<PartialsResult, "count"> {
   const gradient: Float32Array | Float64Array =
     whole.dtype === "float64" ? new Float64Array(whole.logits.length) : new Float32Array(whole.logits.length);
   const parts = makeParts(xent, whole, cuts, options, true);

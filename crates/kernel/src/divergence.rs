@@ -17,6 +17,9 @@
 //! ```text
 //! loss = sum of P (divergence within the part) + divergence of the Q from the P
 //! ```
+//!
+//! The classes of a job may be a shard of more, as in [`crate::partial`]: then a row's part is the result ([`Partial`]), which
+//! packages/xent/src/shards folds, and the gradient is made of what all shards know ([`Merged`]).
 
 mod loops;
 
@@ -24,9 +27,11 @@ pub use loops::{sum, sum_terms, write};
 
 use crate::exp::{INVERSE_FACTORIALS, Range, exp};
 use crate::log1p::log1p;
+use crate::partial::{RECORD_BYTES, TOO_LARGE, above_power, over_power, two_product, with_power};
 use crate::scratch::{Scratch, tile_length};
 use crate::terms::Way;
 use crate::vector::{Pair, Vector, Wide};
+use core::cell::Cell;
 
 /// Where |d_j| is less, its term is made by the polynomial; of `f64` logits the first one left out is 2e-17 of all there.
 const NEAR: (f64, f64) = (0.75, 0.35);
@@ -85,8 +90,20 @@ pub trait Rows {
     /// A target, or a logit.
     fn logit(&self, of_targets: bool, class: usize) -> f64;
 
+    /// The first class with the largest of the targets, or of the logits; -1 where there is none.
+    fn best(&self, of_targets: bool) -> i32;
+
     /// The largest of the targets, or of the logits; NaN where there is none.
-    fn largest(&self, of_targets: bool) -> f64;
+    #[inline(always)]
+    fn largest(&self, of_targets: bool) -> f64 {
+        self.at(of_targets, self.best(of_targets))
+    }
+
+    /// A target, or a logit; NaN for the class -1.
+    #[inline(always)]
+    fn at(&self, of_targets: bool, class: i32) -> f64 {
+        usize::try_from(class).map_or(f64::NAN, |class| self.logit(of_targets, class))
+    }
 
     /// [`sum_terms`] of a tile.
     fn terms(&self, of_targets: bool, side: Side, from: usize, to: usize) -> f64;
@@ -152,19 +169,8 @@ pub fn row<W: Pair>(rows: &impl Rows, run: &Run, sample: f64, scratch: &Scratch)
             rows.fill(if sample == 0.0 { 0.0 } else { f64::NAN });
         } else {
             let scale = scale * sample / run.temperature;
-            let tile = tile_length(double);
-            let mut from = 0;
-            while from < run.classes {
-                let to = run.classes.min(from + tile);
-                if run.classes > tile {
-                    rows.terms(true, of.0, from, to);
-                    if !rows.keeps() {
-                        rows.terms(false, of.1, from, to);
-                    }
-                }
-                rows.write(scale / all.p, scale / all.q, from, to);
-                from = to;
-            }
+            let again = run.classes > tile_length(double);
+            gradient(rows, run, of, (again, again && !rows.keeps()), (scale / all.p, scale / all.q));
         }
     }
     let loss = all.within / all.p;
@@ -180,8 +186,26 @@ pub fn row<W: Pair>(rows: &impl Rows, run: &Run, sample: f64, scratch: &Scratch)
     (loss, log_sum_exp)
 }
 
-/// What is known of a part of a row: the sums of its terms, the logarithm of what the first is of the second, and the divergence within
-/// it in units of the first.
+/// The gradient of a row, with these factors of both rows' terms. `again`: which of these are no longer there.
+#[inline(always)]
+fn gradient(rows: &impl Rows, run: &Run, of: (Side, Side), again: (bool, bool), (of_p, of_q): (f64, f64)) {
+    let tile = tile_length(rows.double());
+    let mut from = 0;
+    while from < run.classes {
+        let to = run.classes.min(from + tile);
+        if again.0 {
+            rows.terms(true, of.0, from, to);
+        }
+        if again.1 {
+            rows.terms(false, of.1, from, to);
+        }
+        rows.write(of_p, of_q, from, to);
+        from = to;
+    }
+}
+
+/// What is known of a part of a row: the sums of its terms, the logarithm c of what the first is of the second, as sums in their own
+/// units, and the divergence within it in units of the first.
 #[derive(Clone, Copy)]
 struct Part {
     p: f64,
@@ -199,7 +223,7 @@ impl Part {
 #[inline(always)]
 fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratch) -> Part {
     let most = if rows.double() { Range::of::<f64>().too_large } else { Range::of::<f32>().too_large };
-    let power = (of.0.power - of.1.power) * core::f64::consts::LN_2;
+    let power = of.0.power - of.1.power;
     let mut whole = f64::NAN;
     loop {
         let mut all = Part::NOTHING;
@@ -216,13 +240,16 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
             let even = EVEN.contains(&ratio);
             uneven |= !even && p + q > 0.0;
             if even || !whole.is_nan() {
-                let mut c = power + rows.log_ratio(ratio - 1.0, ratio, 1.0);
+                let mut c = rows.log_ratio(ratio - 1.0, ratio, 1.0);
                 let mut turns = 3;
                 loop {
-                    rows.sum(of, c * run.temperature, ratio, from, to);
+                    let centre = with_power(c, power) * run.temperature;
+                    c = above_powers(centre, run.temperature, power);
+                    rows.sum(of, centre, ratio, from, to);
                     let (sums, moments) = scratch.weights::<W>();
                     (small, moment) = (small + sums.total(), moment + moments.total());
                     if !whole.is_nan() {
+                        all.c = c;
                         break;
                     }
                     let e = (small + moment) / p;
@@ -247,6 +274,11 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
         }
         if !whole.is_nan() {
             all.within = least(small, moment, all.p);
+            all.c -= (small + moment) / all.p;
+        } else if uneven && (all.p == 0.0 || all.q == 0.0) {
+            // Part of a shard: no logit, or no target, is above -inf.
+            all.within = if all.p > 0.0 { f64::INFINITY } else { 0.0 };
+            all.c = f64::NAN;
         } else if uneven {
             // A tile has much of one row and nothing of the other: again, around what the whole rows say.
             whole = all.p / all.q;
@@ -254,6 +286,14 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
         }
         return all;
     }
+}
+
+/// x / T - power ln 2, where both are large.
+#[inline(always)]
+fn above_powers(x: f64, temperature: f64, power: f64) -> f64 {
+    let quotient = x / temperature;
+    let (product, low) = two_product(quotient, temperature);
+    above_power(quotient, power) + ((x - product) - low) / temperature
 }
 
 /// The least of the sums of p (d + expm1(-d)) around any c, from that around one close by: e is the sum of p expm1(-d), and
@@ -287,4 +327,107 @@ fn apart<W: Pair>(d: f64) -> f64 {
         return d - 1.0 + exp::<W>(-d);
     }
     d * d * INVERSE_FACTORIALS.iter().rev().fold(0.0, |sum, c| c - sum * d)
+}
+
+/// The partial result of a shard, for one row.
+#[repr(C)]
+pub struct Partial {
+    /// The largest logit; -inf where all are -inf; NaN where either row has a NaN or +inf.
+    maximum: Cell<f64>,
+    /// The sum of e^x / 2^power over all classes; without a power, of e^(x - maximum).
+    sum: Cell<f64>,
+    /// NaN: none, because the maximum is too large.
+    power: Cell<f64>,
+    /// The same of the targets.
+    target_maximum: Cell<f64>,
+    /// The first class of the shard with the largest logit; -1 where there is none.
+    prediction: Cell<f64>,
+    target_power: Cell<f64>,
+    target_sum: Cell<f64>,
+    /// The divergence within the shard, in the unit of `target_sum`.
+    within: Cell<f64>,
+    /// What `sum` is more than what belongs to the c of the shard, which is more exact than the sums are.
+    excess: Cell<f64>,
+    reserved: Cell<f64>,
+}
+
+/// The merged result of a row, which the gradient of a shard needs.
+#[repr(C)]
+pub struct Merged {
+    /// 1; or 0 or NaN, which is then the gradient of the whole row.
+    fill: Cell<f64>,
+    /// The largest logit of all shards.
+    maximum: Cell<f64>,
+    /// The factor from e^(x - maximum) to the gradient.
+    factor: Cell<f64>,
+    /// The same of the targets.
+    target_maximum: Cell<f64>,
+    target_factor: Cell<f64>,
+    reserved: [Cell<f64>; 5],
+}
+
+const _: () = assert!(size_of::<Partial>() == RECORD_BYTES && size_of::<Merged>() == RECORD_BYTES);
+
+/// Sides around the largest logits.
+#[inline(always)]
+fn sides(rows: &impl Rows, run: &Run, (t, x): (f64, f64)) -> (Side, Side) {
+    let side = |logit: f64| {
+        Side::around(if logit.is_finite() { logit } else { 0.0 }, run.temperature, rows.double(), Way::Clamped)
+    };
+    (side(t), side(x))
+}
+
+/// Sums a shard.
+#[inline(always)]
+pub fn sum_shard<W: Pair>(rows: &impl Rows, run: &Run, out: &Partial, scratch: &Scratch) {
+    let best = rows.best(false);
+    let (t, x) = (rows.largest(true), rows.at(false, best));
+    let of = sides(rows, run, (t, x));
+    let mut all = Part::BROKEN;
+    if t < f64::INFINITY && x < f64::INFINITY {
+        all = fold::<W>(rows, run, of, scratch);
+    }
+    let broken = all.p.is_nan();
+    let range = Range::of_type(rows.double());
+    let c = rows.log_ratio(all.p / all.q - 1.0, all.p / all.q, 1.0);
+    let excess = all.q * (1.0 - exp::<W>(c - all.c));
+    let put = |logit: f64, side: Side, sum: f64, [to_maximum, to_power, to_sum]: [&Cell<f64>; 3]| {
+        let centre = if logit.is_finite() { logit / run.temperature } else { 0.0 };
+        let power = if centre.abs() < TOO_LARGE { Range::power_near(centre) } else { f64::NAN };
+        // What the unit of the terms is of it.
+        let centred = side.centre != 0.0 && !power.is_nan();
+        let unit = if centred { over_power::<W>(centre, power) } else { 1.0 } / range.unit();
+        to_maximum.set(if broken { f64::NAN } else { logit / run.temperature });
+        to_power.set(power);
+        to_sum.set(sum * unit);
+        unit
+    };
+    let unit = put(x, of.1, all.q, [&out.maximum, &out.power, &out.sum]);
+    out.excess.set(if excess.is_finite() { excess * unit } else { 0.0 });
+    let unit = put(t, of.0, all.p, [&out.target_maximum, &out.target_power, &out.target_sum]);
+    // As in a whole row.
+    let within = if all.within.is_nan() { f64::INFINITY } else { all.within.max(0.0) };
+    out.within.set(if broken { f64::NAN } else { within * unit });
+    out.prediction.set(f64::from(best));
+}
+
+/// The gradient of a shard, from the merged result.
+#[inline(always)]
+pub fn write_shard<W: Pair>(rows: &impl Rows, run: &Run, merged: &Merged) {
+    if merged.fill.get() != 1.0 {
+        return rows.fill(merged.fill.get());
+    }
+    let (t, x) = (rows.largest(true), rows.largest(false));
+    let of = sides(rows, run, (t, x));
+    let factor = |largest: f64, side: Side, maximum: f64, factor: f64| {
+        if largest == f64::NEG_INFINITY {
+            return 0.0;
+        }
+        let above = above_power(maximum - side.centre / run.temperature, side.power);
+        let half = exp::<W>(-0.5 * above.min(1200.0));
+        factor * half * half
+    };
+    let of_p = factor(t, of.0, merged.target_maximum.get(), merged.target_factor.get());
+    let of_q = factor(x, of.1, merged.maximum.get(), merged.factor.get());
+    gradient(rows, run, of, (true, true), (of_p, of_q));
 }

@@ -18,7 +18,7 @@ use crate::label::Label;
 use crate::row::{Row, SEGMENT};
 use crate::scratch::{Reference, Sums};
 use crate::terms::Way;
-use crate::vector::Single;
+use crate::vector::{Pair, Single};
 use core::cell::Cell;
 
 /// The record that the threads of a row share.
@@ -213,17 +213,29 @@ impl Merged {
 }
 
 /// A maximum of this size or more has no power: the difference between the two would be less exact than the sums.
-const TOO_LARGE: f64 = 2_147_483_648.0;
+pub const TOO_LARGE: f64 = 2_147_483_648.0;
 
 /// ln 2 in three parts. The first two have 21 bits, so their products with a power are exact.
 const LN2: [f64; 3] = [0.693_146_705_627_441_4, 4.749_324_489_239_370_5e-7, 5.497_923_018_708_371e-14];
 
+/// x - power ln 2
+#[inline(always)]
+pub fn above_power(x: f64, power: f64) -> f64 {
+    let [high, middle, low] = LN2;
+    (x - power * high) - power * middle - power * low
+}
+
+/// rest + power ln 2, rounded once where that is large.
+#[inline(always)]
+pub fn with_power(rest: f64, power: f64) -> f64 {
+    let [high, middle, low] = LN2;
+    ((rest + power * low) + power * middle) + power * high
+}
+
 /// e^x / 2^power
 #[inline(always)]
-fn over_power<V: Single>(x: f64, power: f64) -> f64 {
-    let [high, middle, low] = LN2;
-    let rest = (x - power * high) - power * middle - power * low;
-    exp::<V::Wide>(rest)
+pub fn over_power<W: Pair>(x: f64, power: f64) -> f64 {
+    exp::<W>(above_power(x, power))
 }
 
 impl<V: Single> Row<'_, V> {
@@ -256,7 +268,7 @@ impl<V: Single> Row<'_, V> {
             self.centre(anchor);
             self.sum(Way::Centred);
             if !power.is_nan() {
-                unit *= over_power::<V>(centre, power);
+                unit *= over_power::<V::Wide>(centre, power);
             }
         }
         let sums = self.scratch.sums();
@@ -303,7 +315,7 @@ impl<V: Single> Row<'_, V> {
         let capped = self.line.softcap != 0.0;
         if !capped && self.near(maximum * self.temperature) {
             let power = self.power();
-            factor /= over_power::<V>(maximum, power);
+            factor /= over_power::<V::Wide>(maximum, power);
         } else {
             way = Way::Centred;
             // Exact where the label lies in this shard.
@@ -347,7 +359,7 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
 
 /// The rounded product and its rounding error (Dekker).
 #[inline(always)]
-fn two_product(a: f64, b: f64) -> (f64, f64) {
+pub fn two_product(a: f64, b: f64) -> (f64, f64) {
     let product = a * b;
     let halves = |x: f64| {
         let high = f64::from_bits(x.to_bits() & !0x7ff_ffff);

@@ -190,7 +190,7 @@ export class Batch<
    * are classes of all; `classWeights` and soft targets are those of the batch's. After {@link mergePartials} of all shards,
    * {@link lossFromPartials} gives the losses and {@link gradientFromPartials} this shard's gradient. The result is a copy.
    *
-   * Options and errors are those of {@link run}; a batch with the logits of another model is a TypeError.
+   * Options and errors are those of {@link run}.
    */
   partials(options: PartialsOptions): Partials {
     const run = readPartialsRun(options, this.#plan);

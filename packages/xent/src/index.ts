@@ -39,6 +39,7 @@
 //   shards/codec     partials and totals as bytes
 //   shards/binary-file  what both file formats have in common
 //   shards/partials  merging
+//   shards/divergence  merging, and the loss, of a divergence
 //   shards/totals    exact sums of results
 //   shards/valid     which values partials may have
 //   shards/columns   the arrays of partials

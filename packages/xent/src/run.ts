@@ -6,7 +6,7 @@ import type { Engine } from "./engine.ts";
 import { checkNames, choice, integer, wrongType } from "./errors.ts";
 import { type JobRecord, LOGITS_TYPES } from "./job.ts";
 import { copyLabels, IGNORED, isDirect, type LabelRules, readLabels } from "./labels.ts";
-import { type GradientArrays, type LogitsType, type LossArrays, type TargetsType, targetsName } from "./logits.ts";
+import type { GradientArrays, LogitsType, LossArrays, TargetsType } from "./logits.ts";
 import { boolean, type LossOptions, REDUCTIONS, type Reduction, readOptions, type Settings } from "./options.ts";
 import { costOf, isDivisible, type PlacedBatch } from "./plan.ts";
 import { type Schedule, writeSchedule } from "./pool/schedule.ts";
@@ -81,12 +81,7 @@ function readPlain(...given: Parameters<typeof readOptions>): Pick<Run, "setting
 /** Checks the options of partials. */
 export function readPartialsRun(options: PartialsOptions, plan: PlacedBatch): Run {
   const shard = readShard(options, plan.layout.classes);
-  const run = readRun(options, plan, PARTIALS_OPTIONS);
-  const { targets } = plan;
-  if (targets === "logits") {
-    throw new TypeError(`partials() expected a batch with labels or soft targets, not ${targetsName(targets)}`);
-  }
-  return { ...run, shard };
+  return { ...readRun(options, plan, PARTIALS_OPTIONS), shard };
 }
 
 /** The gradient of what these partials were of, now that they are merged. */
@@ -153,7 +148,11 @@ export function indexForKernel(
 function readBatchLabels(batch: BatchMemory, { settings, begin, end, shard, mask }: Run): KernelLabels {
   const { layout, shift, sequence, regions } = batch.plan;
   const { labels, kernelLabels } = batch.views;
-  if (labels === undefined) return noLabels(mask ? countRows(mask, begin, end) : end - begin);
+  if (labels === undefined) {
+    const without = noLabels(mask ? countRows(mask, begin, end) : end - begin);
+    const isDivergence = shard !== undefined && batch.plan.targets === "logits";
+    return isDivergence ? { ...without, copy: labelsOf(mask, begin, end) } : without;
+  }
   const { ignoreIndex, classWeights, invalidLabels } = settings;
   const rules: LabelRules = {
     classes: shard?.classesTotal ?? layout.classes,
@@ -179,6 +178,11 @@ function readBatchLabels(batch: BatchMemory, { settings, begin, end, shard, mask
   return { count, normalizer, address: regions.kernelLabels, ignoreIndex: index, copy };
 }
 
+/** What shards of a divergence have instead of labels: which rows count. */
+function labelsOf(mask: Uint8Array | undefined, begin: number, end: number): Int32Array {
+  return new Int32Array(end - begin).map((_, i) => (mask?.[begin + i] === 0 ? IGNORED : -2));
+}
+
 /** A run as a job that is written, and ready to be computed. */
 export interface Job {
   readonly run: Run;
@@ -202,7 +206,7 @@ export function writeJob(
   const { rows, classes } = layout;
   const { settings, begin, end, shard } = run;
   const { classWeights, sampleWeights } = settings;
-  if (shard?.merged) assertMerged(shard.merged, labels.copy, end - begin, shard, settings);
+  if (shard?.merged) assertMerged(shard.merged, labels.copy, end - begin, shard, settings, batch.plan.targets);
   const splits = shard === undefined && isDivisible(batch.plan);
   const schedule = engine.pool?.schedule({ begin, end, classes, cost: costOf(batch.plan, settings), splits }, waits);
   const work = workingMemory(batch.plan, run, schedule);
@@ -321,7 +325,7 @@ export function partialsOf(batch: BatchMemory, { run, labels, shardRecords }: Jo
   const { rows, classes } = batch.plan.layout;
   const records = batch.doubles(shardRecords, RECORD * rows).subarray(RECORD * run.begin);
   const shard = { ...(run.shard as Shard), classes };
-  return readPartials(records, labels.copy, [run.begin, run.end], shard, run.settings);
+  return readPartials(records, labels.copy, [run.begin, run.end], shard, run.settings, batch.plan.targets);
 }
 
 /** The part of the gradient with the rows of a run. */

@@ -1,9 +1,12 @@
 //! Rows of a divergence: see [`crate::divergence`].
 
 use super::{Job, one};
-use crate::divergence::{Rows, Run, Side, log_ratio, row, sum, sum_terms, write};
+use crate::divergence::{
+    Merged, Partial, Rows, Run, Side, log_ratio, row, sum, sum_shard, sum_terms, write, write_shard,
+};
 use crate::largest;
 use crate::numbers::Numbers;
+use crate::partial::RECORD_BYTES;
 use crate::row::{fill, scatter};
 use crate::scratch::Scratch;
 use crate::targets::combine;
@@ -27,6 +30,16 @@ impl Job {
             let rows = JobRow::<V> { job: self, scratch, row: index, lanes: PhantomData };
             // SAFETY: the caller's obligations, for this row.
             unsafe {
+                if self.records != 0 {
+                    let record = self.records + index * RECORD_BYTES;
+                    if self.merged != 0 {
+                        write_shard::<V::Wide>(&rows, &run, &*core::ptr::with_exposed_provenance::<Merged>(record));
+                    } else {
+                        let partial = &*core::ptr::with_exposed_provenance::<Partial>(record);
+                        sum_shard::<V::Wide>(&rows, &run, partial, scratch);
+                    }
+                    continue;
+                }
                 let best = if self.predictions == 0 { -1 } else { rows.best(false) };
                 let sample = if self.sample_weights == 0 {
                     1.0
@@ -223,14 +236,6 @@ struct JobRow<'a, V> {
     lanes: PhantomData<V>,
 }
 
-impl<V: Single> JobRow<'_, V> {
-    #[inline(always)]
-    fn best(&self, of_targets: bool) -> i32 {
-        // SAFETY: the obligation of the function that has made this.
-        unsafe { self.job.best_of::<V>(self.scratch, self.row, of_targets) }
-    }
-}
-
 impl<V: Single> Rows for JobRow<'_, V> {
     #[inline(always)]
     fn double(&self) -> bool {
@@ -239,13 +244,14 @@ impl<V: Single> Rows for JobRow<'_, V> {
 
     #[inline(always)]
     fn logit(&self, of_targets: bool, class: usize) -> f64 {
-        // SAFETY: as above.
+        // SAFETY: the obligation of the function that has made this.
         unsafe { self.job.logit_of(self.row, of_targets, class) }
     }
 
     #[inline(always)]
-    fn largest(&self, of_targets: bool) -> f64 {
-        usize::try_from(self.best(of_targets)).map_or(f64::NAN, |best| self.logit(of_targets, best))
+    fn best(&self, of_targets: bool) -> i32 {
+        // SAFETY: as above.
+        unsafe { self.job.best_of::<V>(self.scratch, self.row, of_targets) }
     }
 
     #[inline(always)]
@@ -282,6 +288,6 @@ impl<V: Single> Rows for JobRow<'_, V> {
 
     #[inline(always)]
     fn log_ratio(&self, difference: f64, x: f64, y: f64) -> f64 {
-        if self.double() { log_ratio::<V::Double>(difference, x, y) } else { log_ratio::<V>(difference, x, y) }
+        log_ratio::<V::Double>(difference, x, y)
     }
 }

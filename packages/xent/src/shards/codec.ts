@@ -11,14 +11,14 @@ import { findInvalidHeader, findInvalidRow, has } from "./valid.ts";
 const PARTIALS = "XENTPART";
 const TOTALS = "XENTTOTL";
 /** What is read, too: all before it. What says nothing that version 1 does not is still written as that. */
-const PARTIALS_VERSION = 2;
+const PARTIALS_VERSION = 3;
 const TOTALS_VERSION = 2;
 
 const NAMES = Object.keys(COLUMNS) as Column[];
 
 /**
  * Partials as bytes: 32 a row, 8 more where a label was seen, where they were merged, and with class weights; 4 more with sample
- * weights, 32 with label smoothing or soft targets, 8 with a softcap.
+ * weights, 32 with label smoothing or soft targets, 8 with a softcap, 40 of a divergence.
  */
 export function encodePartials(partials: Partials): OwnUint8Array {
   assertPartials(partials);
@@ -28,7 +28,8 @@ export function encodePartials(partials: Partials): OwnUint8Array {
     OPTIONAL.includes(name) && partials[name].every((value, row) => Object.is(value, usual(partials, name, row)));
   const names = NAMES.filter((name) => !saysNothing(name));
   const columns = names.reduce((bits, name) => bits + 2 ** NAMES.indexOf(name), 0);
-  const version = settings.softTargets === 1 || names.includes("largest") ? PARTIALS_VERSION : 1;
+  const isSecond = settings.softTargets === 1 || names.includes("largest");
+  const version = settings.divergence === 1 ? PARTIALS_VERSION : isSecond ? 2 : 1;
   return pack(PARTIALS, version, [
     Uint32Array.from([rows, classesTotal, columns, classes.length].concat(classes.flat())),
     Float64Array.from(settingsIn(version), (name) => settings[name]),
@@ -127,10 +128,19 @@ function takeSources(file: Unpacked): string[] {
 
 /** The settings that a file of this version has. */
 function settingsIn(version: number): readonly (keyof Partials["settings"])[] {
-  return version === 1 ? SETTINGS.slice(0, -1) : SETTINGS;
+  return SETTINGS.slice(0, 3 + version);
 }
 
-const OPTIONAL: readonly Column[] = ["sumLow", "labelLogit", "labelWeight", "sampleWeights", ...SMOOTHED, "largest"];
+const OPTIONAL: readonly Column[] = [
+  "sumLow",
+  "labelLogit",
+  "labelWeight",
+  "sampleWeights",
+  ...SMOOTHED,
+  "largest",
+  "targetSumLow",
+  "excess",
+];
 
 /** The default value of a column. */
 function usual({ classes, labels }: Pick<Partials, "classes" | "labels">, name: Column, row: number): number {

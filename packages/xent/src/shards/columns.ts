@@ -9,6 +9,8 @@ export interface PartialsSettings {
   readonly temperature: number;
   /** 1: soft targets instead of labels; else 0. */
   readonly softTargets: number;
+  /** 1: the logits of another model instead of labels; else 0. */
+  readonly divergence: number;
 }
 
 /**
@@ -25,14 +27,15 @@ export interface Partials {
   readonly settings: PartialsSettings;
   /**
    * The class of the row; -1 where the row is ignored, -2 where its label is invalid (`invalidLabels: "nan"`). With soft targets, the class
-   * with the largest logit so far, which takes the place of the label below; -2 where there is none.
+   * with the largest logit so far, which takes the place of the label below; -2 where there is none. Of a divergence, -2 in rows that
+   * count.
    */
   readonly labels: Int32Array;
   /** The largest logit, after softcap and temperature; -Infinity where all logits are -Infinity, NaN where one is NaN or Infinity. */
   readonly maximum: Float64Array;
   /** The unit of {@link sum} is 2^power; where that is NaN, e^maximum. */
   readonly power: Float64Array;
-  /** Sum of the exponentials of all logits but the label's. */
+  /** Sum of the exponentials of all logits but the label's; of a divergence, of all. */
   readonly sum: Float64Array;
   /** The rounding error of the sum, after merging. */
   readonly sumLow: Float64Array;
@@ -54,6 +57,15 @@ export interface Partials {
   readonly weightedLow: Float64Array;
   /** With a softcap, else empty: the largest logit before softcap and temperature, which predictions are of; NaN where it is not known. */
   readonly largest: Float64Array;
+  /** Of a divergence, else empty: {@link maximum}, {@link power}, {@link sum} and {@link sumLow} of the target logits. */
+  readonly targetMaximum: Float64Array;
+  readonly targetPower: Float64Array;
+  readonly targetSum: Float64Array;
+  readonly targetSumLow: Float64Array;
+  /** Of a divergence, else empty: that within the classes that were seen, in the unit of {@link targetSum}. */
+  readonly divergence: Float64Array;
+  /** Of a divergence, else empty: what {@link sum} has more than what the divergence is the least for. */
+  readonly excess: Float64Array;
 }
 
 /** The arrays of {@link Partials}, and their types. */
@@ -72,6 +84,12 @@ export const COLUMNS = {
   weighted: "Float64Array",
   weightedLow: "Float64Array",
   largest: "Float64Array",
+  targetMaximum: "Float64Array",
+  targetPower: "Float64Array",
+  targetSum: "Float64Array",
+  targetSumLow: "Float64Array",
+  divergence: "Float64Array",
+  excess: "Float64Array",
 } as const;
 
 export type Column = keyof typeof COLUMNS;
@@ -86,5 +104,10 @@ export const TYPES: {
 /** Columns that are empty without label smoothing and soft targets. */
 export const SMOOTHED: readonly Column[] = ["weight", "weightLow", "weighted", "weightedLow"];
 
+/** Columns that only a divergence has. */
+export const DIVERGENT: readonly Column[] = [
+  ...(["targetMaximum", "targetPower", "targetSum", "targetSumLow", "divergence", "excess"] as const),
+];
+
 /** The settings of {@link Partials}, in the order of the file. */
-export const SETTINGS = ["labelSmoothing", "zLoss", "softcap", "temperature", "softTargets"] as const;
+export const SETTINGS = ["labelSmoothing", "zLoss", "softcap", "temperature", "softTargets", "divergence"] as const;

@@ -1,4 +1,5 @@
 import type { Partials } from "./columns.ts";
+import { findDivergence } from "./divergence.ts";
 import { ExactSum, twoProduct } from "./exact.ts";
 import { assertPartials, isDense } from "./partials.ts";
 import { above } from "./scale.ts";
@@ -31,6 +32,7 @@ export interface PartialsResult {
 export function lossFromPartials(merged: Partials): PartialsResult {
   assertComplete(merged);
   const { rows, labels, labelWeight } = merged;
+  const { divergence } = merged.settings;
   const soft = merged.settings.softTargets === 1;
   const loss = new Float32Array(rows);
   const logSumExp = new Float32Array(rows);
@@ -38,7 +40,7 @@ export function lossFromPartials(merged: Partials): PartialsResult {
   const [sum, normalizer] = [new ExactSum(), new ExactSum()];
   let [correct, count] = [0, 0];
   for (let row = 0; row < rows; row++) {
-    const found = findRow(merged, row);
+    const found = divergence === 1 ? findDivergence(merged, row) : findRow(merged, row);
     const label = labels[row] as number;
     loss[row] = found.loss;
     logSumExp[row] = found.logSumExp;
@@ -55,13 +57,19 @@ export function lossFromPartials(merged: Partials): PartialsResult {
   return { loss, sum: total, mean, normalizer: weight, count, logSumExp, predictions, correct };
 }
 
-/** The merged result of a row, from which the kernel computes the gradient of a shard: `Merged` in crates/kernel/src/partial.rs. */
+/** The merged result of a row, from which the kernel computes the gradient of a shard: `Merged` in crates/kernel/src/partial.rs, or in divergence.rs. */
 export function gradientRecord(merged: Partials, row: number, scale: number, classOffset: number): readonly number[] {
-  const { temperature } = merged.settings;
-  const found = findRow(merged, row);
+  const { temperature, divergence } = merged.settings;
   if (merged.labels[row] === IGNORED || merged.sampleWeights[row] === 0) return [0];
-  if (Number.isNaN(found.logSumExp)) return [NaN];
   const factor = (scale * (merged.sampleWeights[row] as number)) / temperature;
+  if (divergence === 1) {
+    const { logSumExp, ...found } = findDivergence(merged, row);
+    if (Number.isNaN(logSumExp)) return [NaN];
+    const targets = [merged.targetMaximum[row] as number, factor * found.targetFactor];
+    return [1, merged.maximum[row] as number, factor * found.factor, ...targets];
+  }
+  const found = findRow(merged, row);
+  if (Number.isNaN(found.logSumExp)) return [NaN];
   return [
     1,
     merged.maximum[row] as number,

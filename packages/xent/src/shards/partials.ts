@@ -1,6 +1,17 @@
 import { show, wrongType } from "../errors.ts";
 import { lengthOf, typedArrayKind } from "../typed-array.ts";
-import { COLUMNS, type Column, type Partials, type PartialsSettings, SETTINGS, SMOOTHED, TYPES } from "./columns.ts";
+import {
+  COLUMNS,
+  type Column,
+  DIVERGENT,
+  type Partials,
+  type PartialsSettings,
+  SETTINGS,
+  SMOOTHED,
+  TYPES,
+} from "./columns.ts";
+import { mergeDivergence } from "./divergence.ts";
+
 import { ExactSum, twoProduct } from "./exact.ts";
 import { above, factorOf } from "./scale.ts";
 import { findInvalidHeader } from "./valid.ts";
@@ -44,8 +55,11 @@ export function emptyPartials(
 
 /** The length of a column. */
 export function lengthOfColumn(name: Column, rows: number, settings: PartialsSettings): number {
-  const isThere = name === "largest" ? settings.softcap > 0 : !SMOOTHED.includes(name) || isDense(settings);
-  return isThere ? rows : 0;
+  const isMissing =
+    (name === "largest" && !(settings.softcap > 0)) ||
+    (SMOOTHED.includes(name) && !isDense(settings)) ||
+    (DIVERGENT.includes(name) && settings.divergence !== 1);
+  return isMissing ? 0 : rows;
 }
 
 /** Whether classes other than the label have weight. */
@@ -72,6 +86,12 @@ function mergeRow(all: readonly Partials[], row: number, out: Partials, soft: bo
     maximum = Math.max(maximum, most);
     if (!(soft || Number.isNaN(part.labelWeight[row]))) reference = part;
   }
+  out.predictions[row] = prediction;
+  if (out.settings.divergence === 1) {
+    out.labelLogit[row] = out.labelWeight[row] = NaN;
+    mergeDivergence(all, row, out);
+    return;
+  }
   const sum = new ExactSum();
   for (const part of all) {
     const from = { maximum: part.maximum[row] as number, power: part.power[row] as number };
@@ -83,7 +103,6 @@ function mergeRow(all: readonly Partials[], row: number, out: Partials, soft: bo
   }
   out.maximum[row] = maximum;
   out.power[row] = power;
-  out.predictions[row] = prediction;
   out.largest[row] = largest;
   out.labelLogit[row] = reference?.labelLogit[row] ?? NaN;
   out.labelWeight[row] = reference?.labelWeight[row] ?? NaN;

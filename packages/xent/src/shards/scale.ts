@@ -18,6 +18,11 @@ export function above(x: number, { maximum, power }: Scale): number {
   return x - power * LN2_HIGH - power * LN2_MIDDLE - power * LN2_LOW;
 }
 
+/** The logarithm of the unit of sums at this scale. */
+export function logUnit({ maximum, power }: Scale): number {
+  return Number.isNaN(power) ? maximum : power * Math.LN2;
+}
+
 /** The factor from one scale to another whose maximum is not smaller. Exact where both have a power. */
 export function factorOf(from: Scale, to: Scale): number {
   const shift = from.power - to.power;

@@ -1,5 +1,7 @@
 import { RECORD_BYTES } from "../abi.ts";
+import type { DivergenceOptions } from "../divergence.ts";
 import { integer, show, wrongType } from "../errors.ts";
+import type { TargetsType } from "../logits.ts";
 import type { LossOptions, Settings } from "../options.ts";
 import { type Column, type Partials, type PartialsSettings, SETTINGS } from "./columns.ts";
 import { assertComplete, gradientRecord, normalizerOf } from "./loss.ts";
@@ -14,7 +16,9 @@ export interface ShardOptions {
 }
 
 /** Options of a shard. Class weights are those of the batch's classes. */
-export type PartialsOptions = LossOptions & ShardOptions & { rows?: readonly [begin: number, end: number] | undefined };
+export type PartialsOptions = LossOptions &
+  Pick<DivergenceOptions, "mask"> &
+  ShardOptions & { rows?: readonly [begin: number, end: number] | undefined };
 
 /** Names of {@link ShardOptions}. */
 export const SHARD_OPTIONS = ["classOffset", "classesTotal"] as const;
@@ -43,9 +47,15 @@ const FIELDS = [
   ...["weight", "weighted", "weightedLow", "largest"],
 ] as const;
 
+/** The same in crates/kernel/src/divergence.rs. */
+const FIELDS_OF_DIVERGENCE = [
+  ...["maximum", "sum", "power", "targetMaximum", "predictions", "targetPower"],
+  ...["targetSum", "divergence", "excess"],
+] as const;
+
 /**
  * Copies the partials of the rows from `begin` to `end` out of the kernel's memory. The first record and label are those of `begin`.
- * Without labels, there are soft targets.
+ * Soft targets have no labels.
  */
 export function readPartials(
   records: Float64Array,
@@ -53,15 +63,18 @@ export function readPartials(
   [begin, end]: readonly [number, number],
   { classOffset, classesTotal, classes }: ShardOptions & { readonly classes: number },
   settings: Settings,
+  targets: TargetsType,
 ): Partials {
   const rows = end - begin;
-  const like = { rows, classesTotal, settings: settingsOf(settings, labels === undefined) };
+  const like = { rows, classesTotal, settings: settingsOf(settings, targets) };
   const partials = emptyPartials(like, [[classOffset, classOffset + classes]]);
   if (labels) partials.labels.set(labels);
   partials.sampleWeights.fill(1);
   if (settings.sampleWeights) partials.sampleWeights.set(settings.sampleWeights.subarray(begin, begin + rows));
+  const fields = targets === "logits" ? FIELDS_OF_DIVERGENCE : FIELDS;
+  if (targets === "logits") for (const column of [partials.labelLogit, partials.labelWeight]) column.fill(NaN);
   for (let row = 0; row < rows; row++) {
-    for (let i = 0; i < RECORD; i++) partials[FIELDS[i] as Column][row] = records[row * RECORD + i] as number;
+    for (const [i, name] of fields.entries()) partials[name as Column][row] = records[row * RECORD + i] as number;
     const best = partials.predictions[row] as number;
     if (best >= 0) partials.predictions[row] = best + classOffset;
     if (!labels) partials.labels[row] = best >= 0 ? best + classOffset : -2;
@@ -76,13 +89,14 @@ export function assertMerged(
   rows: number,
   { classesTotal }: Shard,
   settings: Settings,
+  targets: TargetsType,
 ): void {
   assertComplete(merged);
   const differs = (what: string, expected: unknown, got: unknown): RangeError =>
     new RangeError(`"merged" expected ${what} of the last partials(), ${show(expected)}, got ${show(got)}`);
   if (merged.rows !== rows) throw differs("the rows", rows, merged.rows);
   if (merged.classesTotal !== classesTotal) throw differs("the classesTotal", classesTotal, merged.classesTotal);
-  const own = settingsOf(settings, labels === undefined);
+  const own = settingsOf(settings, targets);
   for (const name of SETTINGS) {
     if (own[name] !== merged.settings[name]) throw differs(`the ${name}`, own[name], merged.settings[name]);
   }
@@ -105,6 +119,10 @@ export function writeMerged(
   }
 }
 
-function settingsOf({ labelSmoothing, zLoss, softcap = 0, temperature }: Settings, soft: boolean): PartialsSettings {
-  return { labelSmoothing, zLoss, softcap, temperature, softTargets: soft ? 1 : 0 };
+function settingsOf(
+  { labelSmoothing, zLoss, softcap = 0, temperature }: Settings,
+  targets: TargetsType,
+): PartialsSettings {
+  const [softTargets, divergence] = [targets === true ? 1 : 0, targets === "logits" ? 1 : 0];
+  return { labelSmoothing, zLoss, softcap, temperature, softTargets, divergence };
 }

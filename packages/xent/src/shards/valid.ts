@@ -11,6 +11,7 @@ const SETTINGS: { readonly [name in keyof PartialsSettings]: (value: number) => 
   softcap: (c) => c >= 0 && c < Infinity,
   temperature: (t) => t > 0 && t < Infinity,
   softTargets: (soft) => soft === 0 || soft === 1,
+  divergence: (divergence) => divergence === 0 || divergence === 1,
 };
 
 /** From here on a maximum may be too large for a power (`TOO_LARGE` in crates/kernel/src/partial.rs, and room). */
@@ -22,20 +23,12 @@ const MOST_TERM = 2 ** (NEAR + 2);
 const COLUMNS: { readonly [name in Column]: Rule } = {
   labels: (label, _, { classesTotal }) => label >= -2 && label < classesTotal,
   maximum: (maximum) => maximum !== Infinity,
-  power: (power, row, { maximum }) => {
-    const most = maximum[row] as number;
-    if (Number.isNaN(most)) return Number.isNaN(power) || Number.isInteger(power);
-    if (Number.isNaN(power)) return Math.abs(most) >= LARGE;
-    const exact = most === -Infinity ? 0 : most / Math.LN2;
-    return Number.isInteger(power) && Math.abs(power - exact) <= NEAR;
-  },
+  power: (power, row, { maximum }) => isPower(power, maximum[row] as number),
   sum: (sum, row, { maximum, labelLogit, classesTotal }, isSeen) => {
     const most = maximum[row] as number;
-    if (Number.isNaN(most)) return Number.isNaN(sum) || sum >= 0;
-    if (most === -Infinity) return sum === 0;
     // The sum has the largest term, unless that is the label's.
     const least = isSeen && labelLogit[row] === most ? 0 : 1 / MOST_TERM;
-    return sum >= least && sum <= MOST_TERM * classesTotal;
+    return isSum(sum, most, least, classesTotal);
   },
   sumLow: (low, row, { sum }) => isRest(low, sum[row] as number),
   labelLogit: (logit, row, { maximum }, isSeen) => {
@@ -57,7 +50,30 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
   weighted: () => true,
   weightedLow: (low, row, { weighted }) => isRest(low, weighted[row] as number),
   largest: () => true,
+  targetMaximum: (maximum) => maximum !== Infinity,
+  targetPower: (power, row, { targetMaximum }) => isPower(power, targetMaximum[row] as number),
+  targetSum: (sum, row, { targetMaximum, classesTotal }) =>
+    isSum(sum, targetMaximum[row] as number, 1 / MOST_TERM, classesTotal),
+  targetSumLow: (low, row, { targetSum }) => isRest(low, targetSum[row] as number),
+  divergence: (divergence, row, { maximum, targetMaximum }) =>
+    divergence >= 0 || Number.isNaN(maximum[row]) || Number.isNaN(targetMaximum[row]),
+  excess: (excess, row, { sum }) => Number.isNaN(sum[row]) || Math.abs(excess) <= (sum[row] as number),
 };
+
+/** Whether a power can belong to a maximum. */
+function isPower(power: number, most: number): boolean {
+  if (Number.isNaN(most)) return Number.isNaN(power) || Number.isInteger(power);
+  if (Number.isNaN(power)) return Math.abs(most) >= LARGE;
+  const exact = most === -Infinity ? 0 : most / Math.LN2;
+  return Number.isInteger(power) && Math.abs(power - exact) <= NEAR;
+}
+
+/** Whether a sum, in the unit of its power, can belong to a maximum. */
+function isSum(sum: number, most: number, least: number, classes: number): boolean {
+  if (Number.isNaN(most)) return Number.isNaN(sum) || sum >= 0;
+  if (most === -Infinity) return sum === 0;
+  return sum >= least && sum <= MOST_TERM * classes;
+}
 
 /** Whether `low` can be the rounding error of `high`. */
 function isRest(low: number, high: number): boolean {
