@@ -255,7 +255,8 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
                     let e = (small + moment) / p;
                     c -= e;
                     turns -= 1;
-                    if turns == 0 || small >= 16.0 * p * e * e {
+                    // Or the loss is infinite, and e no number.
+                    if turns == 0 || e.is_nan() || small >= 16.0 * p * e * e {
                         break;
                     }
                     // Too much of the sum is what c was wrong by.

@@ -51,8 +51,9 @@
 //!    same 1.46 and each by 1.45 of its own, and make a loss that is as far off. q_j is within 1.45 + 2.91 u beside that, for its ratio to
 //!    the p_j is that of two sums, and with its product and the difference 1.5 u: 5.9 u. That is most, in relation to the term, at d_j =
 //!    -0.75, where e^0.75 5.9 u + 2.5 u is 41 u of it. Nearer, the polynomial has 5.2 u and its rounding 3. The terms are never negative,
-//!    so their sum is within 44 u = 2.6e-6 <= [`DIVERGENCE`]. c is wrong by 3 u and moves the sum by the square of that, which is taken
-//!    off; what that leaves is below 1e-6 of the loss, or the tile is summed again around a better c.
+//!    and two of them are added before they are widened, so their sum is within 45 u = 2.7e-6 <= [`DIVERGENCE`]. c is wrong by 3 u and
+//!    moves the sum by the square of that, which is taken off; what that leaves is below 1e-6 of the loss, or the tile is summed again
+//!    around a better c.
 //!    Gradient: 3.97 u of p_j and of q_j, and half an ulp: 8.5 <= [`DIVERGENCE_GRADIENT_ULP`].
 //! 8. *Softcap.* Each capped logit moves its term by u / 8: the sum is within 1.59 u, the label's term within 0.23 u, the loss within
 //!    1.59 + 0.23 + 0.5 = 2.32, or with dense targets (1.81 instead of 1.56 in 6) 2.92. The gradient has the term's 1.58, the sum's

@@ -19,8 +19,11 @@ static COEFFICIENTS: [f64; 6] = [
     0.000_199_183_33_f32 as f64,
 ];
 
-/// What a target of -inf becomes: so far away that its d_j is not small, which is all that matters of it.
-const FAR: (f64, f64) = (f32::MIN as f64, -1e150);
+/// What stands for the distance of a target of -inf, whose p is 0.
+static MOST: [f64; 2] = [f32::MAX as f64, f64::MAX];
+
+/// With this factor, no product of a term and a distance is more than a number can be.
+const SMALL: (f64, f64) = (f64::from_bits((1023 - 110) << 52), f64::from_bits((1023 - 750) << 52));
 
 /// The terms of a tile of one of the rows, and their sum; NaN where they are not right.
 #[inline(always)]
@@ -46,10 +49,20 @@ pub fn sum<V: Single>(
     ratio: f64,
     scratch: &Scratch,
 ) {
-    if p.kind() == Kind::Double {
-        sum_of::<V::Double>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch);
-    } else {
-        sum_of::<V>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch);
+    let double = p.kind() == Kind::Double;
+    let mut scale = 1.0;
+    loop {
+        if double {
+            sum_of::<V::Double>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scale, scratch);
+        } else {
+            sum_of::<V>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scale, scratch);
+        }
+        let (sums, moments) = scratch.weights::<V::Wide>();
+        if (sums.total() + moments.total()).is_finite() || scale != 1.0 {
+            return;
+        }
+        // An infinite loss, or the product of a term and a distance was more than a number can be.
+        scale = if double { SMALL.1 } else { SMALL.0 };
     }
 }
 
@@ -64,38 +77,51 @@ fn sum_of<V: Vector>(
     centre: f64,
     inverse: f64,
     ratio: f64,
+    scale: f64,
     scratch: &Scratch,
 ) {
     let splat = |x: f64| V::splat(V::Element::from_f64(x));
     let pick = |(single, double): (f64, f64)| if V::Element::DOUBLE { double } else { single };
-    let (far, minus_one) = (splat(pick(FAR)), splat(-1.0));
     let near = splat(pick(NEAR) * pick(NEAR));
-    let ratio = splat(ratio);
+    let most = V::opaque(&MOST[usize::from(V::Element::DOUBLE)]);
+    let back = Twice::splat(1.0 / scale);
+    let (ratio, scale) = (splat(ratio * scale), splat(scale));
     let (centre, inverse) = (Twice::<V::Wide>::splat(centre), Twice::splat(inverse));
     let polynomial = Polynomial::<V>::load();
     let ((mut t, t_rest), (mut x, x_rest)) = (V::chunks(t), V::chunks(x));
     let ((mut p, p_rest), (mut q, q_rest)) = (V::chunks(p), V::chunks(q));
     let (mut sums, mut moments) = (Twice::splat(0.0), Twice::splat(0.0));
-    let mut add = |t: V, x: V, p: V, q: V| {
-        let above = t.max(far);
-        // Where the target is -inf, any finite logit will do.
-        let x = t.differs(above).select(minus_one, x);
-        let r = centre.sub(above.widen().sub(x.widen())).mul(inverse);
-        let rounded = V::narrow(r);
+    // Of a vector: p r (e^r - 1 - r) / r where r is small, and else q - p - p r; and p r.
+    let at = |t: &V::Chunk, x: &V::Chunk, p: &V::Chunk, q: &V::Chunk| {
+        let [t, x, p, q] = [t, x, p, q].map(V::load);
+        let r = centre.sub(t.widen().sub(x.widen())).mul(inverse);
+        // Where the target is -inf, p is 0, and any number will do.
+        let rounded = most.min(V::narrow(r));
         let square = rounded.mul(rounded);
+        let p = p.mul(scale);
+        let moment = p.mul(rounded);
         let small = near.above(square);
-        // p r (e^r - 1 - r) / r, or p r (-1) + (q - p)
-        let factor = small.select(rounded.mul(polynomial.at(rounded, square)), minus_one);
-        let rest = small.select(splat(0.0), q.mul(ratio).sub(p));
-        let moment = p.widen().mul(r);
-        moments = moments.add(moment);
-        sums = sums.add(moment.mul(factor.widen()).add(rest.widen()));
+        let term =
+            small.select(moment.mul(rounded.mul(polynomial.at(rounded, square))), q.mul(ratio).sub(p).sub(moment));
+        (term, moment)
     };
     let (room, _) = V::chunks(scratch.low());
     let mut ended = t_rest.is_empty();
     loop {
-        for (((t, x), p), q) in t.iter().zip(x).zip(p).zip(q) {
-            add(V::load(t), V::load(x), V::load(p), V::load(q));
+        let (t_twos, t_one) = t.as_chunks::<2>();
+        let (x_twos, x_one) = x.as_chunks::<2>();
+        let (p_twos, p_one) = p.as_chunks::<2>();
+        let (q_twos, q_one) = q.as_chunks::<2>();
+        for (((t, x), p), q) in t_twos.iter().zip(x_twos).zip(p_twos).zip(q_twos) {
+            let (term, moment) = at(&t[0], &x[0], &p[0], &q[0]);
+            let (other_term, other_moment) = at(&t[1], &x[1], &p[1], &q[1]);
+            sums = sums.add(term.add(other_term).widen());
+            moments = moments.add(moment.add(other_moment).widen());
+        }
+        for (((t, x), p), q) in t_one.iter().zip(x_one).zip(p_one).zip(q_one) {
+            let (term, moment) = at(t, x, p, q);
+            sums = sums.add(term.widen());
+            moments = moments.add(moment.widen());
         }
         if ended {
             break;
@@ -110,7 +136,7 @@ fn sum_of<V: Vector>(
         (t, x, p, q) = (part(room, 0, 1), part(room, 1, 2), part(room, 2, 3), part(room, 3, 4));
         ended = true;
     }
-    scratch.set_weights(sums, moments);
+    scratch.set_weights(sums.mul(back), moments.mul(back));
 }
 
 /// (e^r - 1 - r) / r^2, coefficients in registers for the length of a loop.
