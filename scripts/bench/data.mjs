@@ -10,7 +10,9 @@ export function generate({ rows, classes, seed, bits = 24, shift = 20, boost = 0
   for (let i = 0; i < rows; i++) labels[i] = l() % classes;
   if (constant !== undefined) return { rows, classes, labels, logits: logits.fill(constant) };
   const u = mulberry32(seed);
-  for (let i = 0; i < logits.length; i++) logits[i] = ((u() >>> (32 - bits)) - 2 ** (bits - 1)) * 2 ** -shift;
+  // Powers take as long as all the rest.
+  const [half, unit] = [2 ** (bits - 1), 2 ** -shift];
+  for (let i = 0; i < logits.length; i++) logits[i] = ((u() >>> (32 - bits)) - half) * unit;
   for (let i = 0; i < rows; i++) logits[i * classes + labels[i]] += boost;
   return { rows, classes, labels, logits };
 }

@@ -11,6 +11,7 @@ import {
   mergePartials,
   type Partials,
 } from "xent";
+import { bytesOf, firstChange, firstDifference } from "../support/bytes.ts";
 import { type Expected, expectResult, typedLogits } from "../support/expected.ts";
 import { type Generator, generate, goldenCases, readGolden } from "../support/golden.ts";
 import { evenCuts, makeParts, runInShards, type Whole } from "../support/shards.ts";
@@ -310,7 +311,9 @@ describe("a batch of a shard", () => {
       const rows = other.partials({ ...own, rows: [100, 200] });
       expect(rows.sum).toEqual(wanted.sum.subarray(100, 200));
       expect(rows.labels).toEqual(wanted.labels.subarray(100, 200));
-      expect(await batch.gradientFromPartialsAsync(merged)).toEqual(gradient);
+      expect(
+        firstDifference(bytesOf(await batch.gradientFromPartialsAsync(merged)), bytesOf(gradient)),
+      ).toBeUndefined();
     }
   });
 
@@ -367,7 +370,7 @@ describe("a batch of a shard", () => {
     expect(thrown(() => batch.partials(shard))).toBe(
       "RangeError: Received a label value of 900 at row 5, which is outside the valid range of [0, 900)",
     );
-    expect(new Uint8Array(xent.memory.buffer)).toEqual(before);
+    expect(firstChange(xent.memory, before)).toBeUndefined();
     const { labels, labelLogit } = batch.partials({ ...shard, invalidLabels: "nan" });
     expect([...labels]).toEqual([0, 299, 300, 599, 600, -2]);
     expect([...labelLogit].map(Number.isNaN)).toEqual([true, true, false, false, true, true]);

@@ -23,7 +23,8 @@ export function firstChange(
   return firstDifference(before, now);
 }
 
-function bytesOf(source: ArrayBufferView | WebAssembly.Memory): Uint8Array {
+/** The bytes of a view, or of a whole memory. */
+export function bytesOf(source: ArrayBufferView | WebAssembly.Memory): Uint8Array {
   if (source instanceof WebAssembly.Memory) return new Uint8Array(source.buffer);
   return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
 }
