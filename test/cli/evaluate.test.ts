@@ -13,7 +13,7 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -105,9 +105,19 @@ describe("batches", () => {
     expect(results("--batch-rows", rows)).toEqual(results());
   });
 
-  test("are the same with all threads", () => {
-    expect(results("--batch-rows", "8", "--threads", "auto")).toEqual(results());
+  test("are the same with several threads", () => {
+    expect(results("--batch-rows", "8", "--threads", "2")).toEqual(results());
     expect(results("--threads", "3")).toEqual(results());
+  });
+
+  test("have all threads from 16 MiB of logits on, and one below", () => {
+    expect(evaluated("--threads", "auto").threads).toBe(1);
+    const rows = 2 ** 12;
+    write("many.bin", Buffer.alloc(2 ** 24));
+    write("many.txt", "0\n".repeat(rows));
+    const args = ["evaluate", "--logits", "many.bin", "--classes", `${2 ** 22 / rows}`, "--labels", "many.txt"];
+    const { threads, mean } = xentJson<{ threads: number; mean: number }>(args, { cwd: folder });
+    expect([threads, mean]).toEqual([availableParallelism(), expect.closeTo(Math.log(1024), 6)]);
   });
 
   test.each([

@@ -25,7 +25,6 @@ import {
   assertAlike,
   type Closers,
   closing,
-  computingThreads,
   type FileFlags,
   type FilePair,
   inputsOf,
@@ -33,6 +32,7 @@ import {
   lossOptions,
   openPair,
   pairs,
+  threadsFor,
 } from "./files.ts";
 import { REPORT } from "./html.ts";
 import { IGNORED } from "./labels.ts";
@@ -109,7 +109,8 @@ async function compareAll(
   const report = html && new ComparisonReport(longest);
   const perRow = flags.perRow === undefined ? undefined : await PerRow.open(flags.perRow, rows, inputs, columns);
   closers.push(() => perRow?.discard());
-  const xent = await instance(flags.threads, flags.variant, signal, closers);
+  const threads = await threadsFor(flags.threads, files as string[]);
+  const xent = await instance(threads, flags.variant, signal, closers);
   const extremes: Extremes = {
     divergences: new Quantiles(rows),
     largest: undefined,
@@ -154,7 +155,7 @@ async function compareAll(
     files: pairs.map(fileComparison),
     notices: pairs.flatMap(({ notices }) => notices),
     variant: xent.variant,
-    threads: computingThreads(flags.threads),
+    threads,
     bytes: pairs.reduce((sum, { bytes }) => sum + bytes, 0),
     seconds: (performance.now() - start) / 1000,
   };

@@ -9,7 +9,6 @@ import {
   assertDifferent,
   type Closers,
   closing,
-  computingThreads,
   evaluateFile,
   type FileFlags,
   type FilePair,
@@ -18,6 +17,7 @@ import {
   instance,
   pairs,
   questionsOf,
+  threadsFor,
 } from "./files.ts";
 import { REPORT } from "./html.ts";
 import { noticeOf } from "./likeness.ts";
@@ -85,7 +85,7 @@ async function evaluateAll(
   closers.push(() => file?.discard());
   const html = htmlFile && (await OutputFile.open(htmlFile, inputs));
   closers.push(() => html?.discard());
-  const { results, variant, perRow, report, forget } =
+  const { results, variant, threads, perRow, report, forget } =
     flags.queue === undefined
       ? await evaluateHere(all, flags, signal, closers)
       : await onQueue(all, flags, queueUrl(flags.queue), signal);
@@ -117,7 +117,7 @@ async function evaluateAll(
     notFinite: notFiniteOf(results),
     notices: noticesOf(results),
     variant,
-    ...(flags.queue === undefined ? { threads: computingThreads(flags.threads) } : {}),
+    ...(threads === undefined ? {} : { threads }),
     bytes: results.reduce((sum, result) => sum + result.bytes, 0),
     seconds: (performance.now() - start) / 1000,
   };
@@ -139,6 +139,8 @@ async function evaluateAll(
 interface Evaluated {
   readonly results: FileResult[];
   readonly variant: string;
+  /** That have computed it here. */
+  readonly threads?: number;
   /** To be finished when all is well. */
   readonly perRow?: PerRow | undefined;
   readonly report?: EvaluationReport | undefined;
@@ -159,7 +161,11 @@ async function evaluateHere(
     flags.html === undefined ? undefined : new EvaluationReport(longest.reduce((a, b) => Math.max(a, b), 1));
   outer.push(() => perRow?.discard());
   return closing(async (closers) => {
-    const xent = await instance(flags.threads, flags.variant, signal, closers);
+    const threads = await threadsFor(
+      flags.threads,
+      all.map((pair) => pair.logits),
+    );
+    const xent = await instance(threads, flags.variant, signal, closers);
     const results: FileResult[] = [];
     for (const pair of all) {
       let progress: ReturnType<typeof progressBar> | undefined;
@@ -183,7 +189,7 @@ async function evaluateHere(
         progress?.stop();
       }
     }
-    return { results, variant: xent.variant, perRow, report };
+    return { results, variant: xent.variant, threads, perRow, report };
   });
 }
 

@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { basename } from "node:path";
 import { createXent, type LogitsType, type LossOptions, type Totals, type Variant, type Xent } from "xent";
@@ -104,8 +105,21 @@ export async function closing<T>(run: (closers: Closers) => Promise<T>): Promise
 export const MOST_THREADS = 255;
 
 /** How many threads compute. */
-export function computingThreads(threads: number | "auto"): number {
+function computingThreads(threads: number | "auto"): number {
   return threads === "auto" ? Math.min(availableParallelism(), MOST_THREADS) : threads;
+}
+
+/** Logits of fewer bytes are computed in less time than workers take to start. */
+const FEW_BYTES = 2 ** 24;
+
+/** How many threads compute these files of logits: where that is not said, one has few of them to itself. */
+export async function threadsFor(threads: number | "auto", logits: readonly string[]): Promise<number> {
+  if (threads !== "auto") return threads;
+  // What cannot be opened is said where it is read.
+  const files = await Promise.all(logits.map((spec) => stat(fileOf(spec).path).catch(() => undefined)));
+  const isSmall = files.every((file) => file === undefined || file.isFile());
+  const bytes = files.reduce((sum, file) => sum + (file?.size ?? 0), 0);
+  return isSmall && bytes < FEW_BYTES ? 1 : computingThreads(threads);
 }
 
 /** An instance for files, which is given back at the end or when the signal aborts. */

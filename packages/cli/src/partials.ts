@@ -1,6 +1,6 @@
 import { encodePartials } from "xent";
 import { badUsage } from "./failure.ts";
-import { closing, type FileFlags, inputsOf, instance, lossOptions, openPair } from "./files.ts";
+import { closing, type FileFlags, inputsOf, instance, lossOptions, openPair, threadsFor } from "./files.ts";
 import { OutputFile } from "./output-file.ts";
 import { progressBar } from "./progress.ts";
 import { partialsOfRows } from "./stream.ts";
@@ -32,7 +32,8 @@ export function partials(flags: PartialsFlags, signal: AbortSignal): Promise<voi
     // One file of weights for all shards.
     const all = flags.classWeights === undefined ? undefined : await readWeights(flags.classWeights, classesTotal);
     const options = lossOptions(flags, all?.subarray(classOffset, classOffset + classes));
-    const xent = await instance(flags.threads, flags.variant, signal, closers);
+    const threads = await threadsFor(flags.threads, [flags.logits]);
+    const xent = await instance(threads, flags.variant, signal, closers);
     const progress = progressBar(rows, array.bytes.left);
     closers.push(() => progress.stop());
     const stream = { xent, logits, labels, batchRows, signal, onRows: progress.update };
