@@ -20,7 +20,7 @@ import { ComparisonReport } from "./comparison-report.ts";
 import { Divergences } from "./divergence.ts";
 import { type Notice, together } from "./evaluation.ts";
 import { badData, badUsage } from "./failure.ts";
-import { standardErrorBy } from "./file-summary.ts";
+import { assertGroup, standardErrorBy } from "./file-summary.ts";
 import {
   assertAlike,
   type Closers,
@@ -91,6 +91,7 @@ async function compareAll(
   const flags = { ...given, labels: labelNames, ...(mask === undefined ? {} : { mask }) };
   const all = pairsOf(files as string[], flags);
   const by = flags.group ?? "row";
+  assertGroup(by, all.length);
   const sizes: LogitsFile[] = [];
   for (const pair of all) sizes.push(await sizeOf(pair, flags));
   const rows = sizes.reduce((sum, file) => sum + file.rows, 0);

@@ -2,7 +2,7 @@ import { encodeTotals } from "xent";
 import { USUAL_BINS } from "./calibration.ts";
 import { type Evaluation, type Notice, summarize, together } from "./evaluation.ts";
 import { badUsage } from "./failure.ts";
-import { macroOf, summaryOfFile, uncertaintyOf } from "./file-summary.ts";
+import { assertGroup, macroOf, summaryOfFile, uncertaintyOf } from "./file-summary.ts";
 import {
   assertAlike,
   assertAverage,
@@ -68,6 +68,7 @@ async function evaluateAll(
     throw badUsage("-: standard input is not at the workers of --queue");
   const [labelNames, mask, ...logits] = await namesWithInput(named, closers);
   const all = pairs(logits as string[], labelNames, mask);
+  assertGroup(flags.group, all.length);
   await assertDifferent(all);
   const ofText = flags.bytes === undefined ? undefined : await textBytes(flags.bytes, all);
   // Before all the work, which would be in vain without a place for what comes of it.

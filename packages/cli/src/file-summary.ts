@@ -64,8 +64,16 @@ export function standardErrorBy(by: Group, files: readonly Observations[]): Unce
     else if (rows.count > 0) moments.add(rows.sums.y[0], rows.sums.w[0]);
   }
   const { count, standardError } = moments;
-  if (by !== "row" && count < 2) {
-    throw badUsage(`--group ${by}: expected at least two with a row that counts, found ${count}`);
-  }
+  assertClusters(by, count);
   return { standardError, group: { by, count } };
+}
+
+/** Before anything is computed: the clusters are no more than the files. */
+export function assertGroup(by: Group | undefined, files: number): void {
+  if (by === "file") assertClusters(by, files);
+}
+
+function assertClusters(by: Group, count: number): void {
+  if (by === "row" || count >= 2) return;
+  throw badUsage(`--group ${by}: expected at least two with a row that counts, found ${count}`);
 }
