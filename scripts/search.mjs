@@ -17,7 +17,8 @@ const searches = {
     options: { cases: "1000000", seed, path: "", test: "" },
     needs: ["build"],
     run({ cases, seed, path, test }) {
-      const suites = ["test/numerics/properties.test.ts", "test/numerics/model.test.ts"];
+      const suites = ["properties", "model", "divergence"].map((name) => `test/numerics/${name}.test.ts`);
+      suites.push("test/shards/divergence.test.ts");
       const pattern = test ? ["--testNamePattern", test] : [];
       vitest([...suites, "--testTimeout=0", "--maxWorkers=1", "--disable-console-intercept", ...pattern], {
         XENT_CASES: cases,
@@ -34,6 +35,10 @@ const searches = {
       run("cargo", ["test", "--release", "-p", "xent-kernel", "--test", "any_job"], { PROPTEST_CASES: cases });
       vitest(["test/numerics/differential.test.ts", "--testTimeout=0"], { XENT_DIFFERENTIAL: `${seed} ${cases}` });
     },
+  },
+  contract: {
+    what: "10^8 entries of rows made to exceed the bounds of loss and gradient",
+    run: () => run("cargo", ["test", "--release", "-p", "xent-kernel", "--test", "contract", "--", "--ignored"]),
   },
   exp: {
     what: "exp of every float",
