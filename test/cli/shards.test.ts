@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { decodePartials, decodeTotals } from "xent";
+import { createXentSync, decodePartials, decodeTotals, encodePartials } from "xent";
 import { npy, safetensors } from "../support/array-files.ts";
 import { overriding, xentCommand, xentJson } from "../support/cli.ts";
 import { generate } from "../support/golden.ts";
@@ -129,6 +129,16 @@ describe("shards of the classes", () => {
     expect(error("logits.npy")).toMatch(/^xent: logits\.npy: neither partials nor totals of xent: it begins with /);
     expect(error("nowhere.part")).toBe("xent: nowhere.part: no such file or directory\n");
     expect(run("merge").status).toBe(2);
+  });
+
+  test("of a divergence are refused: there is no perplexity of one", () => {
+    using xent = createXentSync();
+    using batch = xent.createBatch({ rows: 1, classes: 3, targets: "logits" });
+    writeFileSync(path("kl.part"), encodePartials(batch.partials({ classOffset: 0, classesTotal: 3 })));
+    expect(run("merge", "kl.part", "--output", "kl.merged").stderr).toMatch(
+      /^xent: kl\.part: partials of a divergence/,
+    );
+    expect(readdirSync(folder)).not.toContain("kl.merged");
   });
 
   test("are refused where their options make no sense", () => {

@@ -261,6 +261,16 @@ describe.each(variants)("%s", (variant) => {
     expect((loss[1] as number) / (p * 1e9)).toBeCloseTo(1, 6);
   });
 
+  test.each([1e3, 1e4, 1e6, 1e8])("a mask of -%d in one model keeps the digits of other tiles", (mask) => {
+    const n = 8192;
+    const [x, t] = [new Float32Array(n).fill(-200), new Float32Array(n).fill(-200)];
+    [x[0], t[0]] = [-mask, -Math.log(mask)];
+    [x[1], t[1]] = [0, -60];
+    [x[n - 1], t[n - 1]] = [0, 0];
+    const { loss, gradient } = xent.klDivergenceWithLogits(x, t, { shape: [1, n], gradient: true });
+    expectDivergence({ loss, gradient }, [exactDivergence([...x], [...t], 1)]);
+  });
+
   test("targets of a narrower type are widened, and nothing is rounded", () => {
     const x = Float64Array.of(0.1, 0.2, 0.7);
     const t = Float32Array.of(0.3, 0.2, 0.1);

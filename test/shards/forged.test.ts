@@ -121,8 +121,11 @@ describe("partials", () => {
     ["divergence", -1],
     ["divergence", NaN],
     ["excess", NaN],
-    ["excess", 8],
+    ["excess", 0.01],
     ["labelLogit", 0],
+    ["labels", 0],
+    ["maximum", NaN],
+    ["maximum", -Infinity],
   ])("of a divergence with %s %d are refused", (name, value) => {
     const column = (divergent[name] as Float64Array).with(0, value);
     expect(thrown(() => decodePartials(encodePartials({ ...divergent, [name]: column })))).toMatch(
@@ -142,6 +145,25 @@ describe("partials", () => {
       /^RangeError: "bytes" expected XENTPART, got \S+ as \w+ of row 1$/,
     );
   });
+
+  test.each(["labelSmoothing", "zLoss", "softcap", "softTargets"] as const)(
+    "of a divergence with %s are refused",
+    (name) => {
+      const value = name === "softTargets" ? 1 : 0.5;
+      const settings = { ...divergent.settings, [name]: value };
+      const length = name === "softcap" || name === "zLoss" ? 0 : 1;
+      const dense = new Float64Array(length);
+      const columns =
+        name === "softcap"
+          ? { largest: new Float64Array(1) }
+          : name === "zLoss"
+            ? {}
+            : { weight: dense, weightLow: dense, weighted: dense, weightedLow: dense };
+      expect(thrown(() => mergePartials({ ...divergent, ...columns, settings }))).toBe(
+        `RangeError: "partials" expected what a run can have, got a ${name} of ${value}, and a divergence`,
+      );
+    },
+  );
 
   test("that are made by hand are as they are to be, too", () => {
     const call = (change: object) => thrown(() => mergePartials({ ...good, ...change }));

@@ -227,7 +227,7 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
     let mut whole = f64::NAN;
     loop {
         let mut all = Part::NOTHING;
-        let (mut small, mut moment) = (0.0, 0.0);
+        let (mut sum, mut error) = (0.0, 0.0);
         let mut uneven = false;
         let mut from = 0;
         while from < run.classes {
@@ -246,25 +246,25 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
                     let centre = with_power(c, power) * run.temperature;
                     c = above_powers(centre, run.temperature, power);
                     rows.sum(of, centre, ratio, from, to);
-                    let (sums, moments) = scratch.weights::<W>();
-                    (small, moment) = (small + sums.total(), moment + moments.total());
+                    let (sums, errors) = scratch.weights::<W>();
+                    (sum, error) = (sum + sums.total(), error + errors.total());
                     if !whole.is_nan() {
                         all.c = c;
                         break;
                     }
-                    let e = (small + moment) / p;
+                    let e = error / p;
                     c -= e;
                     turns -= 1;
-                    // Or the loss is infinite, and e no number.
-                    if turns == 0 || e.is_nan() || small >= 16.0 * p * e * e {
+                    // NaN where the loss is infinite.
+                    if turns == 0 || sum.is_nan() || sum >= 16.0 * p * e * e {
                         break;
                     }
                     // Too much of the sum is what c was wrong by.
-                    (small, moment) = (0.0, 0.0);
+                    (sum, error) = (0.0, 0.0);
                 }
                 if whole.is_nan() {
-                    all = join::<W>(rows, all, Part { p, q, c, within: least(small, moment, p) });
-                    (small, moment) = (0.0, 0.0);
+                    all = join::<W>(rows, all, Part { p, q, c, within: least(sum, error, p) });
+                    (sum, error) = (0.0, 0.0);
                 } else {
                     (all.p, all.q) = (all.p + p, all.q + q);
                 }
@@ -274,8 +274,8 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
             from = to;
         }
         if !whole.is_nan() {
-            all.within = least(small, moment, all.p);
-            all.c -= (small + moment) / all.p;
+            all.within = least(sum, error, all.p);
+            all.c -= error / all.p;
         } else if uneven && (all.p == 0.0 || all.q == 0.0) {
             // Part of a shard: no logit, or no target, is above -inf.
             all.within = if all.p > 0.0 { f64::INFINITY } else { 0.0 };
@@ -300,8 +300,8 @@ fn above_powers(x: f64, temperature: f64, power: f64) -> f64 {
 /// The least of the sums of p (d + expm1(-d)) around any c, from that around one close by: e is the sum of p expm1(-d), and
 /// e - log1p(e) too much.
 #[inline(always)]
-fn least(sum: f64, moment: f64, p: f64) -> f64 {
-    let e = (sum + moment) / p;
+fn least(sum: f64, error: f64, p: f64) -> f64 {
+    let e = error / p;
     sum - p * (e * e * (0.5 - e * (1.0 / 3.0)))
 }
 
@@ -347,7 +347,7 @@ pub struct Partial {
     target_sum: Cell<f64>,
     /// The divergence within the shard, in the unit of `target_sum`.
     within: Cell<f64>,
-    /// What `sum` is more than what belongs to the c of the shard, which is more exact than the sums are.
+    /// How much `sum` exceeds the value for which the divergence of these classes is least.
     excess: Cell<f64>,
     reserved: Cell<f64>,
 }
@@ -404,7 +404,7 @@ pub fn sum_shard<W: Pair>(rows: &impl Rows, run: &Run, out: &Partial, scratch: &
         unit
     };
     let unit = put(x, of.1, all.q, [&out.maximum, &out.power, &out.sum]);
-    out.excess.set(if excess.is_finite() { excess * unit } else { 0.0 });
+    out.excess.set(if (excess + all.within).is_finite() { excess * unit } else { 0.0 });
     let unit = put(t, of.0, all.p, [&out.target_maximum, &out.target_power, &out.target_sum]);
     // As in a whole row.
     let within = if all.within.is_nan() { f64::INFINITY } else { all.within.max(0.0) };

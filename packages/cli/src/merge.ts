@@ -71,6 +71,11 @@ async function mergeInto(
     const seen = rangesText(classes);
     throw badData(`of ${classesTotal} classes only ${seen} are there: say --output to merge the rest later`);
   }
+  if (merged.settings.divergence === 1) {
+    throw badData(
+      `${files[0]}: partials of a divergence, which has no perplexity: mergePartials of the package xent merges them`,
+    );
+  }
   await write(() => encodePartials(merged));
   const about = { files: files.length, rows, classes, classesTotal };
   if (!isComplete) return about;

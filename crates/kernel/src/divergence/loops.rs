@@ -36,7 +36,7 @@ pub fn sum_terms<V: Single>(x: Numbers, to: Numbers, way: Way, shift: f64, tempe
 }
 
 /// The divergence of a tile around c, in units of the targets' terms `p`, in which q is `ratio` times the logits' terms: in the scratch
-/// area's weights, and -p d in its margins. `centre` is T c.
+/// area's weights, and the sum of p expm1(-d) in its margins. `centre` is T c.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
 pub fn sum<V: Single>(
@@ -57,8 +57,8 @@ pub fn sum<V: Single>(
         } else {
             sum_of::<V>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scale, scratch);
         }
-        let (sums, moments) = scratch.weights::<V::Wide>();
-        if (sums.total() + moments.total()).is_finite() || scale != 1.0 {
+        let (sums, errors) = scratch.weights::<V::Wide>();
+        if (sums.total() + errors.total()).is_finite() || scale != 1.0 {
             return;
         }
         // An infinite loss, or the product of a term and a distance was more than a number can be.
@@ -90,8 +90,9 @@ fn sum_of<V: Vector>(
     let polynomial = Polynomial::<V>::load();
     let ((mut t, t_rest), (mut x, x_rest)) = (V::chunks(t), V::chunks(x));
     let ((mut p, p_rest), (mut q, q_rest)) = (V::chunks(p), V::chunks(q));
-    let (mut sums, mut moments) = (Twice::splat(0.0), Twice::splat(0.0));
-    // Of a vector: p r (e^r - 1 - r) / r where r is small, and else q - p - p r; and p r.
+    let (mut sums, mut errors) = (Twice::splat(0.0), Twice::splat(0.0));
+    // Of a vector: p (e^r - 1 - r), and p (e^r - 1), which is q - p where r is not small. Not one from the other: a large p r takes
+    // all digits from the difference.
     let at = |t: &V::Chunk, x: &V::Chunk, p: &V::Chunk, q: &V::Chunk| {
         let [t, x, p, q] = [t, x, p, q].map(V::load);
         let r = centre.sub(t.widen().sub(x.widen())).mul(inverse);
@@ -101,9 +102,8 @@ fn sum_of<V: Vector>(
         let p = p.mul(scale);
         let moment = p.mul(rounded);
         let small = near.above(square);
-        let term =
-            small.select(moment.mul(rounded.mul(polynomial.at(rounded, square))), q.mul(ratio).sub(p).sub(moment));
-        (term, moment)
+        let (near, far) = (moment.mul(rounded.mul(polynomial.at(rounded, square))), q.mul(ratio).sub(p));
+        (small.select(near, far.sub(moment)), small.select(near.add(moment), far))
     };
     let (room, _) = V::chunks(scratch.low());
     let mut ended = t_rest.is_empty();
@@ -113,15 +113,15 @@ fn sum_of<V: Vector>(
         let (p_twos, p_one) = p.as_chunks::<2>();
         let (q_twos, q_one) = q.as_chunks::<2>();
         for (((t, x), p), q) in t_twos.iter().zip(x_twos).zip(p_twos).zip(q_twos) {
-            let (term, moment) = at(&t[0], &x[0], &p[0], &q[0]);
-            let (other_term, other_moment) = at(&t[1], &x[1], &p[1], &q[1]);
+            let (term, error) = at(&t[0], &x[0], &p[0], &q[0]);
+            let (other_term, other_error) = at(&t[1], &x[1], &p[1], &q[1]);
             sums = sums.add(term.add(other_term).widen());
-            moments = moments.add(moment.add(other_moment).widen());
+            errors = errors.add(error.add(other_error).widen());
         }
         for (((t, x), p), q) in t_one.iter().zip(x_one).zip(p_one).zip(q_one) {
-            let (term, moment) = at(t, x, p, q);
+            let (term, error) = at(t, x, p, q);
             sums = sums.add(term.widen());
-            moments = moments.add(moment.widen());
+            errors = errors.add(error.widen());
         }
         if ended {
             break;
@@ -136,7 +136,7 @@ fn sum_of<V: Vector>(
         (t, x, p, q) = (part(room, 0, 1), part(room, 1, 2), part(room, 2, 3), part(room, 3, 4));
         ended = true;
     }
-    scratch.set_weights(sums.mul(back), moments.mul(back));
+    scratch.set_weights(sums.mul(back), errors.mul(back));
 }
 
 /// (e^r - 1 - r) / r^2, coefficients in registers for the length of a loop.

@@ -64,7 +64,7 @@ export interface Partials {
   readonly targetSumLow: Float64Array;
   /** Of a divergence, else empty: that within the classes that were seen, in the unit of {@link targetSum}. */
   readonly divergence: Float64Array;
-  /** Of a divergence, else empty: what {@link sum} has more than what the divergence is the least for. */
+  /** Of a divergence, else empty: how much {@link sum} exceeds the value for which the divergence of these classes is least. */
   readonly excess: Float64Array;
 }
 

@@ -21,9 +21,9 @@ export function mergeDivergence(all: readonly Partials[], row: number, out: Part
     sum.add(-more);
     // Infinite, also where 0 stands for what it is a divergence of.
     within.add(at(part.divergence) === Infinity ? Infinity : at(part.divergence) * toTargets);
-    // Where that is 0 since it is too small beside the others.
-    const own = at(part.sum) + at(part.sumLow);
-    const logQ = sum.value === 0 && own > 0 ? Math.log(own) + logUnit(scaleOfLogits(part, row)) : NaN;
+    // Where few of its digits are left beside the others.
+    const own = at(part.sum) - at(part.excess);
+    const logQ = toLogits < SMALL && own > 0 ? Math.log(own) + logUnit(scaleOfLogits(part, row)) : NaN;
     return { p: targetSum.value, q: sum.value, logQ };
   });
   out.maximum[row] = logits.maximum;
@@ -41,6 +41,9 @@ export function mergeDivergence(all: readonly Partials[], row: number, out: Part
   }
   out.divergence[row] = within.value;
 }
+
+/** A sum that this is a factor of may be subnormal. */
+const SMALL = 2 ** -900;
 
 function share(part: number, all: number): number {
   return all === 0 ? 0 : part / all;

@@ -11,7 +11,6 @@ import {
   TYPES,
 } from "./columns.ts";
 import { mergeDivergence } from "./divergence.ts";
-
 import { ExactSum, twoProduct } from "./exact.ts";
 import { above, factorOf } from "./scale.ts";
 import { findInvalidHeader } from "./valid.ts";
@@ -19,7 +18,7 @@ import { findInvalidHeader } from "./valid.ts";
 /**
  * Merges the partials of several shards of the classes, in any order and any grouping. Sums are exact until they are rounded to 106
  * bits, so the result does not depend on either, unless the sums of two shards are more than a factor of 2^40 apart, or soft targets
- * have capped logits. Even then, no loss depends on it.
+ * have capped logits. Even then, no loss depends on it, but for that of a divergence, which may differ in its last bits.
  *
  * Throws TypeError for anything but {@link Partials}; RangeError where rows, labels, number of classes or options differ, or where a class
  * is in two of them.

@@ -21,7 +21,8 @@ const NEAR = 4;
 const MOST_TERM = 2 ** (NEAR + 2);
 
 const COLUMNS: { readonly [name in Column]: Rule } = {
-  labels: (label, _, { classesTotal }) => label >= -2 && label < classesTotal,
+  labels: (label, _, { classesTotal, settings }) =>
+    label >= -2 && label < (settings.divergence === 1 ? 0 : classesTotal),
   maximum: (maximum) => maximum !== Infinity,
   power: (power, row, { maximum }) => isPower(power, maximum[row] as number),
   sum: (sum, row, { maximum, labelLogit, classesTotal }, isSeen) => {
@@ -50,14 +51,19 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
   weighted: () => true,
   weightedLow: (low, row, { weighted }) => isRest(low, weighted[row] as number),
   largest: () => true,
-  targetMaximum: (maximum) => maximum !== Infinity,
+  targetMaximum: (most, row, { maximum }) => most !== Infinity && Number.isNaN(most) === Number.isNaN(maximum[row]),
   targetPower: (power, row, { targetMaximum }) => isPower(power, targetMaximum[row] as number),
   targetSum: (sum, row, { targetMaximum, classesTotal }) =>
     isSum(sum, targetMaximum[row] as number, 1 / MOST_TERM, classesTotal),
   targetSumLow: (low, row, { targetSum }) => isRest(low, targetSum[row] as number),
-  divergence: (divergence, row, { maximum, targetMaximum }) =>
-    divergence >= 0 || Number.isNaN(maximum[row]) || Number.isNaN(targetMaximum[row]),
-  excess: (excess, row, { sum }) => Number.isNaN(sum[row]) || Math.abs(excess) <= (sum[row] as number),
+  divergence: (divergence, row, { maximum, targetSum }) => {
+    const most = maximum[row] as number;
+    if (Number.isNaN(most)) return true;
+    if (targetSum[row] === 0) return divergence === 0;
+    return most === -Infinity ? divergence === Infinity : divergence >= 0;
+  },
+  // No sum of terms is further off.
+  excess: (excess, row, { sum }) => Number.isNaN(sum[row]) || Math.abs(excess) <= 1e-3 * (sum[row] as number),
 };
 
 /** Whether a power can belong to a maximum. */
@@ -108,7 +114,9 @@ export function findInvalidHeader({ classes, classesTotal, settings }: Omit<Part
     const value = settings[name as keyof PartialsSettings];
     if (typeof value !== "number" || !accepts(value)) return `a ${name} of ${value}`;
   }
-  return undefined;
+  if (settings.divergence === 0) return undefined;
+  const other = (["labelSmoothing", "zLoss", "softcap", "softTargets"] as const).find((name) => settings[name] !== 0);
+  return other && `a ${other} of ${settings[other]}, and a divergence`;
 }
 
 /** The first value that neither a run nor merging gives; undefined where all are valid. */
