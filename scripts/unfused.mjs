@@ -51,7 +51,7 @@ export async function unfuse(module) {
   const fused = textOf(module)
     .replace(/relaxed_(?=min|max)/g, "p")
     .split(/(?=\n {2}\(func )/)
-    // Behind the other locals, which have numbers.
+    // After the other locals, which are numbered.
     .map((part) =>
       part.includes("relaxed_madd")
         ? part.replace(/^\n {2}\(func .*(\n {4}\(local .*)?/, "$&\n    (local $addend v128)")
@@ -64,7 +64,7 @@ export async function unfuse(module) {
   const steps = places.map((place, i) => place - (places[i - 1] ?? 0)).join(" ");
   const relaxed = Buffer.from(simd128);
   relax(relaxed, steps);
-  // A place may be in the middle of a byte, or in a constant.
+  // A match may begin in the middle of a byte, or lie in a constant.
   if (textOf(relaxed).replace(/\n *nop/g, "") !== textOf(bytesOf(fused))) {
     throw new Error("what the package would make of simd128 is not the relaxed module");
   }

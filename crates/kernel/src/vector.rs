@@ -155,11 +155,11 @@ pub trait Vector: Copy {
     /// `self * b + c`, rounded once where the engine fuses both operations (usually in the relaxed variant), else twice.
     fn mul_add(self, b: Self, c: Self) -> Self;
 
-    /// `self < b ? b : self`: one instruction, where the maximum of IEEE 754 takes nine. Where either is NaN, it is `self`,
-    /// which must be no constant that the compiler knows: of such a maximum, LLVM makes one of which NaN is lost.
+    /// `self < b ? b : self`: one instruction, where the maximum of IEEE 754 takes nine. Where either is NaN, it is `self`.
+    /// That must not be a constant which the compiler knows: LLVM would make a maximum that loses the NaN.
     fn max(self, b: Self) -> Self;
 
-    /// `b < self ? b : self`. Otherwise as [`Vector::max`].
+    /// `b < self ? b : self`, with the caveat of [`Vector::max`].
     fn min(self, b: Self) -> Self;
 
     /// A mask: all bits set in the lanes that are NaN, none in the others.

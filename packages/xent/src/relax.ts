@@ -1,8 +1,8 @@
-// From simd128 to relaxed, where a module has both in one: see scripts/unfused.mjs, which uses this too.
+// Makes the relaxed variant of a module of simd128. scripts/unfused.mjs, which makes the latter, uses this too.
 
 const F32X4_MUL = 0xe6;
 
-// nop fills what a product and a sum are longer: they take a local.
+// A product and a sum need a local, which takes seven bytes: nop, seven times.
 const fused = (operation: number) => [0xfd, operation, 2, 1, 1, 1, 1, 1, 1, 1];
 const F32X4_RELAXED_MADD = fused(0x85);
 const F64X2_RELAXED_MADD = fused(0x87);

@@ -22,7 +22,7 @@ static COEFFICIENTS: [f64; 6] = [
 /// What stands for the distance of a target of -inf, whose p is 0.
 static MOST: [f64; 2] = [f32::MAX as f64, f64::MAX];
 
-/// With this factor, no product of a term and a distance is more than a number can be.
+/// With this factor, no product of a term and a distance overflows.
 const SMALL: (f64, f64) = (f64::from_bits((1023 - 110) << 52), f64::from_bits((1023 - 750) << 52));
 
 /// The terms of a tile of one of the rows, and their sum; NaN where they are not right.
@@ -61,7 +61,7 @@ pub fn sum<V: Single>(
         if (sums.total() + errors.total()).is_finite() || scale != 1.0 {
             return;
         }
-        // An infinite loss, or the product of a term and a distance was more than a number can be.
+        // The loss is infinite, or a product of a term and a distance has overflowed.
         scale = if double { SMALL.1 } else { SMALL.0 };
     }
 }

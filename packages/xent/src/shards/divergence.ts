@@ -21,7 +21,7 @@ export function mergeDivergence(all: readonly Partials[], row: number, out: Part
     sum.add(-more);
     // Infinite, also where 0 stands for what it is a divergence of.
     within.add(at(part.divergence) === Infinity ? Infinity : at(part.divergence) * toTargets);
-    // Where few of its digits are left beside the others.
+    // For a sum so small beside the others that few of its digits are left.
     const own = at(part.sum) - at(part.excess);
     const logQ = toLogits < SMALL && own > 0 ? Math.log(own) + logUnit(scaleOfLogits(part, row)) : NaN;
     return { p: targetSum.value, q: sum.value, logQ };
@@ -42,7 +42,7 @@ export function mergeDivergence(all: readonly Partials[], row: number, out: Part
   out.divergence[row] = within.value;
 }
 
-/** A sum that this is a factor of may be subnormal. */
+/** Shifted by less than this, a sum may be subnormal. */
 const SMALL = 2 ** -900;
 
 function share(part: number, all: number): number {

@@ -62,7 +62,7 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
     if (targetSum[row] === 0) return divergence === 0;
     return most === -Infinity ? divergence === Infinity : divergence >= 0;
   },
-  // No sum of terms is further off.
+  // Sums of terms are more exact than that.
   excess: (excess, row, { sum }) => Number.isNaN(sum[row]) || Math.abs(excess) <= 1e-3 * (sum[row] as number),
 };
 
