@@ -18,20 +18,19 @@
 //! loss = sum of P (divergence within the part) + divergence of the Q from the P
 //! ```
 //!
-//! The classes of a job may be a shard of more, as in [`crate::partial`]: then a row's part is the result ([`Partial`]), which
-//! packages/xent/src/shards folds, and the gradient is made of what all shards know ([`Merged`]).
+//! The classes of a job may be a shard of more: see [`shard`].
 
 mod loops;
+pub mod shard;
 
 pub use loops::{sum, sum_terms, write};
 
 use crate::exp::{INVERSE_FACTORIALS, Range, exp};
 use crate::log1p::log1p;
-use crate::partial::{RECORD_BYTES, TOO_LARGE, above_power, over_power, two_product, with_power};
+use crate::partial::{above_power, two_product, with_power};
 use crate::scratch::{Scratch, tile_length};
 use crate::terms::Way;
 use crate::vector::{Pair, Vector, Wide};
-use core::cell::Cell;
 
 /// Where |d_j| is less, its term is made by the polynomial; of `f64` logits the first one left out is 2e-17 of all there.
 const NEAR: (f64, f64) = (0.75, 0.35);
@@ -328,107 +327,4 @@ fn apart<W: Pair>(d: f64) -> f64 {
         return d - 1.0 + exp::<W>(-d);
     }
     d * d * INVERSE_FACTORIALS.iter().rev().fold(0.0, |sum, c| c - sum * d)
-}
-
-/// The partial result of a shard, for one row.
-#[repr(C)]
-pub struct Partial {
-    /// The largest logit; -inf where all are -inf; NaN where either row has a NaN or +inf.
-    maximum: Cell<f64>,
-    /// The sum of e^x / 2^power over all classes; without a power, of e^(x - maximum).
-    sum: Cell<f64>,
-    /// NaN: none, because the maximum is too large.
-    power: Cell<f64>,
-    /// The same of the targets.
-    target_maximum: Cell<f64>,
-    /// The first class of the shard with the largest logit; -1 where there is none.
-    prediction: Cell<f64>,
-    target_power: Cell<f64>,
-    target_sum: Cell<f64>,
-    /// The divergence within the shard, in the unit of `target_sum`.
-    within: Cell<f64>,
-    /// How much `sum` exceeds the value for which the divergence of these classes is least.
-    excess: Cell<f64>,
-    reserved: Cell<f64>,
-}
-
-/// The merged result of a row, which the gradient of a shard needs.
-#[repr(C)]
-pub struct Merged {
-    /// 1; or 0 or NaN, which is then the gradient of the whole row.
-    fill: Cell<f64>,
-    /// The largest logit of all shards.
-    maximum: Cell<f64>,
-    /// The factor from e^(x - maximum) to the gradient.
-    factor: Cell<f64>,
-    /// The same of the targets.
-    target_maximum: Cell<f64>,
-    target_factor: Cell<f64>,
-    reserved: [Cell<f64>; 5],
-}
-
-const _: () = assert!(size_of::<Partial>() == RECORD_BYTES && size_of::<Merged>() == RECORD_BYTES);
-
-/// Sides around the largest logits.
-#[inline(always)]
-fn sides(rows: &impl Rows, run: &Run, (t, x): (f64, f64)) -> (Side, Side) {
-    let side = |logit: f64| {
-        Side::around(if logit.is_finite() { logit } else { 0.0 }, run.temperature, rows.double(), Way::Clamped)
-    };
-    (side(t), side(x))
-}
-
-/// Sums a shard.
-#[inline(always)]
-pub fn sum_shard<W: Pair>(rows: &impl Rows, run: &Run, out: &Partial, scratch: &Scratch) {
-    let best = rows.best(false);
-    let (t, x) = (rows.largest(true), rows.at(false, best));
-    let of = sides(rows, run, (t, x));
-    let mut all = Part::BROKEN;
-    if t < f64::INFINITY && x < f64::INFINITY {
-        all = fold::<W>(rows, run, of, scratch);
-    }
-    let broken = all.p.is_nan();
-    let range = Range::of_type(rows.double());
-    let c = rows.log_ratio(all.p / all.q - 1.0, all.p / all.q, 1.0);
-    let excess = all.q * (1.0 - exp::<W>(c - all.c));
-    let put = |logit: f64, side: Side, sum: f64, [to_maximum, to_power, to_sum]: [&Cell<f64>; 3]| {
-        let centre = if logit.is_finite() { logit / run.temperature } else { 0.0 };
-        let power = if centre.abs() < TOO_LARGE { Range::power_near(centre) } else { f64::NAN };
-        // What the unit of the terms is of it.
-        let centred = side.centre != 0.0 && !power.is_nan();
-        let unit = if centred { over_power::<W>(centre, power) } else { 1.0 } / range.unit();
-        to_maximum.set(if broken { f64::NAN } else { logit / run.temperature });
-        to_power.set(power);
-        to_sum.set(sum * unit);
-        unit
-    };
-    let unit = put(x, of.1, all.q, [&out.maximum, &out.power, &out.sum]);
-    out.excess.set(if (excess + all.within).is_finite() { excess * unit } else { 0.0 });
-    let unit = put(t, of.0, all.p, [&out.target_maximum, &out.target_power, &out.target_sum]);
-    // As in a whole row.
-    let within = if all.within.is_nan() { f64::INFINITY } else { all.within.max(0.0) };
-    out.within.set(if broken { f64::NAN } else { within * unit });
-    out.prediction.set(f64::from(best));
-}
-
-/// The gradient of a shard, from the merged result.
-#[inline(always)]
-pub fn write_shard<W: Pair>(rows: &impl Rows, run: &Run, merged: &Merged) {
-    if merged.fill.get() != 1.0 {
-        return rows.fill(merged.fill.get());
-    }
-    let (t, x) = (rows.largest(true), rows.largest(false));
-    let of = sides(rows, run, (t, x));
-    let factor = |largest: f64, side: Side, maximum: f64, factor: f64| {
-        if largest == f64::NEG_INFINITY {
-            return 0.0;
-        }
-        let above = above_power(maximum - side.centre / run.temperature, side.power);
-        let half = exp::<W>(-0.5 * above.min(1200.0));
-        factor * half * half
-    };
-    let of_p = factor(t, of.0, merged.target_maximum.get(), merged.target_factor.get());
-    let of_q = factor(x, of.1, merged.maximum.get(), merged.factor.get());
-    gradient(rows, run, of, (true, true), (of_p, of_q));
 }
