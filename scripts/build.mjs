@@ -184,7 +184,7 @@ function apart(module, path) {
   return { name: "apart", setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })) };
 }
 
-/** One file, but for what few commands need: it loads in half the time that sixty modules take. */
+/** One file, but for what few commands need: sixty modules take longer to load. */
 async function buildCli() {
   const cli = join(root, "packages/cli");
   const dist = join(cli, "dist");

@@ -1,9 +1,7 @@
 // One module is compiled, with fused multiply-add. This makes the one without, which is embedded: the package makes the fused one again,
 // so a bundle has one module, and both variants have the same code.
-import { join } from "node:path";
-import { buildSync } from "esbuild";
 import initWabt from "wabt";
-import { root } from "./toolchain.mjs";
+import { importSource } from "./import-source.mjs";
 
 const features = {
   simd: true,
@@ -16,10 +14,7 @@ const features = {
   multi_value: true,
 };
 
-// As the package has it.
-const entry = join(root, "packages/xent/src/relax.ts");
-const [{ contents }] = buildSync({ entryPoints: [entry], format: "esm", write: false }).outputFiles;
-const { relax } = await import(`data:text/javascript;base64,${Buffer.from(contents).toString("base64")}`);
+const { relax } = await importSource("packages/xent/src/relax.ts");
 
 // local.set n, f32x4.mul or f64x2.mul, local.get n, and the sum.
 const PRODUCT_AND_SUM = /21(..)fd(?:e60120\1fde4|f20120\1fdf0)01/g;

@@ -3,12 +3,10 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import binaryen from "binaryen";
-import { buildSync } from "esbuild";
+import { importSource } from "../import-source.mjs";
 import { quartiles } from "./measure.mjs";
 
-const source = new URL("../../packages/xent/src/linear/product.ts", import.meta.url).pathname;
-const { outputFiles } = buildSync({ entryPoints: [source], bundle: true, format: "esm", write: false });
-const product = await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString("base64")}`);
+const product = await importSource("packages/xent/src/linear/product.ts");
 const { BLOCK, KIND, LOGITS_ITEM, scratchBytes, WEIGHT_ITEM, writeProduct } = product;
 
 const { values: options } = parseArgs({

@@ -37,7 +37,7 @@ function smoothedPart({ options, classes, reduced }: Expected): number {
   );
 }
 
-/** Asserts the contract. An `expect` for each entry would take ten times as long as all runs. */
+/** Asserts the contract. An `expect` for each entry would take longer than the runs. */
 export function expectResult(result: Result, expected: Expected): void {
   const [lossBound, gradientBound] = bounds(expected);
   expect(result.loss.length).toBe(expected.loss.length);

@@ -106,7 +106,12 @@ export const SMOOTHED: readonly Column[] = ["weight", "weightLow", "weighted", "
 
 /** Columns that only a divergence has. */
 export const DIVERGENT: readonly Column[] = [
-  ...(["targetMaximum", "targetPower", "targetSum", "targetSumLow", "divergence", "excess"] as const),
+  "targetMaximum",
+  "targetPower",
+  "targetSum",
+  "targetSumLow",
+  "divergence",
+  "excess",
 ];
 
 /** The settings of {@link Partials}, in the order of the file. */

@@ -1,5 +1,6 @@
 // Shards of a divergence: see crates/kernel/src/divergence.rs for the formulas.
 
+import { IGNORED } from "../labels.ts";
 import type { Partials } from "./columns.ts";
 import { ExactSum } from "./exact.ts";
 import { above, factorOf, logUnit, type Scale } from "./scale.ts";
@@ -102,7 +103,7 @@ interface RowDivergence {
 export function findDivergence(merged: Partials, row: number): RowDivergence {
   const at = (column: Float64Array | Float32Array): number => column[row] as number;
   const [logits, targets] = [scaleOfLogits(merged, row), scaleOfTargets(merged, row)];
-  const isIgnored = merged.labels[row] === -1 || at(merged.sampleWeights) === 0;
+  const isIgnored = merged.labels[row] === IGNORED || at(merged.sampleWeights) === 0;
   if (!(Number.isFinite(logits.maximum) && Number.isFinite(targets.maximum))) {
     return { loss: isIgnored ? 0 : NaN, logSumExp: NaN, factor: NaN, targetFactor: NaN };
   }

@@ -1,3 +1,4 @@
+import { IGNORED } from "../labels.ts";
 import type { Partials } from "./columns.ts";
 import { findDivergence } from "./divergence.ts";
 import { ExactSum, twoProduct } from "./exact.ts";
@@ -57,7 +58,10 @@ export function lossFromPartials(merged: Partials): PartialsResult {
   return { loss, sum: total, mean, normalizer: weight, count, logSumExp, predictions, correct };
 }
 
-/** The merged result of a row, from which the kernel computes the gradient of a shard: `Merged` in crates/kernel/src/partial.rs, or in divergence.rs. */
+/**
+ * The merged result of a row, from which the kernel computes the gradient of a shard: `Merged` in crates/kernel/src/partial.rs, or of a
+ * divergence in divergence/shard.rs.
+ */
 export function gradientRecord(merged: Partials, row: number, scale: number, classOffset: number): readonly number[] {
   const { temperature, divergence } = merged.settings;
   if (merged.labels[row] === IGNORED || merged.sampleWeights[row] === 0) return [0];
@@ -100,8 +104,6 @@ export function assertComplete(merged: Partials): void {
   const missing = begin > 0 ? [0, begin] : [end, classes[1]?.[0] ?? classesTotal];
   throw new RangeError(`"merged" expected all ${classesTotal} classes, but [${missing.join(", ")}) are in no shard`);
 }
-
-const IGNORED = -1;
 
 /** At this distance between maximum and label or more, the label's term may be too small to divide by. */
 const FAR = 600;
