@@ -18,10 +18,10 @@
 //! loss = sum of P (divergence within the part) + divergence of the Q from the P
 //! ```
 //!
-//! The classes of a job may be a shard of more: see [`shard`].
+//! The classes of a job may be a shard of more: see [`partial`].
 
 mod loops;
-pub mod shard;
+pub mod partial;
 
 pub use loops::{sum, sum_terms, write};
 

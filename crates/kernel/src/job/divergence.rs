@@ -1,7 +1,7 @@
 //! Rows of a divergence: see [`crate::divergence`].
 
 use super::{Job, one};
-use crate::divergence::{Rows, Run, Side, log_ratio, row, shard, sum, sum_terms, write};
+use crate::divergence::{Rows, Run, Side, log_ratio, partial, row, sum, sum_terms, write};
 use crate::largest;
 use crate::numbers::Numbers;
 use crate::partial::RECORD_BYTES;
@@ -31,11 +31,11 @@ impl Job {
                 if self.records != 0 {
                     let record = self.records + index * RECORD_BYTES;
                     if self.merged != 0 {
-                        let merged = &*core::ptr::with_exposed_provenance::<shard::Merged>(record);
-                        shard::write::<V::Wide>(&rows, &run, merged);
+                        let merged = &*core::ptr::with_exposed_provenance::<partial::Merged>(record);
+                        partial::write::<V::Wide>(&rows, &run, merged);
                     } else {
-                        let partial = &*core::ptr::with_exposed_provenance::<shard::Partial>(record);
-                        shard::sum::<V::Wide>(&rows, &run, partial, scratch);
+                        let partial = &*core::ptr::with_exposed_provenance::<partial::Partial>(record);
+                        partial::sum::<V::Wide>(&rows, &run, partial, scratch);
                     }
                     continue;
                 }

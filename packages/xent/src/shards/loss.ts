@@ -60,7 +60,7 @@ export function lossFromPartials(merged: Partials): PartialsResult {
 
 /**
  * The merged result of a row, from which the kernel computes the gradient of a shard: `Merged` in crates/kernel/src/partial.rs, or of a
- * divergence in divergence/shard.rs.
+ * divergence in divergence/partial.rs.
  */
 export function gradientRecord(merged: Partials, row: number, scale: number, classOffset: number): readonly number[] {
   const { temperature, divergence } = merged.settings;

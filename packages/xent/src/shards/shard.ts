@@ -47,7 +47,7 @@ const FIELDS = [
   ...["weight", "weighted", "weightedLow", "largest"],
 ] as const;
 
-/** The same in crates/kernel/src/divergence/shard.rs. */
+/** The same in crates/kernel/src/divergence/partial.rs. */
 const FIELDS_OF_DIVERGENCE = [
   ...["maximum", "sum", "power", "targetMaximum", "predictions", "targetPower"],
   ...["targetSum", "divergence", "excess"],
