@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { cases, dataOf, plainCases, plainOf, title } from "./cases.mjs";
 import { generate } from "./data.mjs";
 import { install, newestNode, nodeBinary } from "./install.mjs";
+import { linear } from "./linear.mjs";
 import { commandLine, folderOf, machine } from "./machine.mjs";
 import { measure, problem, ratio } from "./measure.mjs";
 import { peers, reference } from "./peers.mjs";
@@ -19,7 +20,7 @@ const SWEEP_ELEMENTS = 2 ** 20;
 
 /** What leaves something out of the measurements. */
 const CHOICES = {
-  parts: { type: "string", default: "table,sweep,cases" },
+  parts: { type: "string", default: "table,sweep,cases,linear" },
   shapes: { type: "string", default: TABLE.join() },
   cases: { type: "string", multiple: true, default: [""] },
   peers: { type: "string", default: "" },
@@ -84,6 +85,13 @@ async function compare() {
     }
     children.close();
   }
+  const ofLinear = {
+    node: options.node,
+    native: options.native,
+    peers: options.peers.split(","),
+    threads: options.threads.split(",").map(Number),
+    rounds: shortSettings.rounds,
+  };
 
   const report = {
     description: "Sparse softmax cross-entropy: nanoseconds per logit. Made by npm run bench.",
@@ -96,6 +104,7 @@ async function compare() {
     settings: { table: settings, sweep: shortSettings, cases: shortSettings },
     peers: chosen.map(({ name, bound = false, ours = false }) => ({ name, bound, ours })),
     measurements,
+    ...(parts.includes("linear") ? { linear: await timed("linear", () => linear(ofLinear)) } : {}),
   };
   const out = folderOf(options, CHOICES);
   mkdirSync(out, { recursive: true });

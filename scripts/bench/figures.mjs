@@ -1,4 +1,4 @@
-// Draws docs/measurements/speed.svg, options.svg and error.svg from the measurements beside them.
+// Draws the pictures of docs/measurements from the measurements beside them.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -234,6 +234,44 @@ function cases({ measurements, machine }) {
   };
 }
 
+/** What a linear layer and its loss take, by number of classes. */
+function linearMemory({ linear, machine }) {
+  const values = (linear?.memory.measurements ?? []).map(({ peer, classes, gradient, bytes }) => ({
+    peer: peer.replace(/, product$/, ""),
+    classes,
+    gradient,
+    megabytes: bytes / 1e6,
+  }));
+  if (values.length === 0) return undefined;
+  const { rows, features } = linear.memory;
+  const panel = (gradient, title) => ({
+    width: 310,
+    height: 300,
+    title: { text: title, fontSize: 13, fontWeight: "normal", anchor: "middle", offset: 6 },
+    transform: [{ filter: `datum.gradient === ${gradient}` }],
+    mark: { type: "line", point: { size: 30 } },
+    encoding: {
+      x: { field: "classes", type: "quantitative", title: "classes", axis: { format: "~s" } },
+      y: { field: "megabytes", type: "quantitative", title: gradient ? null : "MB", axis: { format: "~s" } },
+      ...lineEncodings(new Set(values.map(({ peer }) => peer))),
+    },
+  });
+  return {
+    ...style,
+    title: {
+      text: "Memory that the last layer and its loss take, by vocabulary",
+      subtitle: [
+        `Beside features and weight: ${rows} rows of ${features} features, ${machine.system}.`,
+        "onnxruntime-web: the product alone. With the gradients of features and weight, which grow with the vocabulary.",
+      ],
+    },
+    data: { values },
+    hconcat: [panel(false, "forward: loss"), panel(true, "loss + gradients")],
+    spacing: 14,
+    resolve: { scale: { y: "shared" } },
+  };
+}
+
 const LEAST = 0.01; // below, a result is as good as exact
 const LAST_NORMAL = 87; // exp(-gap) is a normal float32
 
@@ -289,6 +327,7 @@ function error({ lossByGap }) {
 for (const [figure, source, draw] of [
   ["speed.svg", "bench.json", speed],
   ["options.svg", "bench.json", cases],
+  ["linear-memory.svg", "bench.json", linearMemory],
   ["error.svg", "accuracy.json", error],
 ]) {
   const file = join(options.out, source);

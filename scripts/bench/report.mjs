@@ -2,7 +2,7 @@
 import { reference } from "./peers.mjs";
 
 export function speedReport(report) {
-  const { settings, peers, measurements } = report;
+  const { settings, peers, measurements, linear } = report;
   const lines = [
     "# Speed",
     "",
@@ -42,7 +42,37 @@ export function speedReport(report) {
     }
     if (part === "table") lines.push(...[false, true].flatMap((gradient) => casesSection(measurements, gradient)));
   }
+  if (linear) lines.push(...linearSection(linear));
   return lines.join("\n");
+}
+
+/** A linear layer and its loss: rows are peers, columns are shapes (rows x features x classes) and passes. */
+function linearSection({ times, memory }) {
+  const lines = [];
+  const unique = (entries, of) => [...new Set(entries.map(of))];
+  for (const threads of unique(times, (one) => one.threads)) {
+    const entries = times.filter((one) => one.threads === threads);
+    const columns = unique(entries, ({ shape, gradient }) => `${shape}, ${gradient ? "loss + gradients" : "forward"}`);
+    const cell = (peer, column) => {
+      const one = entries.find(
+        ({ shape, gradient, ...own }) =>
+          own.peer === peer && column === `${shape}, ${gradient ? "loss + gradients" : "forward"}`,
+      );
+      return one ? digits(one.milliseconds.median) : "";
+    };
+    const rows = unique(entries, ({ peer }) => peer).map((peer) => [peer, ...columns.map((each) => cell(peer, each))]);
+    const title = `A linear layer and its loss, ms, ${threads === 1 ? "one thread" : `${threads} threads`}`;
+    lines.push(`## ${title}`, "", ...markdown(["", ...columns], rows), "");
+  }
+  const sizes = unique(memory.measurements, ({ classes }) => classes);
+  const rows = unique(memory.measurements, ({ peer, gradient }) => JSON.stringify([peer, gradient])).map((key) => {
+    const [peer, gradient] = JSON.parse(key);
+    const of = (classes) =>
+      memory.measurements.find((one) => one.peer === peer && one.gradient === gradient && one.classes === classes);
+    return [`${peer}${gradient ? ", with gradients" : ""}`, ...sizes.map((size) => digits(of(size).bytes / 1e6))];
+  });
+  const what = `Memory that a pass takes beside features and weight, MB: ${memory.rows} rows of ${memory.features} features`;
+  return [...lines, `## ${what}`, "", ...markdown(["classes", ...sizes.map(String)], rows), ""];
 }
 
 /** Rows are peers, columns are shapes. */
