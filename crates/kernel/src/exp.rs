@@ -203,7 +203,8 @@ pub trait Reduction<V: Vector>: Copy {
     fn accepts(trace: u64) -> bool;
 }
 
-/// Reduces x itself. Subtracting a maximum first would round, which costs up to 32 ulp in small terms.
+/// Reduces x itself. Subtracting a maximum first would round, which costs up to 32 ulp in small terms. Logits below the window (masks:
+/// -inf, -1e9) count as its lower end, whose term is 0.
 #[derive(Clone, Copy)]
 pub struct Direct<V, const TEMPERED: bool, const LOW: bool> {
     log2_e: V,
@@ -212,6 +213,9 @@ pub struct Direct<V, const TEMPERED: bool, const LOW: bool> {
     ln2_low: V,
     inverse_high: V,
     inverse_low: V,
+    floor: V,
+    unit: V,
+    round: V,
 }
 
 impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Direct<V, TEMPERED, LOW> {
@@ -219,19 +223,21 @@ impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Direct<V
 
     #[inline(always)]
     fn load(scratch: &Scratch) -> Self {
-        let [log2_e, ln2_high, ln2_low, inverse_high, inverse_low, _] = scratch.range();
+        let [log2_e, ln2_high, ln2_low, inverse_high, inverse_low, unit] = scratch.range();
         let [log2_e, ln2_high, ln2_low] = [log2_e, ln2_high, ln2_low].map(splat);
-        let [inverse_high, inverse_low] = [inverse_high, inverse_low].map(splat);
-        Self { log2_e, shift: splat(scratch.shift.get()), ln2_high, ln2_low, inverse_high, inverse_low }
+        let [inverse_high, inverse_low, unit] = [inverse_high, inverse_low, unit].map(splat);
+        let (shift, round) = (splat(scratch.shift.get()), splat(Range::of::<V::Element>().round));
+        Self { log2_e, shift, ln2_high, ln2_low, inverse_high, inverse_low, floor: shift, unit, round }.shifted(shift)
     }
 
     #[inline(always)]
     fn shifted(self, shift: V) -> Self {
-        Self { shift, ..self }
+        Self { shift, floor: self.round.sub(shift).mul(self.unit), ..self }
     }
 
     #[inline(always)]
     fn term(&self, polynomial: &Polynomial<V>, x: V, low: V) -> (V, V) {
+        let x = x.max(self.floor);
         let shifted = x.mul_add(self.log2_e, self.shift);
         let n = shifted.sub(self.shift);
         let r = n.mul_add(self.ln2_low, n.mul_add(self.ln2_high, x));
@@ -239,8 +245,8 @@ impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Direct<V
         (term_of(self, polynomial, shifted, r), shifted)
     }
 
-    /// The low byte (for `f64`, eleven bits) is n - n0 + bias + lift, which must not leave it. A lower n borrows from the bits above, a
-    /// higher one carries into them, and NaN and infinities have other exponents.
+    /// The low byte (for `f64`, eleven bits) is n - n0 + bias + lift, which must not leave it. It cannot go below: a trace that lacked
+    /// a bit of the others would not show. A higher n carries into the bits above, and NaN and +inf have other exponents.
     #[inline(always)]
     fn accepts(trace: u64) -> bool {
         if V::Element::DOUBLE { trace & !0x7ff == DOUBLE.round.to_bits() } else { trace & !0xff == 0x4b40_0000 }
