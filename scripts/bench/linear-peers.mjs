@@ -1,4 +1,4 @@
-// One process of linear.mjs: a peer, and a line of JSON for each line that asks for "forward" or "both".
+// A process of linear.mjs for one peer. Answers each line that asks for "forward" or "both" with a line of JSON.
 import { createRequire } from "node:module";
 import { dirname, sep } from "node:path";
 import { createInterface } from "node:readline";
@@ -17,7 +17,7 @@ const h = numbers(rows * features, 2);
 const w = numbers(classes * features, 0.2);
 const labels = Int32Array.from({ length: rows }, (_, i) => (i * 7919) % classes);
 
-/** Each gives { forward, both }, functions of which the second is left out where there is none; they return the mean loss. */
+/** Each returns functions { forward, both } that return the mean loss. A peer may lack `both`. */
 const peers = {
   async xent(variant) {
     const { createXent } = await import("../../packages/xent/dist/index.js");
@@ -62,7 +62,7 @@ const peers = {
   },
 };
 
-/** The logits alone. */
+/** A model that computes only the logits. */
 async function product(ort) {
   const { constant, model, node, value } = await import("../onnx.mjs");
   const transposed = new Float32Array(features * classes);

@@ -1,5 +1,5 @@
-// A linear layer with its loss, xent/linear and its peers: milliseconds of processor time in turn, one process each, and the most
-// memory that it had. node scripts/bench/linear.mjs --shapes 256x768x32000 --native
+// Measures a linear layer with its loss, by xent/linear and its peers: milliseconds of processor time, in turn, one process each,
+// and peak memory. node scripts/bench/linear.mjs --shapes 256x768x32000 --native
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -46,7 +46,7 @@ function start(name, threads, shape) {
         const { value, done } = await lines.next();
         if (done) return undefined;
         if (!value.startsWith("{")) continue;
-        // What a library leaves running would take the others' time.
+        // Stop the process: threads that a library leaves running would take time from the others.
         child.kill("SIGSTOP");
         return JSON.parse(value);
       }
@@ -59,7 +59,7 @@ for (const threads of options.threads.split(",")) {
   for (const shape of options.shapes.split(",")) {
     const children = new Map(names.map((name) => [name, start(name, threads, shape)]));
     const found = new Map(names.map((name) => [name, { forward: [], both: [] }]));
-    // The first one warms up.
+    // Round 0 warms up.
     for (let round = 0; round <= Number(options.rounds); round++) {
       for (const [name, child] of children) {
         for (const pass of ["forward", "both"]) {
