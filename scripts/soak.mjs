@@ -67,7 +67,7 @@ function report(what, job) {
   console.error(`soak: ${what}: seed ${seed}, job ${seen.jobs}: ${JSON.stringify(job)}`);
 }
 
-/** Sizes range from a few logits to far more than a second thread needs to be worth it. */
+/** Sizes range from a few logits to far more than make a second thread worthwhile. */
 function randomJob() {
   const classes = 1 + random(pick([4, 40, 300, 3000, 40_000]));
   const rows = 1 + random(Math.ceil(400_000 / classes / pick([1, 10, 100])) % 20_000 || 1);

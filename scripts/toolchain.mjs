@@ -25,7 +25,7 @@ export const target = "wasm32-unknown-unknown";
 export const debianRustc = "/usr/bin/rustc";
 const debianStd = `/usr/lib/rustlib/${target}/lib`;
 
-/** Standard output of a command, trimmed, or undefined where it cannot run. */
+/** The trimmed standard output of a command, or undefined if it cannot run. */
 export function output(command, args) {
   try {
     return execFileSync(command, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();

@@ -4,7 +4,7 @@
 //! find each row's label, its logit and its shift
 //! for each class, four rows at a time:
 //!     e = exp(x), with the row's own shift        -> the gradient's memory, if that is not the logits'
-//!     O += e, where the class is not the row's label
+//!     O += e, unless the class is the row's label
 //! four rows at a time: the label's term, loss, the gradient's factor          (crate::ends)
 //! for each class: gradient = e * factor
 //! ```
@@ -225,7 +225,7 @@ impl<'a, V: Single> Column<'a, V> {
         (part(staged, 0, self.width()), 1.0)
     }
 
-    /// Where terms are kept until they are scaled.
+    /// The memory in which terms are kept until they are scaled.
     #[inline(always)]
     fn keep(&self) -> Option<&'a [Cell<f32>]> {
         let both = self.line.softcap != 0.0 && self.targets.is_dense();

@@ -110,7 +110,7 @@ pub trait Rows {
     /// [`sum`] of the tile whose terms were computed last.
     fn sum(&self, of: (Side, Side), centre: f64, ratio: f64, from: usize, to: usize);
 
-    /// [`write`] of the tile whose terms were computed last.
+    /// [`write()`] of the tile whose terms were computed last.
     fn write(&self, of_p: f64, of_q: f64, from: usize, to: usize);
 
     /// Whether terms of the logits are kept in the gradient's memory.

@@ -71,7 +71,7 @@ impl<W: Wide> Known<W> {
     }
 }
 
-/// A loss below this fraction of (q_r + Q) min(1, nll_r) has lost digits to cancellation. Such a row is computed again with its largest
+/// A loss below this fraction of (q_r + Q) min(1, nll_r) is a small difference of large parts. Such a row is computed again with its largest
 /// logit as the reference, where all parts have the same sign.
 pub const SMALLEST_LOSS: f64 = 0.75;
 

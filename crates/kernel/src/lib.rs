@@ -10,7 +10,7 @@
 //!
 //! # Numerics contract
 //!
-//! Errors are in ulp of `f32` against the exact value, where that is a normal `f32`.
+//! Errors are in ulp of `f32`, relative to the exact value, if that is a normal `f32`.
 //!
 //! | case | what holds |
 //! |---|---|
@@ -48,7 +48,7 @@
 //!    as r, where all parts have the same sign. So the error is at most 2.08 u, with rounding 2.6 if the loss is exactly at that 0.75.
 //!    The gradient is a difference of two parts, each rounded: [`DENSE_ULP`].
 //! 7. *Divergence.* p_j (d_j + expm1(-d_j)) has three parts if |d_j| >= 0.75: p_j d_j, p_j and q_j. The p_j are within 2.91 u: 1.46, the
-//!    same for all, and 1.45 of their own. The loss has the same relative error. Beside that, q_j is within 1.45 + 2.91 u, because its
+//!    same for all, and 1.45 of their own. The loss has the same relative error. In addition, q_j is within 1.45 + 2.91 u, because its
 //!    ratio to the p_j is that of two sums; its product and the difference add 1.5 u: 5.9 u. Relative to the term, this is largest at
 //!    d_j = -0.75, where e^0.75 5.9 u + 2.5 u is 41 u of it. For smaller |d_j|, the polynomial has 5.2 u and its rounding 3. The terms are
 //!    never negative, and two of them are added before they are widened, so their sum is within 45 u = 2.7e-6 <= [`DIVERGENCE`]. The error

@@ -307,7 +307,7 @@ impl Sums {
 /// The reference class of a row: its label or, with soft targets, its largest logit.
 #[derive(Clone, Copy)]
 pub struct Reference {
-    /// The class; beyond the end where the row has none.
+    /// The class; beyond the end if the row has none.
     pub class: usize,
     /// Its logit after the softcap.
     pub logit: f64,

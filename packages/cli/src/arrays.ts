@@ -8,7 +8,7 @@ import { openSafetensors } from "./safetensors.ts";
 
 /** What the caller expects of a file, for everything that the file itself does not state. */
 export interface Expected {
-  /** The array to choose from several, where the user names none. */
+  /** The array to choose from several if the user names none. */
   readonly usual: "logits" | "labels" | "weights";
   /** The type and the columns, if any, of a file that has only numbers. */
   readonly raw: { readonly dtype: DType; readonly columns?: number | undefined };

@@ -9,7 +9,7 @@ export interface CalibrationBin {
   readonly from: number;
   readonly to: number;
   readonly rows: number;
-  /** Means over these rows; absent where there are none. */
+  /** Means over these rows; absent if there are none. */
   readonly confidence?: number;
   readonly accuracy?: number;
 }

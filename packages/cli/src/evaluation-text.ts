@@ -60,7 +60,7 @@ function summaryLines(
   ];
 }
 
-/** A standard error, where there is one. */
+/** A standard error as text; empty if there is none. */
 export function plusMinus(standardError: number): string {
   return Number.isFinite(standardError) ? ` ± ${standardError.toPrecision(3)}` : "";
 }

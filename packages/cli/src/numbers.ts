@@ -14,7 +14,7 @@ export function parseFloat32(text: string): number {
   return Math.fround(value);
 }
 
-/** The distance from the exact value in ulps of f32, which are 2^-149 where the value is subnormal. */
+/** The distance from the exact value in ulps of f32, which are 2^-149 if the value is subnormal. */
 export function ulpOf(got: number, exact: number): number {
   if (Object.is(got, exact) || got === exact) return 0;
   if (!Number.isFinite(got) || !Number.isFinite(exact)) return Infinity;

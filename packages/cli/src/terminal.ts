@@ -14,7 +14,7 @@ const { dim: dimError } = colors.createColors(takesEscapes(process.stderr) && co
 
 export { bold, dim, dimError, green };
 
-/** A line, broken between words where it is too long. */
+/** Breaks a line between words if it is too long. */
 export function fold(line: string): string[] {
   const end = line.lastIndexOf(" ", width);
   const indent = "      ";

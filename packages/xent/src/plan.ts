@@ -231,7 +231,7 @@ export function planBatch<L extends LogitsType, K extends LabelsType, G extends 
 
 function readLayout({ rows, classes, stride, shape, axis }: BatchSpec<LogitsType, LabelsType>): Layout {
   if (shape === undefined) {
-    if (axis !== undefined) throw wrongType("shape", "the sizes of all axes, since there is an axis", shape);
+    if (axis !== undefined) throw wrongType("shape", 'the sizes of all axes, because "axis" is given', shape);
     return layoutOfRows(rows, classes, stride);
   }
   if (rows !== undefined || classes !== undefined || stride !== undefined) {

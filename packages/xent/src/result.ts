@@ -56,7 +56,7 @@ export type LossResult<
   IfAsked<P, WithPredictions<I>> &
   IfAsked<[T] extends [false] ? P : [T] extends [true | "logits"] ? false : boolean, WithCorrect>;
 
-// The type of an array with a buffer of its own, which exists only in TypeScript 5.7 and later.
+// TypeScript has a type for an array with an ArrayBuffer only from 5.7 on. These have it if it exists.
 /** Arrays that are the caller's own, by the type of the logits. */
 export interface OwnArrays {
   float32: ReturnType<typeof Float32Array.of>;

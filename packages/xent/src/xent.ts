@@ -131,7 +131,7 @@ export class Xent implements Disposable {
     return new Batch(this.#engine, shared, {
       assertAlive: () => this.#assertAlive(),
       allocate: () => {
-        throw new TypeError("share() expected the batch's owner: call it there, once a worker");
+        throw new TypeError("share() expected the batch's owner: call it there, once for each worker");
       },
       release: () => {},
     });

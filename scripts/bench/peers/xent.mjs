@@ -46,7 +46,7 @@ function resident(xent, data) {
   };
 }
 
-/** Copies the bytes: the batch's array may be of floats where `source` has bits. */
+/** Copies the bytes: the batch's array may have floats while `source` has bits. */
 function copy(source, { buffer, byteOffset, length }) {
   new source.constructor(buffer, byteOffset, length).set(source);
 }

@@ -1,4 +1,4 @@
-//! Chooses how rows are computed: by [`short`] (through [`super::groups`]), [`column`] or [`crate::row`], and how rows that leave their
+//! Chooses how rows are computed: by [`short`] (through [`super::groups`]), [`mod@column`] or [`crate::row`], and how rows that leave their
 //! window are computed again.
 
 use super::{Job, cells, logits_type, one};
@@ -172,7 +172,7 @@ impl Job {
     #[inline(never)]
     unsafe fn column<V: Single>(&self, scratch: &Scratch, row: usize, count: usize) {
         let (first, span, stride) = self.place(row);
-        // SAFETY: the caller's obligation, and nothing refers to what was in the scratch area's room before.
+        // SAFETY: the caller's obligation, and nothing refers to the previous content of the scratch area's room.
         let complete = unsafe {
             let span = span + count - 1;
             let mut targets = self.targets(row);

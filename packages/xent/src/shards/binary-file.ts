@@ -63,7 +63,7 @@ export class Unpacked {
     if (length < expected) throw this.error(`a truncated file: ${length} of ${expected} bytes`);
     if (length > expected) throw this.error(`${length - expected} bytes more than the ${expected} of the file`);
     if (crc32(bytes.subarray(0, -CHECKSUM)) !== view.getUint32(length - CHECKSUM, true)) {
-      throw this.error("a damaged file: its checksum is another");
+      throw this.error("a damaged file: its checksum does not match");
     }
     return version;
   }

@@ -124,7 +124,7 @@ function unitsOf(x: number): bigint {
 /** This many units, rounded to the nearest number. */
 function rounded(units: bigint): number {
   if (units < 0n) return -rounded(-units);
-  // 64 bits, the last of which stands for all below, round as all bits do.
+  // Round the top 64 bits, the last of which is set if any bit below is: the result is that of rounding all bits.
   const below = BigInt(Math.max(0, 4 * units.toString(16).length - 64));
   const high = units >> below;
   return Number(high << below === units ? high : high | 1n) * 2 ** (Number(below) - 1074);
