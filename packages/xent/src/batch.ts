@@ -89,7 +89,7 @@ export class Batch<
     return this.#views.targets as TargetsOf<L, T>;
   }
 
-  /** The gradient, in the layout of the logits, or undefined if the batch was created without. "in-place": the logits' memory. */
+  /** The gradient, in the layout of the logits, or undefined if the batch was created without one. "in-place": the logits' memory. */
   get gradient(): G extends false ? undefined : GradientArrays[L] {
     return this.#views.gradient as G extends false ? undefined : GradientArrays[L];
   }
