@@ -1,4 +1,4 @@
-// One process of linear.mjs: a peer, and a line of JSON for each line that asks for "forward" or "both".
+// A process of linear.mjs for one peer. Answers each line that asks for "forward" or "both" with a line of JSON.
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, sep } from "node:path";
@@ -19,8 +19,7 @@ const w = numbers(classes * features, 0.2);
 const labels = Int32Array.from({ length: rows }, (_, i) => (i * 7919) % classes);
 
 /**
- * Each gives { forward, both }, functions of which the second is left out where there is none; they return the mean loss. `prepare` makes
- * what is not measured.
+ * Each returns functions { forward, both } that return the mean loss. A peer may lack `both`. `prepare` does what is not measured.
  */
 const peers = {
   async xent(variant) {
@@ -72,7 +71,7 @@ const peers = {
   },
 };
 
-/** The logits alone. */
+/** A model that computes only the logits. */
 async function product(ort) {
   const { constant, model, node, value } = await import("../onnx.mjs");
   const transposed = new Float32Array(features * classes);

@@ -42,7 +42,7 @@ export async function linear({ node, native, peers, threads, rounds }) {
 async function timesOf(names, threads, shape, rounds, start) {
   const children = new Map(names.map((name) => [name, start(name, threads, shape)]));
   const found = new Map(names.map((name) => [name, { forward: [], both: [] }]));
-  // The first one warms up.
+  // Round 0 warms up.
   for (let round = 0; round <= rounds; round++) {
     for (const [name, child] of children) {
       for (const pass of PASSES) {
@@ -78,7 +78,7 @@ function startPeer(node, name, threads, shape) {
         const { value, done } = await lines.next();
         if (done) return undefined;
         if (!value.startsWith("{")) continue;
-        // What a library leaves running would take the others' time.
+        // Stop the process: threads that a library leaves running would take time from the others.
         child.kill("SIGSTOP");
         return JSON.parse(value);
       }

@@ -1,4 +1,4 @@
-"""As linear-peers.mjs, for PyTorch: F.linear and F.cross_entropy, eager or compiled."""
+"""The PyTorch counterpart of linear-peers.mjs: F.linear and F.cross_entropy, eager or compiled."""
 
 import json
 import re
@@ -17,7 +17,7 @@ torch.set_num_threads(int(threads))
 def numbers(length, size):
     state, out = 1, np.empty(length, np.float32)
     block = 1 << 16
-    # The generator of the other peers, many steps at a time.
+    # The generator of the other peers, vectorised over many steps.
     a, c = np.uint32(1664525), np.uint32(1013904223)
     powers, adds = np.empty(block, np.uint32), np.empty(block, np.uint32)
     p, q = 1, 0

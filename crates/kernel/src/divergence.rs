@@ -1,21 +1,21 @@
-//! The Kullback-Leibler divergence of a row's softmax q from p, that of other logits t, the targets:
+//! The Kullback-Leibler divergence of a row's softmax q from p, the softmax of other logits t, the targets:
 //!
 //! ```text
-//! loss = sum_j p_j d_j,    d_j = log p_j - log q_j = (t_j - x_j) / T - c,    c = log-sum-exp of t / T - that of x / T
+//! loss = sum_j p_j d_j,    d_j = log p_j - log q_j = (t_j - x_j) / T - c,    c = lse(t / T) - lse(x / T)
 //! g_j  = (q_j - p_j) / T
 //! ```
 //!
-//! Summed as p_j (d_j + expm1(-d_j)), whose terms are never negative: where both agree almost, the sum of p_j d_j is a small difference of
-//! large parts. Where d_j is small, such a term is p_j d_j^2 times a polynomial, and else p_j (d_j - 1) + q_j.
+//! The sum is computed as p_j (d_j + expm1(-d_j)), whose terms are never negative: if p and q almost agree, the sum of p_j d_j cancels. If
+//! d_j is small, the term is p_j d_j^2 times a polynomial, otherwise p_j (d_j - 1) + q_j.
 //!
-//! That sum is least where c is right. So an error of c matters by its square only, and the sum of p_j expm1(-d_j), which should be
-//! 0, tells that square: it is taken off.
+//! As a function of c, this sum is least at the exact c. So an error of c enters only by its square. The sum of p_j expm1(-d_j), which is
+//! 0 for the exact c, gives this square, which is subtracted.
 //!
-//! A row goes tile by tile, each logit read once: a tile's terms have a c of their own, around which the divergence within the tile is
-//! summed while they are at hand. The row is a fold of its tiles. With P and Q, what a part has of all p and of all q,
+//! A row is computed tile by tile, and each logit is read once: a tile has its own c, around which the divergence within the tile is
+//! summed while its terms are in the cache. The row is a fold of its tiles. With P and Q, the shares of a part in all p and in all q,
 //!
 //! ```text
-//! loss = sum of P (divergence within the part) + divergence of the Q from the P
+//! loss = sum of P * (divergence within the part) + divergence of the Q from the P
 //! ```
 //!
 //! The classes of a job may be a shard of more: see [`partial`].
@@ -32,27 +32,27 @@ use crate::scratch::{Scratch, tile_length};
 use crate::terms::Way;
 use crate::vector::{Pair, Vector, Wide};
 
-/// Where |d_j| is less, its term is made by the polynomial; of `f64` logits the first one left out is 2e-17 of all there.
+/// If |d_j| is less, the polynomial gives its term. (For `f64` logits, the first omitted term of the series is 2e-17 of the sum.)
 const NEAR: (f64, f64) = (0.75, 0.35);
 
-/// Sums of terms that are further apart belong to no common tile: one of the two has almost nothing here.
+/// The ratio of the two sums of a tile. Outside of this range, one of the rows has almost nothing in the tile.
 const EVEN: core::ops::Range<f64> = 1e-18..1e18;
 
-/// One of the two rows of logits, as its terms are made.
+/// How the terms of one of the two rows of logits are computed.
 #[derive(Clone, Copy)]
 pub struct Side {
-    /// Logits below the window have the term 0, or are not there.
+    /// The reduction. Either logits below the window have the term 0, or there are none.
     pub way: Way,
     /// See [`Range::shift`].
     pub shift: f64,
-    /// log2 of what the terms are divided by.
+    /// log2 of the divisor of the terms.
     pub power: f64,
-    /// What is subtracted from the logits before; exact for all that are in the window.
+    /// A number that is subtracted from the logits first; the difference is exact for all logits in the window.
     pub centre: f64,
 }
 
 impl Side {
-    /// Terms near that of a logit.
+    /// Terms relative to that of a logit.
     #[inline(always)]
     fn around(logit: f64, temperature: f64, double: bool, way: Way) -> Self {
         let (single, wide) = (Range::of::<f32>(), Range::of::<f64>());
@@ -65,7 +65,7 @@ impl Side {
         Self { way, shift, power: n0 - lift, centre: if near { 0.0 } else { logit } }
     }
 
-    /// The log-sum-exp of logits whose terms have this sum.
+    /// The log-sum-exp of logits from the sum of their terms.
     #[inline(always)]
     fn log_sum_exp(self, sum: f64, temperature: f64, log: impl Fn(f64, f64, f64) -> f64) -> f64 {
         self.centre / temperature + (self.power * core::f64::consts::LN_2 + log(sum - 1.0, sum, 1.0))
@@ -81,18 +81,18 @@ pub fn log_ratio<V: Vector>(difference: f64, x: f64, y: f64) -> f64 {
     if difference < 0.0 { -log } else { log }
 }
 
-/// A row of a job, whose type [`row`] does not know.
+/// Access to a row of a job, so that [`row`] is independent of the job's type.
 pub trait Rows {
-    /// Whether numbers are `f64`.
+    /// Whether the logits are `f64`.
     fn double(&self) -> bool;
 
     /// A target, or a logit.
     fn logit(&self, of_targets: bool, class: usize) -> f64;
 
-    /// The first class with the largest of the targets, or of the logits; -1 where there is none.
+    /// The first class with the largest of the targets, or of the logits; -1 if there is none.
     fn best(&self, of_targets: bool) -> i32;
 
-    /// The largest of the targets, or of the logits; NaN where there is none.
+    /// The largest of the targets, or of the logits; NaN if there is none.
     #[inline(always)]
     fn largest(&self, of_targets: bool) -> f64 {
         self.at(of_targets, self.best(of_targets))
@@ -107,42 +107,42 @@ pub trait Rows {
     /// [`sum_terms`] of a tile.
     fn terms(&self, of_targets: bool, side: Side, from: usize, to: usize) -> f64;
 
-    /// [`sum`] of a tile whose terms were made last.
+    /// [`sum`] of the tile whose terms were computed last.
     fn sum(&self, of: (Side, Side), centre: f64, ratio: f64, from: usize, to: usize);
 
-    /// [`write`] of a tile whose terms were made last.
+    /// [`write()`] of the tile whose terms were computed last.
     fn write(&self, of_p: f64, of_q: f64, from: usize, to: usize);
 
     /// Whether terms of the logits are kept in the gradient's memory.
     fn keeps(&self) -> bool;
 
-    /// The same gradient everywhere.
+    /// Sets all entries of the gradient to a value.
     fn fill(&self, value: f64);
 
     /// log(x / y), given x - y.
     fn log_ratio(&self, difference: f64, x: f64, y: f64) -> f64;
 }
 
-/// What all rows of a run have in common.
+/// Constants of a run.
 #[derive(Clone, Copy)]
 pub struct Run {
     /// Classes of a row.
     pub classes: usize,
     /// T
     pub temperature: f64,
-    /// Factor of the gradient, but for 1 / T; none: no gradient is asked for.
+    /// Factor of the gradient, without 1 / T; none if no gradient is asked for.
     pub scale: Option<f64>,
 }
 
-/// Loss and log-sum-exp of a row with this sample weight; NaN both where one of its logits or targets is NaN or +inf, or all of either
-/// are -inf. Writes its gradient, if there is one.
+/// Loss and log-sum-exp of a row with this sample weight. Both are NaN if a logit or target is NaN or +inf, or if all of either are
+/// -inf. Writes the gradient, if there is one.
 #[inline(always)]
 pub fn row<W: Pair>(rows: &impl Rows, run: &Run, sample: f64, scratch: &Scratch) -> (f64, f64) {
     let double = rows.double();
     let mut attempt = if double || scratch.clamped.get() != 0.0 { 1 } else { 0 };
     let (mut of, mut all);
     loop {
-        // Around the first logits, which need no search, and else around the largest ones.
+        // Try around the first logits, which needs no search, and then around the largest ones.
         let searched = attempt == 2;
         let find = |of_targets: bool| if searched { rows.largest(of_targets) } else { rows.logit(of_targets, 0) };
         let (t, x) = (find(true), find(false));
@@ -158,7 +158,7 @@ pub fn row<W: Pair>(rows: &impl Rows, run: &Run, sample: f64, scratch: &Scratch)
         }
         attempt += 1;
         if attempt == 1 {
-            // Most likely the next rows, too.
+            // The next rows probably need this, too.
             scratch.clamped.set(1.0);
         }
     }
@@ -176,16 +176,16 @@ pub fn row<W: Pair>(rows: &impl Rows, run: &Run, sample: f64, scratch: &Scratch)
     let loss = match (broken, sample == 0.0) {
         (_, true) => 0.0,
         (true, _) => f64::NAN,
-        // A class that the logits forbid and the targets do not: infinite, even where 0 stands for its p.
+        // A class has probability 0 by the logits but not by the targets: the loss is infinite, even if its p underflows to 0.
         _ if loss.is_nan() => sample * f64::INFINITY,
-        // What rounding leaves of 0 may be below.
+        // Rounding may make a loss of 0 negative.
         _ => sample * if loss < 0.0 { 0.0 } else { loss },
     };
     let log_sum_exp = of.1.log_sum_exp(all.q, run.temperature, |difference, x, y| rows.log_ratio(difference, x, y));
     (loss, log_sum_exp)
 }
 
-/// The gradient of a row, with these factors of both rows' terms. `again`: which of these are no longer there.
+/// Writes the gradient of a row, with these factors of the terms of both rows. `again`: which terms must be computed again.
 #[inline(always)]
 fn gradient(rows: &impl Rows, run: &Run, of: (Side, Side), again: (bool, bool), (of_p, of_q): (f64, f64)) {
     let tile = tile_length(rows.double());
@@ -203,8 +203,8 @@ fn gradient(rows: &impl Rows, run: &Run, of: (Side, Side), again: (bool, bool), 
     }
 }
 
-/// What is known of a part of a row: the sums of its terms, the logarithm c of what the first is of the second, as sums in their own
-/// units, and the divergence within it in units of the first.
+/// The results of a part of a row: the sums of its terms, each in its own unit; c, the logarithm of their ratio in these units; and the
+/// divergence within the part, in units of the first sum.
 #[derive(Clone, Copy)]
 struct Part {
     p: f64,
@@ -218,7 +218,7 @@ impl Part {
     const BROKEN: Self = Self { p: f64::NAN, q: f64::NAN, c: 0.0, within: 0.0 };
 }
 
-/// All tiles of a row; NaN where one of them has terms that are not right.
+/// Folds all tiles of a row; NaN if a tile has terms that are not right.
 #[inline(always)]
 fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratch) -> Part {
     let most = if rows.double() { Range::of::<f64>().too_large } else { Range::of::<f32>().too_large };
@@ -254,11 +254,11 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
                     let e = error / p;
                     c -= e;
                     turns -= 1;
-                    // NaN where the loss is infinite.
+                    // NaN if the loss is infinite.
                     if turns == 0 || sum.is_nan() || sum >= 16.0 * p * e * e {
                         break;
                     }
-                    // Too much of the sum is what c was wrong by.
+                    // The error of c makes up too much of the sum.
                     (sum, error) = (0.0, 0.0);
                 }
                 if whole.is_nan() {
@@ -276,11 +276,11 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
             all.within = least(sum, error, all.p);
             all.c -= error / all.p;
         } else if uneven && (all.p == 0.0 || all.q == 0.0) {
-            // Part of a shard: no logit, or no target, is above -inf.
+            // In a shard, all logits or all targets may be -inf.
             all.within = if all.p > 0.0 { f64::INFINITY } else { 0.0 };
             all.c = f64::NAN;
         } else if uneven {
-            // A tile has much of one row and nothing of the other: again, around what the whole rows say.
+            // A tile has a large part of one row and almost nothing of the other: sum again around the c of the whole rows.
             whole = all.p / all.q;
             continue;
         }
@@ -288,7 +288,7 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
     }
 }
 
-/// x / T - power ln 2, where both are large.
+/// x / T - power ln 2 if both are large.
 #[inline(always)]
 fn above_powers(x: f64, temperature: f64, power: f64) -> f64 {
     let quotient = x / temperature;
@@ -296,22 +296,23 @@ fn above_powers(x: f64, temperature: f64, power: f64) -> f64 {
     above_power(quotient, power) + ((x - product) - low) / temperature
 }
 
-/// The least of the sums of p (d + expm1(-d)) around any c, from that around one close by: e is the sum of p expm1(-d), and
-/// e - log1p(e) too much.
+/// The least sum of p (d + expm1(-d)) over all c, from the sum around a close c. With e = the sum of p expm1(-d) in units of p, that sum is
+/// too large by e - log1p(e).
 #[inline(always)]
 fn least(sum: f64, error: f64, p: f64) -> f64 {
     let e = error / p;
     sum - p * (e * e * (0.5 - e * (1.0 / 3.0)))
 }
 
-/// Two parts of a row, the second not empty. Not from the sums of the q: in these the errors of terms differ from part to part.
+/// Joins two parts of a row, the second not empty. Does not use the sums of the q, where the errors of terms differ between parts.
 #[inline(always)]
 fn join<W: Pair>(rows: &impl Rows, a: Part, b: Part) -> Part {
     let (p, q) = (a.p + b.p, a.q + b.q);
     if a.p == 0.0 {
         return Part { p, q, ..b };
     }
-    // From the larger part, whose c is nearly that of both where the other one is small. e^-c is the mean of the parts' own.
+    // Start from the larger part, because its c is close to that of both if the other part is small. e^-c is the weighted mean of the
+    // parts' e^-c.
     let (a, b) = if a.p < b.p { (b, a) } else { (a, b) };
     let more = b.p / p * (exp::<W>(a.c - b.c) - 1.0);
     let step = rows.log_ratio(more, 1.0 + more, 1.0);

@@ -76,7 +76,7 @@
 //   abi            the interface to the kernel
 //   wasm           types of WebAssembly
 //
-//   edge/compile, edge/runtime, edge/worker  replace compile, runtime and the source of the workers where nothing may be compiled;
+//   edge/compile, edge/runtime, edge/worker  replace compile, runtime and the source of the workers in edge runtimes;
 //                                            edge/linear-modules replaces linear/modules; edge/wasm declares the imports of .wasm files
 
 export type { Batch } from "./batch.ts";

@@ -1,4 +1,4 @@
-//! The loops over rows side by side, a lane a row.
+//! The loops over rows side by side, with one row in each lane.
 
 use crate::exp::{Direct, Polynomial, Range, Reduction};
 use crate::numbers::{Kind, Numbers, widen};
@@ -7,7 +7,7 @@ use crate::terms::{ASK, Choice, Loop, sinks};
 use crate::vector::{Element, FACTORS, Single, Twice, Wide, part};
 use core::cell::Cell;
 
-/// Class of each row's reference, and its logit as it is given. `labels` may be those of the scratch area.
+/// Finds the class of each row's reference, and its given logit. `labels` may be those of the scratch area.
 #[inline(always)]
 pub(super) fn take(
     logits: Numbers,
@@ -52,13 +52,13 @@ fn take_of(
     }
 }
 
-/// Anchors from the logits of the references, in two parts and with slopes where `capped`; then logit, power and shift of each row. A
-/// row that may have no shift gets NaN.
+/// Computes anchors from the logits of the references (in two parts and with slopes if `capped`), and logit, power and shift of each
+/// row. Power and shift are NaN if the logit is out of range.
 #[inline(never)]
 pub(super) fn shifts<V: Single>(rows: usize, capped: bool, temperature: f64, scratch: &Scratch) {
     let range = Range::of::<f32>();
     let splat = Twice::<V::Wide>::splat;
-    // The bounds are within the range.
+    // The next larger number, because the comparison excludes the bounds, which are in range.
     let bound = f64::from_bits(range.max_shift.to_bits() + 1);
     let (least, most, nan) = (splat(-bound), splat(bound), splat(f64::NAN));
     let (divisor, one) = (splat(temperature), splat(1.0));
@@ -81,7 +81,7 @@ pub(super) fn shifts<V: Single>(rows: usize, capped: bool, temperature: f64, scr
     }
 }
 
-/// Begins all sums.
+/// Sets all sums to zero.
 #[inline(never)]
 pub(super) fn begin<V: Single>(rows: usize, dense: bool, scratch: &Scratch) {
     let zero = Twice::<V::Wide>::splat(0.0);
@@ -97,8 +97,8 @@ pub(super) fn begin<V: Single>(rows: usize, dense: bool, scratch: &Scratch) {
     }
 }
 
-/// The terms of `count` classes of `width` rows, a multiple of four: as [`crate::terms::terms`], with a shift, a sum and a trace for each
-/// lane.
+/// Computes the terms of `count` classes of `width` rows, a multiple of four: like [`crate::terms::terms`], with a shift, a sum and a
+/// trace for each lane.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
 pub(super) fn lanes<V: Single>(
@@ -184,7 +184,7 @@ fn each_lane<V: Single, R: Reduction<V>, const SINK: u32>(
                 }
             };
         }
-        // In a loop of its own, what rarely happens costs the others nothing.
+        // Two loops, so that the rare case costs the common one nothing.
         if SINK == ASK || hit {
             classes!(hit);
         } else {
@@ -198,7 +198,7 @@ fn each_lane<V: Single, R: Reduction<V>, const SINK: u32>(
     }
 }
 
-/// The vector from a place on.
+/// The vector that begins at a place.
 #[inline(always)]
 fn four(all: &[Cell<f32>], from: usize) -> Option<&[Cell<f32>; 4]> {
     all.get(from..from + 4)?.first_chunk()
@@ -216,7 +216,7 @@ fn accepted<V: Single>(row: usize, clamped: bool, scratch: &Scratch) -> bool {
     if clamped { trace == 0 } else { Direct::<V, false, false>::accepts(trace) }
 }
 
-/// Makes the sums of rows NaN that are out of range or, unless `all` terms are right, where theirs are not.
+/// Sets sums that are out of range to NaN and, unless `all` terms are right, the sums of rows with wrong terms.
 #[inline(never)]
 pub(super) fn check_sums<V: Single>(rows: usize, clamped: bool, all: bool, scratch: &Scratch) {
     if !all {
@@ -264,14 +264,14 @@ pub(super) fn margins_of<V: Single>(
     }
 }
 
-/// Factors in two parts. A row whose factor has no two parts is not accepted: whether all have.
+/// Splits factors into two parts. A row whose factor cannot be split is not accepted. Returns whether all are.
 #[inline(never)]
 pub(super) fn split_factors<V: Single>(rows: usize, scratch: &Scratch) -> bool {
     let splat = Twice::<V::Wide>::splat;
     let [least, most, zero, nan] = [FACTORS.start, FACTORS.end, 0.0, f64::NAN].map(splat);
     let [magnitude, first_bits] = [i64::MAX as u64, !0xff_ffff].map(|bits| splat(f64::from_bits(bits)));
     let mut bad = zero;
-    // Lanes beyond the last row fit.
+    // 0 for the lanes beyond the last row, which can be split.
     for beyond in part(&scratch.factor, rows, rows.next_multiple_of(4)) {
         beyond.set(0.0);
     }
@@ -292,8 +292,8 @@ pub(super) fn split_factors<V: Single>(rows: usize, scratch: &Scratch) -> bool {
     !bad.total().is_nan()
 }
 
-/// The gradient of one class. Without q, all q are 1, and without slopes all slopes. `masked`: rows that are not accepted keep what is
-/// there.
+/// Writes the gradient of one class. Without q, all q are 1; without slopes, all slopes are 1. `masked`: rows that are not accepted keep
+/// their memory as it is.
 #[inline(always)]
 pub(super) fn write_of<V: Single>(
     terms: &[Cell<f32>],
@@ -327,7 +327,7 @@ fn scale<V: Single, const GENERAL: bool>(
     scratch: &Scratch,
 ) {
     let [high, low] = scratch.factors.each_ref().map(|part| V::chunks(part).0);
-    // Added to -0, a product keeps its bits.
+    // A product keeps its bits if -0 is added.
     let weight = V::splat(if weight == 0.0 { -0.0 } else { -weight as f32 });
     let at = |place: usize, term: V, q: V, slope: V, before: V, high: V, low: V| {
         if !GENERAL {
@@ -360,7 +360,7 @@ fn scale<V: Single, const GENERAL: bool>(
     }
 }
 
-/// Looks for larger logits in one more class.
+/// Updates the largest logit of each row with one more class.
 #[inline(never)]
 pub(super) fn largest_of<V: Single>(x: &[Cell<f32>], class: usize, scratch: &Scratch) {
     let (most, best) = (V::chunks(&scratch.shifts).0, V::chunks(&scratch.traces).0);
@@ -373,7 +373,7 @@ pub(super) fn largest_of<V: Single>(x: &[Cell<f32>], class: usize, scratch: &Scr
     }
 }
 
-/// The entries of the references.
+/// Writes the entries of the references.
 #[inline(never)]
 pub(super) fn put_references(rows: usize, classes: usize, stride: usize, g: &[Cell<f32>], scratch: &Scratch) {
     let known = scratch.label_gradient.iter().zip(&scratch.slope_at_label).zip(&scratch.loss);

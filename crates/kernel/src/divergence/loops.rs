@@ -1,4 +1,4 @@
-//! The loops over a tile of both rows.
+//! The loops over a tile of both rows of logits.
 
 use super::NEAR;
 use crate::exp::INVERSE_FACTORIALS;
@@ -19,13 +19,13 @@ static COEFFICIENTS: [f64; 6] = [
     0.000_199_183_33_f32 as f64,
 ];
 
-/// What stands for the distance of a target of -inf, whose p is 0.
+/// A finite number that replaces the distance of a target of -inf, whose p is 0.
 static MOST: [f64; 2] = [f32::MAX as f64, f64::MAX];
 
-/// With this factor, no product of a term and a distance overflows.
+/// A factor that keeps any product of a term and a distance from overflowing.
 const SMALL: (f64, f64) = (f64::from_bits((1023 - 110) << 52), f64::from_bits((1023 - 750) << 52));
 
-/// The terms of a tile of one of the rows, and their sum; NaN where they are not right.
+/// Computes the terms of a tile of one row and returns their sum; NaN if a term is not right.
 #[inline(always)]
 pub fn sum_terms<V: Single>(x: Numbers, to: Numbers, way: Way, shift: f64, temperature: f64, scratch: &Scratch) -> f64 {
     let which = Loop::new(way, to.kind() == Kind::Double, 0.0, temperature).sum().keep();
@@ -35,8 +35,8 @@ pub fn sum_terms<V: Single>(x: Numbers, to: Numbers, way: Way, shift: f64, tempe
     if which.accepts::<V>(scratch.trace.get()) { scratch.terms::<V::Wide>().total() } else { f64::NAN }
 }
 
-/// The divergence of a tile around c, in units of the targets' terms `p`, in which q is `ratio` times the logits' terms: in the scratch
-/// area's weights, and the sum of p expm1(-d) in its margins. `centre` is T c.
+/// Sums the divergence of a tile around c, in units of the targets' terms `p`, in which q is `ratio` times the logits' terms. The result is
+/// in the scratch area's weights, and the sum of p expm1(-d) in its margins. `centre` is T c.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
 pub fn sum<V: Single>(
@@ -61,7 +61,7 @@ pub fn sum<V: Single>(
         if (sums.total() + errors.total()).is_finite() || scale != 1.0 {
             return;
         }
-        // The loss is infinite, or a product of a term and a distance has overflowed.
+        // Either the loss is infinite, or a product of a term and a distance overflowed.
         scale = if double { SMALL.1 } else { SMALL.0 };
     }
 }
@@ -91,12 +91,12 @@ fn sum_of<V: Vector>(
     let ((mut t, t_rest), (mut x, x_rest)) = (V::chunks(t), V::chunks(x));
     let ((mut p, p_rest), (mut q, q_rest)) = (V::chunks(p), V::chunks(q));
     let (mut sums, mut errors) = (Twice::splat(0.0), Twice::splat(0.0));
-    // Of a vector: p (e^r - 1 - r), and p (e^r - 1), which is q - p where r is not small. Not one from the other: a large p r takes
-    // all digits from the difference.
+    // For a vector: p (e^r - 1 - r), and p (e^r - 1), which is q - p unless r is small. Neither is computed from the other: a large p r
+    // would cancel all digits.
     let at = |t: &V::Chunk, x: &V::Chunk, p: &V::Chunk, q: &V::Chunk| {
         let [t, x, p, q] = [t, x, p, q].map(V::load);
         let r = centre.sub(t.widen().sub(x.widen())).mul(inverse);
-        // Where the target is -inf, p is 0, and any number will do.
+        // If the target is -inf, p is 0, and any finite number will do.
         let rounded = most.min(V::narrow(r));
         let square = rounded.mul(rounded);
         let p = p.mul(scale);
@@ -126,7 +126,7 @@ fn sum_of<V: Vector>(
         if ended {
             break;
         }
-        // The end as a vector of its own, so that the loop is there once: its other lanes have terms of 0.
+        // Pad the end to a vector whose other lanes have terms of 0, so that one loop serves all.
         let [to_t, to_x, to_p, to_q, ..] = room else { break };
         let end = |rest: &[Cell<V::Element>], to: &V::Chunk| V::load_partial(rest, V::Element::default()).store(to);
         end(t_rest, to_t);
@@ -139,7 +139,7 @@ fn sum_of<V: Vector>(
     scratch.set_weights(sums.mul(back), errors.mul(back));
 }
 
-/// (e^r - 1 - r) / r^2, coefficients in registers for the length of a loop.
+/// The polynomial (e^r - 1 - r) / r^2. A loop keeps its coefficients in registers.
 #[derive(Clone, Copy)]
 struct Polynomial<V>([V; 12]);
 
@@ -164,7 +164,8 @@ impl<V: Vector> Polynomial<V> {
     }
 }
 
-/// The gradient of a tile from its terms: `to = q * of_q - p * of_p`, 0 where both are the same. `to` may be where either lies.
+/// Writes the gradient of a tile from its terms: `to = q * of_q - p * of_p`, which is 0 if both rows are equal. `to` may be the memory of
+/// either.
 #[inline(always)]
 pub fn write<V: Single>(p: Numbers, q: Numbers, of_p: f64, of_q: f64, to: Numbers) {
     if to.kind() == Kind::Double {

@@ -1,5 +1,5 @@
-//! A shard of the classes of a divergence, as in [`crate::partial`]: a row's part is the result ([`Partial`]), which
-//! packages/xent/src/shards folds, and the gradient is made of what all shards know ([`Merged`]).
+//! A shard of the classes of a divergence, as in [`crate::partial`]: the result of a row is a [`Partial`], packages/xent/src/shards merges
+//! the shards, and the gradient follows from the merged result ([`Merged`]).
 
 use super::{Part, Rows, Run, Side, fold, gradient};
 use crate::exp::{Range, exp};
@@ -12,43 +12,44 @@ use core::cell::Cell;
 /// The partial result of a shard, for one row.
 #[repr(C)]
 pub struct Partial {
-    /// The largest logit; -inf where all are -inf; NaN where either row has a NaN or +inf.
+    /// The largest logit; -inf if all are -inf; NaN if either row has a NaN or +inf.
     maximum: Cell<f64>,
     /// The sum of e^x / 2^power over all classes; without a power, of e^(x - maximum).
     sum: Cell<f64>,
     /// NaN: none, because the maximum is too large.
     power: Cell<f64>,
-    /// The same of the targets.
+    /// The largest target.
     target_maximum: Cell<f64>,
-    /// The first class of the shard with the largest logit; -1 where there is none.
+    /// The first class of the shard with the largest logit; -1 if there is none.
     prediction: Cell<f64>,
     target_power: Cell<f64>,
     target_sum: Cell<f64>,
     /// The divergence within the shard, in the unit of `target_sum`.
     within: Cell<f64>,
-    /// How much `sum` exceeds the value for which the divergence of these classes is least.
+    /// How much `sum` exceeds the value that minimises the divergence of these classes.
     excess: Cell<f64>,
     reserved: Cell<f64>,
 }
 
-/// The merged result of a row, which the gradient of a shard needs.
+/// The merged result of a row, from which a shard computes its gradient.
 #[repr(C)]
 pub struct Merged {
-    /// 1; or 0 or NaN, which is then the gradient of the whole row.
+    /// 1: compute the gradient. 0 or NaN: the gradient of the whole row.
     fill: Cell<f64>,
     /// The largest logit of all shards.
     maximum: Cell<f64>,
     /// The factor from e^(x - maximum) to the gradient.
     factor: Cell<f64>,
-    /// The same of the targets.
+    /// The largest target of all shards.
     target_maximum: Cell<f64>,
+    /// The factor from e^(t - target_maximum) to the gradient.
     target_factor: Cell<f64>,
     reserved: [Cell<f64>; 5],
 }
 
 const _: () = assert!(size_of::<Partial>() == RECORD_BYTES && size_of::<Merged>() == RECORD_BYTES);
 
-/// Sides around the largest logits.
+/// The sides around the largest targets and logits.
 #[inline(always)]
 fn sides(rows: &impl Rows, run: &Run, (t, x): (f64, f64)) -> (Side, Side) {
     let side = |logit: f64| {
@@ -74,7 +75,7 @@ pub fn sum<W: Pair>(rows: &impl Rows, run: &Run, out: &Partial, scratch: &Scratc
     let put = |logit: f64, side: Side, sum: f64, [to_maximum, to_power, to_sum]: [&Cell<f64>; 3]| {
         let centre = if logit.is_finite() { logit / run.temperature } else { 0.0 };
         let power = if centre.abs() < TOO_LARGE { Range::power_near(centre) } else { f64::NAN };
-        // What the unit of the terms is of it.
+        // The unit of the terms, in units of 2^power.
         let centred = side.centre != 0.0 && !power.is_nan();
         let unit = if centred { over_power::<W>(centre, power) } else { 1.0 } / range.unit();
         to_maximum.set(if broken { f64::NAN } else { logit / run.temperature });
@@ -85,13 +86,13 @@ pub fn sum<W: Pair>(rows: &impl Rows, run: &Run, out: &Partial, scratch: &Scratc
     let unit = put(x, of.1, all.q, [&out.maximum, &out.power, &out.sum]);
     out.excess.set(if (excess + all.within).is_finite() { excess * unit } else { 0.0 });
     let unit = put(t, of.0, all.p, [&out.target_maximum, &out.target_power, &out.target_sum]);
-    // As in a whole row.
+    // NaN means an infinite divergence, as in a whole row.
     let within = if all.within.is_nan() { f64::INFINITY } else { all.within.max(0.0) };
     out.within.set(if broken { f64::NAN } else { within * unit });
     out.prediction.set(f64::from(best));
 }
 
-/// The gradient of a shard, from the merged result.
+/// Writes the gradient of a shard from the merged result.
 #[inline(always)]
 pub fn write<W: Pair>(rows: &impl Rows, run: &Run, merged: &Merged) {
     if merged.fill.get() != 1.0 {

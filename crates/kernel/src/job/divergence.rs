@@ -68,7 +68,7 @@ impl Job {
         Line { numbers: unsafe { self.numbers(address, first, span) }, stride, softcap: 0.0 }
     }
 
-    /// One of them.
+    /// One target or logit.
     ///
     /// # Safety
     ///
@@ -79,7 +79,7 @@ impl Job {
         unsafe { self.side(row, of_targets) }.get(class)
     }
 
-    /// The first class with the largest of them.
+    /// The first class with the largest target or logit.
     ///
     /// # Safety
     ///
@@ -90,13 +90,13 @@ impl Job {
         largest::of_line::<V>(&unsafe { self.side(row, of_targets) }, 0, self.classes as usize, scratch)
     }
 
-    /// Whether the gradient has a place of its own in which terms of the logits may lie.
+    /// Whether the gradient has its own memory, which can hold terms of the logits.
     #[inline(always)]
     fn keeps(&self) -> bool {
         self.gradient != 0 && self.gradient != self.logits && self.class_stride == 1
     }
 
-    /// Where the terms of the logits go: into the gradient, if that is a place of their own.
+    /// The memory for the terms of the logits: the gradient's if it has its own, else the scratch area.
     ///
     /// # Safety
     ///
@@ -111,8 +111,8 @@ impl Job {
         scratch.target_of(self.double()).part(0, to - from)
     }
 
-    /// Classes `from` to `to`, and where terms of them go. `fetch`: logits that are not read where they lie are brought into the scratch
-    /// area, and else they are there.
+    /// The logits of the classes `from` to `to`, and the memory for their terms. `fetch`: copy logits that cannot be read in place into
+    /// the scratch area; otherwise they are there already.
     ///
     /// # Safety
     ///
@@ -243,7 +243,7 @@ impl<V: Single> Rows for JobRow<'_, V> {
 
     #[inline(always)]
     fn logit(&self, of_targets: bool, class: usize) -> f64 {
-        // SAFETY: the obligation of the function that has made this.
+        // SAFETY: the obligation of the function that created this.
         unsafe { self.job.logit_of(self.row, of_targets, class) }
     }
 
