@@ -76,7 +76,7 @@ describe.each(variants)(
       else {
         const at = (temperature: number): number => layer.run({ ...options, temperature }).mean;
         const little = step / 16;
-      expect((at(1.3 + little) - at(1.3 - little)) / 2 / little).toBeCloseTo(temperatureGradient, 4);
+        expect((at(1.3 + little) - at(1.3 - little)) / 2 / little).toBeCloseTo(temperatureGradient, 4);
       }
     });
   },
