@@ -27,10 +27,11 @@ pub use loops::{sum, sum_terms, write};
 
 use crate::exp::{INVERSE_FACTORIALS, Range, exp};
 use crate::log1p::log1p;
-use crate::partial::{above_power, two_product, with_power};
+use crate::power::{above_powers, with_power};
 use crate::scratch::{Scratch, tile_length};
 use crate::terms::Way;
 use crate::vector::{Pair, Vector, Wide};
+use partial::Partial;
 
 /// If |d_j| is less, the polynomial gives its term. (For `f64` logits, the first omitted term of the series is 2e-17 of the sum.)
 const NEAR: (f64, f64) = (0.75, 0.35);
@@ -52,17 +53,15 @@ pub struct Side {
 }
 
 impl Side {
-    /// Terms relative to that of a logit.
+    /// Terms relative to that of a logit, or of 0 if it is not finite.
     #[inline(always)]
     fn around(logit: f64, temperature: f64, double: bool, way: Way) -> Self {
-        let (single, wide) = (Range::of::<f32>(), Range::of::<f64>());
-        let most = if double { wide.max_shift } else { single.max_shift };
+        let range = Range::of_type(double);
+        let logit = if logit.is_finite() { logit } else { 0.0 };
         let x = logit / temperature;
-        let near = x.abs() <= most;
+        let near = x.abs() <= range.max_shift;
         let n0 = if near { Range::power_near(x) } else { 0.0 };
-        let shift = if double { wide.shift(n0) } else { single.shift(n0) };
-        let lift = if double { wide.lift } else { single.lift };
-        Self { way, shift, power: n0 - lift, centre: if near { 0.0 } else { logit } }
+        Self { way, shift: range.shift(n0), power: n0 - range.lift, centre: if near { 0.0 } else { logit } }
     }
 
     /// The log-sum-exp of logits from the sum of their terms.
@@ -92,12 +91,6 @@ pub trait Rows {
     /// The first class with the largest of the targets, or of the logits; -1 if there is none.
     fn best(&self, of_targets: bool) -> i32;
 
-    /// The largest of the targets, or of the logits; NaN if there is none.
-    #[inline(always)]
-    fn largest(&self, of_targets: bool) -> f64 {
-        self.at(of_targets, self.best(of_targets))
-    }
-
     /// A target, or a logit; NaN for the class -1.
     #[inline(always)]
     fn at(&self, of_targets: bool, class: i32) -> f64 {
@@ -108,7 +101,7 @@ pub trait Rows {
     fn terms(&self, of_targets: bool, side: Side, from: usize, to: usize) -> f64;
 
     /// [`sum`] of the tile whose terms were computed last.
-    fn sum(&self, of: (Side, Side), centre: f64, ratio: f64, from: usize, to: usize);
+    fn sum(&self, of: (Side, Side), centre: f64, ratio: f64, scale: f64, from: usize, to: usize);
 
     /// [`write()`] of the tile whose terms were computed last.
     fn write(&self, of_p: f64, of_q: f64, from: usize, to: usize);
@@ -135,22 +128,38 @@ pub struct Run {
 }
 
 /// Loss and log-sum-exp of a row with this sample weight. Both are NaN if a logit or target is NaN or +inf, or if all of either are
-/// -inf. Writes the gradient, if there is one.
+/// -inf. Writes the gradient, if there is one. In a shard, fills the record instead.
 #[inline(always)]
-pub fn row<W: Pair>(rows: &impl Rows, run: &Run, sample: f64, scratch: &Scratch) -> (f64, f64) {
+pub fn row<W: Pair>(
+    rows: &impl Rows,
+    run: &Run,
+    sample: f64,
+    record: Option<&Partial>,
+    scratch: &Scratch,
+) -> (f64, f64) {
     let double = rows.double();
-    let mut attempt = if double || scratch.clamped.get() != 0.0 { 1 } else { 0 };
-    let (mut of, mut all);
+    let mut attempt = if record.is_some() {
+        2
+    } else if double || scratch.clamped.get() != 0.0 {
+        1
+    } else {
+        0
+    };
+    let (mut best, mut t, mut x, mut of, mut all);
     loop {
         // Try around the first logits, which needs no search, and then around the largest ones.
         let searched = attempt == 2;
-        let find = |of_targets: bool| if searched { rows.largest(of_targets) } else { rows.logit(of_targets, 0) };
-        let (t, x) = (find(true), find(false));
+        let find = |of_targets: bool| if searched { rows.best(of_targets) } else { 0 };
+        best = find(false);
+        (t, x) = (rows.at(true, find(true)), rows.at(false, best));
         let way = if attempt == 0 { Way::Direct } else { Way::Clamped };
         let side = |logit: f64| Side::around(logit, run.temperature, double, way);
         of = (side(t), side(x));
         all = Part::BROKEN;
-        if t.is_finite() && x.is_finite() && (searched || of.0.centre == 0.0 && of.1.centre == 0.0) {
+        // A shard may have nothing but -inf.
+        let least = if record.is_some() { f64::NEG_INFINITY } else { f64::MIN };
+        let sound = |logit: f64| logit >= least && logit < f64::INFINITY;
+        if sound(t) && sound(x) && (searched || of.0.centre == 0.0 && of.1.centre == 0.0) {
             all = fold::<W>(rows, run, of, scratch);
         }
         if searched || !all.p.is_nan() {
@@ -162,6 +171,10 @@ pub fn row<W: Pair>(rows: &impl Rows, run: &Run, sample: f64, scratch: &Scratch)
             scratch.clamped.set(1.0);
         }
     }
+    if let Some(record) = record {
+        record.set::<W>(rows, run, best, (t, x), of, all);
+        return (f64::NAN, f64::NAN);
+    }
     let broken = all.p.is_nan();
     if let Some(scale) = run.scale {
         if broken || sample == 0.0 {
@@ -172,7 +185,7 @@ pub fn row<W: Pair>(rows: &impl Rows, run: &Run, sample: f64, scratch: &Scratch)
             gradient(rows, run, of, (again, again && !rows.keeps()), (scale / all.p, scale / all.q));
         }
     }
-    let loss = all.within / all.p;
+    let loss = all.within / (all.p * all.scale);
     let loss = match (broken, sample == 0.0) {
         (_, true) => 0.0,
         (true, _) => f64::NAN,
@@ -203,29 +216,33 @@ fn gradient(rows: &impl Rows, run: &Run, of: (Side, Side), again: (bool, bool), 
     }
 }
 
+/// Keeps a divergence from overflowing in units of the terms of p.
+const SMALL: f64 = f64::from_bits((1023 - 750) << 52);
+
 /// The results of a part of a row: the sums of its terms, each in its own unit; c, the logarithm of their ratio in these units; and the
-/// divergence within the part, in units of the first sum.
+/// divergence within the part, in units of `scale` times the first sum's, which is NaN if it is infinite.
 #[derive(Clone, Copy)]
 struct Part {
     p: f64,
     q: f64,
     c: f64,
     within: f64,
+    scale: f64,
 }
 
 impl Part {
-    const NOTHING: Self = Self { p: 0.0, q: 0.0, c: 0.0, within: 0.0 };
-    const BROKEN: Self = Self { p: f64::NAN, q: f64::NAN, c: 0.0, within: 0.0 };
+    const NOTHING: Self = Self { p: 0.0, q: 0.0, c: 0.0, within: 0.0, scale: 1.0 };
+    const BROKEN: Self = Self { p: f64::NAN, q: f64::NAN, ..Self::NOTHING };
 }
 
 /// Folds all tiles of a row; NaN if a tile has terms that are not right.
 #[inline(always)]
 fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratch) -> Part {
-    let most = if rows.double() { Range::of::<f64>().too_large } else { Range::of::<f32>().too_large };
+    let most = Range::of_type(rows.double()).too_large;
     let power = of.0.power - of.1.power;
-    let mut whole = f64::NAN;
+    let (mut whole, mut scale) = (f64::NAN, 1.0);
     loop {
-        let mut all = Part::NOTHING;
+        let mut all = Part { scale, ..Part::NOTHING };
         let (mut sum, mut error) = (0.0, 0.0);
         let mut uneven = false;
         let mut from = 0;
@@ -235,34 +252,39 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
             if !(all.p + p < most && all.q + q < most) {
                 return Part::BROKEN;
             }
-            let ratio = if whole.is_nan() { p / q } else { whole };
+            // A tile whose terms are all 0 has distances nevertheless, which may be so large that they count.
+            let ratio = match (whole.is_nan(), p + q == 0.0) {
+                (false, _) => whole,
+                (_, true) => 1.0,
+                _ => p / q,
+            };
             let even = EVEN.contains(&ratio);
-            uneven |= !even && p + q > 0.0;
-            if even || !whole.is_nan() {
+            uneven |= !even;
+            if (even || !whole.is_nan()) && !(all.within + sum).is_nan() {
                 let mut c = rows.log_ratio(ratio - 1.0, ratio, 1.0);
                 let mut turns = 3;
-                loop {
+                let e = loop {
                     let centre = with_power(c, power) * run.temperature;
                     c = above_powers(centre, run.temperature, power);
-                    rows.sum(of, centre, ratio, from, to);
+                    rows.sum(of, centre, ratio, scale, from, to);
                     let (sums, errors) = scratch.weights::<W>();
                     (sum, error) = (sum + sums.total(), error + errors.total());
                     if !whole.is_nan() {
                         all.c = c;
-                        break;
+                        break 0.0;
                     }
-                    let e = error / p;
+                    let e = error / p.max(f64::MIN_POSITIVE);
                     c -= e;
                     turns -= 1;
                     // NaN if the loss is infinite.
-                    if turns == 0 || sum.is_nan() || sum >= 16.0 * p * e * e {
-                        break;
+                    if turns == 0 || sum.is_nan() || sum >= 16.0 * p * scale * e * e {
+                        break e;
                     }
                     // The error of c makes up too much of the sum.
                     (sum, error) = (0.0, 0.0);
-                }
+                };
                 if whole.is_nan() {
-                    all = join::<W>(rows, all, Part { p, q, c, within: least(sum, error, p) });
+                    all = join::<W>(rows, all, Part { p, q, c, within: sum - p * scale * excess(e), scale });
                     (sum, error) = (0.0, 0.0);
                 } else {
                     (all.p, all.q) = (all.p + p, all.q + q);
@@ -273,43 +295,39 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
             from = to;
         }
         if !whole.is_nan() {
-            all.within = least(sum, error, all.p);
-            all.c -= error / all.p;
+            let e = error / all.p;
+            all.within = sum - all.p * scale * excess(e);
+            all.c -= e;
         } else if uneven && (all.p == 0.0 || all.q == 0.0) {
             // In a shard, all logits or all targets may be -inf.
-            all.within = if all.p > 0.0 { f64::INFINITY } else { 0.0 };
+            all.within = if all.p > 0.0 { f64::NAN } else { 0.0 };
             all.c = f64::NAN;
         } else if uneven {
             // A tile has a large part of one row and almost nothing of the other: sum again around the c of the whole rows.
             whole = all.p / all.q;
             continue;
         }
+        if all.within == f64::INFINITY && scale == 1.0 {
+            (whole, scale) = (f64::NAN, SMALL);
+            continue;
+        }
         return all;
     }
 }
 
-/// x / T - power ln 2 if both are large.
+/// The sum of p (d + expm1(-d)) around a close c exceeds the least sum over all c by e - log1p(e), where e is the sum of p expm1(-d). All
+/// are in units of the sum of p.
 #[inline(always)]
-fn above_powers(x: f64, temperature: f64, power: f64) -> f64 {
-    let quotient = x / temperature;
-    let (product, low) = two_product(quotient, temperature);
-    above_power(quotient, power) + ((x - product) - low) / temperature
+fn excess(e: f64) -> f64 {
+    e * e * (0.5 - e * (1.0 / 3.0))
 }
 
-/// The least sum of p (d + expm1(-d)) over all c, from the sum around a close c. With e = the sum of p expm1(-d) in units of p, that sum is
-/// too large by e - log1p(e).
-#[inline(always)]
-fn least(sum: f64, error: f64, p: f64) -> f64 {
-    let e = error / p;
-    sum - p * (e * e * (0.5 - e * (1.0 / 3.0)))
-}
-
-/// Joins two parts of a row, the second not empty. Does not use the sums of the q, where the errors of terms differ between parts.
+/// Joins two parts of a row. Does not use the sums of the q, where the errors of terms differ between parts.
 #[inline(always)]
 fn join<W: Pair>(rows: &impl Rows, a: Part, b: Part) -> Part {
     let (p, q) = (a.p + b.p, a.q + b.q);
     if a.p == 0.0 {
-        return Part { p, q, ..b };
+        return Part { p, q, within: a.within + b.within, ..b };
     }
     // Start from the larger part, because its c is close to that of both if the other part is small. e^-c is the weighted mean of the
     // parts' e^-c.
@@ -318,7 +336,7 @@ fn join<W: Pair>(rows: &impl Rows, a: Part, b: Part) -> Part {
     let step = rows.log_ratio(more, 1.0 + more, 1.0);
     let c = a.c - step;
     let between = a.p * apart::<W>(step) + b.p * apart::<W>(b.c - c);
-    Part { p, q, c, within: a.within + b.within + between }
+    Part { p, q, c, within: a.within + b.within + between * a.scale, ..a }
 }
 
 /// d + expm1(-d)

@@ -71,8 +71,9 @@
 //!
 //! All of them read logits in tiles ([`tile`]: types, strides; [`softcap`]), turn them into terms ([`terms`]: the loop; [`exp`]), weight
 //! the classes ([`targets`]), compute losses and factors of several rows at once ([`ends`]; [`log1p`]), and turn terms into gradients
-//! ([`gradient`]). [`numbers`] are memory whose type is known at run time, so all code but the loops exists once for all types. [`label`]
-//! is the meaning of a label, [`largest`] the search for a prediction, [`scratch`] the memory between these steps, [`vector`] the lanes.
+//! ([`gradient`]). [`power`] is the arithmetic of numbers relative to a power of two, by which shards are merged. [`numbers`] are memory
+//! whose type is known at run time, so all code but the loops exists once for all types. [`label`] is the meaning of a label, [`largest`]
+//! the search for a prediction, [`scratch`] the memory between these steps, [`vector`] the lanes.
 //!
 //! # Glossary
 //!
@@ -123,6 +124,7 @@ pub mod largest;
 pub mod log1p;
 pub mod numbers;
 pub mod partial;
+pub mod power;
 pub mod row;
 pub mod scratch;
 pub mod short;

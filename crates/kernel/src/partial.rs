@@ -13,12 +13,13 @@
 //! powers of two, which is exact. The reference's term is left out of the sum, as in [`crate::row`]. With soft targets, each shard has its
 //! own reference, its largest logit, and merging adds the terms of all references but the largest.
 
-use crate::exp::{Range, exp};
+use crate::exp::Range;
 use crate::label::Label;
+use crate::power::{over_power, two_product, two_sum};
 use crate::row::{Row, SEGMENT};
 use crate::scratch::{Reference, Sums};
 use crate::terms::Way;
-use crate::vector::{Pair, Single};
+use crate::vector::Single;
 use core::cell::Cell;
 
 /// The record that the threads of a row share.
@@ -215,29 +216,6 @@ impl Merged {
 /// A maximum of at least this size has no power: the difference between the two would be less exact than the sums.
 pub const TOO_LARGE: f64 = 2_147_483_648.0;
 
-/// ln 2 in three parts. The first two have 21 bits, so their products with a power are exact.
-const LN2: [f64; 3] = [0.693_146_705_627_441_4, 4.749_324_489_239_370_5e-7, 5.497_923_018_708_371e-14];
-
-/// x - power ln 2
-#[inline(always)]
-pub fn above_power(x: f64, power: f64) -> f64 {
-    let [high, middle, low] = LN2;
-    (x - power * high) - power * middle - power * low
-}
-
-/// rest + power ln 2, rounded once if it is large.
-#[inline(always)]
-pub fn with_power(rest: f64, power: f64) -> f64 {
-    let [high, middle, low] = LN2;
-    ((rest + power * low) + power * middle) + power * high
-}
-
-/// e^x / 2^power
-#[inline(always)]
-pub fn over_power<W: Pair>(x: f64, power: f64) -> f64 {
-    exp::<W>(above_power(x, power))
-}
-
 impl<V: Single> Row<'_, V> {
     /// Sums a shard. The reference is the label (beyond the end if another shard has it) or, with soft targets, the largest logit.
     #[inline(always)]
@@ -347,25 +325,4 @@ fn weighted(a: f64, weight: f64, margin: f64, t: f64) -> (f64, f64) {
     let high = if high.is_nan() && margin.is_infinite() { -margin } else { high };
     let (high, low) = (high / unit, low / unit);
     (high, if high.is_finite() { low } else { 0.0 })
-}
-
-/// The rounded sum and its rounding error (Knuth).
-#[inline(always)]
-fn two_sum(a: f64, b: f64) -> (f64, f64) {
-    let sum = a + b;
-    let back = sum - a;
-    (sum, (a - (sum - back)) + (b - back))
-}
-
-/// The rounded product and its rounding error (Dekker).
-#[inline(always)]
-pub fn two_product(a: f64, b: f64) -> (f64, f64) {
-    let product = a * b;
-    let halves = |x: f64| {
-        let high = f64::from_bits(x.to_bits() & !0x7ff_ffff);
-        (high, x - high)
-    };
-    let ((a_high, a_low), (b_high, b_low)) = (halves(a), halves(b));
-    let low = a_low * b_low - (((product - a_high * b_high) - a_low * b_high) - a_high * b_low);
-    (product, if low.is_finite() { low } else { 0.0 })
 }

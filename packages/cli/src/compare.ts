@@ -20,7 +20,7 @@ import { ComparisonReport } from "./comparison-report.ts";
 import { Divergences } from "./divergence.ts";
 import { type Notice, together } from "./evaluation.ts";
 import { badData, badUsage } from "./failure.ts";
-import { assertGroup, standardErrorBy } from "./file-summary.ts";
+import { assertGroup, assertSequences, standardErrorBy } from "./file-summary.ts";
 import {
   assertAlike,
   type Closers,
@@ -94,6 +94,7 @@ async function compareAll(
   assertGroup(by, all.length);
   const sizes: LogitsFile[] = [];
   for (const pair of all) sizes.push(await sizeOf(pair, flags));
+  assertSequences(flags, sizes);
   const rows = sizes.reduce((sum, file) => sum + file.rows, 0);
   const inputs = all.flatMap((pair) => [...inputsOf(pair, flags), fileOf(pair.other).path]);
   const several = all.length > 1;

@@ -2,7 +2,7 @@ import { encodeTotals } from "xent";
 import { USUAL_BINS } from "./calibration.ts";
 import { type Evaluation, type Notice, summarize, together } from "./evaluation.ts";
 import { badUsage } from "./failure.ts";
-import { assertGroup, macroOf, summaryOfFile, uncertaintyOf } from "./file-summary.ts";
+import { assertGroup, assertSequences, macroOf, summaryOfFile, uncertaintyOf } from "./file-summary.ts";
 import {
   assertAlike,
   assertAverage,
@@ -155,7 +155,9 @@ async function evaluateHere(
   outer: Closers,
 ): Promise<Evaluated> {
   const several = all.length > 1;
-  const sizes = flags.perRow === undefined && flags.html === undefined ? [] : await sizesOf(all, flags);
+  const sized = flags.perRow !== undefined || flags.html !== undefined || flags.group === "sequence";
+  const sizes = sized ? await sizesOf(all, flags) : [];
+  assertSequences(flags, sizes);
   const perRow = flags.perRow === undefined ? undefined : await openPerRow(flags.perRow, sizes, all, flags);
   const longest = sizes.map(({ sequence }) => flags.sequence ?? sequence);
   const report =

@@ -1,5 +1,6 @@
 import { badUsage } from "./failure.ts";
-import type { FileResult, Group } from "./files.ts";
+import type { FileFlags, FileResult, Group } from "./files.ts";
+import type { LogitsFile } from "./logits.ts";
 import { Moments } from "./moments.ts";
 import type { Observations } from "./observations.ts";
 
@@ -71,6 +72,18 @@ export function standardErrorBy(by: Group, files: readonly Observations[]): Unce
 /** Throws if --group file has too few files, before anything is computed. */
 export function assertGroup(by: Group | undefined, files: number): void {
   if (by === "file") assertClusters(by, files);
+}
+
+/** Likewise, once the headers are read: or than their sequences. */
+export function assertSequences(
+  { group, sequence }: Pick<FileFlags, "group" | "sequence">,
+  sizes: readonly Pick<LogitsFile, "rows" | "sequence">[],
+): void {
+  if (group !== "sequence") return;
+  assertClusters(
+    group,
+    sizes.reduce((sum, size) => sum + Math.ceil(size.rows / (sequence ?? size.sequence)), 0),
+  );
 }
 
 function assertClusters(by: Group, count: number): void {

@@ -1,10 +1,10 @@
 //! A shard of the classes of a divergence, as in [`crate::partial`]: the result of a row is a [`Partial`], packages/xent/src/shards merges
 //! the shards, and the gradient follows from the merged result ([`Merged`]).
 
-use super::{Part, Rows, Run, Side, fold, gradient};
+use super::{Part, Rows, Run, Side, gradient};
 use crate::exp::{Range, exp};
-use crate::partial::{RECORD_BYTES, TOO_LARGE, above_power, over_power};
-use crate::scratch::Scratch;
+use crate::partial::{RECORD_BYTES, TOO_LARGE};
+use crate::power::{above_power, over_power, times_exp};
 use crate::terms::Way;
 use crate::vector::Pair;
 use core::cell::Cell;
@@ -49,47 +49,41 @@ pub struct Merged {
 
 const _: () = assert!(size_of::<Partial>() == RECORD_BYTES && size_of::<Merged>() == RECORD_BYTES);
 
-/// The sides around the largest targets and logits.
-#[inline(always)]
-fn sides(rows: &impl Rows, run: &Run, (t, x): (f64, f64)) -> (Side, Side) {
-    let side = |logit: f64| {
-        Side::around(if logit.is_finite() { logit } else { 0.0 }, run.temperature, rows.double(), Way::Clamped)
-    };
-    (side(t), side(x))
-}
-
-/// Sums a shard.
-#[inline(always)]
-pub fn sum<W: Pair>(rows: &impl Rows, run: &Run, out: &Partial, scratch: &Scratch) {
-    let best = rows.best(false);
-    let (t, x) = (rows.largest(true), rows.at(false, best));
-    let of = sides(rows, run, (t, x));
-    let mut all = Part::BROKEN;
-    if t < f64::INFINITY && x < f64::INFINITY {
-        all = fold::<W>(rows, run, of, scratch);
+impl Partial {
+    /// Fills the record of a row: the class of the largest logit, both largest, how terms were made, and what they sum to.
+    #[inline(always)]
+    pub(super) fn set<W: Pair>(
+        &self,
+        rows: &impl Rows,
+        run: &Run,
+        best: i32,
+        (t, x): (f64, f64),
+        of: (Side, Side),
+        all: Part,
+    ) {
+        let broken = all.p.is_nan();
+        let range = Range::of_type(rows.double());
+        let c = rows.log_ratio(all.p / all.q - 1.0, all.p / all.q, 1.0);
+        let excess = all.q * (1.0 - exp::<W>(c - all.c));
+        let put = |logit: f64, side: Side, sum: f64, [to_maximum, to_power, to_sum]: [&Cell<f64>; 3]| {
+            let centre = if logit.is_finite() { logit / run.temperature } else { 0.0 };
+            let power = if centre.abs() < TOO_LARGE { Range::power_near(centre) } else { f64::NAN };
+            // What the unit of the terms is of it.
+            let centred = side.centre != 0.0 && !power.is_nan();
+            let unit = if centred { over_power::<W>(centre, power) } else { 1.0 } / range.unit();
+            to_maximum.set(if broken { f64::NAN } else { logit / run.temperature });
+            to_power.set(power);
+            to_sum.set(sum * unit);
+            unit
+        };
+        let unit = put(x, of.1, all.q, [&self.maximum, &self.power, &self.sum]);
+        self.excess.set(if (excess + all.within).is_finite() { excess * unit } else { 0.0 });
+        let unit = put(t, of.0, all.p, [&self.target_maximum, &self.target_power, &self.target_sum]);
+        // As in a whole row.
+        let within = if all.within.is_nan() { f64::INFINITY } else { all.within.max(0.0) };
+        self.within.set(if broken { f64::NAN } else { within * (unit / all.scale) });
+        self.prediction.set(f64::from(best));
     }
-    let broken = all.p.is_nan();
-    let range = Range::of_type(rows.double());
-    let c = rows.log_ratio(all.p / all.q - 1.0, all.p / all.q, 1.0);
-    let excess = all.q * (1.0 - exp::<W>(c - all.c));
-    let put = |logit: f64, side: Side, sum: f64, [to_maximum, to_power, to_sum]: [&Cell<f64>; 3]| {
-        let centre = if logit.is_finite() { logit / run.temperature } else { 0.0 };
-        let power = if centre.abs() < TOO_LARGE { Range::power_near(centre) } else { f64::NAN };
-        // The unit of the terms, in units of 2^power.
-        let centred = side.centre != 0.0 && !power.is_nan();
-        let unit = if centred { over_power::<W>(centre, power) } else { 1.0 } / range.unit();
-        to_maximum.set(if broken { f64::NAN } else { logit / run.temperature });
-        to_power.set(power);
-        to_sum.set(sum * unit);
-        unit
-    };
-    let unit = put(x, of.1, all.q, [&out.maximum, &out.power, &out.sum]);
-    out.excess.set(if (excess + all.within).is_finite() { excess * unit } else { 0.0 });
-    let unit = put(t, of.0, all.p, [&out.target_maximum, &out.target_power, &out.target_sum]);
-    // NaN means an infinite divergence, as in a whole row.
-    let within = if all.within.is_nan() { f64::INFINITY } else { all.within.max(0.0) };
-    out.within.set(if broken { f64::NAN } else { within * unit });
-    out.prediction.set(f64::from(best));
 }
 
 /// Writes the gradient of a shard from the merged result.
@@ -98,15 +92,15 @@ pub fn write<W: Pair>(rows: &impl Rows, run: &Run, merged: &Merged) {
     if merged.fill.get() != 1.0 {
         return rows.fill(merged.fill.get());
     }
-    let (t, x) = (rows.largest(true), rows.largest(false));
-    let of = sides(rows, run, (t, x));
+    let largest = |of_targets: bool| rows.at(of_targets, rows.best(of_targets));
+    let side = |logit: f64| Side::around(logit, run.temperature, rows.double(), Way::Clamped);
+    let (t, x) = (largest(true), largest(false));
+    let of = (side(t), side(x));
     let factor = |largest: f64, side: Side, maximum: f64, factor: f64| {
         if largest == f64::NEG_INFINITY {
             return 0.0;
         }
-        let above = above_power(maximum - side.centre / run.temperature, side.power);
-        let half = exp::<W>(-0.5 * above.min(1200.0));
-        factor * half * half
+        times_exp::<W>(factor, -above_power(maximum - side.centre / run.temperature, side.power))
     };
     let of_p = factor(t, of.0, merged.target_maximum.get(), merged.target_factor.get());
     let of_q = factor(x, of.1, merged.maximum.get(), merged.factor.get());

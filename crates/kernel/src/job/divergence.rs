@@ -28,24 +28,26 @@ impl Job {
             let rows = JobRow::<V> { job: self, scratch, row: index, lanes: PhantomData };
             // SAFETY: the caller's obligations, for this row.
             unsafe {
+                let mut partial = None;
                 if self.records != 0 {
                     let record = self.records + index * RECORD_BYTES;
                     if self.merged != 0 {
                         let merged = &*core::ptr::with_exposed_provenance::<partial::Merged>(record);
                         partial::write::<V::Wide>(&rows, &run, merged);
-                    } else {
-                        let partial = &*core::ptr::with_exposed_provenance::<partial::Partial>(record);
-                        partial::sum::<V::Wide>(&rows, &run, partial, scratch);
+                        continue;
                     }
-                    continue;
+                    partial = Some(&*core::ptr::with_exposed_provenance::<partial::Partial>(record));
                 }
-                let best = if self.predictions == 0 { -1 } else { rows.best(false) };
                 let sample = if self.sample_weights == 0 {
                     1.0
                 } else {
                     f64::from(one::<f32>(self.sample_weights, index).get())
                 };
-                let (loss, log_sum_exp) = row::<V::Wide>(&rows, &run, sample, scratch);
+                let best = if self.predictions == 0 { -1 } else { rows.best(false) };
+                let (loss, log_sum_exp) = row::<V::Wide>(&rows, &run, sample, partial, scratch);
+                if partial.is_some() {
+                    continue;
+                }
                 one(self.loss, index).set(loss);
                 self.results(self.log_sum_exp, index, 1).set(0, log_sum_exp);
                 if self.predictions != 0 {
@@ -185,19 +187,26 @@ impl Job {
         row: usize,
         centre_of_p: f64,
         centre_of_q: f64,
+        way: Way,
+        power_of_p: f64,
         centre: f64,
         ratio: f64,
+        scale: f64,
         from: usize,
         to: usize,
     ) {
         // SAFETY: the caller's obligation.
-        let ((t, p), (x, q)) = unsafe {
+        let (of_p, of_q) = unsafe {
             (
                 self.tile_of::<V>(scratch, row, true, centre_of_p, from, to, false),
                 self.tile_of::<V>(scratch, row, false, centre_of_q, from, to, false),
             )
         };
-        sum::<V>(t, x, p, q, centre, 1.0 / self.temperature, ratio, scratch);
+        // SAFETY: as above.
+        let logits =
+            |place| unsafe { (self.logit_of(row, true, from + place), self.logit_of(row, false, from + place)) };
+        let centres = (centre_of_p, centre_of_q, centre);
+        sum::<V>(of_p, of_q, logits, centres, (way, power_of_p), self.temperature, ratio, scale, scratch);
     }
 
     /// [`Rows::write`]
@@ -261,10 +270,12 @@ impl<V: Single> Rows for JobRow<'_, V> {
     }
 
     #[inline(always)]
-    fn sum(&self, (p, q): (Side, Side), centre: f64, ratio: f64, from: usize, to: usize) {
+    fn sum(&self, (p, q): (Side, Side), centre: f64, ratio: f64, scale: f64, from: usize, to: usize) {
         let Self { job, scratch, row, .. } = *self;
         // SAFETY: as above.
-        unsafe { job.sum_divergence::<V>(scratch, row, p.centre, q.centre, centre, ratio, from, to) }
+        unsafe {
+            job.sum_divergence::<V>(scratch, row, p.centre, q.centre, p.way, p.power, centre, ratio, scale, from, to)
+        }
     }
 
     #[inline(always)]
