@@ -23,10 +23,7 @@ use crate::tile::{Line, copy, stage};
 use crate::vector::{Element, Single, part};
 use core::cell::Cell;
 use core::marker::PhantomData;
-use loops::{
-    all_accepted, begin, check_sums, lanes, largest_of, margins_of, put_references, shifts, split_factors, take,
-    write_of,
-};
+use loops::{begin, check_sums, lanes, largest_of, margins_of, put_references, shifts, split_factors, take, write_of};
 
 /// With fewer rows side by side, each row is computed by itself.
 pub const MIN_INNER: usize = 4;
@@ -90,16 +87,8 @@ impl<'a, V: Single> Column<'a, V> {
             self.find_largest();
         }
         self.take_references();
-        let mut clamped = scratch.clamped.get() != 0.0 && self.line.softcap == 0.0;
-        self.sum(clamped);
-        let mut right = all_accepted::<V>(rows, clamped, scratch);
-        if self.line.softcap == 0.0 && !clamped && !right {
-            clamped = true;
-            scratch.clamped.set(1.0);
-            self.sum(true);
-            right = all_accepted::<V>(rows, true, scratch);
-        }
-        check_sums::<V>(rows, clamped, right, scratch);
+        self.sum();
+        check_sums::<V>(rows, scratch);
         if !self.common.plain {
             self.weigh();
         }
@@ -110,7 +99,7 @@ impl<'a, V: Single> Column<'a, V> {
         }
         if let Some(g) = self.gradient {
             complete &= split_factors::<V>(rows, scratch);
-            self.write(clamped, complete, g);
+            self.write(complete, g);
         }
         complete
     }
@@ -157,12 +146,12 @@ impl<'a, V: Single> Column<'a, V> {
 
     /// Sums the terms and, with dense targets, weights and margins. Keeps the terms if there is memory for them.
     #[inline(never)]
-    fn sum(&self, clamped: bool) {
+    fn sum(&self) {
         let Self { scratch, rows, stride, classes, targets, .. } = *self;
         let (dense, width) = (targets.is_dense(), self.width());
         begin::<V>(rows, dense, scratch);
         let keep = self.keep();
-        let which = self.loop_of(clamped).sum();
+        let which = self.which().sum();
         let which = if keep.is_some() { which.keep() } else { which };
         let mut class = 0;
         while class < classes {
@@ -273,9 +262,8 @@ impl<'a, V: Single> Column<'a, V> {
     }
 
     #[inline(always)]
-    fn loop_of(&self, clamped: bool) -> Loop {
-        let way = if clamped { Way::Clamped } else { Way::Direct };
-        Loop::new(way, false, self.line.softcap, self.temperature)
+    fn which(&self) -> Loop {
+        Loop::new(Way::Direct, false, self.line.softcap, self.temperature)
     }
 
     /// Multiplies terms by the softcap's slopes.
@@ -317,7 +305,7 @@ impl<'a, V: Single> Column<'a, V> {
 
     /// Writes the gradient of all classes.
     #[inline(never)]
-    fn write(&self, clamped: bool, complete: bool, g: &[Cell<f32>]) {
+    fn write(&self, complete: bool, g: &[Cell<f32>]) {
         let Self { scratch, rows, stride, classes, targets, .. } = *self;
         let dense = targets.is_dense();
         let kept = self.keep().is_some();
@@ -330,7 +318,7 @@ impl<'a, V: Single> Column<'a, V> {
             } else {
                 let terms = scratch.term::<f32>();
                 let Block { high, low, stride } = self.block(class, count);
-                lanes::<V>(self.loop_of(clamped).keep(), high, low, stride, terms, width, class, count, width, scratch);
+                lanes::<V>(self.which().keep(), high, low, stride, terms, width, class, count, width, scratch);
                 if self.line.softcap != 0.0 && !dense {
                     self.slope(terms, width, count);
                 }

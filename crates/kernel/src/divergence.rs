@@ -29,7 +29,6 @@ use crate::exp::{INVERSE_FACTORIALS, Range, exp};
 use crate::log1p::log1p;
 use crate::power::{above_powers, with_power};
 use crate::scratch::{Scratch, tile_length};
-use crate::terms::Way;
 use crate::vector::{Pair, Vector, Wide};
 use partial::Partial;
 
@@ -42,8 +41,6 @@ const EVEN: core::ops::Range<f64> = 1e-18..1e18;
 /// How the terms of one of the two rows of logits are computed.
 #[derive(Clone, Copy)]
 pub struct Side {
-    /// The reduction. Either logits below the window have the term 0, or there are none.
-    pub way: Way,
     /// See [`Range::shift`].
     pub shift: f64,
     /// log2 of the divisor of the terms.
@@ -55,13 +52,13 @@ pub struct Side {
 impl Side {
     /// Terms relative to that of a logit, or of 0 if it is not finite.
     #[inline(always)]
-    fn around(logit: f64, temperature: f64, double: bool, way: Way) -> Self {
+    fn around(logit: f64, temperature: f64, double: bool) -> Self {
         let range = Range::of_type(double);
         let logit = if logit.is_finite() { logit } else { 0.0 };
         let x = logit / temperature;
         let near = x.abs() <= range.max_shift;
         let n0 = if near { Range::power_near(x) } else { 0.0 };
-        Self { way, shift: range.shift(n0), power: n0 - range.lift, centre: if near { 0.0 } else { logit } }
+        Self { shift: range.shift(n0), power: n0 - range.lift, centre: if near { 0.0 } else { logit } }
     }
 
     /// The log-sum-exp of logits from the sum of their terms.
@@ -138,22 +135,14 @@ pub fn row<W: Pair>(
     scratch: &Scratch,
 ) -> (f64, f64) {
     let double = rows.double();
-    let mut attempt = if record.is_some() {
-        2
-    } else if double || scratch.clamped.get() != 0.0 {
-        1
-    } else {
-        0
-    };
+    let mut searched = record.is_some();
     let (mut best, mut t, mut x, mut of, mut all);
     loop {
         // Try around the first logits, which needs no search, and then around the largest ones.
-        let searched = attempt == 2;
         let find = |of_targets: bool| if searched { rows.best(of_targets) } else { 0 };
         best = find(false);
         (t, x) = (rows.at(true, find(true)), rows.at(false, best));
-        let way = if attempt == 0 { Way::Direct } else { Way::Clamped };
-        let side = |logit: f64| Side::around(logit, run.temperature, double, way);
+        let side = |logit: f64| Side::around(logit, run.temperature, double);
         of = (side(t), side(x));
         all = Part::BROKEN;
         // A shard may have nothing but -inf.
@@ -165,11 +154,7 @@ pub fn row<W: Pair>(
         if searched || !all.p.is_nan() {
             break;
         }
-        attempt += 1;
-        if attempt == 1 {
-            // The next rows probably need this, too.
-            scratch.clamped.set(1.0);
-        }
+        searched = true;
     }
     if let Some(record) = record {
         record.set::<W>(rows, run, best, (t, x), of, all);

@@ -279,54 +279,6 @@ fn term_of<V: Vector, const TEMPERED: bool, const LOW: bool>(
     expm1.mul_add(scale, scale)
 }
 
-/// Like [`Direct`], but logits below the window (masks: -inf, -1e9) count as its lower end, whose term is 0. Logits above the window
-/// make the sum too large. If [`Direct`] is right, this gives the same bits.
-#[derive(Clone, Copy)]
-pub struct Clamped<V, const TEMPERED: bool, const LOW: bool> {
-    direct: Direct<V, TEMPERED, LOW>,
-    unit: V,
-    round: V,
-    span: V,
-}
-
-impl<V: Vector, const TEMPERED: bool, const LOW: bool> Clamped<V, TEMPERED, LOW> {
-    /// The logits whose terms have the exponent 0 (the number 0) and the largest finite exponent.
-    #[inline(always)]
-    fn ends(&self) -> (V, V) {
-        let floor = self.round.sub(self.direct.shift).mul(self.unit);
-        (floor, floor.add(self.span))
-    }
-}
-
-impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Clamped<V, TEMPERED, LOW> {
-    const LOW: bool = LOW;
-
-    #[inline(always)]
-    fn load(scratch: &Scratch) -> Self {
-        let (range, [.., unit]) = (Range::of::<V::Element>(), scratch.range());
-        let direct = Direct::load(scratch);
-        Self { direct, unit: splat(unit), round: splat(range.round), span: splat(2.0 * range.bias * unit) }
-    }
-
-    #[inline(always)]
-    fn shifted(self, shift: V) -> Self {
-        Self { direct: self.direct.shifted(shift), ..self }
-    }
-
-    #[inline(always)]
-    fn term(&self, polynomial: &Polynomial<V>, x: V, low: V) -> (V, V) {
-        let (floor, ceiling) = self.ends();
-        let (term, _) = self.direct.term(polynomial, x.max(floor).min(ceiling), low);
-        (term, x.is_nan())
-    }
-
-    /// Clamping may lose a NaN, so the trace is taken from the logit itself.
-    #[inline(always)]
-    fn accepts(trace: u64) -> bool {
-        trace == 0
-    }
-}
-
 /// Reduces x - c, for logits of any size and any finite c in two parts. The rounding error of the subtraction (Knuth's two-sum) is
 /// added to r.
 #[derive(Clone, Copy)]
@@ -334,7 +286,6 @@ pub struct Centred<V> {
     centre: V,
     centre_low: V,
     direct: Direct<V, true, true>,
-    floor: V,
     ceiling: V,
 }
 
@@ -344,10 +295,11 @@ impl<V: Vector> Reduction<V> for Centred<V> {
     #[inline(always)]
     fn load(scratch: &Scratch) -> Self {
         let range = Range::of::<V::Element>();
-        let clamped = Clamped::<V, true, true>::load(scratch).shifted(splat(range.shift(0.0)));
-        let (floor, ceiling) = clamped.ends();
+        let direct = Direct::load(scratch).shifted(splat::<V>(range.shift(0.0)));
         let [centre, centre_low] = [&scratch.centre, &scratch.centre_low].map(|x| splat(x.get()));
-        Self { centre, centre_low, direct: clamped.direct, floor, ceiling }
+        // The logit whose term has the largest finite exponent.
+        let ceiling = direct.floor.add(splat::<V>(2.0 * range.bias).mul(direct.unit));
+        Self { centre, centre_low, direct, ceiling }
     }
 
     #[inline(always)]
@@ -362,11 +314,13 @@ impl<V: Vector> Reduction<V> for Centred<V> {
         let difference = x.sub(self.centre);
         let back = difference.sub(x);
         let lost = x.sub(difference.sub(back)).sub(self.centre.add(back));
+        let floor = self.direct.floor;
         // The rest does not matter far below the window, where `lost` may be NaN.
-        let rest = lost.add(low.sub(self.centre_low)).and(difference.above(self.floor.add(self.floor)));
+        let rest = lost.add(low.sub(self.centre_low)).and(difference.above(floor.add(floor)));
         let sum = difference.add(rest);
-        let rest = rest.sub(sum.sub(difference)).and(sum.above(self.floor));
-        let (term, _) = self.direct.term(polynomial, sum.max(self.floor).min(self.ceiling), rest);
+        let rest = rest.sub(sum.sub(difference)).and(sum.above(floor));
+        // A logit above the window makes the sum too large.
+        let (term, _) = self.direct.term(polynomial, sum.min(self.ceiling), rest);
         // The trace also covers a logit of +inf.
         (term, sum.is_nan())
     }

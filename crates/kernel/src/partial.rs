@@ -39,8 +39,6 @@ pub struct Segment {
     margin: Cell<f64>,
     /// The class of the largest logit.
     largest: Cell<i32>,
-    /// 1 if it was summed with [`Way::Clamped`].
-    clamped: Cell<u32>,
 }
 
 /// Bytes of a [`Header`].
@@ -68,11 +66,6 @@ impl<V: Single> Split<'_, V> {
         index * SEGMENT..((index + 1) * SEGMENT).min(self.row.classes)
     }
 
-    #[inline(always)]
-    fn way(&self, clamped: bool) -> Way {
-        if clamped { Way::Clamped } else { Way::Direct }
-    }
-
     /// Sums a segment. `predict`: also find its largest logit.
     #[inline(always)]
     pub fn sum(&self, index: usize, predict: bool) {
@@ -82,13 +75,8 @@ impl<V: Single> Split<'_, V> {
             segment.largest.set(row.argmax(range.start, range.end));
         }
         let reference = row.reference(row.reference_class(None));
-        let mut clamped = false;
         if row.near(reference.logit) {
             row.sum_segment(Way::Direct, range.start, range.end);
-            if row.scratch.sums().off_label.is_nan() && row.line.softcap == 0.0 {
-                clamped = true;
-                row.sum_segment(Way::Clamped, range.start, range.end);
-            }
         } else {
             row.scratch.set_sums(Sums::UNKNOWN);
         }
@@ -96,7 +84,6 @@ impl<V: Single> Split<'_, V> {
         segment.off_label.set(sums.off_label);
         segment.off_weight.set(sums.off_weight);
         segment.margin.set(sums.margin);
-        segment.clamped.set(u32::from(clamped));
     }
 
     /// Folds all sums into the row's place in the scratch area's arrays. Returns false if the row must be computed as a whole, because its
@@ -114,7 +101,7 @@ impl<V: Single> Split<'_, V> {
         row.scratch.set_sums(sums);
         let reference = row.reference(row.reference_class(None));
         let near = row.near(reference.logit);
-        row.end(Way::Direct);
+        row.end();
         near
     }
 
@@ -146,7 +133,6 @@ impl<V: Single> Split<'_, V> {
     #[inline(always)]
     pub fn write(&self, index: usize) {
         let (row, scratch) = (self.row, self.row.scratch);
-        let Some(segment) = self.segments.get(index) else { return };
         scratch.shift.set(row.range().shift(self.header.power.get()));
         scratch.factor[0].set(self.header.factor.get());
         scratch.label_gradient[0].set(self.header.label_gradient.get());
@@ -155,7 +141,7 @@ impl<V: Single> Split<'_, V> {
             Reference { class: row.reference_class(None), logit: 0.0, slope: self.header.slope.get(), anchor: 0.0 };
         scratch.set_reference(reference);
         let range = self.range(index);
-        row.write(self.way(segment.clamped.get() == 1), range.start, range.end);
+        row.write(Way::Direct, range.start, range.end);
     }
 }
 
@@ -239,9 +225,6 @@ impl<V: Single> Row<'_, V> {
             self.scratch.set_sums(Sums::UNKNOWN);
         } else if self.near(anchor) {
             self.sum(Way::Direct);
-            if self.scratch.sums().off_label.is_nan() && self.line.softcap == 0.0 {
-                self.sum(Way::Clamped);
-            }
         } else {
             self.centre(anchor);
             self.sum(Way::Centred);
@@ -289,7 +272,7 @@ impl<V: Single> Row<'_, V> {
         };
         let own = self.reference(class);
         let mut factor = merged.factor.get() / self.range().unit();
-        let mut way = if self.line.softcap == 0.0 { Way::Clamped } else { Way::Direct };
+        let mut way = Way::Direct;
         let capped = self.line.softcap != 0.0;
         if !capped && self.near(maximum * self.temperature) {
             let power = self.power();

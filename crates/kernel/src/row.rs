@@ -88,33 +88,22 @@ impl<'a, V: Single> Row<'a, V> {
     pub fn begin(&self, best: Option<i32>) {
         let scratch = self.scratch;
         let reference = self.reference(self.reference_class(best));
-        let mut way = Way::Direct;
         if self.near(reference.logit) {
-            let capped = self.line.softcap != 0.0;
-            if scratch.clamped.get() != 0.0 && !capped {
-                way = Way::Clamped;
-            }
-            self.sum(way);
-            if scratch.sums().off_label.is_nan() && way == Way::Direct && !capped {
-                way = Way::Clamped;
-                self.sum(way);
-                scratch.clamped.set(1.0);
-            }
+            self.sum(Way::Direct);
         } else {
             scratch.set_sums(Sums::UNKNOWN);
         }
-        self.end(way);
+        self.end();
     }
 
     /// Writes the inputs for the ends of the row to its place in the scratch area's arrays.
     #[inline(never)]
-    pub fn end(&self, way: Way) {
+    pub fn end(&self) {
         let scratch = self.scratch;
         let reference = scratch.reference();
         self.put(&scratch.off_label, scratch.sums().off_label);
         self.put(&scratch.power, self.power());
         scratch.labels[self.place % ROWS].set(reference.class as i32);
-        scratch.clamped_row[self.place % ROWS].set(u32::from(way == Way::Clamped));
         self.put(&scratch.slope_at_label, reference.slope);
         self.take_weights();
     }

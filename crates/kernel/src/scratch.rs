@@ -46,8 +46,6 @@ pub struct Scratch {
     pub centre: Cell<f64>,
     /// The second part of the centre.
     pub centre_low: Cell<f64>,
-    /// 1 if earlier rows had logits below their window, so that the next rows are clamped at once. This changes no result.
-    pub clamped: Cell<f64>,
     /// Memory for the row or the group that is being computed.
     room: UnsafeCell<MaybeUninit<[u64; ROOM]>>,
     /// The row's reference: class, and logit, slope and anchor.
@@ -111,8 +109,6 @@ pub struct Scratch {
     pub slope_at_label: PerRow,
     /// See `anchor`.
     pub power: PerRow,
-    /// For a row of many classes: 1 if its logits were clamped.
-    pub clamped_row: [Cell<u32>; ROWS],
     /// For rows side by side: shifts, traces, and factors in two parts.
     pub shifts: [Cell<f32>; ROWS + 4],
     /// See `shifts`.
@@ -124,7 +120,7 @@ pub struct Scratch {
 }
 
 /// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 76600;
+pub const SCRATCH_BYTES: usize = 75568;
 const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
 
 impl Scratch {
@@ -147,7 +143,6 @@ impl Scratch {
         for (cell, x) in self.range.iter().zip(range) {
             cell.set(x);
         }
-        self.clamped.set(0.0);
         self.centre.set(0.0);
         self.centre_low.set(0.0);
     }

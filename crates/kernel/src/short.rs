@@ -143,26 +143,11 @@ impl<V: Single> Group<'_, V> {
     }
 
     /// Computes the terms of all logits. Returns false if a term is not right.
-    #[inline(always)]
-    fn terms(&self) -> bool {
-        let scratch = self.scratch;
-        if scratch.clamped.get() == 0.0 || self.softcap != 0.0 {
-            if self.terms_by(Way::Direct) {
-                return true;
-            }
-            if self.softcap != 0.0 {
-                return false;
-            }
-            scratch.clamped.set(1.0);
-        }
-        self.terms_by(Way::Clamped)
-    }
-
     #[inline(never)]
-    fn terms_by(&self, way: Way) -> bool {
+    fn terms(&self) -> bool {
         let Self { tile: Tile { high: x, low }, scratch, .. } = *self;
         let out = scratch.term_of(self.common.double).part(0, x.len());
-        let which = Loop::new(way, self.common.double, self.softcap, self.temperature).keep();
+        let which = Loop::new(Way::Direct, self.common.double, self.softcap, self.temperature).keep();
         scratch.trace.set(0);
         terms::<V>(which, x, low, out, usize::MAX, scratch);
         which.accepts::<V>(scratch.trace.get())

@@ -1,6 +1,6 @@
 //! The loop over the classes of a tile that computes exponentials, and the choice of its reduction and sink.
 
-use crate::exp::{Centred, Clamped, Direct, Polynomial, Reduction};
+use crate::exp::{Centred, Direct, Polynomial, Reduction};
 use crate::numbers::Numbers;
 use crate::scratch::Scratch;
 use crate::vector::{Element, Single, Vector, part};
@@ -11,8 +11,6 @@ use core::cell::Cell;
 pub enum Way {
     /// [`Direct`]: as they are.
     Direct,
-    /// [`Clamped`]: logits below the window have the term 0.
-    Clamped,
     /// [`Centred`]: around the centre in the scratch area.
     Centred,
 }
@@ -27,16 +25,14 @@ impl Loop {
     const KEEP: u32 = 2;
     const TEMPERED: u32 = 4;
     const CAPPED: u32 = 8;
-    const CLAMPED: u32 = 16;
-    const CENTRED: u32 = 32;
-    const DOUBLE: u32 = 64;
+    const CENTRED: u32 = 16;
+    const DOUBLE: u32 = 32;
 
     /// The loop for a reduction, `f64` or other logits, a softcap (0: none) and a temperature.
     #[inline(always)]
     pub fn new(way: Way, double: bool, softcap: f64, temperature: f64) -> Self {
         let way = match way {
             Way::Direct => 0,
-            Way::Clamped => Self::CLAMPED,
             Way::Centred => Self::CENTRED,
         };
         let capped = if softcap == 0.0 { 0 } else { Self::CAPPED };
@@ -75,32 +71,27 @@ impl Loop {
                 with.call::<Direct<V, true, true>, ASK_IN_ROUNDS>(self);
             }
         } else if V::Element::DOUBLE {
-            if self.0 & (Self::CLAMPED | Self::TEMPERED) == 0 {
-                with.call::<Direct<V, false, false>, ASK_IN_ROUNDS>(self);
+            if has(Self::TEMPERED) {
+                with.ask::<Direct<V, true, false>>(self);
             } else {
-                with.ask::<Clamped<V, true, false>>(self);
+                with.call::<Direct<V, false, false>, ASK_IN_ROUNDS>(self);
             }
+        } else if has(Self::TEMPERED) {
+            with.tempered::<Direct<V, true, false>>(self);
         } else {
-            match (has(Self::CLAMPED), has(Self::TEMPERED)) {
-                (true, true) => with.ask::<Clamped<V, true, false>>(self),
-                (true, false) => with.ask::<Clamped<V, false, false>>(self),
-                (false, true) => with.tempered::<Direct<V, true, false>>(self),
-                (false, false) => with.hot::<Direct<V, false, false>>(self),
-            }
+            with.hot::<Direct<V, false, false>>(self);
         }
     }
 
     /// Whether all terms are right, from their or-ed traces.
     #[inline(always)]
     pub fn accepts<V: Single>(self, trace: u64) -> bool {
-        let direct = self.0 & (Self::CENTRED | Self::CLAMPED) == 0;
-        match (direct, self.0 & Self::DOUBLE != 0) {
-            (true, false) => Direct::<V, true, true>::accepts(trace),
-            (true, true) if self.0 & Self::CAPPED != 0 || self.0 & Self::TEMPERED == 0 => {
-                Direct::<V::Double, true, true>::accepts(trace)
-            }
-            // With a temperature, f64 logits are always clamped, which saves a loop.
-            _ => trace == 0,
+        if self.0 & Self::CENTRED != 0 {
+            Centred::<V>::accepts(trace)
+        } else if self.0 & Self::DOUBLE != 0 {
+            Direct::<V::Double, true, true>::accepts(trace)
+        } else {
+            Direct::<V, true, true>::accepts(trace)
         }
     }
 }

@@ -7,7 +7,7 @@ export const PAGE = 65536;
 export const HEAP_START = 4096;
 
 /** Bytes of one thread's scratch memory: `SCRATCH_BYTES` in crates/kernel/src/scratch.rs. */
-export const SCRATCH_BYTES = 76600;
+export const SCRATCH_BYTES = 75568;
 
 /** Bytes of the job record (see job.ts). */
 export const JOB_BYTES = 144;

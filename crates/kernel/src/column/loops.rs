@@ -36,19 +36,22 @@ fn take_of(
     scratch: &Scratch,
 ) {
     let half = |place| widen(halves.get(place).map_or(0, Cell::get), if brain { Kind::Brain } else { Kind::Half });
-    let outputs = scratch.sample.iter().zip(&scratch.labels).zip(to);
-    for (row, (label, ((sample, class), to))) in labels.iter().zip(outputs).enumerate() {
+    let outputs = scratch.sample.iter().zip(&scratch.labels);
+    for (label, (sample, class)) in labels.iter().zip(outputs) {
         let label = label.get();
         let is_ignored = i64::from(label) == ignored;
-        let label = if is_ignored { 0 } else { label };
+        class.set(if is_ignored { 0 } else { label });
+        sample.set(f64::from(u8::from(!is_ignored)));
+    }
+    // A loop of its own: most of these logits are not in a cache, and the shorter the loop, the more of them are fetched at a time.
+    for (row, (class, to)) in scratch.labels.iter().zip(to).enumerate().take(labels.len()) {
+        let class = class.get() as u32 as usize;
         let mut x = f32::NAN;
-        if (label as u32 as usize) < classes {
-            let place = label as u32 as usize * stride + row;
+        if class < classes {
+            let place = class * stride + row;
             x = logits.get(place).map_or_else(|| half(place), Cell::get);
         }
         to.set(x);
-        class.set(label);
-        sample.set(f64::from(u8::from(!is_ignored)));
     }
 }
 
@@ -204,24 +207,15 @@ fn four(all: &[Cell<f32>], from: usize) -> Option<&[Cell<f32>; 4]> {
     all.get(from..from + 4)?.first_chunk()
 }
 
-/// Whether the terms of all rows are right.
+/// Sets sums that are out of range, and sums of rows with wrong terms, to NaN.
 #[inline(never)]
-pub(super) fn all_accepted<V: Single>(rows: usize, clamped: bool, scratch: &Scratch) -> bool {
-    (0..rows).all(|row| accepted::<V>(row, clamped, scratch))
-}
-
-#[inline(always)]
-fn accepted<V: Single>(row: usize, clamped: bool, scratch: &Scratch) -> bool {
-    let trace = scratch.traces.get(row).map_or(0, |t| t.get().bits());
-    if clamped { trace == 0 } else { Direct::<V, false, false>::accepts(trace) }
-}
-
-/// Sets sums that are out of range to NaN and, unless `all` terms are right, the sums of rows with wrong terms.
-#[inline(never)]
-pub(super) fn check_sums<V: Single>(rows: usize, clamped: bool, all: bool, scratch: &Scratch) {
-    if !all {
-        for (row, off_label) in scratch.off_label.iter().enumerate().take(rows) {
-            if !accepted::<V>(row, clamped, scratch) {
+pub(super) fn check_sums<V: Single>(rows: usize, scratch: &Scratch) {
+    let accepts = Direct::<V, false, false>::accepts;
+    let (traces, rest) = V::chunks(part(&scratch.traces, 0, rows));
+    let any = traces.iter().fold(V::splat(0.0), |any, trace| any.or(V::load(trace))).any_bits();
+    if !accepts(rest.iter().fold(any, |any, trace| any | trace.get().bits())) {
+        for (trace, off_label) in scratch.traces.iter().zip(&scratch.off_label).take(rows) {
+            if !accepts(trace.get().bits()) {
                 off_label.set(f64::NAN);
             }
         }

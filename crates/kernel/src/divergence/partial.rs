@@ -5,7 +5,6 @@ use super::{Part, Rows, Run, Side, gradient};
 use crate::exp::{Range, exp};
 use crate::partial::{RECORD_BYTES, TOO_LARGE};
 use crate::power::{above_power, over_power, times_exp};
-use crate::terms::Way;
 use crate::vector::Pair;
 use core::cell::Cell;
 
@@ -93,7 +92,7 @@ pub fn write<W: Pair>(rows: &impl Rows, run: &Run, merged: &Merged) {
         return rows.fill(merged.fill.get());
     }
     let largest = |of_targets: bool| rows.at(of_targets, rows.best(of_targets));
-    let side = |logit: f64| Side::around(logit, run.temperature, rows.double(), Way::Clamped);
+    let side = |logit: f64| Side::around(logit, run.temperature, rows.double());
     let (t, x) = (largest(true), largest(false));
     let of = (side(t), side(x));
     let factor = |largest: f64, side: Side, maximum: f64, factor: f64| {

@@ -8,7 +8,6 @@ use crate::partial::RECORD_BYTES;
 use crate::row::{fill, scatter};
 use crate::scratch::Scratch;
 use crate::targets::combine;
-use crate::terms::Way;
 use crate::tile::Line;
 use crate::vector::Single;
 use core::marker::PhantomData;
@@ -163,7 +162,6 @@ impl Job {
         scratch: &Scratch,
         row: usize,
         of_targets: bool,
-        way: Way,
         shift: f64,
         centre: f64,
         from: usize,
@@ -171,7 +169,7 @@ impl Job {
     ) -> f64 {
         // SAFETY: the caller's obligation.
         let (x, terms) = unsafe { self.tile_of::<V>(scratch, row, of_targets, centre, from, to, true) };
-        sum_terms::<V>(x, terms, way, shift, self.temperature, scratch)
+        sum_terms::<V>(x, terms, shift, self.temperature, scratch)
     }
 
     /// [`Rows::sum`]
@@ -187,7 +185,6 @@ impl Job {
         row: usize,
         centre_of_p: f64,
         centre_of_q: f64,
-        way: Way,
         power_of_p: f64,
         centre: f64,
         ratio: f64,
@@ -206,7 +203,7 @@ impl Job {
         let logits =
             |place| unsafe { (self.logit_of(row, true, from + place), self.logit_of(row, false, from + place)) };
         let centres = (centre_of_p, centre_of_q, centre);
-        sum::<V>(of_p, of_q, logits, centres, (way, power_of_p), self.temperature, ratio, scale, scratch);
+        sum::<V>(of_p, of_q, logits, centres, power_of_p, self.temperature, ratio, scale, scratch);
     }
 
     /// [`Rows::write`]
@@ -266,16 +263,14 @@ impl<V: Single> Rows for JobRow<'_, V> {
     fn terms(&self, of_targets: bool, side: Side, from: usize, to: usize) -> f64 {
         let Self { job, scratch, row, .. } = *self;
         // SAFETY: as above.
-        unsafe { job.make_terms::<V>(scratch, row, of_targets, side.way, side.shift, side.centre, from, to) }
+        unsafe { job.make_terms::<V>(scratch, row, of_targets, side.shift, side.centre, from, to) }
     }
 
     #[inline(always)]
     fn sum(&self, (p, q): (Side, Side), centre: f64, ratio: f64, scale: f64, from: usize, to: usize) {
         let Self { job, scratch, row, .. } = *self;
         // SAFETY: as above.
-        unsafe {
-            job.sum_divergence::<V>(scratch, row, p.centre, q.centre, p.way, p.power, centre, ratio, scale, from, to)
-        }
+        unsafe { job.sum_divergence::<V>(scratch, row, p.centre, q.centre, p.power, centre, ratio, scale, from, to) }
     }
 
     #[inline(always)]

@@ -14,11 +14,10 @@ impl<V: Single> Row<'_, V> {
     #[inline(always)]
     pub fn write_found(&self) {
         let scratch = self.scratch;
-        let clamped = scratch.clamped_row[self.place % ROWS].get() == 1;
         let class = scratch.labels[self.place % ROWS].get() as u32 as usize;
         scratch.shift.set(self.range().shift(self.get(&scratch.power)));
         scratch.set_reference(Reference { class, logit: 0.0, slope: self.get(&scratch.slope_at_label), anchor: 0.0 });
-        self.write(if clamped { Way::Clamped } else { Way::Direct }, 0, self.classes);
+        self.write(Way::Direct, 0, self.classes);
     }
 
     /// Multiplies the terms of a tile by the softcap's slopes. Only for gradients that consist of the terms alone.
