@@ -88,12 +88,13 @@ pub fn sum<V: Single>(
                 (sum, error) = (f64::NAN, f64::NAN);
                 break;
             }
-            // The logarithms of p and of d. Beside p d, p does not matter.
+            // The logarithms of p and of d. Beside them, 1 and e^-d do not count.
             let (of_p, of_d) = (
                 4.0 * (t / temperature) - power_of_p * core::f64::consts::LN_2,
                 log_ratio::<V::Double>(fourth - 0.25 * temperature, fourth, 0.25 * temperature),
             );
             sum += times_exp::<V::Wide>(scale, of_p + of_d);
+            error -= p;
         } else if every {
             let far = q.get(place) * ratio - p;
             let (mut term, mut off) = (if p == 0.0 { far } else { far + p * d }, far);
