@@ -45,7 +45,7 @@ pub fn sum<V: Single>(
     (x, q): (Numbers, Numbers),
     logits: impl Fn(usize) -> (f64, f64),
     (centre_of_p, centre_of_q, centre): (f64, f64, f64),
-    (way, power_of_p): (Way, f64),
+    power_of_p: f64,
     temperature: f64,
     ratio: f64,
     scale: f64,
@@ -56,11 +56,9 @@ pub fn sum<V: Single>(
     let (mut sum, mut error) = (f64::NAN, f64::NAN);
     if scale == 1.0 {
         let far = if double {
-            sum_of::<V::Double, true>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch)
-        } else if way == Way::Direct {
-            sum_of::<V, false>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch)
+            sum_of::<V::Double>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch)
         } else {
-            sum_of::<V, true>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch)
+            sum_of::<V>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch)
         };
         if !far {
             return;
@@ -112,7 +110,7 @@ pub fn sum<V: Single>(
 /// [`sum`] of one type.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-fn sum_of<V: Vector, const FAR: bool>(
+fn sum_of<V: Vector>(
     t: &[Cell<V::Element>],
     x: &[Cell<V::Element>],
     p: &[Cell<V::Element>],
@@ -157,17 +155,13 @@ fn sum_of<V: Vector, const FAR: bool>(
         for (((t, x), p), q) in t_twos.iter().zip(x_twos).zip(p_twos).zip(q_twos) {
             let (term, error, r) = at(&t[0], &x[0], &p[0], &q[0]);
             let (other_term, other_error, other_r) = at(&t[1], &x[1], &p[1], &q[1]);
-            if FAR {
-                least = least.min(r).min(other_r);
-            }
+            least = least.min(r.min(other_r));
             sums = sums.add(term.add(other_term).widen());
             errors = errors.add(error.add(other_error).widen());
         }
         for (((t, x), p), q) in t_one.iter().zip(x_one).zip(p_one).zip(q_one) {
             let (term, error, r) = at(t, x, p, q);
-            if FAR {
-                least = least.min(r);
-            }
+            least = least.min(r);
             sums = sums.add(term.widen());
             errors = errors.add(error.widen());
         }
@@ -185,7 +179,7 @@ fn sum_of<V: Vector, const FAR: bool>(
         ended = true;
     }
     scratch.set_weights(sums, errors);
-    FAR && splat(-pick(LARGE)).above(least).any_bits() != 0
+    splat(-pick(LARGE)).above(least).any_bits() != 0
 }
 
 /// (e^r - 1 - r) / r^2, coefficients in registers for the length of a loop.

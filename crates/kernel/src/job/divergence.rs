@@ -187,7 +187,6 @@ impl Job {
         row: usize,
         centre_of_p: f64,
         centre_of_q: f64,
-        way: Way,
         power_of_p: f64,
         centre: f64,
         ratio: f64,
@@ -206,7 +205,7 @@ impl Job {
         let logits =
             |place| unsafe { (self.logit_of(row, true, from + place), self.logit_of(row, false, from + place)) };
         let centres = (centre_of_p, centre_of_q, centre);
-        sum::<V>(of_p, of_q, logits, centres, (way, power_of_p), self.temperature, ratio, scale, scratch);
+        sum::<V>(of_p, of_q, logits, centres, power_of_p, self.temperature, ratio, scale, scratch);
     }
 
     /// [`Rows::write`]
@@ -273,9 +272,7 @@ impl<V: Single> Rows for JobRow<'_, V> {
     fn sum(&self, (p, q): (Side, Side), centre: f64, ratio: f64, scale: f64, from: usize, to: usize) {
         let Self { job, scratch, row, .. } = *self;
         // SAFETY: as above.
-        unsafe {
-            job.sum_divergence::<V>(scratch, row, p.centre, q.centre, p.way, p.power, centre, ratio, scale, from, to)
-        }
+        unsafe { job.sum_divergence::<V>(scratch, row, p.centre, q.centre, p.power, centre, ratio, scale, from, to) }
     }
 
     #[inline(always)]
