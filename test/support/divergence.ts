@@ -123,6 +123,7 @@ export const FAR_ROWS: readonly {
 }[] = [
   { name: "a difference of logits beyond f32", type: "float32", t: [3e38, 0, 3], x: [3e38, 0, -3e38] },
   { name: "the same of f64", type: "float64", t: [1.7e308, 0, 3], x: [1.7e308, 0, -1.7e308] },
+  { name: "f64 logits of 1e300", type: "float64", t: [1e300, 0, 3], x: [1e300, 0, -1e300] },
   { name: "far below in both", type: "float32", t: [3e38, 0, -1e38], x: [3e38, 1, -3e38] },
   { name: "far below beside others that differ", type: "float32", t: [3e38, 0, 3], x: [2, 1, -3e38] },
   { name: "a weight of 1e-57 at a large distance", type: "float32", t: [0, -130, 0], x: [0, -3e38, 0] },
@@ -138,8 +139,8 @@ export const FAR_ROWS: readonly {
   { name: "one without weight", type: "float32", t: [0, -60], x: [0, -1e38], temperature: 0.1 },
   { name: "a distance that f64 does not hold", type: "float64", t: [0, -90], x: [0, -1e308], temperature: 0.125 },
   { name: "a divergence near the end of f64", type: "float64", t: [0, 0, 0, 0], x: [0, -1.7e308, -1.7e308, -1.7e308] },
-  { name: "a divergence beyond f64", type: "float64", t: [0, 0], x: [1.7e308, -1.7e308], temperature: 0.5 },
-  { name: "a large temperature", type: "float64", t: [1e308, -1e308], x: [-1e308, 1e308], temperature: 1e305 },
+  { name: "a divergence beyond f64", type: "float64", t: [-5, 0], x: [1.7e308, -1.7e308] },
+  { name: "a large temperature", type: "float64", t: [1e308, -1e308], x: [-1e308, 1e308], temperature: 1e303 },
   { name: "a first logit far below the largest", type: "float32", t: [-30, 0], x: [-30, -3e37] },
   { name: "a divergence of 1e297", type: "float64", t: [-300, 0, -9], x: [-300, 0, -1e301] },
   { name: "no weight where the logits forbid", type: "float32", t: [3e38, 0], x: [3e38, -Infinity] },

@@ -87,12 +87,13 @@ pub fn sum<V: Single>(
                 (sum, error) = (f64::NAN, f64::NAN);
                 break;
             }
-            // The logarithms of p and of d. Beside p d, p does not matter.
+            // The logarithms of p and of d. Beside them, 1 and e^-d do not count.
             let (of_p, of_d) = (
                 4.0 * (t / temperature) - power_of_p * core::f64::consts::LN_2,
                 log_ratio::<V::Double>(fourth - 0.25 * temperature, fourth, 0.25 * temperature),
             );
             sum += times_exp::<V::Wide>(scale, of_p + of_d);
+            error -= p;
         } else if every {
             let far = q.get(place) * ratio - p;
             let (mut term, mut off) = (if p == 0.0 { far } else { far + p * d }, far);
@@ -155,7 +156,7 @@ fn sum_of<V: Vector>(
         for (((t, x), p), q) in t_twos.iter().zip(x_twos).zip(p_twos).zip(q_twos) {
             let (term, error, r) = at(&t[0], &x[0], &p[0], &q[0]);
             let (other_term, other_error, other_r) = at(&t[1], &x[1], &p[1], &q[1]);
-            least = least.min(r).min(other_r);
+            least = least.min(r.min(other_r));
             sums = sums.add(term.add(other_term).widen());
             errors = errors.add(error.add(other_error).widen());
         }
