@@ -30,7 +30,7 @@ pub fn over_power<W: Pair>(x: f64, power: f64) -> f64 {
 /// factor e^x for any x, also where e^x itself is out of range.
 #[inline(never)]
 pub fn times_exp<W: Pair>(factor: f64, x: f64) -> f64 {
-    let half = exp::<W>(0.5 * x.max(-1380.0).min(1380.0));
+    let half = exp::<W>(0.5 * x.clamp(-1380.0, 1380.0));
     factor * half * half
 }
 

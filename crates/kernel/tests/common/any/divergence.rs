@@ -62,7 +62,13 @@ impl Given {
                     // Where p is 0, its logarithm is not; only beside a large distance may it matter.
                     let far = r < -1e9;
                     let p_d = (log_p + distance.ln() - (0.25 * self.temperature).ln()).exp();
-                    loss += if far { p_d } else if p == 0.0 { 0.0 } else { -p * r } + (q - p);
+                    loss += if far {
+                        p_d
+                    } else if p == 0.0 {
+                        0.0
+                    } else {
+                        -p * r
+                    } + (q - p);
                     error += q - p;
                 }
             }
