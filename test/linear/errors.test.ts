@@ -38,7 +38,7 @@ describe("errors", () => {
     expect(() => plain.run({ rows: [0, 1] } as LinearOptions)).toThrow('"options" has no option "rows"');
     expect(() => plain.run({ classWeights: [1] })).toThrow(/"classWeights" expected one number for each of 5 classes/);
     expect(() => plain.setWeight(new Uint16Array(15))).toThrow(/whose numbers are bits/);
-    expect(() => plain.setWeight(new Float32Array(16))).toThrow(/"source" takes 16 elements, of which 15 are left/);
+    expect(() => plain.setWeight(new Float32Array(16))).toThrow(/"source" takes 16 elements, but only 15 fit/);
     expect(() => plain.setBias([1])).toThrow("this layer has no bias: create it with bias: true");
     expect(() => plain.setLabels([0.5])).toThrow(TypeError);
   });

@@ -155,13 +155,13 @@ describe("errors", () => {
     using soft = createLinear(xent, { ...spec, targets: true });
     expect(() => soft.labels).toThrow("this layer has soft targets, and no labels");
     expect(() => soft.setLabels([1])).toThrow("this layer has soft targets, and no labels");
-    expect(() => soft.setTargets(new Float32Array(21))).toThrow(/"source" takes 21 elements, of which 20 are left/);
+    expect(() => soft.setTargets(new Float32Array(21))).toThrow(/"source" takes 21 elements, but only 20 fit/);
     expect(() => soft.setTargets(new Uint16Array(20) as never)).toThrow(/whose numbers are bits/);
     using other = createLinear(xent, { ...spec, targets: { features: 2 } });
     expect(() => other.labels).toThrow("this layer has target logits, and no labels");
     expect(() => other.setTargets([1])).toThrow("a layer for its targets: write to targetLayer");
     expect(() => other.targetLayer.setBias([1])).toThrow("this layer has no bias");
-    expect(() => other.targetLayer.setFeatures(new Float32Array(9))).toThrow(/takes 9 elements, of which 8 are left/);
+    expect(() => other.targetLayer.setFeatures(new Float32Array(9))).toThrow(/takes 9 elements, but only 8 fit/);
   });
 
   test("of options that have no meaning with targets", () => {
@@ -170,7 +170,7 @@ describe("errors", () => {
     expect(() => soft.run({ ignoreIndex: 0 })).toThrow('"ignoreIndex" expected a layer with labels');
     expect(() => soft.run({ mask: [true, true, true, true] })).toThrow('"options" has no option "mask"');
     using logits = createLinear(xent, { ...spec, targets: "logits" });
-    expect(() => logits.run({ labelSmoothing: 0.1 })).toThrow('"labelSmoothing" is no option of a divergence');
+    expect(() => logits.run({ labelSmoothing: 0.1 })).toThrow('"labelSmoothing" is not an option of a divergence');
     expect(() => logits.run({ ignoreIndex: 0 })).toThrow('give a "mask"');
     expect(() => logits.run({ mask: [true] })).toThrow('"mask" expected one for each of 4 rows, got 1');
   });
