@@ -91,7 +91,7 @@ test.each<[string, () => unknown, () => unknown]>([
 });
 
 test.each([{ rows: 2 }, { classes: 3 }, { stride: 3 }])("a shape takes the place of %o", (more) => {
-  expect(thrown(create({ shape: [2, 3], ...more } as never))).toMatch(/^TypeError: "shape" takes the place/);
+  expect(thrown(create({ shape: [2, 3], ...more } as never))).toMatch(/^TypeError: "shape" replaces rows/);
 });
 
 test("an engine without memory is named", () => {

@@ -152,7 +152,7 @@ describe("setLogits", () => {
           [3, 6],
         ]),
       ),
-    ).toMatch(/does not fit 2 classes with 3 rows side by/);
+    ).toMatch(/does not fit 2 classes with 3 interleaved rows/);
   });
 
   test("takes the batch's own memory", () => {
@@ -203,7 +203,7 @@ describe("setLabels", () => {
     using batch = xent.createBatch({ rows: 2, classes: 3, labels });
     for (const label of [below, above])
       expect(thrown(() => batch.setLabels([1, label]))).toBe(
-        `RangeError: "source" has ${label} at 1, which is no ${labels}: create the batch with other labels`,
+        `RangeError: "source" has ${label} at 1, which is not ${labels.startsWith("u") ? "a" : "an"} ${labels}: create the batch with other labels`,
       );
     expect(Array.from(batch.labels as Iterable<number | bigint>, Number)).toEqual([0, 0]);
     batch.setLabels([BigInt(below) + 1n, BigInt(above) - 1n]);
@@ -220,7 +220,7 @@ describe("setLabels", () => {
       /^TypeError: "source" expected an integer typed array, or an array of integers, got/,
     ],
     ["a fraction", [1, 1.5], /^TypeError: "source" expected integers, but row 1 is something else, got 1\.5$/],
-    ["too many", [1, 1, 1], /^RangeError: "source" takes 3 elements, of which 2 are left behind 0$/],
+    ["too many", [1, 1, 1], /^RangeError: "source" takes 3 elements, but only 2 fit at offset 0$/],
   ])("refuses %s", (_, source, message) => {
     using batch = xent.createBatch({ rows: 2, classes: 3 });
     expect(thrown(() => batch.setLabels(source as never))).toMatch(message);

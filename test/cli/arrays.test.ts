@@ -138,11 +138,11 @@ describe("a .npy", () => {
 
   test.each([
     ["{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3), }", "in Fortran order"],
-    ["{'descr': '|O', 'fortran_order': False, 'shape': (3,), }", "numbers of type |O, which are not supported"],
-    ["{'descr': '<c8', 'fortran_order': False, 'shape': (3,), }", "numbers of type <c8, which are not supported"],
-    ["{'descr': 'l', 'fortran_order': False, 'shape': (3,), }", "numbers of type l, which are not supported"],
-    ["{'descr': '>V2', 'fortran_order': False, 'shape': (3,), }", "numbers of type >V2, which are not supported"],
-    ["{'descr': 'toString', 'fortran_order': False, 'shape': (3,), }", "numbers of type toString"],
+    ["{'descr': '|O', 'fortran_order': False, 'shape': (3,), }", "unsupported type |O"],
+    ["{'descr': '<c8', 'fortran_order': False, 'shape': (3,), }", "unsupported type <c8"],
+    ["{'descr': 'l', 'fortran_order': False, 'shape': (3,), }", "unsupported type l"],
+    ["{'descr': '>V2', 'fortran_order': False, 'shape': (3,), }", "unsupported type >V2"],
+    ["{'descr': 'toString', 'fortran_order': False, 'shape': (3,), }", "unsupported type toString"],
     ["{'descr': [('a', '<i4')], 'fortran_order': False, 'shape': (3,), }", "expected an array of plain numbers"],
     ["{'descr': '<i4', 'fortran_order': 'True', 'shape': (3,), }", "expected an array of plain numbers"],
     ["{'descr': '<i4', 'fortran_order': False, 'shape': (3), }", "expected an array of plain numbers"],

@@ -159,7 +159,7 @@ describe("two models", () => {
     );
     expect(error("x.npy")).toMatch(/^xent: expected two files of logits, BASE and OTHER/);
     expect(error("--base", "x0.npy", "x1.npy", "--other", "o0.npy")).toBe(
-      "xent: --base and --other: expected as many files of both, got 2 and 1\n",
+      "xent: --base and --other: expected the same number of files, got 2 and 1\n",
     );
     expect(error("--base", "x0.npy", "x1.npy", "--other", "x1.npy", "x0.npy")).toBe(
       "xent: --other: x1.npy is compared with x0.npy: give both lists in the same order\n",

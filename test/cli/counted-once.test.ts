@@ -35,7 +35,7 @@ describe("totals", () => {
   });
 
   test("named twice are refused, by whatever name", () => {
-    refused("a.totals: is there twice: its rows would count twice", "merge", "a.totals", "b.totals", "a.totals");
+    refused("a.totals: is given twice: its rows would count twice", "merge", "a.totals", "b.totals", "a.totals");
     const same = "is the same file as a.totals: its rows would count twice";
     refused(`./a.totals: ${same}`, "merge", "a.totals", "./a.totals");
     if (!isPosix) return;
@@ -75,7 +75,7 @@ describe("totals", () => {
       "all.totals",
       "b.totals",
     );
-    const both = "--output: all.totals: would take the place of a file that is read";
+    const both = "--output: all.totals: would overwrite an input file";
     const before = readFileSync(path("all.totals"));
     refused(both, "merge", "a.totals", "all.totals", "b.totals", "--output", "all.totals");
     expect(readFileSync(path("all.totals"))).toEqual(before);
@@ -113,7 +113,7 @@ describe("totals", () => {
 describe("files of logits", () => {
   test("named twice are refused, by whatever name", () => {
     refused(
-      "a.npy: is there twice: its rows would count twice",
+      "a.npy: is given twice: its rows would count twice",
       "evaluate",
       "a.npy",
       "a.npy",

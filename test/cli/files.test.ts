@@ -223,18 +223,18 @@ describe("a file that is not what it should be", () => {
       Buffer.concat([file("float32"), Buffer.alloc(4)]),
       "too long: [12, 5] float32 take 240 bytes, it has 244",
     ],
-    ["x.npy", npyHeader("float32", SHAPE).subarray(0, 50), "truncated: its header has 118 bytes, and 40 are left"],
-    ["x.npy", "not NumPy at all", "no .npy: it does not begin with \\x93NUMPY"],
+    ["x.npy", npyHeader("float32", SHAPE).subarray(0, 50), "truncated: its header needs 118 bytes, but 40 are left"],
+    ["x.npy", "not NumPy at all", "not a .npy file: it does not begin with \\x93NUMPY"],
     [
       "x.npy",
       npy("float32", SHAPE, values, true),
       "in Fortran order: save numpy.ascontiguousarray(a), or from Julia and MATLAB the array with its axes reversed",
     ],
-    ["x.npy", npy("<c8", [6, 5], values), "numbers of type <c8, which are not supported"],
+    ["x.npy", npy("<c8", [6, 5], values), "unsupported type <c8"],
     ["x.npy", npy("int32", [ROWS], labels), "expected logits of type float16, bfloat16, float32, float64, found int32"],
     ["x.npy", npy("float32", [0, 5], new Float32Array()), "has no rows: its shape is [0, 5]"],
     ["x.npy", npy("float32", [5, 0], new Float32Array()), "expected logits of shape [rows, classes], found [5, 0]"],
-    ["x.npy", file("float32").fill(4, 6, 7), "version 4 of .npy, which is not known"],
+    ["x.npy", file("float32").fill(4, 6, 7), "unsupported version 4 of .npy"],
     [
       "x.npy",
       Buffer.from(file("float32").toString("latin1").replace("(12, 5)", "(12 5) "), "latin1"),
@@ -242,11 +242,11 @@ describe("a file that is not what it should be", () => {
     ],
     ["x.npy", file("float32"), "expected 7 classes, found 5: its shape is [12, 5]", ["--classes", "7"]],
     ["x.npy", file("float32"), "expected float16, found float32", ["--dtype", "float16"]],
-    ["x.npy", file("float32"), "12 rows are no whole number of sequences of 5", ["--sequence", "5"]],
+    ["x.npy", file("float32"), "12 rows are not a whole number of sequences of 5", ["--sequence", "5"]],
     [
       "x.bin",
       bytesOf(values),
-      "truncated: 240 bytes are no whole number of rows of 7 float32 (28 bytes each)",
+      "truncated: 240 bytes are not a whole number of rows of 7 float32 (28 bytes each)",
       ["--classes", "7"],
     ],
     [
@@ -259,13 +259,13 @@ describe("a file that is not what it should be", () => {
       zip({ "a.npy": file("float32"), "b.npy": file("float32") }, 6),
       'has no array "logits": choose one of a, b as x.npz:name',
     ],
-    ["x.safetensors", Buffer.from([9, 0, 0, 0, 0, 0, 0, 0, 1]), "truncated: its header has 9 bytes, and 1 are left"],
+    ["x.safetensors", Buffer.from([9, 0, 0, 0, 0, 0, 0, 0, 1]), "truncated: its header needs 9 bytes, but 1 are left"],
     ["x.npz", lzma, "unsupported compression method: 14"],
     ["x.npz", zip({}, 6), "has no arrays"],
     [
       "x.safetensors",
       Buffer.from("\0\0\0\0\0\0\0\x40{}", "latin1"),
-      "no .safetensors: a header of 4611686018427387904 bytes",
+      "not a .safetensors file: a header of 4611686018427387904 bytes",
     ],
     [
       "x.safetensors",
@@ -281,18 +281,14 @@ describe("a file that is not what it should be", () => {
     ].map((wrong): [string, Buffer, string] => [
       "x.safetensors",
       safetensorsOf({ logits: `{"dtype":"F32","shape":[12,5],"data_offsets":[0,240],${wrong}}` }),
-      "no .safetensors: its header does not say where tensors are",
+      "not a .safetensors file: invalid header",
     ]),
     [
       "x.safetensors",
       Buffer.from('\x10\0\0\0\0\0\0\0{"a":{"shape":1}}', "latin1"),
-      "no .safetensors: its header does not say where tensors are",
+      "not a .safetensors file: invalid header",
     ],
-    [
-      "x.safetensors",
-      Buffer.from("\x02\0\0\0\0\0\0\0{]", "latin1"),
-      "no .safetensors: its header does not say where tensors are",
-    ],
+    ["x.safetensors", Buffer.from("\x02\0\0\0\0\0\0\0{]", "latin1"), "not a .safetensors file: invalid header"],
   ])("is named, with what is wrong: logits %s", (name, content, message, args = []) => {
     write(name, content);
     expect(evaluate("--labels", "labels.npy", "--logits", name, ...args)).toEqual({
@@ -310,7 +306,7 @@ describe("a file that is not what it should be", () => {
     expect(evaluate("--labels", "labels.npy", "--logits", "damaged.npz")).toEqual({
       status: 1,
       stdout: "",
-      stderr: "xent: damaged.npz:x: damaged: its bytes are not those that were saved (CRC-32)\n",
+      stderr: "xent: damaged.npz:x: damaged: CRC-32 mismatch\n",
     });
   });
 
@@ -325,7 +321,7 @@ describe("a file that is not what it should be", () => {
     const { status, stderr } = evaluate("--labels", "labels.npy", "--logits", "overlap.safetensors");
     expect(status).toBe(1);
     expect(stderr).toMatch(
-      /^xent: overlap\.safetensors:\w+: at bytes \d+ to \d+ of the data, where byte \d+ is next\n$/,
+      /^xent: overlap\.safetensors:\w+: at bytes \d+ to \d+ of the data: expected it at byte \d+\n$/,
     );
   });
 
@@ -334,7 +330,7 @@ describe("a file that is not what it should be", () => {
   ])("is named, with what is wrong: %s of %s", (spec, type, content) => {
     writeSpec(spec, content);
     expect(evaluate("--labels", "labels.npy", "--logits", spec).stderr).toBe(
-      `xent: ${spec}: numbers of type ${type}, which are not supported\n`,
+      `xent: ${spec}: unsupported type ${type}\n`,
     );
   });
 
@@ -383,7 +379,7 @@ describe("a file that is not what it should be", () => {
     ],
     ["y.npy", npy("int32", [1], labels.subarray(0, 1)), "1 label does not fit the 12 rows of logits.npy"],
     ["y.txt", "3 ".repeat(ROWS), "all 12 rows are ignored: there is nothing to average", ["--ignore-index", "3"]],
-    ["y.bin", Buffer.alloc(13), "truncated: 13 bytes are no whole number of int32 (4 bytes each)"],
+    ["y.bin", Buffer.alloc(13), "truncated: 13 bytes are not a whole number of int32 (4 bytes each)"],
   ])("is named, with row and value: labels %s", (name, content, message, args = []) => {
     write(name, content);
     const per = ["--per-row", "left.csv", "--batch-rows", "4"];
@@ -451,7 +447,7 @@ describe("a file that is not what it should be", () => {
       execFileSync("mkfifo", [join(folder, pipe)]);
       const option = pipe === "pipe.txt" ? "--labels" : "--logits";
       const { status, stderr } = evaluate(...GOOD, option, pipe);
-      expect({ status, stderr }).toEqual({ status: 1, stderr: `xent: ${pipe}: is no regular file\n` });
+      expect({ status, stderr }).toEqual({ status: 1, stderr: `xent: ${pipe}: is not a regular file\n` });
     }
   });
 
@@ -460,7 +456,7 @@ describe("a file that is not what it should be", () => {
     expect(evaluate(...GOOD, "--per-row", "./logits.npy")).toEqual({
       status: 2,
       stdout: "",
-      stderr: "xent: --per-row: ./logits.npy: would take the place of a file that is read\n",
+      stderr: "xent: --per-row: ./logits.npy: would overwrite an input file\n",
     });
     expect(readFileSync(join(folder, "logits.npy"))).toEqual(before);
   });
@@ -489,9 +485,9 @@ describe("a file that is not what it should be", () => {
     [[...GOOD, "--per-row", "out.txt"], "xent: --per-row: out.txt: expected a name that ends in .npy or .csv"],
     [
       ["--logits", "logits.pt", "--labels", "labels.npy"],
-      "xent: logits.pt: what is in it? expected .npy, .npz, .safetensors, .bin or .raw",
+      "xent: logits.pt: unknown file type: expected .npy, .npz, .safetensors, .bin or .raw",
     ],
-    [["--logits", "a.bin", "--labels", "labels.npy"], "xent: a.bin: has no shape of its own: say --classes"],
+    [["--logits", "a.bin", "--labels", "labels.npy"], "xent: a.bin: has no shape: give --classes"],
   ])("is not the same as a command that is wrong, which is status 2: %j", (args, message) => {
     expect(evaluate(...args)).toEqual({ status: 2, stdout: "", stderr: `${message}\n` });
   });

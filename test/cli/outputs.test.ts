@@ -41,8 +41,8 @@ describe("what is written", () => {
     symlinkSync("/dev/null", path("out.device"));
     mkdirSync(path("out.folder"));
     for (const [name, what] of [
-      ["out.pipe", "no regular file"],
-      ["out.device", "no regular file"],
+      ["out.pipe", "not a regular file"],
+      ["out.device", "not a regular file"],
       ["out.folder", "a directory"],
     ] as const) {
       const message = { status: 1, stdout: "", stderr: `xent: ${name}: is ${what}\n` };
@@ -52,9 +52,9 @@ describe("what is written", () => {
     expect(lstatSync(path("out.pipe")).isFIFO()).toBe(true);
     expect(statSync(path("out.device")).isCharacterDevice()).toBe(true);
     symlinkSync("/dev/null", path("out.csv"));
-    expect(evaluate("--per-row", "out.csv").stderr).toBe("xent: out.csv: is no regular file\n");
+    expect(evaluate("--per-row", "out.csv").stderr).toBe("xent: out.csv: is not a regular file\n");
     evaluate("--totals", "a.totals");
-    expect(run("merge", "a.totals", "--output", "out.device").stderr).toBe("xent: out.device: is no regular file\n");
+    expect(run("merge", "a.totals", "--output", "out.device").stderr).toBe("xent: out.device: is not a regular file\n");
     expect(leftovers()).toEqual([]);
   });
 
@@ -67,14 +67,14 @@ describe("what is written", () => {
     expect(decodeTotals(readFileSync(path("out.private"))).count).toBe(3);
     expect(statSync(path("out.private")).mode & 0o777).toBe(0o600);
     symlinkSync("out.nowhere", path("out.link"));
-    expect(evaluate("--totals", "out.link").stderr).toBe("xent: out.link: is a link to nothing\n");
+    expect(evaluate("--totals", "out.link").stderr).toBe("xent: out.link: is a broken link\n");
   });
 
   test("takes the place of nothing that is read", () => {
     expect(evaluate("--totals", "logits.npy")).toEqual({
       status: 2,
       stdout: "",
-      stderr: "xent: --totals: logits.npy: would take the place of a file that is read\n",
+      stderr: "xent: --totals: logits.npy: would overwrite an input file\n",
     });
     expect(partials("--output", "labels.txt").status).toBe(2);
     const twice = "xent: --per-row: ./out.npy: is written by another option, too\n";
@@ -117,11 +117,11 @@ describe("what is written", () => {
       const { status, stdout, stderr } = command(...args);
       expect({ status, stdout }, `${args}`).toEqual({ status: 2, stdout: "" });
       expect(stderr).toMatch(/^xent: --[a-z-]+: /);
-      expect(stderr).toContain(`: ${name}: is there, and is no file of ${kind}: it is not replaced\n`);
+      expect(stderr).toContain(`: ${name}: exists and is not a file of ${kind}: not replaced\n`);
       expect(readFileSync(path(name))).toEqual(before);
     }
     write("out2.csv", "row,label\n1,2\n");
-    expect(evaluate("--per-row", "out2.csv").stderr).toContain("is no file of losses of xent (.csv)");
+    expect(evaluate("--per-row", "out2.csv").stderr).toContain("is not a file of losses of xent (.csv)");
     expect(leftovers()).toEqual([]);
   });
 
@@ -149,7 +149,7 @@ describe("what is written", () => {
     symlinkSync("logits.npy", path("out.soft.npy"));
     write("out.weights.txt", "1 1 1 1");
     for (const name of ["out.hard.npy", "out.soft.npy", "out.folder/up/logits.npy", "out.folder/../labels.txt"]) {
-      const message = `: ${name}: would take the place of a file that is read\n`;
+      const message = `: ${name}: would overwrite an input file\n`;
       expect(evaluate("--totals", name).stderr).toBe(`xent: --totals${message}`);
       expect(partials("--output", name).stderr).toBe(`xent: --output${message}`);
     }
@@ -158,7 +158,7 @@ describe("what is written", () => {
     evaluate("--totals", "out.totals");
     symlinkSync("out.totals", path("out.link"));
     const merging = run("merge", "out.totals", "--output", "out.link");
-    expect(merging.stderr).toBe("xent: --output: out.link: would take the place of a file that is read\n");
+    expect(merging.stderr).toBe("xent: --output: out.link: would overwrite an input file\n");
     const twice = evaluate("--totals", "out.x.npy", "--per-row", "out.folder/up/out.x.npy");
     expect(twice.stderr).toBe("xent: --per-row: out.folder/up/out.x.npy: is written by another option, too\n");
     expect(readFileSync(path("logits.npy"))).toEqual(logits);
@@ -175,7 +175,7 @@ describe("what is written", () => {
       return `${ended.stderr}`;
     };
     expect(into("out.totals", "--totals", "out.totals")).toBe("xent: --totals: out.totals: is standard output, too\n");
-    expect(into("labels.txt")).toBe("xent: labels.txt: is read, and would be written by standard output\n");
+    expect(into("labels.txt")).toBe("xent: labels.txt: is both input and output (by standard output)\n");
     expect(readFileSync(path("labels.txt"), "utf8")).toBe("0 1 2");
     expect(into("out.log")).toBe("");
   });
@@ -199,7 +199,7 @@ describe("what is written", () => {
     writeSync(file, Float32Array.of(1), 0, 4, 128 + 4 * 10);
     closeSync(file);
     expect(await ended).toBe(1);
-    expect(stderr).toBe("xent: slow.npy: has changed while it was read\n");
+    expect(stderr).toBe("xent: slow.npy: changed while it was being read\n");
     expect(readdirSync(folder).filter((name) => name.startsWith("out"))).toEqual([]);
   });
 

@@ -63,7 +63,7 @@ describe("a report", () => {
     const refused = run("evaluate", "x.npy", "--labels", "y.npy", "--html", "notes.html");
     expect(refused).toMatchObject({
       status: 2,
-      stderr: "xent: --html: notes.html: is there, and is no file of report of xent (.html): it is not replaced\n",
+      stderr: "xent: --html: notes.html: exists and is not a file of report of xent (.html): not replaced\n",
     });
     expect(readFileSync(path("notes.html"), "utf8")).toBe("<!doctype html><p>my own</p>");
     for (let i = 0; i < 2; i++) {

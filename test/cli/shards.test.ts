@@ -113,9 +113,9 @@ describe("shards of the classes", () => {
   test("that do not fit together are named", () => {
     const error = (...args: string[]) => run("merge", ...args).stderr;
     expect(error("0.part", "1.part")).toBe(
-      "xent: of 3000 classes only [0, 2000) are there: say --output to merge the rest later\n",
+      "xent: only [0, 2000) of 3000 classes are present: use --output to merge the rest later\n",
     );
-    expect(error("0.part", "1.part", "0.part")).toBe("xent: 0.part: is there twice: its rows would count twice\n");
+    expect(error("0.part", "1.part", "0.part")).toBe("xent: 0.part: is given twice: its rows would count twice\n");
     writeFileSync(path("cut.part"), readFileSync(path("1.part")).subarray(0, 5000));
     expect(error("0.part", "cut.part")).toMatch(
       /^xent: cut\.part: expected XENTPART, got a truncated file: 5000 of \d+ bytes\n$/,
@@ -212,7 +212,7 @@ describe("shards of the rows", () => {
 
   test("are refused where it is not said which labels are whose, or where classes differ", () => {
     const error = (...all: string[]) => run("evaluate", ...all).stderr;
-    expect(error("--labels", "labels.npy")).toBe("xent: no file of logits: say --logits, or name them\n");
+    expect(error("--labels", "labels.npy")).toBe("xent: no logits: give --logits, or name them\n");
     expect(error(...files, "--labels", "labels.npy")).toBe(
       "xent: --labels: labels.npy: for 4 files, say where the labels of each are: labels/{name}.npy, {path}.txt or {file}:labels\n",
     );

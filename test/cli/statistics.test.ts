@@ -259,7 +259,7 @@ describe("answers", () => {
     for (const option of [["--top-k", "1"], ["--calibration"], ["--group", "sequence"]]) {
       expect(run("evaluate", ...whole, "--totals", "x.totals", ...option)).toMatchObject({
         status: 2,
-        stderr: `xent: ${option[0]}: not with --totals: the file has sums only\n`,
+        stderr: `xent: ${option[0]}: not with --totals: that file has only sums\n`,
       });
     }
     expect(run("evaluate", ...whole, "--top-k", "0").status).toBe(2);
@@ -309,7 +309,7 @@ describe("standard input", () => {
     near(meanOf(piped(Buffer.from(golden.labels.join("\n")), "--logits", "x.npy", "--labels", "-")), expected.mean);
     near(meanOf(piped(readFileSync(path("x.npy")), "--logits", "-", "--labels", "y.npy")), expected.mean);
     expect(piped(Buffer.alloc(0), "--logits", "-", "--labels", "-").stderr).toBe(
-      "xent: -: standard input is one file, and can not be several\n",
+      "xent: -: only one file can be standard input\n",
     );
   });
 });

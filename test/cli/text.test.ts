@@ -31,10 +31,10 @@ describe("a text of labels", () => {
   });
 
   test.each([
-    ["2,,1", "a comma without a number on each side, after 1 numbers"],
+    ["2,,1", "a comma without a number on each side, after 1 number"],
     ["2,0,1,", "a comma without a number on each side, after 3 numbers"],
     [",2,0,1", "a comma without a number on each side, after 0 numbers"],
-    ["2,\n0,\n1", "a comma without a number on each side, after 1 numbers"],
+    ["2,\n0,\n1", "a comma without a number on each side, after 1 number"],
     ["2 0 1\n,", "a comma without a number on each side, after 3 numbers"],
     ["2;0;1", 'row 0 has "2;0;1", which is not an integer'],
     ["2 0.5 1", 'row 1 has "0.5", which is not an integer'],
@@ -78,7 +78,7 @@ test("weights in a text may be separated by commas, but each comma needs two num
   expect(commas).toBe(spaces);
   write("w.txt", "1,,3,4");
   expect(evaluate("--class-weights", "w.txt").stderr).toBe(
-    "xent: w.txt: a comma without a number on each side, after 1 numbers\n",
+    "xent: w.txt: a comma without a number on each side, after 1 number\n",
   );
 });
 

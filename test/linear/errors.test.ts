@@ -13,7 +13,7 @@ describe("errors", () => {
     [{ ...spec, classes: 0 }, /RangeError: "classes" expected an integer from 1/],
     [{ ...spec, weight: "float64" }, /RangeError: "weight" expected "float32", "float16" or "bfloat16"/],
     [{ ...spec, chunkRows: 257 }, /RangeError: "chunkRows" expected an integer from 1 to 256/],
-    [{ ...spec, gradient: ["bias"] }, /RangeError: .*there is no bias/],
+    [{ ...spec, gradient: ["bias"] }, /RangeError: .*which has no bias/],
     [{ ...spec, gradient: "weight" }, /TypeError: "gradient" expected true, false or an array of parameters/],
     [{ ...spec, sequence: 3 }, /RangeError: "sequence" expected a divisor of 4 rows/],
     [{ ...spec, depth: 3 }, /TypeError: "spec" has no option "depth"/],
@@ -23,7 +23,7 @@ describe("errors", () => {
     expect(thrown(() => createLinear(xent, given as LinearSpec))).toMatch(message);
   });
 
-  test("of what is no instance", () => {
+  test("of a first argument that is not an instance", () => {
     expect(() => createLinear({} as Xent, spec)).toThrow(/"xent" expected an instance of this version of xent/);
     using xent = createXentSync();
     xent.dispose();
@@ -38,12 +38,12 @@ describe("errors", () => {
     expect(() => plain.run({ rows: [0, 1] } as LinearOptions)).toThrow('"options" has no option "rows"');
     expect(() => plain.run({ classWeights: [1] })).toThrow(/"classWeights" expected one number for each of 5 classes/);
     expect(() => plain.setWeight(new Uint16Array(15))).toThrow(/whose numbers are bits/);
-    expect(() => plain.setWeight(new Float32Array(16))).toThrow(/"source" takes 16 elements, of which 15 are left/);
+    expect(() => plain.setWeight(new Float32Array(16))).toThrow(/"source" takes 16 elements, but only 15 fit/);
     expect(() => plain.setBias([1])).toThrow("this layer has no bias: create it with bias: true");
     expect(() => plain.setLabels([0.5])).toThrow(TypeError);
   });
 
-  test("of a layer that is disposed, or at work", async () => {
+  test("of a layer that was disposed, or is in the middle of a job", async () => {
     using xent = createXentSync();
     const layer = example(xent, { ...spec, rows: 200, classes: 3000 });
     const pending = layer.runAsync();

@@ -1,4 +1,4 @@
-// xent/linear: a linear layer and its loss, beside the same in f64.
+// xent/linear: a linear layer and its loss, compared with the same in f64.
 import { describe, expect, test } from "vitest";
 import { createXentSync } from "xent";
 import type { LinearOptions, WeightType } from "xent/linear";
@@ -29,7 +29,7 @@ describe.each(variants)("%s", (variant) => {
     { rows: 70, features: 24, classes: 130, chunkRows: 32 },
     { rows: 11, features: 270, classes: 40, chunkRows: 3 },
     { rows: 300, features: 9, classes: 17, bias: true },
-  ])("and where products are several blocks, items or chunks: %o", (spec) => {
+  ])("loss and gradients of several blocks, items or chunks are within the bounds: %o", (spec) => {
     using xent = createXentSync({ variant });
     using layer = example(xent, spec);
     assertExact(layer, spec, { reduction: "mean" });
@@ -41,7 +41,7 @@ describe.each(variants)("%s", (variant) => {
     { temperature: 0.3, classWeights: [1, 2, 0.5, 1, 3, 1, 1, 0.25, 1], reduction: "mean" },
     { softcap: 5, sampleWeights: Array.from({ length: 13 }, (_, i) => i / 4) },
     { ignoreIndex: 4, labelSmoothing: 0.2, classWeights: [1, 2, 0.5, 1, 3, 1, 1, 0.25, 1], temperature: 2 },
-  ])("with options of a batch: %o", (options) => {
+  ])("loss and gradients with the options of a batch are within the bounds: %o", (options) => {
     using xent = createXentSync({ variant });
     const spec = { rows: 13, features: 21, classes: 9, bias: true, chunkRows: 5 };
     using layer = example(xent, spec);
@@ -49,7 +49,7 @@ describe.each(variants)("%s", (variant) => {
     assertExact(layer, spec, options);
   });
 
-  test("weights of 16 bits have the bits that the same numbers in 32 have", () => {
+  test("16-bit weights give the same bits as the same numbers in 32 bits", () => {
     using xent = createXentSync({ variant });
     for (const weight of ["float16", "bfloat16"] as const) {
       const spec = { rows: 20, features: 515, classes: 77 };
@@ -60,7 +60,7 @@ describe.each(variants)("%s", (variant) => {
     }
   });
 
-  test("the gradients are those that finite differences give", () => {
+  test("the gradients agree with finite differences", () => {
     using xent = createXentSync({ variant });
     const spec = { rows: 12, features: 30, classes: 20, bias: true };
     using layer = example(xent, spec);

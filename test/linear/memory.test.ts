@@ -8,7 +8,7 @@ import { thrown } from "../support/thrown.ts";
 describe("memory", () => {
   const spec = { rows: 40, features: 30, classes: 50, bias: true, chunkRows: 12 };
 
-  test("gradients are added to with accumulate, and written without", () => {
+  test("gradients are added with accumulate, and replaced without", () => {
     using xent = createXentSync();
     using layer = example(xent, { ...spec, chunkRows: 40 });
     const of = () => [layer.weightGradient as Float32Array, layer.biasGradient as Float32Array];
@@ -20,7 +20,7 @@ describe("memory", () => {
     expect(of()).toEqual(first);
   });
 
-  test("only the gradients that a layer was created with are there, with the same bits", () => {
+  test("a layer has only the gradients that it was created with, with the same bits", () => {
     using xent = createXentSync();
     using all = example(xent, spec);
     all.run({ gradient: true });
@@ -35,14 +35,14 @@ describe("memory", () => {
   });
 
   test.each([1, 3])(
-    "is what bytesOf says, and at most 4 MB beside the caller's arrays and a chunk: %i threads",
+    "is what bytesOf returns, and at most 4 MB more than the caller's arrays and a chunk: %i threads",
     async (threads) => {
       const large = { rows: 1000, features: 768, classes: 4000, gradient: true, bias: true };
       using xent = await createXent({ threads });
       const before = xent.memory.buffer.byteLength;
       using layer = createLinear(xent, large);
       const bytes = bytesOf(large, threads);
-      // Memory grows by pages, of which one may have had room.
+      // Memory grows by pages, and the last page may have had room.
       expect(Math.abs(xent.memory.buffer.byteLength - before - bytes)).toBeLessThanOrEqual(65536);
       const { features, weight, labels, bias, featuresGradient, weightGradient, biasGradient, chunkRows } = layer;
       const arrays = [features, weight, labels, bias, featuresGradient, weightGradient, biasGradient];
@@ -51,7 +51,7 @@ describe("memory", () => {
     },
   );
 
-  test("that does not suffice is an error that names the largest chunk that fits", () => {
+  test("that is too small is an error, which names the largest chunk that fits", () => {
     const big = { rows: 300, features: 100, classes: 20_000, gradient: true } as const;
     const maxBytes = bytesOf({ ...big, chunkRows: 90 }) + 2 ** 17;
     using xent = createXentSync({ maxBytes });
@@ -60,7 +60,7 @@ describe("memory", () => {
     const error = thrown(() => createLinear(xent, big));
     const [, rows] = /^RangeError: .*"chunkRows" of (\d+) is the largest that fits/.exec(error) ?? [];
     expect(Number(rows)).toBeGreaterThan(80);
-    // Nothing has moved, and nothing is lost.
+    // Nothing has moved, and no memory is lost.
     expect(logits.length).toBe(6);
     expect(() => createLinear(xent, { ...big, chunkRows: Number(rows) + 4 })).toThrow(RangeError);
     using layer = createLinear(xent, { ...big, chunkRows: Number(rows) });
@@ -68,7 +68,7 @@ describe("memory", () => {
     expect(() => createLinear(xent, { ...big, rows: 1e6 })).toThrow(/not even chunks of one row fit/);
   });
 
-  test("that grows keeps what is in a layer, whose views are taken anew", () => {
+  test("that grows keeps the content of a layer, which then has new views", () => {
     using xent = createXentSync();
     using layer = example(xent, spec);
     const expected = everything(layer);
@@ -79,7 +79,7 @@ describe("memory", () => {
     expect(everything(layer)).toEqual(expected);
   });
 
-  test("is given back, and used again: zero", () => {
+  test("is freed and used again, and is zero at first", () => {
     using xent = createXentSync();
     example(xent, spec).dispose();
     const bytes = xent.memory.buffer.byteLength;

@@ -1,4 +1,4 @@
-// Rows of a layer of xent/linear: ignored ones, broken ones, and none.
+// Rows of a layer of xent/linear: ignored rows, rows with invalid numbers or labels, and no rows.
 import { describe, expect, test } from "vitest";
 import { createXentSync } from "xent";
 import { copyBytes } from "../support/bytes.ts";
@@ -8,7 +8,7 @@ import { thrown } from "../support/thrown.ts";
 describe("rows", () => {
   const spec = { rows: 12, features: 10, classes: 11, chunkRows: 5, bias: true };
 
-  test("that are ignored are not read: their gradient is 0, and the others' is as without them", () => {
+  test("that are ignored are not read: their gradient is 0, and the other rows have the same results as without them", () => {
     using xent = createXentSync();
     using layer = example(xent, spec);
     const ignored = [0, 3, 4, 11];
@@ -45,7 +45,7 @@ describe("rows", () => {
     }
   });
 
-  test("of which all are ignored, or none there are, give zeros, or leave what is to be added to", () => {
+  test("give gradients of zero if there are none or all are ignored, and change nothing with accumulate", () => {
     using xent = createXentSync();
     for (const rows of [0, 12]) {
       using layer = example(xent, { ...spec, rows });
@@ -64,7 +64,7 @@ describe("rows", () => {
   });
 
   test.each([Number.NaN, Infinity, -Infinity])(
-    "with %d have losses and gradients that are NaN, and no others",
+    "with %d have losses and gradients that are NaN, and no other rows have",
     (bad) => {
       using xent = createXentSync();
       using layer = example(xent, spec);
@@ -78,12 +78,12 @@ describe("rows", () => {
         if (row === 6) expect(of(layer.featuresGradient)?.every(Number.isNaN)).toBe(true);
         else expect(of(layer.featuresGradient)).toEqual(of(gradient));
       }
-      // A sum over the rows.
+      // The gradient of the weight is a sum over the rows.
       expect(layer.weightGradient?.every(Number.isNaN)).toBe(true);
     },
   );
 
-  test("with invalid labels are NaN where that is asked for, and else an error, before anything is written", () => {
+  test("with invalid labels are NaN on request, and otherwise an error, before anything is written", () => {
     using xent = createXentSync();
     using layer = example(xent, spec);
     const before = layer.run({ gradient: true });
@@ -97,7 +97,7 @@ describe("rows", () => {
     for (let row = 0; row < 12; row++) expect(after.loss[row]).toBe(row === 2 ? Number.NaN : before.loss[row]);
   });
 
-  test("have the next row's label with a shift, and the last one of a sequence none", () => {
+  test("have the label of the next row with a shift, and the last row of a sequence has none", () => {
     using xent = createXentSync();
     using layer = example(xent, { ...spec, shift: 1, sequence: 4 });
     using plain = example(xent, spec);

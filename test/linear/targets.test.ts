@@ -52,7 +52,7 @@ describe.each(variants)(
       assertExact(layer, spec, options);
     });
 
-    test.each(KINDS)("the gradient with %s is the one that finite differences give", (_, targets) => {
+    test.each(KINDS)("the gradients with %s agree with finite differences", (_, targets) => {
       using xent = createXentSync({ variant });
       using layer = example(xent, { rows: 12, features: 30, classes: 20, bias: true, targets });
       const options = { reduction: "mean", temperature: 1.3 } as const;
@@ -95,7 +95,7 @@ test.each(KINDS)("%s give the same bits with any number of threads, in run and i
   expect(gathered(layer, (await layer.runAsync(options)) as never)).toEqual(expected);
 });
 
-test("rows that a mask leaves out are not read, and do not count", () => {
+test("rows that a mask excludes are not read, and do not count", () => {
   using xent = createXentSync();
   const spec = { rows: 6, features: 4, classes: 5, targets: { features: 3 }, chunkRows: 4 } as const;
   using layer = example(xent, spec);
@@ -113,7 +113,7 @@ test("rows that a mask leaves out are not read, and do not count", () => {
   expect(layer.featuresGradient?.slice(4, 8)).toEqual(new Float32Array(4));
 });
 
-test("a layer compared with itself has no divergence, and no gradient", () => {
+test("a layer compared with itself has a divergence and a gradient of 0", () => {
   using xent = createXentSync();
   const spec = { rows: 3, features: 9, classes: 40, bias: true };
   using layer = example(xent, { ...spec, targets: { features: 9, bias: true } });
@@ -151,17 +151,17 @@ describe("errors", () => {
     using labelled = createLinear(xent, spec);
     expect(labelled.targets).toBeUndefined();
     expect(labelled.targetLayer).toBeUndefined();
-    expect(() => labelled.setTargets(new Float32Array(20))).toThrow("this layer has labels, and takes no targets");
+    expect(() => labelled.setTargets(new Float32Array(20))).toThrow("this layer has labels, and no targets");
     using soft = createLinear(xent, { ...spec, targets: true });
     expect(() => soft.labels).toThrow("this layer has soft targets, and no labels");
     expect(() => soft.setLabels([1])).toThrow("this layer has soft targets, and no labels");
-    expect(() => soft.setTargets(new Float32Array(21))).toThrow(/"source" takes 21 elements, of which 20 are left/);
+    expect(() => soft.setTargets(new Float32Array(21))).toThrow(/"source" takes 21 elements, but only 20 fit/);
     expect(() => soft.setTargets(new Uint16Array(20) as never)).toThrow(/whose numbers are bits/);
     using other = createLinear(xent, { ...spec, targets: { features: 2 } });
     expect(() => other.labels).toThrow("this layer has target logits, and no labels");
-    expect(() => other.setTargets([1])).toThrow("a layer for its targets: write to targetLayer");
+    expect(() => other.setTargets([1])).toThrow("this layer has a target layer: write to targetLayer instead");
     expect(() => other.targetLayer.setBias([1])).toThrow("this layer has no bias");
-    expect(() => other.targetLayer.setFeatures(new Float32Array(9))).toThrow(/takes 9 elements, of which 8 are left/);
+    expect(() => other.targetLayer.setFeatures(new Float32Array(9))).toThrow(/takes 9 elements, but only 8 fit/);
   });
 
   test("of options that have no meaning with targets", () => {
@@ -170,7 +170,7 @@ describe("errors", () => {
     expect(() => soft.run({ ignoreIndex: 0 })).toThrow('"ignoreIndex" expected a layer with labels');
     expect(() => soft.run({ mask: [true, true, true, true] })).toThrow('"options" has no option "mask"');
     using logits = createLinear(xent, { ...spec, targets: "logits" });
-    expect(() => logits.run({ labelSmoothing: 0.1 })).toThrow('"labelSmoothing" is no option of a divergence');
+    expect(() => logits.run({ labelSmoothing: 0.1 })).toThrow('"labelSmoothing" is not an option of a divergence');
     expect(() => logits.run({ ignoreIndex: 0 })).toThrow('give a "mask"');
     expect(() => logits.run({ mask: [true] })).toThrow('"mask" expected one for each of 4 rows, got 1');
   });

@@ -8,7 +8,7 @@ import { variants } from "../support/variants.ts";
 describe("threads", () => {
   const spec: Spec = { rows: 300, features: 530, classes: 700, bias: true, chunkRows: 100 };
 
-  test.each(variants)("have the bits of one thread, in run and in runAsync: %s", async (variant) => {
+  test.each(variants)("give the same bits as one thread, in run and in runAsync: %s", async (variant) => {
     using alone = createXentSync({ variant });
     using one = example(alone, spec);
     const expected = everything(one);
@@ -23,7 +23,7 @@ describe("threads", () => {
     }
   });
 
-  test("give the loss of batches in between, and layers that are made later", async () => {
+  test("also run batches, and layers that are created later", async () => {
     using xent = await createXent({ threads: 3 });
     using batch = xent.createBatch({ rows: 500, classes: 1000 });
     const expected = Math.log(1000);
@@ -38,7 +38,7 @@ describe("threads", () => {
     for (const [i, layer] of layers.entries()) expect(gathered(layer, both[i] as never)).toEqual(first[i]);
   });
 
-  test("without a pool runAsync has the bits of run", async () => {
+  test("without a pool, runAsync gives the same bits as run", async () => {
     using xent = createXentSync();
     using layer = example(xent, spec);
     const expected = everything(layer);
@@ -51,12 +51,12 @@ describe("a worker that fails", () => {
   const spec: Spec = { rows: 200, features: 300, classes: 3000, bias: true };
   const options = { gradient: true, predictions: true, reduction: "mean" } as const;
 
-  // One that ends while this thread waits for it can not say so: see threads/faults.test.ts.
+  // A worker that ends while this thread waits for it cannot report that. threads/faults.test.ts tests that case.
   test.each([
     ["throw", "run"],
     ["throw", "runAsync"],
     ["exit", "runAsync"],
-  ] as const)("is an error, and the next run has the bits of one thread: %s in %s", async (fault, method) => {
+  ] as const)("gives an error, and the next run gives the same bits as one thread: %s in %s", async (fault, method) => {
     using alone = createXentSync();
     using one = example(alone, spec);
     const expected = everything(one);
@@ -67,7 +67,7 @@ describe("a worker that fails", () => {
       createWorker: () => new Worker(file, { workerData: { armed, fault } }),
     });
     using layer = example(xent, spec);
-    // The workers have their second kernel.
+    // After the first run, the workers have the kernel of the products.
     expect(gathered(layer, await layer[method](options))).toEqual(expected);
     armed[0] = 1;
     await expect(async () => layer[method](options)).rejects.toThrow(WorkerError);

@@ -1,4 +1,4 @@
-// Layers of xent/linear without gradients, whose logits are computed by tiles of 2048 classes.
+// Layers of xent/linear without gradients, whose logits are computed in tiles of 2048 classes.
 import { describe, expect, test } from "vitest";
 import { createXent, createXentSync } from "xent";
 import { bytesOf, createLinear, type LinearOptions, type LinearTargets } from "xent/linear";
@@ -17,7 +17,7 @@ const rows = 6;
 const weights = (classes: number): number[] => Array.from({ length: classes }, (_, j) => (j % 7) / 4);
 
 describe.each(variants)("%s", (variant) => {
-  test.each(KINDS)("losses with %s are within the bounds, with any number of classes", (_, targets) => {
+  test.each(KINDS)("losses with %s are within the bounds for any number of classes", (_, targets) => {
     using xent = createXentSync({ variant });
     for (const classes of [2049, 4096, 5000]) {
       const spec = { rows, features: 5, classes, bias: true, gradient: false, chunkRows: 4, targets };
@@ -31,14 +31,14 @@ describe.each(variants)("%s", (variant) => {
     ["labels", false, { softcap: 3, temperature: 0.5, sampleWeights: [0, 1, 2, 3, 0.5, 1] }],
     ["soft targets", true, { labelSmoothing: 0.1, zLoss: 0.01, softcap: 4, classWeights: weights(4500) }],
     ["other logits", "logits", { temperature: 3, mask: [true, true, false, true, true, true] }],
-  ])("and with options: %s, %o", (_, targets, options) => {
+  ])("losses with options are within the bounds: %s, %o, %o", (_, targets, options) => {
     using xent = createXentSync({ variant });
     const spec = { rows, features: 5, classes: 4500, gradient: false, targets, weight: "bfloat16" as const };
     using layer = example(xent, spec);
     assertExact(layer, spec, options);
   });
 
-  test.each(KINDS)("predictions, counts and means with %s are those of a layer with gradients", (_, targets) => {
+  test.each(KINDS)("predictions, counts and means with %s agree with those of a layer with gradients", (_, targets) => {
     using xent = createXentSync({ variant });
     const spec = { rows: 60, features: 5, classes: 4500, bias: true, targets };
     const [tiled, whole] = [example(xent, { ...spec, gradient: false }), example(xent, spec)];
@@ -53,7 +53,7 @@ describe.each(variants)("%s", (variant) => {
 });
 
 test.each(KINDS)(
-  "runs with %s have the same bits with any number of threads, in run and in runAsync",
+  "runs with %s give the same bits with any number of threads, in run and in runAsync",
   async (_, targets) => {
     const spec = { rows: 90, features: 40, classes: 5000, gradient: false, chunkRows: 50, targets };
     const options = { predictions: true, reduction: "mean" } as const;
@@ -66,7 +66,7 @@ test.each(KINDS)(
   },
 );
 
-test("a row with NaN, one with Infinity and one whose label is no class are those of a layer with gradients", () => {
+test("rows with NaN, with Infinity and with an invalid label agree with those of a layer with gradients", () => {
   using xent = createXentSync();
   const spec = { rows, features: 5, classes: 4500, bias: true };
   const layers = [example(xent, { ...spec, gradient: false }), example(xent, spec)];
@@ -75,7 +75,7 @@ test("a row with NaN, one with Infinity and one whose label is no class are thos
     layer.weight.fill(0, 4400 * 5, 4401 * 5);
     layer.features[5 + 2] = Infinity;
     layer.labels[2] = 4500;
-    // Nothing but -Infinity in a whole tile, and +Infinity in none.
+    // The bias is -Infinity in a whole tile, and nowhere +Infinity.
     (layer.bias as Float32Array).fill(-Infinity, 0, 2100);
     layer.labels.set([7, 4300, 4301], 3);
     return layer.run({ invalidLabels: "nan", predictions: true });
@@ -91,7 +91,7 @@ test("a row with NaN, one with Infinity and one whose label is no class are thos
   expect(thrown(() => layers[0]?.run())).toMatch(/Received a label value of 4500 at row 2/);
 });
 
-test("without gradients, no more than the arrays grows with the number of classes", () => {
+test("without gradients, only the arrays grow with the number of classes", () => {
   const of = (classes: number, targets: LinearTargets): number => {
     const spec = { rows: 256, features: 64, classes, weight: "float16" as const, targets };
     const bytes = bytesOf(spec);
@@ -99,7 +99,7 @@ test("without gradients, no more than the arrays grows with the number of classe
     return bytes - own;
   };
   for (const targets of [false, { features: 8, weight: "float16" } as const]) {
-    // Two batches of at most 2048 classes, which differ in the second, and class weights of a tile.
+    // Both have two batches of at most 2048 classes, of which the second differs, and class weights of a tile.
     expect(of(151_936, targets)).toBeLessThan(of(4095, targets) + 2 ** 16);
     expect(of(151_936, targets)).toBeLessThan((targets ? 8 : 4) * 2 ** 20 + 2 ** 21);
   }

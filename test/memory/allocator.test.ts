@@ -78,10 +78,10 @@ test("a batch that leaves no room for the memory of options runs without them, a
   fillUp(xent, 5 * PAGE - rounded(4 * 4 * 6000) * 2 - 5 * 64);
   const batch = exampleBatch(xent, SPEC);
   const before = copyBytes(xent.memory);
-  const message = /^RangeError: this run needs \d+ bytes beside the batch, for which "maxBytes" has left no room$/;
+  const message = /^RangeError: this run needs \d+ bytes beside the batch, but "maxBytes" leaves no room$/;
   for (let time = 0; time < 10; time++) {
     expect(thrown(() => batch.run({ classWeights }))).toMatch(message);
-    await expect(batch.runAsync({ classWeights })).rejects.toThrow(/ left no room$/);
+    await expect(batch.runAsync({ classWeights })).rejects.toThrow(/ leaves no room$/);
     expect(thrown(() => batch.partials({ classOffset: 0, classesTotal: SPEC.classes }))).toMatch(message);
   }
   expect(firstChange(xent.memory, before)).toBeUndefined();

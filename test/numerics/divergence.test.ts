@@ -346,7 +346,7 @@ describe.each(variants)("%s", (variant) => {
     ["invalidLabels", { invalidLabels: "nan" }],
   ];
   test.each(refused)("%s is no option of a divergence", (name, options) => {
-    const message = new RegExp(`^TypeError: "${name}" is no option of a divergence`);
+    const message = new RegExp(`^TypeError: "${name}" is not an option of a divergence`);
     expect(String(thrown(() => xent.klDivergenceWithLogits([[1, 2]], [[1, 2]], options as DivergenceOptions)))).toMatch(
       message,
     );

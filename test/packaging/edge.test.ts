@@ -101,7 +101,7 @@ describe("workerd", () => {
       } };`;
     expect(await answerOf(worker, ["import"])).toEqual([
       expect.stringMatching(
-        /^Error: this environment compiles no WebAssembly at run time: create an instance with "module"/,
+        /^Error: this environment does not allow compiling WebAssembly at run time: create an instance with "module"/,
       ),
       "simd128",
       "0.693147",

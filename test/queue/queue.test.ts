@@ -93,7 +93,7 @@ describe("without a Redis", () => {
     };
     expect(xentCommand(args, { env })).toMatchObject(expected);
     expect(xentCommand(["work"], { env })).toMatchObject(expected);
-    const missing = "xent: --queue: expected redis://host:port, or that in the environment as XENT_QUEUE\n";
+    const missing = "xent: --queue: expected redis://host:port, or the environment variable XENT_QUEUE\n";
     expect(xentCommand(args).stderr).toBe(missing);
     expect(xentCommand(["work"])).toMatchObject({ status: 2, stderr: missing });
   });

@@ -55,16 +55,16 @@ describe("a task", () => {
     ["a name that every object has", { toString: 1 }],
     ["a prototype", { flags: JSON.parse('{"shift":0,"variant":"simd128","__proto__":{"perRow":"x.csv"}}') }],
   ])("with %s is none", (_, change) => {
-    expect(thrown(() => readTask({ ...data, ...change }))).toMatch(/^Error: no task: [^\n]*$/);
+    expect(thrown(() => readTask({ ...data, ...change }))).toMatch(/^Error: invalid task: [^\n]*$/);
   });
 
   test.each([null, undefined, 3, "task", [], {}, [data]].map((value) => [value]))("%j is none", (value) => {
-    expect(thrown(() => readTask(value))).toMatch(/^Error: no task: [^\n]*$/);
+    expect(thrown(() => readTask(value))).toMatch(/^Error: invalid task: [^\n]*$/);
   });
 
   test("of another protocol says so", () => {
     expect(thrown(() => readTask({ protocol: 3, anything: "else" }))).toBe(
-      "Error: no task: of protocol 3, and this xent speaks 2",
+      "Error: invalid task: protocol 3; this xent uses 2",
     );
   });
 
@@ -137,11 +137,13 @@ describe("an answer", () => {
     ["NaN behind the last row", { notFinite: { rows: 1, first: { row: 3, reason: "" } } }],
     ["more than there is to say", { more: 1 }],
   ])("of %s is none", (_, change) => {
-    expect(thrown(() => answered(change))).toMatch(/^(Error: no result|RangeError: "bytes" expected XENTTOTL)[^\n]*$/);
+    expect(thrown(() => answered(change))).toMatch(
+      /^(Error: invalid result|RangeError: "bytes" expected XENTTOTL)[^\n]*$/,
+    );
   });
 
   test.each([null, undefined, 7, "", [], {}, { rows: 7 }].map((value) => [value]))("%j is none", (value) => {
-    expect(thrown(() => readResult(value, id, data))).toMatch(/^Error: no result: [^\n]*$/);
+    expect(thrown(() => readResult(value, id, data))).toMatch(/^Error: invalid result: [^\n]*$/);
   });
 });
 

@@ -50,9 +50,9 @@ describe("partials", () => {
     [
       "a column that there is not",
       words(AT.columns, 2 ** 31),
-      "columns 10000000000000000000000000000000, of which 20 are known",
+      "columns 10000000000000000000000000000000; only 20 are known",
     ],
-    ["a word that is not 0", words(12, 1), "1 at byte 12, where 0 is to be"],
+    ["a word that is not 0", words(12, 1), "1 at byte 12, expected 0"],
     ["no rows", words(AT.rows, 0), "sizes that contradict one another"],
     ["4 billion rows", words(AT.rows, 2 ** 32 - 1), "sizes that contradict one another"],
     ["4 billion ranges", words(AT.ranges, 2 ** 32 - 1), "sizes that contradict one another"],
@@ -160,14 +160,14 @@ describe("partials", () => {
             ? {}
             : { weight: dense, weightLow: dense, weighted: dense, weightedLow: dense };
       expect(thrown(() => mergePartials({ ...divergent, ...columns, settings }))).toBe(
-        `RangeError: "partials" expected what a run can have, got a ${name} of ${value}, and a divergence`,
+        `RangeError: "partials" expected values that a run can give, got a ${name} of ${value}, and a divergence`,
       );
     },
   );
 
   test("that are made by hand are as they are to be, too", () => {
     const call = (change: object) => thrown(() => mergePartials({ ...good, ...change }));
-    const got = (what: string) => `RangeError: "partials" expected what a run can have, got ${what}`;
+    const got = (what: string) => `RangeError: "partials" expected values that a run can give, got ${what}`;
     expect(call({ settings: { ...good.settings, temperature: 0 } })).toBe(got("a temperature of 0"));
     expect(call({ settings: { ...good.settings, zLoss: "1" } })).toBe(got("a zLoss of 1"));
     expect(call({ classes: [[1, 0]] })).toBe(got("the classes [[1,0]] of 4"));
@@ -265,12 +265,12 @@ describe("totals", () => {
   test.each<[string, (view: DataView) => void, string]>([
     ["NaN as a part of the sum", doubles(24 + 40, NaN), "NaN in its sum"],
     ["NaN as the normalizer", doubles(24 + 48, NaN), "NaN in its normalizer"],
-    ["2^53 rows", doubles(24, 2 ** 53), "2 of 9007199254740992 rows that are predicted right"],
-    ["half a row", doubles(24, 2.5), "2 of 2.5 rows that are predicted right"],
-    ["less than no row", doubles(24, -3), "2 of -3 rows that are predicted right"],
-    ["more right rows than rows", doubles(24 + 8, 4), "4 of 3 rows that are predicted right"],
-    ["half a right row", doubles(24 + 8, 0.5), "0.5 of 3 rows that are predicted right"],
-    ["rows by no number", doubles(24, NaN, NaN), "NaN of NaN rows that are predicted right"],
+    ["2^53 rows", doubles(24, 2 ** 53), "2 correct predictions in 9007199254740992 rows"],
+    ["half a row", doubles(24, 2.5), "2 correct predictions in 2.5 rows"],
+    ["less than no row", doubles(24, -3), "2 correct predictions in -3 rows"],
+    ["more right rows than rows", doubles(24 + 8, 4), "4 correct predictions in 3 rows"],
+    ["half a right row", doubles(24 + 8, 0.5), "0.5 correct predictions in 3 rows"],
+    ["rows by no number", doubles(24, NaN, NaN), "NaN correct predictions in NaN rows"],
     ["a sum of no rows", doubles(24, 0, 0), "a sum of no rows"],
     ["half a part", doubles(24 + 16, 1.5, 1.5), "sizes that contradict one another"],
     ["more parts than there are", doubles(24 + 16, 1e300), "sizes that contradict one another"],

@@ -1,4 +1,4 @@
-// Layers of xent/linear for tests, and the same in f64.
+// Layers of xent/linear for tests, and their results in f64.
 import { createHash } from "node:crypto";
 import { expect } from "vitest";
 import type { Xent } from "xent";
@@ -18,7 +18,7 @@ import { bitsOf } from "./example.ts";
 import { type ExactRow, exactRow } from "./oracle.ts";
 
 const U = 2 ** -24;
-/** Products that are added in f32, at most. */
+/** The most products that are added in f32. */
 const BLOCK = 512;
 export const IGNORED = -100;
 
@@ -61,7 +61,7 @@ function fill(layer: AnyLinear, { features, classes, rows, targets = false }: An
   else fillLayer(layer.targetLayer as Layer, targets.features);
 }
 
-/** What a layer's numbers are. */
+/** The numbers of a layer's weight. */
 export function numbersOf({ weight }: AnyLinear | Layer, type: WeightType): number[] {
   if (type === "float32") return [...weight];
   const bits = new Uint32Array(1);
@@ -75,7 +75,7 @@ export function numbersOf({ weight }: AnyLinear | Layer, type: WeightType): numb
 
 interface Exact {
   rows: (Omit<ExactRow, "lossParts"> & { scale: number; ignored: boolean; lossError: number })[];
-  /** What logits and their gradient may be off by. */
+  /** The most that logits and their gradient may be off by. */
   logitErrors: number[][];
   gradientErrors: number[][];
   h: number[];
@@ -84,7 +84,7 @@ interface Exact {
 
 interface Logits {
   x: number[][];
-  /** What they may be off by. */
+  /** The most that they may be off by. */
   errors: number[][];
 }
 
@@ -109,7 +109,7 @@ function logitsOf(layer: AnyLinear | Layer, { features, weight = "float32" }: La
   return found;
 }
 
-/** What the targets are: other logits, or numbers that are given. */
+/** The targets: the logits of the target layer, or the given numbers. Undefined if there are labels. */
 function targetsOf(layer: AnyLinear, { rows, classes, targets }: AnySpec): Logits | undefined {
   if (typeof targets === "object") return logitsOf(layer.targetLayer as Layer, targets, classes);
   const given = layer.targets;
@@ -118,7 +118,7 @@ function targetsOf(layer: AnyLinear, { rows, classes, targets }: AnySpec): Logit
   return { x, errors: x.map((row) => row.map(() => 0)) };
 }
 
-/** All of it in f64. */
+/** Losses, gradients and their bounds, in f64. */
 function exact(layer: AnyLinear, spec: AnySpec, options: LinearOptions): Exact {
   const { rows, classes, weight = "float32", targets: kind = false } = spec;
   const { sampleWeights, classWeights, ignoreIndex, temperature = 1, softcap = Infinity, reduction, mask } = options;
@@ -140,7 +140,7 @@ function exact(layer: AnyLinear, spec: AnySpec, options: LinearOptions): Exact {
     const sampleWeight = sampleWeights?.[i] ?? 1;
     const [mine, theirs] = [errors[i] as number[], targets?.errors[i] ?? []];
     const most = Math.max(...mine, ...theirs);
-    // The logarithm of a probability, and of the softcap's slope, change by so much for each logit.
+    // The most that the logarithm of a probability, and of the softcap's slope, change for each change of a logit.
     const slope = 3 / temperature + 2 / softcap;
     const ignored = !isCounted(i) || sampleWeight === 0;
     if (kind === false || kind === true) {
@@ -165,7 +165,7 @@ function dot(a: readonly number[], b: readonly number[]): number {
   return a.reduce((sum, x, i) => sum + x * (b[i] as number), 0);
 }
 
-/** A row of a divergence, and how far errors of both logits move its loss: to first order by their derivatives, and a little more. */
+/** A row of a divergence. Its bound has the errors of both logits times the derivatives of the loss, and a little for higher orders. */
 function divergenceOf(
   x: number[],
   errors: number[],
@@ -195,7 +195,7 @@ function divergenceOf(
   };
 }
 
-/** Asserts that results lie as near as the contract in crates/linear/src/lib.rs says. */
+/** Asserts that results are within the bounds of the contract in crates/linear/src/lib.rs. */
 export function assertExact(layer: AnyLinear, spec: AnySpec, options: LinearOptions): void {
   const { rows, features, classes, bias = false } = spec;
   const expected = exact(layer, spec, options);
@@ -261,7 +261,7 @@ export function assertExact(layer: AnyLinear, spec: AnySpec, options: LinearOpti
   }
 }
 
-/** Everything that a run gives, as bits. */
+/** All results of a run, as bits. */
 export function everything(layer: AnyLinear, options: LinearOptions = {}): unknown {
   const result = layer.run({ gradient: true, predictions: true, reduction: "mean", ...options });
   return gathered(layer, result as never);

@@ -29,8 +29,7 @@ type Numbers = Float32Array | Float64Array | Int32Array;
 export type Outcome = string | { bits: Record<string, unknown>; result: AnyResult; after: Map<Part, Numbers> };
 
 /** What a run says that needs more memory than `maxBytes` has left. */
-export const NO_ROOM: RegExp =
-  /^RangeError: this run needs \d+ bytes beside the batch, for which "maxBytes" has left no room$/;
+export const NO_ROOM: RegExp = /^RangeError: this run needs \d+ bytes beside the batch, but "maxBytes" leaves no room$/;
 
 /** The oracle takes its time. */
 const EXACT_ELEMENTS = 2500;

@@ -51,7 +51,7 @@ async function failureOf(job: () => unknown): Promise<WorkerError> {
 }
 
 const GOES_ON =
-  /^a worker of the pool failed in the middle of a job, whose results are undefined: .*\. This instance can go on, with \d threads?$/;
+  /^a worker of the pool failed in the middle of a job, whose results are undefined: .*\. This instance can continue, with \d threads?$/;
 
 describe.each(["run", "runAsync"] as const)("in the middle of %s", (method) => {
   test("a worker that throws is named with its error, and stays in the pool", async () => {

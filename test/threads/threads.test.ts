@@ -128,7 +128,7 @@ describe("an instance with threads", () => {
 
   test("is made by createXent only: createXentSync can not wait for workers", () => {
     expect(thrown(() => createXentSync({ threads: 2 as never }))).toBe(
-      'RangeError: "threads" expected 1: createXentSync can not wait for workers, createXent can',
+      'RangeError: "threads" expected 1: createXentSync cannot wait for workers, createXent can',
     );
   });
 

@@ -53,7 +53,7 @@ async function openByEnding(path: string, wanted: string | undefined, { usual, r
   if (/\.safetensors$/i.test(path)) return openSafetensors(path, wanted, usual);
   const isNpy = /\.npy$/i.test(path);
   if (!isNpy && !isRaw(path)) {
-    throw badUsage(`${path}: what is in it? expected .npy, .npz, .safetensors, .bin or .raw`);
+    throw badUsage(`${path}: unknown file type: expected .npy, .npz, .safetensors, .bin or .raw`);
   }
   const { file, size, assertUnchanged } = await openFile(path);
   try {
@@ -70,7 +70,7 @@ function openRaw(name: string, bytes: Bytes, { dtype, columns }: Expected["raw"]
   const rows = bytes.left / rowBytes;
   if (!Number.isInteger(rows)) {
     const row = columns === undefined ? dtype : `rows of ${columns} ${dtype}`;
-    throw badData(`${name}: truncated: ${bytes.left} bytes are no whole number of ${row} (${rowBytes} bytes each)`);
+    throw badData(`${name}: truncated: ${bytes.left} bytes are not a whole number of ${row} (${rowBytes} bytes each)`);
   }
   return { name, dtype, shape: columns === undefined ? [rows] : [rows, columns], bytes };
 }

@@ -33,13 +33,13 @@ export async function openFile(path: string): Promise<Opened> {
     const opened = await file.stat({ bigint: true });
     assertRegular(path, opened);
     const writer = writerOf(identityOf(opened));
-    if (writer !== undefined) throw badUsage(`${path}: is read, and would be written by ${writer}`);
+    if (writer !== undefined) throw badUsage(`${path}: is both input and output (by ${writer})`);
     const size = Number(opened.size);
     await assertNoPointer(path, file, size);
     const assertUnchanged = async (): Promise<void> => {
       const now = await file.stat({ bigint: true });
       if (now.mtimeNs !== opened.mtimeNs || now.size !== opened.size) {
-        throw badData(`${path}: has changed while it was read`);
+        throw badData(`${path}: changed while it was being read`);
       }
     };
     return { file, size, assertUnchanged };
@@ -50,7 +50,7 @@ export async function openFile(path: string): Promise<Opened> {
 }
 
 function assertRegular(path: string, stats: BigIntStats): void {
-  if (!stats.isFile()) throw badData(`${path}: is ${stats.isDirectory() ? "a directory" : "no regular file"}`);
+  if (!stats.isFile()) throw badData(`${path}: is ${stats.isDirectory() ? "a directory" : "not a regular file"}`);
 }
 
 const LFS_POINTER = "version https://git-lfs.github.com/spec/";
@@ -95,7 +95,7 @@ export class FileBytes implements Bytes {
       const { bytesRead } = await this.#file
         .read(into, filled, wanted - filled, this.#position)
         .catch(failing(this.#name));
-      if (bytesRead === 0) throw badData(`${this.#name}: truncated: it was cut while it was read`);
+      if (bytesRead === 0) throw badData(`${this.#name}: truncated while being read`);
       filled += bytesRead;
       this.#position += bytesRead;
       this.left -= bytesRead;
@@ -165,7 +165,7 @@ export class StreamBytes implements Bytes {
 /** Reads the next `length` bytes, of a header. */
 export async function take(bytes: Bytes, length: number, name: string): Promise<Buffer> {
   if (length > bytes.left)
-    throw badData(`${name}: truncated: its header has ${length} bytes, and ${bytes.left} are left`);
+    throw badData(`${name}: truncated: its header needs ${length} bytes, but ${bytes.left} are left`);
   const header = Buffer.alloc(length);
   await bytes.read(header);
   return header;

@@ -198,7 +198,7 @@ function pairsOf(names: readonly string[], { base, other, labels, mask }: Compar
   }
   const [first, second] = lists ? [base, other] : [[names[0] as string], [names[1] as string]];
   if (first.length !== second.length) {
-    throw badUsage(`--base and --other: expected as many files of both, got ${first.length} and ${second.length}`);
+    throw badUsage(`--base and --other: expected the same number of files, got ${first.length} and ${second.length}`);
   }
   const [ours, theirs] = [first, second].map((list) => list.map((path) => basename(path)));
   const moved = theirs?.findIndex((name, i) => name !== ours?.[i] && ours?.includes(name)) ?? -1;

@@ -229,7 +229,7 @@ function assertCarried({ totals, topK, calibration, group }: EvaluateFlags): voi
   if (totals === undefined) return;
   const asked = { "--top-k": topK, "--calibration": calibration, "--group": group };
   const lost = Object.entries(asked).find(([, value]) => value !== undefined);
-  if (lost) throw badUsage(`${lost[0]}: not with --totals: the file has sums only`);
+  if (lost) throw badUsage(`${lost[0]}: not with --totals: that file has only sums`);
 }
 
 /** The statistics of all files beyond their sums. */

@@ -32,7 +32,7 @@ export async function assertDifferent(all: readonly FilePair[]): Promise<void> {
     const key = JSON.stringify([files, specs.map(({ wanted }) => wanted)]);
     const other = seen.get(key);
     if (other !== undefined) {
-      const same = other === logits ? "is there twice" : `is the same file as ${other}`;
+      const same = other === logits ? "is given twice" : `is the same file as ${other}`;
       throw badUsage(`${logits}: ${same}: its rows would count twice`);
     }
     seen.set(key, logits);
@@ -155,7 +155,7 @@ export async function openPair(
   const logits = { ...opened, array: { ...array, bytes: source.hashing(array.bytes) } };
   const { sequence = logits.sequence, shift, ignoreIndex } = flags;
   if (rows % sequence !== 0) {
-    throw badData(`${array.name}: ${rows} rows are no whole number of sequences of ${sequence}`);
+    throw badData(`${array.name}: ${rows} rows are not a whole number of sequences of ${sequence}`);
   }
   const file = await openLabels(pair.labels, { raw: flags.labelsDtype });
   closers.push(() => file.close());
@@ -241,7 +241,7 @@ export function lossOptions(
 
 /** Pairs logits and labels: `{path}` is the path of the logits without its extension, `{name}` the last part of that path. */
 export function pairs(logits: readonly string[], labels: string, mask?: string): FilePair[] {
-  if (logits.length === 0) throw badUsage("no file of logits: say --logits, or name them");
+  if (logits.length === 0) throw badUsage("no logits: give --logits, or name them");
   const of = { "--labels": labels, ...(mask === undefined ? {} : { "--mask": mask }) };
   for (const [option, spec] of Object.entries(of)) assertEach(option, spec, logits.length);
   return logits.map((file) => ({

@@ -27,7 +27,7 @@ export interface LogitsSpec {
 }
 
 export async function openLogits({ logits, classes, dtype, axis = -1 }: LogitsSpec): Promise<LogitsFile> {
-  if (isRaw(logits) && classes === undefined) throw badUsage(`${logits}: has no shape of its own: say --classes`);
+  if (isRaw(logits) && classes === undefined) throw badUsage(`${logits}: has no shape: give --classes`);
   const raw = { dtype: dtype ?? "float32", columns: classes };
   const array = await openArray(logits, { usual: "logits", raw });
   try {

@@ -262,7 +262,7 @@ function exitCodeOf(error: unknown): 0 | 1 | 2 {
 function report(error: unknown): void {
   const isExpected =
     error instanceof Failure || error instanceof RangeError || (error instanceof Error && "code" in error);
-  const message = isExpected ? error.message : `something went wrong that should not: ${error}`;
+  const message = isExpected ? error.message : `internal error: ${error}`;
   process.stderr.write(`xent: ${visible(withoutPasswords(message))}\n`);
   if (process.env["XENT_STACK"] && error instanceof Error) {
     process.stderr.write(`${visibleLines(withoutPasswords(`${error.stack}`))}\n`);

@@ -69,7 +69,7 @@ async function mergeInto(
   const isComplete = begin === 0 && end === classesTotal;
   if (!isComplete && (output === undefined || perRow !== undefined)) {
     const seen = rangesText(classes);
-    throw badData(`of ${classesTotal} classes only ${seen} are there: say --output to merge the rest later`);
+    throw badData(`only ${seen} of ${classesTotal} classes are present: use --output to merge the rest later`);
   }
   if (merged.settings.divergence === 1) {
     throw badData(
@@ -109,7 +109,7 @@ async function assertDifferent(files: readonly string[]): Promise<void> {
   for (const file of files) {
     const identity = (await identityAt(file)) ?? file;
     const other = seen.get(identity);
-    if (other === file) throw badUsage(`${file}: is there twice: its rows would count twice`);
+    if (other === file) throw badUsage(`${file}: is given twice: its rows would count twice`);
     if (other !== undefined) throw badUsage(`${file}: is the same file as ${other}: its rows would count twice`);
     seen.set(identity, file);
   }

@@ -18,12 +18,12 @@ const MOST_HEADER_BYTES = 10_000;
 export async function readNpy(name: string, bytes: Bytes): Promise<ArrayFile> {
   const magic = await take(bytes, 8, name);
   if (magic.toString("latin1", 0, 6) !== "\x93NUMPY")
-    throw badData(`${name}: no .npy: it does not begin with \\x93NUMPY`);
+    throw badData(`${name}: not a .npy file: it does not begin with \\x93NUMPY`);
   if (!(magic[6] === 1 || magic[6] === 2 || magic[6] === 3))
-    throw badData(`${name}: version ${magic[6]} of .npy, which is not known`);
+    throw badData(`${name}: unsupported version ${magic[6]} of .npy`);
   const length =
     magic[6] === 1 ? (await take(bytes, 2, name)).readUInt16LE() : (await take(bytes, 4, name)).readUInt32LE();
-  if (length > MOST_HEADER_BYTES) throw badData(`${name}: no .npy: a header of ${length} bytes`);
+  if (length > MOST_HEADER_BYTES) throw badData(`${name}: not a .npy file: a header of ${length} bytes`);
   const header = (await take(bytes, length, name)).toString("latin1");
 
   const entries = entriesOf(header);
@@ -69,7 +69,7 @@ function dtypeOf(name: string, descr: string): [DType, boolean] {
   if (letter === "b" && size === "1") return ["bool", false];
   const dtype = letter === "" ? descr : size === "" ? LETTERS[letter] : `${KINDS[letter]}${8 * Number(size)}`;
   if (dtype === undefined || !Object.hasOwn(BYTES, dtype) || descr === "bfloat16")
-    throw badData(`${name}: numbers of type ${descr}, which are not supported`);
+    throw badData(`${name}: unsupported type ${descr}`);
   return [dtype as DType, endian === ">"];
 }
 

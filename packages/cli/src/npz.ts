@@ -104,7 +104,7 @@ class CheckedBytes implements Bytes {
     const count = await this.#bytes.read(into);
     this.#sum = crc32(into.subarray(0, count), this.#sum);
     if (this.left === 0 && this.#sum !== this.#expected) {
-      throw badData(`${this.#name}: damaged: its bytes are not those that were saved (CRC-32)`);
+      throw badData(`${this.#name}: damaged: CRC-32 mismatch`);
     }
     return count;
   }

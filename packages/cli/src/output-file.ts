@@ -59,11 +59,10 @@ async function placeOf(output: Output, inputs: readonly string[], written: Reado
     throw badFile(path, error);
   });
   if (there === undefined) return { name, there };
-  if (!there.isFile()) throw badData(`${path}: is ${there.isDirectory() ? "a directory" : "no regular file"}`);
+  if (!there.isFile()) throw badData(`${path}: is ${there.isDirectory() ? "a directory" : "not a regular file"}`);
   const identity = identityOf(there);
   for (const input of inputs) {
-    if ((await identityAt(input)) === identity)
-      throw badUsage(`${option}: ${path}: would take the place of a file that is read`);
+    if ((await identityAt(input)) === identity) throw badUsage(`${option}: ${path}: would overwrite an input file`);
   }
   const stream = streamAt(identity);
   if (stream !== undefined) throw badUsage(`${option}: ${path}: is ${stream}, too`);
@@ -81,7 +80,7 @@ async function assertKind({ option, path, kinds }: Output, target: string): Prom
   });
   if (start === "" || kinds.some(({ isOne }) => isOne(start))) return;
   const names = kinds.map(({ name }) => name).join(" or ");
-  throw badUsage(`${option}: ${path}: is there, and is no file of ${names}: it is not replaced`);
+  throw badUsage(`${option}: ${path}: exists and is not a file of ${names}: not replaced`);
 }
 
 async function startOf(path: string): Promise<string> {
@@ -183,7 +182,7 @@ async function targetOf(path: string): Promise<string> {
   const link = await lstat(path).catch(() => undefined);
   if (link?.isSymbolicLink()) {
     return realpath(path).catch(() => {
-      throw badData(`${path}: is a link to nothing`);
+      throw badData(`${path}: is a broken link`);
     });
   }
   const folder = await realpath(dirname(path)).catch((cause: Error) => {

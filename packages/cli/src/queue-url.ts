@@ -8,7 +8,7 @@ export function queueUrl(given: string | true | undefined): string {
   if (typeof given === "string") return given;
   const url = process.env[QUEUE_VARIABLE];
   if (url === undefined || url === "") {
-    throw badUsage(`--queue: expected redis://host:port, or that in the environment as ${QUEUE_VARIABLE}`);
+    throw badUsage(`--queue: expected redis://host:port, or the environment variable ${QUEUE_VARIABLE}`);
   }
   return url;
 }

@@ -146,13 +146,13 @@ async function assertSameFiles(task: TaskData, root: Root, signal: AbortSignal):
     const { size, sha256 } = await contentOf(real, task.verify, signal).catch(atThisMachine);
     const wanted = task.contents[i];
     if (size !== wanted?.size) {
-      throw elsewhere(`${path}: is another file`, `${size} bytes instead of ${wanted?.size}`);
+      throw elsewhere(`${path}: differs`, `${size} bytes instead of ${wanted?.size}`);
     }
-    if (sha256 !== wanted.sha256) throw elsewhere(`${path}: is another file`, `as many bytes, but others`);
+    if (sha256 !== wanted.sha256) throw elsewhere(`${path}: differs`, `same size, different content`);
   }
   return async () => {
     for (const { path, real, state } of files) {
-      if ((await stateOf(path, real)) !== state) throw new Error(`${path}: has changed while it was read`);
+      if ((await stateOf(path, real)) !== state) throw new Error(`${path}: changed while it was being read`);
     }
   };
 }

@@ -36,15 +36,16 @@ export async function openSafetensors(path: string, wanted: string | undefined, 
   try {
     const start = new FileBytes(path, file, 0, size);
     const length = (await take(start, 8, path)).readBigUInt64LE();
-    if (length > MOST_HEADER_BYTES) throw badData(`${path}: no .safetensors: a header of ${length} bytes`);
+    if (length > MOST_HEADER_BYTES) throw badData(`${path}: not a .safetensors file: a header of ${length} bytes`);
     const data = 8 + Number(length);
     const header = await take(start, Number(length), path);
-    if (hasTooMany(header)) throw badData(`${path}: no .safetensors: a header of more than ${MOST_VALUES} values`);
+    if (hasTooMany(header))
+      throw badData(`${path}: not a .safetensors file: a header of more than ${MOST_VALUES} values`);
     const tensors = parse(path, header.toString());
     checkPlaces(path, tensors, data, size);
     const [name, { dtype, shape, data_offsets }] = choose(tensors, wanted, usual, path);
     const type = TYPES.get(dtype);
-    if (type === undefined) throw badData(`${path}:${name}: numbers of type ${dtype}, which are not supported`);
+    if (type === undefined) throw badData(`${path}:${name}: unsupported type ${dtype}`);
     const [begin, end] = data_offsets;
     const bytes = new FileBytes(`${path}:${name}`, file, data + begin, end - begin, assertUnchanged);
     return { name: `${path}:${name}`, dtype: type, shape, bytes };
@@ -62,7 +63,7 @@ function parse(path: string, header: string): Map<string, Tensor> {
   } catch {
     // As below.
   }
-  throw badData(`${path}: no .safetensors: its header does not say where tensors are`);
+  throw badData(`${path}: not a .safetensors file: invalid header`);
 }
 
 function isTensor({ dtype, shape, data_offsets }: Readonly<Record<keyof Tensor, unknown>>): boolean {
@@ -107,7 +108,7 @@ function checkPlaces(path: string, tensors: ReadonlyMap<string, Tensor>, data: n
   let place = 0;
   for (const [name, begin, end] of places.sort(([, a, b], [, c, d]) => a - c || b - d)) {
     if (begin !== place || end < begin) {
-      throw badData(`${path}:${name}: at bytes ${begin} to ${end} of the data, where byte ${place} is next`);
+      throw badData(`${path}:${name}: at bytes ${begin} to ${end} of the data: expected it at byte ${place}`);
     }
     place = end;
     if (data + end > size) {

@@ -19,7 +19,7 @@ export async function namesWithInput<T extends readonly (string | undefined)[]>(
 ): Promise<T> {
   const count = names.filter((name) => name === STANDARD_INPUT).length;
   if (count === 0) return names;
-  if (count > 1) throw badUsage("-: standard input is one file, and can not be several");
+  if (count > 1) throw badUsage("-: only one file can be standard input");
   if (process.stdin.isTTY) throw badUsage("-: standard input is a terminal: expected a file or a pipe");
   const content = await readAll();
   const folder = mkdtempSync(join(tmpdir(), "xent-"));

@@ -103,8 +103,8 @@ export function taskOf(
 
 /** Throws if `value` is not a task of this protocol. */
 export function readTask(value: unknown): TaskData {
-  const data = checked(task, value, "no task");
-  if (data.contents.length !== filesOf(data).length) throw badData("no task: contents: not one for each file");
+  const data = checked(task, value, "invalid task");
+  if (data.contents.length !== filesOf(data).length) throw badData("invalid task: contents: not one for each file");
   return data;
 }
 
@@ -126,7 +126,7 @@ export function resultOf(id: string, { totals, statistics, ...found }: FileResul
 
 /** Throws if `value` cannot be a result of this task. */
 export function readResult(value: unknown, id: string, { pair, flags }: TaskData): FileResult {
-  const answer = checked(result, value, "no result");
+  const answer = checked(result, value, "invalid result");
   const { logits, labels, rows, classes, bytes, notFinite } = answer;
   const totals = decodeTotals(Buffer.from(answer.totals, "base64"));
   const { count: counted, normalizer, sum } = totals;
@@ -150,7 +150,7 @@ export function readResult(value: unknown, id: string, { pair, flags }: TaskData
     sum: notFinite.rows > 0 || (Number.isFinite(sum) && (flags.classWeights !== undefined || sum >= 0)),
   };
   const wrong = Object.entries(isRight).find(([, right]) => !right);
-  if (wrong || statistics === undefined) throw badData(`no result of this task: ${wrong?.[0]}`);
+  if (wrong || statistics === undefined) throw badData(`invalid result for this task: ${wrong?.[0]}`);
   const { first } = notFinite;
   return {
     logits: { ...logits, dtype: logits.dtype satisfies LogitsType },
@@ -167,13 +167,13 @@ export function readResult(value: unknown, id: string, { pair, flags }: TaskData
 function checked<const S extends v.GenericSchema>(schema: S, value: unknown, what: string): v.InferOutput<S> {
   const protocol = typeof value === "object" && value !== null && "protocol" in value ? value.protocol : undefined;
   if (typeof protocol === "number" && protocol !== PROTOCOL) {
-    throw badData(`${what}: of protocol ${protocol}, and this xent speaks ${PROTOCOL}`);
+    throw badData(`${what}: protocol ${protocol}; this xent uses ${PROTOCOL}`);
   }
   const read = v.safeParse(schema, value, { abortEarly: true });
   if (read.success) {
     // Compare own properties only: the schemas do not list inherited names.
     if (isDeepStrictEqual(read.output, value)) return read.output;
-    throw badData(`${what}: it says more than there is to say`);
+    throw badData(`${what}: it has unknown fields`);
   }
   const [issue] = read.issues;
   const at = v.getDotPath(issue);

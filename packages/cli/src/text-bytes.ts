@@ -16,7 +16,7 @@ export async function textBytes(spec: string, all: readonly FilePair[]): Promise
     const found = await stat(path).catch((cause: Error) => {
       throw badFile(path, cause);
     });
-    if (!found.isFile()) throw badData(`${path}: is no regular file`);
+    if (!found.isFile()) throw badData(`${path}: is not a regular file`);
     bytes += found.size;
   }
   if (bytes === 0) throw badData(`${spec}: is empty: there are no bytes of text`);

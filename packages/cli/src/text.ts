@@ -63,7 +63,8 @@ class Words {
     const words = text.includes(",") || this.#last === "comma" ? this.#betweenCommas(text) : this.#between(text);
     const long = words.findIndex((word) => word.length > LONGEST);
     yield long < 0 ? words : words.slice(0, long + 1);
-    if (long >= 0) throw badData(`${this.#path}: no text of numbers: it has a word of more than ${LONGEST} characters`);
+    if (long >= 0)
+      throw badData(`${this.#path}: not a text of numbers: it has a word of more than ${LONGEST} characters`);
     this.#count += words.length;
   }
 
@@ -96,6 +97,9 @@ class Words {
   }
 
   #missing(words: number): never {
-    throw badData(`${this.#path}: a comma without a number on each side, after ${this.#count + words} numbers`);
+    const count = this.#count + words;
+    throw badData(
+      `${this.#path}: a comma without a number on each side, after ${count} ${count === 1 ? "number" : "numbers"}`,
+    );
   }
 }

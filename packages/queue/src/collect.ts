@@ -178,7 +178,7 @@ class Collection<T extends object, R> {
     const times = (this.#bad.get(id) ?? 0) + 1;
     this.#bad.set(id, times);
     if (times > this.#attempts) {
-      throw new QueueError(`task ${id} was answered ${times} times by what is no result: ${reason.message}`);
+      throw new QueueError(`task ${id} had ${times} invalid results: ${reason.message}`);
     }
   }
 

@@ -47,7 +47,7 @@ export function createXentSync(options?: XentSyncOptions): Xent {
   const settings = readXentOptions(options);
   const { threads, auto, variant, maxBytes, alone, module } = settings;
   if (threads !== 1 && !auto)
-    throw new RangeError('"threads" expected 1: createXentSync can not wait for workers, createXent can');
+    throw new RangeError('"threads" expected 1: createXentSync cannot wait for workers, createXent can');
   return instance(settings, module ?? compile(variant, alone), new Heap(maxBytes, alone));
 }
 

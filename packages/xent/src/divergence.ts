@@ -39,7 +39,7 @@ export function readDivergence(
   for (const name of OTHERS) {
     if (options?.[name] === undefined) continue;
     const instead = name === "ignoreIndex" ? ': give a "mask"' : "";
-    throw new TypeError(`"${name}" is no option of a divergence${instead}`);
+    throw new TypeError(`"${name}" is not an option of a divergence${instead}`);
   }
   const settings = readOptions(options, rows, classes, ["mask", ...others]);
   const mask = readMask(options?.mask, rows);

@@ -55,7 +55,7 @@ export async function compileEmbeddedAsync(
 
 function notCompiled(cause: unknown): Error {
   return new Error(
-    "this environment compiles no WebAssembly at run time: create an instance with \"module\", compiled from one of the .wasm files of xent; a Content-Security-Policy needs 'wasm-unsafe-eval'",
+    "this environment does not allow compiling WebAssembly at run time: create an instance with \"module\", compiled from one of the .wasm files of xent; a Content-Security-Policy needs 'wasm-unsafe-eval'",
     { cause },
   );
 }

@@ -130,7 +130,7 @@ export function rowsOf({ shape, elements }: Source, { classes, rowStride, inner 
   const fits =
     inner === 1 ? last === rowStride : shape.some((size, axis) => size === classes && behind(axis) === inner);
   if (fits) return whole;
-  const rows = inner === 1 ? `rows of ${classes} logits` : `${classes} classes with ${inner} rows side by side`;
+  const rows = inner === 1 ? `rows of ${classes} logits` : `${classes} classes with ${inner} interleaved rows`;
   throw new RangeError(`"source" of sizes ${showShape(shape)} does not fit ${rows}`);
 }
 
@@ -138,7 +138,7 @@ export function rowsOf({ shape, elements }: Source, { classes, rowStride, inner 
 export function assertFits({ extent }: Pick<Rows, "extent">, offset: number, capacity: number): void {
   integer("offset", offset, 0, capacity);
   if (extent > capacity - offset) {
-    throw new RangeError(`"source" takes ${extent} elements, of which ${capacity - offset} are left behind ${offset}`);
+    throw new RangeError(`"source" takes ${extent} elements, but only ${capacity - offset} fit at offset ${offset}`);
   }
 }
 

@@ -88,14 +88,18 @@ export function flatLabels(title: string, labels: unknown): LabelRows {
 export function exactLabels(title: string, labels: FlatLabels, type: LabelsType): LabelsArrays[LabelsType] {
   const { name, BYTES_PER_ELEMENT: bytes } = LABELS[type];
   if (typedArrayKind(labels) === name) return labels as LabelsArrays[LabelsType];
-  const bits = 8 * bytes - (type.startsWith("u") ? 0 : 1);
-  const least = type.startsWith("u") ? 0 : -(2 ** bits);
+  const isUnsigned = type.startsWith("u");
+  const bits = 8 * bytes - (isUnsigned ? 0 : 1);
+  const least = isUnsigned ? 0 : -(2 ** bits);
   const exact = new LABELS[type](new ArrayBuffer(bytes * labels.length), 0, labels.length);
   for (let i = 0; i < labels.length; i++) {
     const label = labels[i] as number | bigint;
     // JavaScript compares numbers and BigInts exactly.
     if (label < least || label >= 2 ** bits) {
-      throw new RangeError(`"${title}" has ${label} at ${i}, which is no ${type}: create the batch with other labels`);
+      const a = isUnsigned ? "a" : "an";
+      throw new RangeError(
+        `"${title}" has ${label} at ${i}, which is not ${a} ${type}: create the batch with other labels`,
+      );
     }
     if (bytes === 8) (exact as BigInt64Array)[i] = BigInt(label);
     else (exact as Int32Array)[i] = Number(label);

@@ -235,7 +235,7 @@ function readLayout({ rows, classes, stride, shape, axis }: BatchSpec<LogitsType
     return layoutOfRows(rows, classes, stride);
   }
   if (rows !== undefined || classes !== undefined || stride !== undefined) {
-    throw new TypeError('"shape" takes the place of rows, classes and stride: give one or the other');
+    throw new TypeError('"shape" replaces rows, classes and stride: give one or the other');
   }
   return layoutOfShape(shape, axis);
 }

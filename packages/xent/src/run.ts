@@ -267,7 +267,7 @@ function workingMemory({ layout, buffer, bufferBytes }: PlacedBatch, run: Run, s
   const byClass = classWeights ? 4 * classes : 0;
   const bytes = shardBytes + segmentBytes + byClass + (sampleWeights ? 4 * rows : 0);
   if (bytes > bufferBytes) {
-    throw new RangeError(`this run needs ${bytes} bytes beside the batch, for which "maxBytes" has left no room`);
+    throw new RangeError(`this run needs ${bytes} bytes beside the batch, but "maxBytes" leaves no room`);
   }
   const segmentRecords = buffer + shardBytes;
   const first = segmentRecords + segmentBytes;

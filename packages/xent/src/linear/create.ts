@@ -19,12 +19,11 @@ import {
 import type { ChunkBatch } from "./steps.ts";
 
 /**
- * A linear layer and its loss, in the memory of this instance and with its threads. All zero at first.
+ * Creates a linear layer with its loss, in the memory and with the threads of this instance. All its arrays are zero at first.
  *
- * Like `createBatch`, this may make a memory grow that is not shared, which detaches the views of batches and other layers: take those
- * anew.
+ * Like `createBatch`, this may grow a memory that is not shared, which detaches the views of batches and other layers: read them again.
  *
- * Throws RangeError where it does not fit below `maxBytes`, with the largest `chunkRows` that does.
+ * Throws RangeError if the layer does not fit below `maxBytes`; the message names the largest `chunkRows` that fits.
  */
 export function createLinear<
   W extends WeightType = "float32",
@@ -36,7 +35,7 @@ export function createLinear<
   const { pool } = engine;
   const plan = planLinear(spec, pool?.indices ?? 1, pool?.slots ?? 1);
   const products = productsOf(xent, engine, spec.module);
-  // Before anything grows.
+  // Check this before any memory grows.
   if (plan.bytes + plan.batchBytes > heap.largest) throw tooLarge(spec, host, plan);
   const address = heap.allocateZeroed(plan.bytes);
   const batches: ChunkBatch[] = [];
@@ -58,7 +57,7 @@ function hostOf(xent: Xent): Host {
 
 const products = new WeakMap<Engine, Products>();
 
-/** The products' kernel over this engine's memory, which its threads have, too. */
+/** The kernel of the products over this engine's memory. The threads of the engine get it, too. */
 function productsOf(xent: Xent, engine: Engine, given: WebAssembly.Module | undefined): Products {
   let found = products.get(engine);
   if (found === undefined) {
@@ -85,7 +84,7 @@ function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Ru
   }
 }
 
-/** An error that says what could be done instead. */
+/** The error for a layer that is too large. It says what would fit. */
 function tooLarge(spec: AnyLinearSpec, { heap, engine }: Host, plan: LinearPlan): RangeError {
   const { pool } = engine;
   const needed = plan.bytes + plan.batchBytes;
@@ -98,8 +97,8 @@ function tooLarge(spec: AnyLinearSpec, { heap, engine }: Host, plan: LinearPlan)
   const advice =
     rows > 0
       ? `"chunkRows" of ${rows} is the largest that fits`
-      : "not even chunks of one row fit: fewer rows, a weight of 16 bits or fewer gradients take less";
+      : "not even chunks of one row fit: fewer rows, a 16-bit weight or fewer gradients take less memory";
   return new RangeError(
-    `this layer takes ${needed} bytes, and "maxBytes" leaves ${heap.largest} in one piece; ${advice}`,
+    `this layer takes ${needed} bytes, but "maxBytes" leaves only ${heap.largest} in one piece; ${advice}`,
   );
 }

@@ -1,11 +1,12 @@
 /**
- * A linear layer and its loss in one: the sparse softmax cross-entropy of logits H Wᵀ + b, of features H [rows, features] and a weight
- * W [classes, features], with the gradients of all three, and without memory for all logits. See docs/linear.md.
+ * A linear layer and its loss in one step: the sparse softmax cross-entropy of the logits H Wᵀ + b, for features H [rows, features], a
+ * weight W [classes, features] and a bias b [classes], with the gradients of all three, and without memory for all logits. See
+ * docs/linear.md.
  *
  * @module
  */
 
-// The map of the modules is in ../index.ts, of which these have the types only: the instance may be of another bundle.
+// The map of the modules is in ../index.ts. These modules import only types from it, because the instance may come from another bundle.
 
 export { createLinear } from "./create.ts";
 export type { Layer } from "./layer.ts";

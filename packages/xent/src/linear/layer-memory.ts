@@ -3,7 +3,7 @@ import { LABELS, type LabelsArrays, type LabelsType } from "../labels.ts";
 import { LOGITS } from "../logits.ts";
 import { type LayerPlan, type LinearPlan, upTo, type WeightArrays, type WeightType } from "./plan.ts";
 
-/** The arrays of a layer with its loss: views of its memory, made anew each time, since that may grow. */
+/** The arrays of a layer with its loss: views of the memory, created on each access because the memory may grow. */
 export class LayerMemory<W extends WeightType = WeightType, K extends LabelsType = LabelsType> {
   readonly engine: Engine;
   readonly plan: LinearPlan<W, K>;
@@ -15,12 +15,12 @@ export class LayerMemory<W extends WeightType = WeightType, K extends LabelsType
     this.address = address;
   }
 
-  /** The address of a part of the layer; 0 where there is none. */
+  /** The address of a part of the layer; 0 if the layer does not have it. */
   place(offset: number | undefined): number {
     return offset === undefined ? 0 : this.address + offset;
   }
 
-  /** [rows, features], of the layer or of that of the targets. */
+  /** [rows, features], of the layer itself or of its target layer. */
   features({ features, offsets }: LayerPlan): Float32Array {
     return new Float32Array(this.#buffer, this.place(offsets.features), this.plan.rows * features);
   }
@@ -59,7 +59,7 @@ export class LayerMemory<W extends WeightType = WeightType, K extends LabelsType
     return this.#floats(this.plan.offsets.biasGradient, this.plan.classes);
   }
 
-  /** The bias's gradient before it is rounded, padded to whole vectors. */
+  /** The gradient of the bias before it is rounded, padded to whole vectors. */
   get biasSums(): Float64Array | undefined {
     const { offsets, classes } = this.plan;
     return offsets.biasSums === undefined
@@ -67,7 +67,7 @@ export class LayerMemory<W extends WeightType = WeightType, K extends LabelsType
       : new Float64Array(this.#buffer, this.place(offsets.biasSums), upTo(4, classes));
   }
 
-  /** The rows of the chunk under way. */
+  /** The rows of the current chunk. */
   index(length: number): Uint32Array {
     return new Uint32Array(this.#buffer, this.place(this.plan.offsets.index), length);
   }

@@ -2,13 +2,13 @@ import { assertFits, type Logits, readLogits, writeSource } from "../inputs.ts";
 import type { LayerMemory } from "./layer-memory.ts";
 import type { LayerPlan, WeightArrays, WeightType } from "./plan.ts";
 
-/** Throws where the arrays may not be read, or not be written. */
+/** Throws if the arrays must not be read, or must not be written. */
 export interface Guard {
   assertAlive(): void;
   assertIdle(): void;
 }
 
-/** The input and parameters of a linear layer. Every array is a view, as those of {@link Linear} are. */
+/** The input and parameters of a linear layer. Every array is a view, like those of {@link Linear}. */
 export class Layer<W extends WeightType = WeightType> {
   readonly #memory: LayerMemory;
   readonly #plan: LayerPlan<W>;
@@ -33,30 +33,30 @@ export class Layer<W extends WeightType = WeightType> {
     return this.#memory.weight(this.#plan);
   }
 
-  /** [classes], or undefined where there is none. Write your bias here. */
+  /** [classes], or undefined if the layer has no bias. Write your bias here. */
   get bias(): Float32Array | undefined {
     this.#guard.assertAlive();
     return this.#memory.bias(this.#plan);
   }
 
-  /** Writes features of any kind that `batch.setLogits` takes, from element `offset` on, with its checks. */
+  /** Writes features from element `offset` on. Takes what `batch.setLogits` takes, with the same checks. */
   setFeatures(source: Logits, offset = 0): void {
     writeNumbers(source, "float32", () => this.features, offset, this.#guard);
   }
 
-  /** Writes weights the same way: numbers are rounded to the layer's type, and a Uint16Array has bits of it. */
+  /** Writes weights in the same way. Numbers are rounded to the type of the weight; a Uint16Array holds bits of that type. */
   setWeight(source: Logits, offset = 0): void {
     writeNumbers(source, this.#plan.weight, () => this.weight, offset, this.#guard);
   }
 
-  /** Writes biases the same way. Throws TypeError where there is none. */
+  /** Writes biases in the same way. Throws TypeError if the layer has no bias. */
   setBias(source: Logits, offset = 0): void {
     if (!this.#plan.bias) throw new TypeError("this layer has no bias: create it with bias: true");
     writeNumbers(source, "float32", () => this.bias as Float32Array, offset, this.#guard);
   }
 }
 
-/** Writes numbers from element `offset` of the target on. */
+/** Writes numbers into the target, from element `offset` on. */
 export function writeNumbers(
   source: Logits,
   type: WeightType,
@@ -66,7 +66,7 @@ export function writeNumbers(
 ): void {
   const numbers = readLogits("source", source);
   if (numbers.kind === "Uint16Array" && type === "float32") {
-    throw new TypeError('"source" is a Uint16Array, whose numbers are bits, but here are float32 numbers');
+    throw new TypeError('"source" is a Uint16Array, whose numbers are bits, but this array has float32 numbers');
   }
   const whole = { run: numbers.elements, step: numbers.elements, extent: numbers.elements };
   guard.assertIdle();

@@ -17,22 +17,22 @@ import { writeProduct } from "./product.ts";
 import type { LinearResult } from "./result.ts";
 import { type ChunkBatch, type ProductStep, Steps } from "./steps.ts";
 
-/** The products' kernel, and its number in the pool. */
+/** The kernel of the products, and its number in the pool. */
 export interface Products {
   readonly kernel: Runs;
   readonly number: number;
 }
 
 /**
- * A linear layer and its loss. Every array is a view of the kernel's memory; if it is not shared, take them anew after `createBatch` or
- * `createLinear`, which make it grow.
+ * A linear layer and its loss. Every array is a view of the kernel's memory. If that memory is not shared, read the arrays again after
+ * `createBatch` or `createLinear`, which may grow it.
  */
 export class Linear<W extends WeightType = "float32", K extends LabelsType = "int32", T extends LinearTargets = false>
   implements Disposable
 {
   readonly rows: number;
   readonly classes: number;
-  /** Rows whose logits are in the memory at a time. */
+  /** Rows whose logits are in memory at a time. */
   readonly chunkRows: number;
   readonly #host: Host;
   readonly #products: Products;
@@ -45,7 +45,7 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
   #disposed = false;
   #running = false;
 
-  /** @internal Made by `createLinear`. */
+  /** @internal Use `createLinear`. */
   constructor(host: Host, products: Products, plan: LinearPlan<W, K>, address: number, batches: readonly ChunkBatch[]) {
     this.rows = plan.rows;
     this.classes = plan.classes;
@@ -69,60 +69,60 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
     return this.#layer.weight;
   }
 
-  /** [classes], or undefined where there is none. Write your bias here. */
+  /** [classes], or undefined if the layer has no bias. Write your bias here. */
   get bias(): Float32Array | undefined {
     return this.#layer.bias;
   }
 
-  /** [rows]. Write your labels here. Throws TypeError where the layer was created with `targets`. */
+  /** [rows]. Write your labels here. Throws TypeError if the layer was created with `targets`. */
   get labels(): T extends false ? LabelsArrays[K] : never {
     const { labels, plan } = this.#alive;
     if (labels === undefined) throw new TypeError(`this layer has ${targetsName(plan.targets)}, and no labels`);
     return labels as T extends false ? LabelsArrays[K] : never;
   }
 
-  /** [rows, classes]: soft targets, or with `targets: "logits"` those logits; else undefined. Write them here. */
+  /** [rows, classes]: soft targets, or the target logits with `targets: "logits"`; otherwise undefined. Write your targets here. */
   get targets(): T extends true | "logits" ? Float32Array : undefined {
     return this.#alive.targets as T extends true | "logits" ? Float32Array : undefined;
   }
 
-  /** The layer whose logits are the targets, or undefined. Write its features, weight and bias there. */
+  /** The layer whose logits are the targets, or undefined if there is none. Write its features, weight and bias there. */
   get targetLayer(): T extends LayerSpec<infer V> ? Layer<V> : undefined {
     this.#assertAlive();
     return this.#targetLayer as T extends LayerSpec<infer V> ? Layer<V> : undefined;
   }
 
-  /** [rows, features], 0 in ignored rows; undefined where the layer was created without. */
+  /** [rows, features], 0 in ignored rows; undefined if the layer was created without it. */
   get featuresGradient(): Float32Array | undefined {
     return this.#alive.featuresGradient;
   }
 
-  /** [classes, features], or undefined where the layer was created without. */
+  /** [classes, features], or undefined if the layer was created without it. */
   get weightGradient(): Float32Array | undefined {
     return this.#alive.weightGradient;
   }
 
-  /** [classes], or undefined where the layer was created without. */
+  /** [classes], or undefined if the layer was created without it. */
   get biasGradient(): Float32Array | undefined {
     return this.#alive.biasGradient;
   }
 
-  /** Writes features of any kind that `batch.setLogits` takes, from element `offset` on, with its checks. */
+  /** Writes features from element `offset` on. Takes what `batch.setLogits` takes, with the same checks. */
   setFeatures(source: Logits, offset = 0): void {
     this.#layer.setFeatures(source, offset);
   }
 
-  /** Writes weights the same way: numbers are rounded to the layer's type, and a Uint16Array has bits of it. */
+  /** Writes weights in the same way. Numbers are rounded to the type of the weight; a Uint16Array holds bits of that type. */
   setWeight(source: Logits, offset = 0): void {
     this.#layer.setWeight(source, offset);
   }
 
-  /** Writes biases the same way. Throws TypeError where there is none. */
+  /** Writes biases in the same way. Throws TypeError if the layer has no bias. */
   setBias(source: Logits, offset = 0): void {
     this.#layer.setBias(source, offset);
   }
 
-  /** Writes labels of any kind that `batch.setLabels` takes, from row `offset` on. */
+  /** Writes labels from row `offset` on. Takes what `batch.setLabels` takes. */
   setLabels(source: Labels, offset = 0): void {
     const { labels } = flatLabels("source", source);
     const exact = exactLabels("source", labels, this.#memory.plan.labels);
@@ -131,7 +131,10 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
     (this.labels as Int32Array).set(exact as Int32Array, offset);
   }
 
-  /** Writes {@link targets} of any kind that `batch.setTargets` takes, from element `offset` on. Throws TypeError where there are none. */
+  /**
+   * Writes {@link targets} from element `offset` on. Takes what `batch.setTargets` takes. Throws TypeError if the layer does not have that
+   * array.
+   */
   setTargets(source: Targets, offset = 0): void {
     writeNumbers(source, "float32", () => this.#givenTargets, offset, this.#guard);
   }
@@ -139,16 +142,16 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
   get #givenTargets(): Float32Array {
     const { targets } = this.#alive;
     if (targets) return targets;
-    const has = this.#targetLayer ? "a layer for its targets: write to targetLayer" : "labels";
-    throw new TypeError(`this layer has ${has}, and takes no targets`);
+    const has = this.#targetLayer ? "a target layer: write to targetLayer instead" : "labels, and no targets";
+    throw new TypeError(`this layer has ${has}`);
   }
 
   /**
-   * Computes the losses of all rows and, with `gradient: true`, the gradients that the layer was created with. Blocks until done; uses
-   * the threads of the instance where the calling thread may wait for them. Same results, to the bit, either way.
+   * Computes the losses of all rows and, with `gradient: true`, the gradients that the layer was created with. Blocks until done. Uses
+   * the threads of the instance if the calling thread may wait for them; the results have the same bits either way.
    *
-   * Throws RangeError for a label outside of [0, classes), before a byte is written; TypeError in the middle of a {@link runAsync} of
-   * this layer; WorkerError where a worker of the pool fails.
+   * Throws RangeError for a label outside of [0, classes), before anything is written; TypeError during a {@link runAsync} of this
+   * layer; WorkerError if a worker of the pool fails.
    */
   run<G extends boolean = false, P extends boolean = false>(options?: LinearOptions<G, P>): LinearResult<G, P, T> {
     this.#assertIdle();
@@ -164,10 +167,10 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
   }
 
   /**
-   * As {@link run}, without blocking: the workers compute it, or where there are none this thread, a few milliseconds at a time. Until
-   * it has settled the layer is the job's: nothing may be written there, and `dispose` frees the memory only then.
+   * Like {@link run}, but does not block: the workers compute, or without workers this thread, a few milliseconds at a time. Until the
+   * promise settles, do not write to the layer; `dispose` frees its memory only then.
    *
-   * Rejects with the errors of {@link run}, and with TypeError where layer or instance are disposed in the meantime.
+   * Rejects with the errors of {@link run}, and with TypeError if the layer or the instance is disposed in the meantime.
    */
   async runAsync<G extends boolean = false, P extends boolean = false>(
     options?: LinearOptions<G, P>,
@@ -191,7 +194,7 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
     }
   }
 
-  /** Gives the memory back. The second call does nothing. */
+  /** Frees the memory. A second call does nothing. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -222,14 +225,14 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
     return this.#memory;
   }
 
-  /** Checks everything; nothing is written yet. */
+  /** Checks everything, and writes nothing. */
   #prepare(options: LinearOptions | undefined): Prepared {
     const read = readLinearOptions(options, this.#memory);
     this.#assertIdle();
     return prepare(read, this.#memory);
   }
 
-  /** Writes the record, and how it is dealt out; returns undefined where this thread is to compute all of it. */
+  /** Writes the record and its schedule. Returns undefined if this thread is to compute all items. */
   #schedule({ product, items, cost }: ProductStep, waits: boolean): Schedule | undefined {
     const { memory, pool } = this.#host.engine;
     const { scratchBytes, offsets } = this.#memory.plan;
@@ -270,5 +273,5 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
   }
 }
 
-/** So many classes are a chunk of their own for the pool: an item is never put together with others. */
+/** The classes that the schedule counts for an item: enough for a chunk of the pool, so that each chunk is one item. */
 const ITEM = 2 ** 15;

@@ -9,7 +9,7 @@ import { SCHEDULE_BYTES } from "../pool/schedule.ts";
 import type { WasmModule } from "../wasm.ts";
 import { scratchBytes } from "./product.ts";
 
-/** The typed arrays of weights. 16-bit numbers are given as their bits: not every runtime has a Float16Array. */
+/** The typed arrays of weights. 16-bit numbers are stored as bits, because not every runtime has a Float16Array. */
 export interface WeightArrays {
   float32: Float32Array;
   float16: Uint16Array;
@@ -19,7 +19,7 @@ export interface WeightArrays {
 /** The name of a type of weights. */
 export type WeightType = keyof WeightArrays;
 
-/** What a gradient is taken of. */
+/** What a gradient is taken with respect to. */
 export type Parameter = "features" | "weight" | "bias";
 
 /** The input and parameters of a linear layer. `W`: the type of its weight. */
@@ -33,8 +33,8 @@ export interface LayerSpec<W extends WeightType = WeightType> {
 }
 
 /**
- * What the logits are compared with. false: labels. true: soft targets, which are probabilities. "logits": those of another model, and
- * the loss is the divergence from its softmax. A layer: the same, with the logits of that layer, which are not stored either.
+ * What the logits are compared with. false: labels. true: soft targets, which are probabilities. "logits": the logits of another model;
+ * the loss is the divergence from its softmax. A layer: the same with the logits of that layer, which are not stored either.
  */
 export type LinearTargets = TargetsType | LayerSpec;
 
@@ -49,8 +49,8 @@ export interface LinearSpec<
   /** Classes, at least 1. */
   classes: number;
   /**
-   * What there is instead of labels: true: soft targets, [rows, classes]. "logits": another model's logits, [rows, classes]. The
-   * specification of a layer: another model's last layer, of as many rows and classes. Default false.
+   * What replaces the labels. true: soft targets, [rows, classes]. "logits": the logits of another model, [rows, classes]. The
+   * specification of a layer: the last layer of another model, with the same rows and classes. Default false: nothing does.
    */
   targets?: T | undefined;
   /** Type of the labels. Default "int32". */
@@ -59,21 +59,21 @@ export interface LinearSpec<
   shift?: number | undefined;
   /** Rows of one sequence, for `shift`. Default: all rows. */
   sequence?: number | undefined;
-  /** Whose gradients there is memory for; true: all. Default false: none. */
+  /** The parameters whose gradients the layer has memory for; true: all of them. Default false: none. */
   gradient?: boolean | readonly Parameter[] | undefined;
   /**
-   * Rows whose logits are in the memory at a time, at most 256. Default: as few chunks as possible, equally long. The fewer, the less
-   * memory, and below 96 the slower. The weight's gradient depends on it, in its last bits.
+   * Rows whose logits are in memory at a time, at most 256. Default: as few chunks as possible, of equal length. Fewer rows take less
+   * memory; below 96 they are slower. The last bits of the weight's gradient depend on this number.
    */
   chunkRows?: number | undefined;
   /**
-   * The products' module, compiled from one of this version's xent-linear .wasm files, where nothing may be compiled at run time: of
-   * the instance's variant, and -shared where its memory is.
+   * The module of the products, for environments that do not allow compiling at run time. Compile it from one of the xent-linear .wasm
+   * files of this version: the one for the instance's variant, with -shared in its name if the instance's memory is shared.
    */
   module?: WasmModule | undefined;
 }
 
-/** Any of them. */
+/** A specification with any types. */
 export type AnyLinearSpec = LinearSpec<WeightType, LabelsType, LinearTargets>;
 
 const SPEC = [
@@ -82,9 +82,9 @@ const SPEC = [
 ];
 const LAYER = ["features", "weight", "bias"];
 
-/** Rows of a chunk: the weight's packed rows stay in the caches, and few of the products' time is packing. */
+/** The most rows of a chunk. The packed rows of the weight stay in the caches, and packing takes little of the products' time. */
 const MOST_ROWS = 256;
-/** Columns of an item of the features' gradient, at most. */
+/** The most columns of an item of the features' gradient. */
 export const MOST_COLUMNS = 256;
 
 /**
@@ -98,41 +98,41 @@ interface LayerSizes<W extends WeightType> {
   readonly bias: boolean;
 }
 
-/** A layer, checked, and where its arrays lie. */
+/** A checked layer, and the offsets of its arrays. */
 export interface LayerPlan<W extends WeightType = WeightType> extends LayerSizes<W> {
   readonly offsets: {
     readonly features: number;
     readonly weight: number;
     readonly bias: number | undefined;
-    /** The features of a chunk, as products read them. */
+    /** The features of a chunk, packed for the products. */
     readonly packed: number;
   };
 }
 
-/** A checked specification, and where its parts lie in a block of memory. */
+/** A checked specification, and the offsets of its parts in a block of memory. */
 export interface LinearPlan<W extends WeightType = WeightType, K extends LabelsType = LabelsType> {
   readonly rows: number;
   readonly classes: number;
   readonly layer: LayerPlan<W>;
   readonly labels: K;
   readonly targets: TargetsType;
-  /** Whose logits are the targets, if those are not given. */
+  /** The layer whose logits are the targets; undefined if the caller writes the targets, or there are labels. */
   readonly targetLayer: LayerPlan | undefined;
   readonly shift: number;
   readonly sequence: number;
   readonly gradient: ReadonlySet<Parameter>;
   readonly chunkRows: number;
   readonly scratchBytes: number;
-  /** Batches that find the loss of a chunk: one of all classes; or, where they are tiled, one of a tile, and one of the rest if there is. */
+  /** Batches that compute the loss of a chunk: one of all classes or, with tiles, one of a tile and one of the rest, if there is a rest. */
   readonly batches: readonly ChunkSpec[];
   readonly batchBytes: number;
-  /** Of the block. */
+  /** Bytes of the block. */
   readonly bytes: number;
-  /** Offsets in it; undefined for what there is not. */
+  /** Offsets in the block; undefined for parts that the layer does not have. */
   readonly offsets: Offsets;
 }
 
-/** The specification of the batch of a chunk, or of a tile of one. */
+/** The specification of the batch of a chunk, or of a tile of a chunk. */
 export interface ChunkSpec {
   readonly rows: number;
   readonly classes: number;
@@ -143,26 +143,26 @@ export interface ChunkSpec {
 
 interface Offsets {
   readonly labels: number | undefined;
-  /** Soft targets, or logits that are given. */
+  /** Soft targets, or target logits that the caller writes. */
   readonly targets: number | undefined;
   readonly featuresGradient: number | undefined;
   readonly weightGradient: number | undefined;
   readonly biasGradient: number | undefined;
   readonly product: number;
   readonly index: number;
-  /** Of the bias's gradient, in f64. */
+  /** Sums of the bias's gradient, in f64. */
   readonly biasSums: number | undefined;
   readonly scratch: number;
 }
 
-/** Bytes of a number of a weight. */
+/** Bytes of one number of a weight. */
 export const WEIGHT_BYTES = { float32: 4, float16: 2, bfloat16: 2 } as const;
 
 function inBlocks(bytes: number): number {
   return Math.max(64, Math.ceil(bytes / 64) * 64);
 }
 
-/** Least multiple of `step` that is not below. */
+/** The least multiple of `step` that is not below `length`. */
 export function upTo(step: number, length: number): number {
   return Math.ceil(length / step) * step;
 }
@@ -214,7 +214,7 @@ export function planLinear<W extends WeightType, K extends LabelsType, T extends
     featuresGradient: gradient.has("features") ? part(4 * rows * own.features) : undefined,
     weightGradient: gradient.has("weight") ? part(4 * classes * own.features) : undefined,
     biasGradient: gradient.has("bias") ? part(4 * classes) : undefined,
-    // The pool's words lie where they do behind the record of a loss, which is longer than a product's.
+    // The words of the pool have the same offset as after the record of a loss, which is longer than that of a product.
     product: part(JOB_BYTES + SCHEDULE_BYTES),
     index: part(4 * padded),
     biasSums: gradient.has("bias") ? part(8 * upTo(4, classes)) : undefined,
@@ -261,7 +261,7 @@ function readGradient(gradient: unknown = false, bias: boolean): ReadonlySet<Par
   if (!Array.isArray(gradient)) throw wrongType("gradient", "true, false or an array of parameters", gradient);
   for (const name of gradient) {
     if (choice("gradient", name, ["features", "weight", "bias"]) === "bias" && !bias) {
-      throw wrongValue("gradient", "parameters that there are, and there is no bias", name);
+      throw wrongValue("gradient", "parameters of the layer, which has no bias", name);
     }
   }
   return new Set(gradient as Parameter[]);
@@ -273,15 +273,15 @@ function readChunk(asked: unknown, rows: number): number {
   return Math.max(1, chunks === 1 ? rows : upTo(4, rows / chunks));
 }
 
-/** From one row of a chunk's logits to the next. Rows that lie a power of two apart would share the same lines of the caches. */
+/** The distance of two rows of a chunk's logits. Rows at a distance of a power of two would share the same sets of the caches. */
 export function strideOf(classes: number): number {
   const stride = upTo(8, classes);
   return stride % 512 === 0 ? stride + 16 : stride;
 }
 
 /**
- * Bytes of the instance's memory that {@link createLinear} takes with this specification, of which all but the chunk's are arrays of the
- * caller's. `threads`: those of the instance.
+ * Bytes of the instance's memory that {@link createLinear} takes for this specification: the caller's arrays, and what one chunk needs.
+ * `threads`: the threads of the instance.
  */
 export function bytesOf(spec: AnyLinearSpec, threads = 1): number {
   integer("threads", threads, 1, 256);

@@ -1,4 +1,4 @@
-// A run's options and labels are checked here, once and before anything is written.
+// Checks the options and labels of a run, once, before anything is written.
 
 import { countRows, type DivergenceOptions, readDivergence } from "../divergence.ts";
 import { copyLabels, IGNORED, readLabels } from "../labels.ts";
@@ -7,9 +7,9 @@ import type { LayerMemory } from "./layer-memory.ts";
 
 /** Options of a run: those of a batch. */
 export interface LinearOptions<G extends boolean = boolean, P extends boolean = boolean> extends LossOptions<G, P> {
-  /** Whether the gradients of weight and bias are added to what is there, instead of being written. Default false. */
+  /** Whether the gradients of weight and bias are added to the present values, instead of replacing them. Default false. */
   accumulate?: boolean | undefined;
-  /** Of a layer whose targets are logits: which rows count. */
+  /** Which rows count, for a layer whose targets are logits. */
   mask?: DivergenceOptions["mask"];
 }
 
@@ -17,7 +17,7 @@ export interface LinearOptions<G extends boolean = boolean, P extends boolean = 
 export interface Prepared {
   readonly settings: Settings;
   readonly accumulate: boolean;
-  /** Of each row, checked; undefined where there are targets. */
+  /** The label of each row, checked; undefined if the layer has targets. */
   readonly labels: Int32Array | undefined;
   /** Rows that are computed. */
   readonly kept: Uint32Array;
@@ -31,7 +31,7 @@ interface Read {
   readonly mask: Uint8Array | undefined;
 }
 
-/** Checks the options. Code of the caller's (a getter, a Proxy) runs here only. */
+/** Checks the options. Code of the caller (a getter, a Proxy) runs only here. */
 export function readLinearOptions(options: LinearOptions | undefined, memory: LayerMemory): Read {
   const { rows, classes, targets, gradient } = memory.plan;
   const accumulate = boolean("accumulate", options?.accumulate ?? false);
@@ -47,7 +47,7 @@ export function readLinearOptions(options: LinearOptions | undefined, memory: La
   return { settings, accumulate, mask: read?.mask };
 }
 
-/** Checks the labels, and finds the rows that are to be computed. */
+/** Checks the labels, and finds the rows to compute. */
 export function prepare({ settings, accumulate, mask }: Read, memory: LayerMemory): Prepared {
   const { rows, classes, shift, sequence } = memory.plan;
   const { ignoreIndex, classWeights, sampleWeights, invalidLabels } = settings;

@@ -1,4 +1,4 @@
-// The record of a product: crates/linear/src/product.rs has the original; a test compares the two.
+// The record of a product. The original is in crates/linear/src/product.rs; a test compares the two.
 
 /** The fields of the record, in order. */
 export const PRODUCT_FIELDS = {
@@ -36,7 +36,7 @@ export const WEIGHT_TYPES = { float32: 0, float16: 1, bfloat16: 2 } as const;
 export const LOGITS_ITEM = 64;
 /** Classes of an item of the weight's gradient. */
 export const WEIGHT_ITEM = 48;
-/** Products that are added in f32, at most. */
+/** The most products that are added in f32. */
 export const BLOCK = 512;
 
 type Field = keyof typeof PRODUCT_FIELDS;

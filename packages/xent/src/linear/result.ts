@@ -3,8 +3,8 @@ import type { OwnResult } from "../result.ts";
 import type { LinearTargets } from "./plan.ts";
 
 /**
- * What a run returns: what a batch returns, all of it the caller's own. In rows that are ignored `loss` is 0, `logSumExp` NaN and
- * `prediction` -1: they are not computed. The gradients are views of the layer.
+ * The result of a run: that of a batch, in arrays of the caller's own. Ignored rows are not computed: their loss is 0, their logSumExp
+ * NaN and their prediction -1. The gradients are views of the layer.
  */
 export type LinearResult<
   G extends boolean = boolean,
@@ -20,8 +20,8 @@ export type LinearResult<
 /** With `gradient: true`. */
 export interface WithTemperatureGradient {
   /**
-   * Of the reduced loss with respect to the temperature; NaN where there is a softcap, where the targets are logits, or where the layer
-   * has no gradient of the features or of a bias that there is.
+   * The gradient of the reduced loss with respect to the temperature. NaN with a softcap, if the targets are logits, or if the layer has
+   * no memory for the gradient of its features, or of its bias if it has one.
    */
   temperatureGradient: number;
 }
@@ -43,7 +43,7 @@ interface Rows {
   sum: number;
 }
 
-/** The results of rows that are all ignored. `isCounted`: whether there are labels, to count correct predictions. */
+/** Results in which all rows are ignored. `isCounted`: whether there are labels, to count correct predictions. */
 export function emptyResult(rows: number, predictions: boolean, isCounted: boolean): Rows {
   const result = { loss: new Float32Array(rows), logSumExp: new Float32Array(rows).fill(Number.NaN), sum: 0 };
   if (!predictions) return result;
@@ -51,7 +51,7 @@ export function emptyResult(rows: number, predictions: boolean, isCounted: boole
   return isCounted ? { ...found, correct: 0 } : found;
 }
 
-/** Writes the results of a chunk where its rows belong. */
+/** Copies the results of a chunk to its rows. */
 export function gather(result: Rows, chunk: Uint32Array, found: Found): void {
   for (const [i, row] of chunk.entries()) {
     result.loss[row] = found.loss[i] as number;

@@ -10,14 +10,14 @@ import type { Prepared } from "./prepare.ts";
 import { KIND, LOGITS_ITEM, type Product, WEIGHT_ITEM, WEIGHT_TYPES } from "./product.ts";
 import { emptyResult, type Found, gather, type LinearResult } from "./result.ts";
 
-/** A batch of a chunk, or of a tile of one. */
+/** The batch of a chunk, or of a tile of a chunk. */
 export type ChunkBatch = Batch<"float32", "int32">;
 
-/** A product, whose items other threads may compute, too. */
+/** A product, whose items several threads may compute. */
 export interface ProductStep {
   readonly product: Product;
   readonly items: number;
-  /** Of an item, in classes of the plain loss. */
+  /** The cost of an item, in classes of the plain loss. */
   readonly cost: number;
 }
 
@@ -27,19 +27,19 @@ export type Step =
   | { readonly batch: ChunkBatch; readonly loss: Parameters<ChunkBatch["run"]>[0] }
   | { readonly batch: ChunkBatch; readonly partials: Parameters<ChunkBatch["partials"]>[0] };
 
-/** Rows of a chunk, with what their loss is computed from. */
+/** The rows of a chunk, and the inputs of their loss. */
 interface Chunk {
   readonly rows: Uint32Array;
   readonly labels: Int32Array | undefined;
   readonly options: Parameters<ChunkBatch["run"]>[0];
 }
 
-/** Products that take as long as a class of the plain loss. */
+/** Multiply-adds that take as long as a class of the plain loss. */
 const MADDS = 8;
 
 type AnyResult = LinearResult<boolean, boolean, LinearTargets>;
 
-/** Steps that are each given their result back, and what has come of them. */
+/** Yields steps, receives the result of each, and returns R. */
 type Sequence<R> = Generator<Step, R, LossResult | Partials | undefined>;
 
 /** The steps of a layer's runs. */
@@ -47,13 +47,13 @@ export class Steps {
   readonly #memory: LayerMemory;
   readonly #batches: readonly ChunkBatch[];
 
-  /** `batches`: those of the plan. */
+  /** `batches`: the batches of the plan. */
   constructor(memory: LayerMemory, batches: readonly ChunkBatch[]) {
     this.#memory = memory;
     this.#batches = batches;
   }
 
-  /** What is to be computed, one step after the other. */
+  /** The steps of a run, in order. */
   *of({ settings, accumulate, labels, kept, count, normalizer }: Prepared): Sequence<AnyResult> {
     const { rows, chunkRows, targets } = this.#memory.plan;
     const result = emptyResult(rows, settings.predictions, targets === false);
@@ -74,7 +74,7 @@ export class Steps {
     return { ...sums, temperatureGradient: this.#temperatureGradient(settings, kept, slope) / settings.temperature };
   }
 
-  /** The loss of a chunk: with gradient from all its logits, which it replaces by their gradient, else tile by tile. */
+  /** The loss of a chunk: with gradients from all its logits, which their gradient replaces; otherwise tile by tile. */
   *#loss(chunk: Chunk): Sequence<Found> {
     const { classes, layer, targetLayer } = this.#memory.plan;
     const layers = targetLayer ? [layer, targetLayer] : [layer];
@@ -96,7 +96,7 @@ export class Steps {
     return lossFromPartials(mergePartials(parts));
   }
 
-  /** Logits, and labels or targets, of the classes of this batch. */
+  /** Writes the logits, and the labels or targets, for the classes of this batch. */
   *#fill(batch: ChunkBatch, begin: number, { rows, labels }: Chunk): Sequence<void> {
     const { layer, targetLayer, classes } = this.#memory.plan;
     yield this.#logits(layer, rows.length, batch, begin, batch.logits.byteOffset);
@@ -166,7 +166,7 @@ export class Steps {
     return { product, items: Math.ceil(classes / LOGITS_ITEM), cost };
   }
 
-  /** The record of products with a layer, but for the kind and what differs by it. */
+  /** The record of a product with a layer, except the kind and the fields that depend on it. */
   #product({ features, weight, offsets: own }: LayerPlan, rows: number): Product {
     const { offsets, classes } = this.#memory.plan;
     const place = (offset: number | undefined): number => this.#memory.place(offset);
@@ -192,7 +192,7 @@ export class Steps {
     };
   }
 
-  /** Columns of an item, so that there are as many items as threads, or a multiple. */
+  /** Columns of an item, chosen so that the number of items is a multiple of the threads, or nearly. */
   #columns(): number {
     const { features } = this.#memory.plan.layer;
     const threads = this.#memory.engine.pool?.threads ?? 1;
@@ -200,7 +200,7 @@ export class Steps {
     return upTo(8, Math.ceil(features / items));
   }
 
-  /** What no product writes. */
+  /** Clears what no product writes. */
   #clear(kept: Uint32Array, accumulate: boolean): void {
     const { rows, layer } = this.#memory.plan;
     const { featuresGradient } = this.#memory;
@@ -226,7 +226,7 @@ export class Steps {
     return { ...options, classWeights, labelSmoothing, zLoss, softcap, invalidLabels };
   }
 
-  /** Rounds the bias's gradient, and returns the sum of its products with the bias; NaN where it is not known. */
+  /** Rounds the gradient of the bias, and returns its dot product with the bias; NaN if the layer has no memory for that gradient. */
   #finishBias(accumulate: boolean): number {
     const { biasGradient, biasSums, plan } = this.#memory;
     const bias = this.#memory.bias(plan.layer);
@@ -242,8 +242,8 @@ export class Steps {
   }
 
   /**
-   * The sum of each logit x times the loss's gradient with respect to it, negated: x / t falls by x / t^2 for t. Of a row this is the
-   * product of its features with their gradient, and of the bias with its own.
+   * Minus the sum, over all logits x, of x times the gradient of the loss with respect to x: the derivative of x / t is -x / t^2. The
+   * sum is the dot product of the features with their gradient, plus that of the bias with its gradient (`ofBias`).
    */
   #temperatureGradient({ softcap }: Settings, kept: Uint32Array, ofBias: number): number {
     const { featuresGradient, plan } = this.#memory;
@@ -264,5 +264,5 @@ export class Steps {
   }
 }
 
-/** A chunk's batch, where there are targets. */
+/** The batch of a chunk, with targets. */
 type Targets = Batch<"float32", "int32", "in-place" | false, true | "logits">;

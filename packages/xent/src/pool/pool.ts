@@ -280,7 +280,7 @@ export class Pool {
     } else if (++progress.waits > progress.patience) {
       fail(this.#words, 0, "lost");
       this.#lost = new WorkerError(
-        `a worker of the pool has not answered in the middle of a job for ${(progress.waits * WAIT_MS) / 1000} s: its results are undefined. Since it may still write, this instance can not go on: dispose it, and create another`,
+        `a worker of the pool has not answered in the middle of a job for ${(progress.waits * WAIT_MS) / 1000} s: its results are undefined. Since it may still write, this instance cannot continue: dispose it, and create another`,
         false,
       );
       this.#terminate();
@@ -303,7 +303,7 @@ export class Pool {
   #failure(): WorkerError {
     const threads = `${this.threads} thread${this.threads === 1 ? "" : "s"}`;
     return new WorkerError(
-      `a worker of the pool failed in the middle of a job, whose results are undefined: ${failure(this.#words)}. This instance can go on, with ${threads}`,
+      `a worker of the pool failed in the middle of a job, whose results are undefined: ${failure(this.#words)}. This instance can continue, with ${threads}`,
       true,
     );
   }

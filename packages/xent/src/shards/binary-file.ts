@@ -58,7 +58,7 @@ export class Unpacked {
     if (!(version >= 1 && version <= newest)) {
       throw this.error(`version ${version}; this release of xent reads versions 1 to ${newest}`);
     }
-    if (view.getUint32(12, true) !== 0) throw this.error(`${view.getUint32(12, true)} at byte 12, where 0 is to be`);
+    if (view.getUint32(12, true) !== 0) throw this.error(`${view.getUint32(12, true)} at byte 12, expected 0`);
     const expected = Number(view.getBigUint64(16, true));
     if (length < expected) throw this.error(`a truncated file: ${length} of ${expected} bytes`);
     if (length > expected) throw this.error(`${length - expected} bytes more than the ${expected} of the file`);

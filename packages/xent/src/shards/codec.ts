@@ -54,8 +54,7 @@ export function decodePartials(bytes: Uint8Array): Partials {
   const known = { rows, classesTotal, classes, settings };
   const invalid = findInvalidHeader(known);
   if (invalid !== undefined) throw file.error(invalid);
-  if (columns >= 2 ** NAMES.length)
-    throw file.error(`columns ${columns.toString(2)}, of which ${NAMES.length} are known`);
+  if (columns >= 2 ** NAMES.length) throw file.error(`columns ${columns.toString(2)}; only ${NAMES.length} are known`);
   const arrays: Partial<Record<Column, Numbers>> = {};
   const missing: Column[] = [];
   for (const [i, name] of NAMES.entries()) {
@@ -107,7 +106,7 @@ export function decodeTotals(bytes: Uint8Array): Totals {
   const sources = file.version === 1 ? [] : takeSources(file);
   file.end();
   const isCount = Number.isSafeInteger(count) && correct <= count && Number.isInteger(correct) && correct >= 0;
-  if (!isCount) throw file.error(`${correct} of ${count} rows that are predicted right`);
+  if (!isCount) throw file.error(`${correct} correct predictions in ${count} rows`);
   for (const [name, numbers] of Object.entries(terms)) {
     if (numbers.some(Number.isNaN)) throw file.error(`NaN in its ${name}`);
     if (count === 0 && numbers.length > 0) throw file.error(`a ${name} of no rows`);

@@ -162,7 +162,7 @@ export function assertPartials(partials: unknown): asserts partials is Partials 
     });
   if (!isWhole) throw wrongType("partials", "what partials(), mergePartials() or decodePartials() gives", partials);
   const invalid = findInvalidHeader(value);
-  if (invalid !== undefined) throw new RangeError(`"partials" expected what a run can have, got ${invalid}`);
+  if (invalid !== undefined) throw new RangeError(`"partials" expected values that a run can give, got ${invalid}`);
 }
 
 function assertAlike(first: Partials, other: Partials): void {
