@@ -7,7 +7,7 @@ import { zipSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { npy } from "../support/array-files.ts";
 import { blocksRunBy } from "../support/blocks.ts";
-import { binary, xentCommand } from "../support/cli.ts";
+import { binary, xentProcess } from "../support/cli.ts";
 import { output } from "../support/packed.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -83,7 +83,7 @@ describe.each([
       ["evaluate", "--logits", file, "--labels", file, "--batch-rows", "5"],
     ]) {
       const { seconds, ...there } = JSON.parse(inEngine(...args, "--variant", "simd128", "--json"));
-      const { seconds: _, ...here } = JSON.parse(xentCommand([...args, "--variant", "simd128", "--json"]).stdout);
+      const { seconds: _, ...here } = JSON.parse(xentProcess([...args, "--variant", "simd128", "--json"]).stdout);
       expect(there).toEqual(here);
     }
     rmSync(folder, { recursive: true });
@@ -104,7 +104,7 @@ describe("the docs", () => {
   });
 
   test.each(shown)("show what this prints: xent $command ($file:$line)", ({ command, printed }) => {
-    const { stdout } = xentCommand([...command.split(" "), "--variant", "simd128"], { cwd: data });
+    const { stdout } = xentProcess([...command.split(" "), "--variant", "simd128"], { cwd: data });
     expect(lasting(stdout)).toBe(lasting(printed));
   });
 });

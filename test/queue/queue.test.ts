@@ -11,7 +11,7 @@ import { collect, forget, serve } from "xent-queue";
 import { KEEP } from "../../scripts/redis.mjs";
 import { npy } from "../support/array-files.ts";
 import { blocksRunBy } from "../support/blocks.ts";
-import { binary, xentCommand, xentJson } from "../support/cli.ts";
+import { binary, xentCommand, xentJson, xentProcess } from "../support/cli.ts";
 import { generate } from "../support/golden.ts";
 import { freePort, killAll, server, startXent, TestRedis } from "../support/redis.ts";
 
@@ -35,12 +35,12 @@ describe("without a Redis", () => {
   const args = ["evaluate", "--logits", "a.npy", "--labels", "b.npy", "--queue"];
   test("is one line that says so", async () => {
     const url = `redis://:secret@127.0.0.1:${await freePort()}`;
-    const { status, stderr } = xentCommand([...args, url]);
+    const { status, stderr } = xentProcess([...args, url]);
     expect({ status, stderr }).toEqual({
       status: 1,
       stderr: `xent: there is no Redis at redis://${url.slice(16)}: connect ECONNREFUSED ${url.slice(16)}\n`,
     });
-    expect(xentCommand(["work", "--queue", url]).status).toBe(1);
+    expect(xentProcess(["work", "--queue", url]).status).toBe(1);
   });
 
   test.each([

@@ -1,5 +1,10 @@
 import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import * as module from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { MessageChannel, receiveMessageOnPort, Worker } from "node:worker_threads";
 
 /** The command, as it is built. */
 export const binary: string = fileURLToPath(new URL("../../packages/cli/dist/main.js", import.meta.url));
@@ -17,20 +22,63 @@ export interface Surroundings {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Runs `xent` with these arguments to its end. */
-export function xentCommand(
-  args: readonly string[],
-  { cwd, input = "", columns = 80, env: more = {} }: Surroundings = {},
-): Ended {
-  const env = { ...process.env, COLUMNS: `${columns}`, ...more };
+/** Runs `xent` with these arguments to its end, in a process of its own. */
+export function xentProcess(args: readonly string[], { cwd, input = "", ...more }: Surroundings = {}): Ended {
   const { error, status, stdout, stderr } = spawnSync(process.execPath, [binary, ...args], {
     cwd,
     input,
-    env,
+    env: environment(more),
     encoding: "utf8",
   });
   if (error) throw error;
   return { status, stdout, stderr };
+}
+
+/**
+ * Runs `xent` with these arguments to its end: in a thread of this process, where Node.js can load modules anew, for a process takes
+ * ten times as long. Its working directory is that of this process meanwhile.
+ */
+export function xentCommand(args: readonly string[], surroundings: Surroundings = {}): Ended {
+  // No thread may change the working directory, as xent work does.
+  if (module.registerHooks === undefined || args[0] === "work") return xentProcess(args, surroundings);
+  const { cwd, input = "", ...more } = surroundings;
+  thread ??= startThread();
+  const previous = process.cwd();
+  if (cwd !== undefined) process.chdir(cwd);
+  try {
+    return thread({ args, input, env: environment(more) });
+  } finally {
+    process.chdir(previous);
+  }
+}
+
+const environment = ({ columns = 80, env = {} }: Surroundings) => ({ ...process.env, COLUMNS: `${columns}`, ...env });
+
+/** What {@link startThread} has made. */
+let thread: ((command: object) => Ended) | undefined;
+
+/** Far above what any command takes. */
+const MOST_MILLISECONDS = 60_000;
+
+function startThread(): (command: object) => Ended {
+  const folder = mkdtempSync(join(tmpdir(), "xent-command-"));
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const answered = new Int32Array(new SharedArrayBuffer(4));
+  const { port1: port, port2 } = new MessageChannel();
+  const worker = new Worker(new URL("./command-thread.mjs", import.meta.url), {
+    workerData: { binary, inputFile: join(folder, "input"), answered, port: port2 },
+    transferList: [port2],
+    stdout: true,
+    stderr: true,
+  });
+  for (const one of [worker, port]) one.unref();
+  return (command) => {
+    Atomics.store(answered, 0, 0);
+    port.postMessage(command);
+    if (Atomics.wait(answered, 0, 0, MOST_MILLISECONDS) === "timed-out")
+      throw new Error(`did not end: ${JSON.stringify(command)}`);
+    return receiveMessageOnPort(port)?.message;
+  };
 }
 
 /** What `xent ... --json` prints; it has to succeed. */
