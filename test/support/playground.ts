@@ -52,8 +52,10 @@ export function follow(page: Page, hash: string): Promise<void> {
       new Promise<void>((resolve) => {
         // Twice: the first frame may come before the new numbers.
         const whenDrawn = (): unknown => requestAnimationFrame(() => requestAnimationFrame(() => resolve()));
-        addEventListener("hashchange", whenDrawn, { once: true });
+        const before = location.href;
         location.hash = hash;
+        if (location.href === before) whenDrawn();
+        else addEventListener("hashchange", whenDrawn, { once: true });
       }),
     hash,
   );
