@@ -236,8 +236,8 @@ export const blob = new Blob([sparseSoftmaxCrossEntropyWithLogits([[1, 2]], [0])
     // The seventh is a program, not a library.
     if (version === "7")
       return given.map(({ folder, args }) => {
-        const { stdout, stderr } = spawnSync(process.execPath, [compiler, ...args], { cwd: folder, encoding: "utf8" });
-        return stdout + stderr;
+        const ended = spawnSync(process.execPath, [compiler, ...args], { cwd: folder, encoding: "utf8" });
+        return ended.status === 0 ? ended.stdout : `status ${ended.status}: ${ended.stdout}${ended.stderr}`;
       });
     return JSON.parse(output(process.execPath, [compileScript, compiler, JSON.stringify(given)], project.folder));
   }

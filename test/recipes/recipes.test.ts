@@ -26,6 +26,10 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** A command that runs scripts. */
 type Engine = [command: string, ...args: string[]];
 const THIS_NODE: Engine = [process.execPath];
+/** The Node.js of the set-up, without this one. */
+const others = ["20", "22", "24", "26"]
+  .map((version): Engine => [join(runtimes, `node-${version}/bin/node`)])
+  .filter(([path]) => path !== process.execPath);
 const DENO: Engine = [join(runtimes, "@deno/linux-x64-glibc/deno"), "run", "--allow-all"];
 const BUN: Engine = [join(runtimes, "@oven/bun-linux-x64/bin/bun")];
 
@@ -98,10 +102,10 @@ describe("the next-token loss of a causal language model", () => {
   });
 
   // They have 16-bit logits in a Uint16Array, or in a Float16Array where the runtime has one.
-  const nodes = [THIS_NODE, ...["20", "22", "24", "26"].map((v): Engine => [join(runtimes, `node-${v}/bin/node`)])];
+  const nodes = [THIS_NODE, ...others];
   for (const node of nodes) {
     for (const [place, rounded] of [[".", asIs] as const, ["16 bits", nearestFloat16] as const]) {
-      const where = `${node === THIS_NODE ? "this Node" : node[0].slice(runtimes.length + 1)}, model: ${place}`;
+      const where = `${node === THIS_NODE ? `Node ${process.version}` : node[0].slice(runtimes.length + 1)}, model: ${place}`;
 
       testIf(packageOf("onnxruntime-web"), node[0])(`with onnxruntime-web, in ${where}`, () => {
         const exact = exactLosses(text, rounded);
@@ -169,7 +173,9 @@ describe("an output tensor over the logits of a batch", () => {
 
   const engines: [name: string, engine: Engine, takesShared: boolean][] = [
     [`Node ${process.version}`, THIS_NODE, Number.parseInt(process.versions.node, 10) >= 22],
-    ["Node 24", [join(runtimes, "node-24/bin/node")], true],
+    ...others
+      .filter(([path]) => path.includes("node-24"))
+      .map((engine): [string, Engine, boolean] => ["Node 24", engine, true]),
     ["Deno", DENO, false],
     ["Bun", BUN, true],
   ];
