@@ -2,13 +2,13 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseAst } from "rolldown/parseAst";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { attach, createXent, createXentSync, type Xent } from "xent";
 import { copyBytes, firstChange } from "../support/bytes.ts";
 import { EVERYTHING, exampleBatch, exampleRows } from "../support/example.ts";
 import { BEGIN } from "../support/place.ts";
 import { shardThrows } from "../support/shard-throws.ts";
+import { throwsLeft } from "../support/throw-statements.ts";
 import { taken } from "../support/variants.ts";
 
 const dist = fileURLToPath(new URL("../../packages/xent/dist/", import.meta.url));
@@ -36,36 +36,6 @@ const session = await vi.hoisted(async () => {
   await session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: true });
   return session;
 });
-
-/** The throw statements of dist/index.js that have not run. */
-async function throwsLeft(): Promise<string[]> {
-  const { result } = await session.post("Profiler.takePreciseCoverage");
-  const script = result.find(({ url }) => url.endsWith("/packages/xent/dist/index.js"));
-  if (script === undefined) throw new Error("V8 has counted nothing of xent");
-  await session.post("Debugger.enable");
-  const { scriptSource } = await session.post("Debugger.getScriptSource", { scriptId: script.scriptId });
-  session.disconnect();
-  // The innermost range around a statement has its count.
-  const ranges = script.functions.flatMap(({ ranges }) => ranges);
-  const countAt = (at: number): number | undefined =>
-    ranges
-      .filter(({ startOffset, endOffset }) => startOffset <= at && at < endOffset)
-      .sort((a, b) => a.endOffset - a.startOffset - (b.endOffset - b.startOffset))[0]?.count;
-  const throws = throwsIn(parseAst(scriptSource));
-  expect(throws.length).toBeGreaterThan(50);
-  return throws.filter(({ start }) => !countAt(start)).map(({ start, end }) => scriptSource.slice(start, end));
-}
-
-interface Span {
-  start: number;
-  end: number;
-}
-
-function throwsIn(node: unknown): Span[] {
-  if (typeof node !== "object" || node === null) return [];
-  const below = Object.values(node).flatMap(throwsIn);
-  return "type" in node && node.type === "ThrowStatement" ? [node as unknown as Span, ...below] : below;
-}
 
 const xent = createXentSync({ maxBytes: 4 * PAGE });
 const batch = exampleBatch(xent, { ...SPEC, gradient: true });
@@ -382,7 +352,7 @@ describe("a call that throws has written nothing and taken no memory", () => {
   });
 
   test("and every throw statement has a case here, but for those of another kind", async () => {
-    const left = await throwsLeft();
+    const left = await throwsLeft(session);
     expect(left.filter((text) => !Object.values(OTHERS).some((other) => other.test(text)))).toEqual([]);
     for (const other of Object.values(OTHERS)) expect(left.join("\n")).toMatch(new RegExp(other.source, "m"));
   });

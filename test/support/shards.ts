@@ -14,6 +14,7 @@ import {
 } from "xent";
 import { firstDifference } from "./bytes.ts";
 import type { Result } from "./expected.ts";
+import { generate } from "./golden.ts";
 
 /** Rows of logits in any layout. */
 export interface Whole {
@@ -101,4 +102,10 @@ export function runInShards(
     batch.dispose();
   }
   return { ...lossFromPartials(merged), gradient };
+}
+
+/** Seeded, so that a failure can be seen again. */
+export function randomWhole(rows: number, classes: number, seed: number, spread = 8): Whole {
+  const spec = { rows, classes, seed, bits: 16, shift: 16 - Math.log2(2 * spread), boost: 0 };
+  return { dtype: "float32", shape: [rows, classes], axis: -1, ...generate(spec) };
 }
