@@ -1,4 +1,4 @@
-// Any arguments at all: a call returns, or throws a TypeError or a RangeError.
+// Arbitrary arguments: every call returns, or throws a TypeError or a RangeError.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { attach, type Batch, createXent, createXentSync, type Xent } from "xent";
@@ -6,7 +6,7 @@ import { holds } from "../support/cases.ts";
 import { bitsOf, EVERYTHING } from "../support/example.ts";
 import { EXPECTED, OPTIONS, scene } from "../support/hostile.ts";
 
-describe("with any arguments at all", () => {
+describe("a call with arbitrary arguments", () => {
   const anything = fc.oneof(
     fc.anything({
       withBigInt: true,
@@ -58,7 +58,7 @@ describe("with any arguments at all", () => {
     attach: (_, __, shared) => attach(shared),
   };
 
-  test("a call returns or throws a TypeError or RangeError, and changes nothing else", async () => {
+  test("returns, or throws a TypeError or a RangeError, and changes nothing else", async () => {
     const { xent, batch, check } = scene();
     await holds(
       fc.asyncProperty(

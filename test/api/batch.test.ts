@@ -1,4 +1,4 @@
-// Whose memory an array is, how long it stays right, and that rows are independent of how they are divided.
+// Which memory the arrays of a batch are in, how long they stay valid, and that ranges of rows are independent of each other.
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import {
@@ -19,7 +19,7 @@ import { variants } from "../support/variants.ts";
 
 const GRADIENTS = [false, true, "in-place"] as const;
 
-/** Rows, some entries of them replaced, and where they are cut into ranges. */
+/** Rows, the entries of them that are replaced, and where they are cut into ranges. */
 interface Example {
   rows: number;
   classes: number;
@@ -44,7 +44,7 @@ describe.each(variants)("%s", (variant) => {
   const xent = createXentSync({ variant });
   afterAll(() => xent.dispose());
 
-  describe("a batch's arrays are the memory", () => {
+  describe("the arrays of a batch are views of the memory", () => {
     test.each(GRADIENTS)("gradient: %s", (gradient) => {
       using batch = exampleBatch(xent, { rows: 5, classes: 7, gradient });
       const results = arraysOf(batch.run(everything({ rows: 5, classes: 7, gradient })));
@@ -53,7 +53,7 @@ describe.each(variants)("%s", (variant) => {
       for (const array of arrays) expect(array.buffer).toBe(xent.memory.buffer);
     });
 
-    test("what is written into it is what runs", () => {
+    test("a run reads what was written into the views", () => {
       using batch = xent.createBatch({ rows: 1, classes: 2 });
       const logits = new Float32Array(xent.memory.buffer, batch.logits.byteOffset, 2);
       const labels = new Int32Array(xent.memory.buffer, batch.labels.byteOffset, 1);
@@ -64,14 +64,14 @@ describe.each(variants)("%s", (variant) => {
       expect(batch.run().loss[0]).toBe(0);
     });
 
-    test("a gradient of its own leaves the logits as they are", () => {
+    test("a separate gradient does not change the logits", () => {
       using batch = exampleBatch(xent, { rows: 5, classes: 7, gradient: true });
       const { gradient } = batch.run(EVERYTHING);
       expect(gradient?.byteOffset).toBe(batch.gradient?.byteOffset);
       expect(batch.logits).toEqual(exampleRows(5, 7).logits);
     });
 
-    test("an in-place gradient is the logits' memory, and has the same bits", () => {
+    test("an in-place gradient takes the place of the logits, and has the same bits", () => {
       using apart = exampleBatch(xent, { rows: 5, classes: 7, gradient: true });
       using batch = exampleBatch(xent, { rows: 5, classes: 7, gradient: "in-place" });
       expect(bitsOf(batch.run({ predictions: true }))).toEqual(bitsOf(apart.run({ predictions: true })));
@@ -85,7 +85,7 @@ describe.each(variants)("%s", (variant) => {
     });
   });
 
-  describe("the one-call form's arrays are the caller's", () => {
+  describe("the arrays of the one-call form belong to the caller", () => {
     test.each<[string, typeof sparseSoftmaxCrossEntropyWithLogits]>([
       ["function", sparseSoftmaxCrossEntropyWithLogits],
       ["method", (...args) => xent.sparseSoftmaxCrossEntropyWithLogits(...args)],
@@ -101,8 +101,8 @@ describe.each(variants)("%s", (variant) => {
     });
   });
 
-  describe("other batches are not disturbed", () => {
-    test("by another batch of the instance", () => {
+  describe("a run does not change another batch", () => {
+    test("of the same instance", () => {
       const specs = GRADIENTS.flatMap((gradient) => [1, 10, 300].map((classes) => ({ rows: 9, classes, gradient })));
       const batches = specs.map((spec, seed) => ({ spec, batch: exampleBatch(xent, spec, seed) }));
       const results = batches.map(({ spec, batch }) => batch.run(everything(spec)));
@@ -118,7 +118,7 @@ describe.each(variants)("%s", (variant) => {
       }
     });
 
-    test("by another instance", () => {
+    test("of another instance", () => {
       using other = createXentSync({ variant });
       using batch = exampleBatch(xent, { rows: 9, classes: 10, gradient: true });
       batch.run(EVERYTHING);
@@ -129,10 +129,10 @@ describe.each(variants)("%s", (variant) => {
     });
   });
 
-  describe.each([false, true])("when the memory has grown, shared: %s", (shared) => {
+  describe.each([false, true])("after the memory has grown, shared: %s", (shared) => {
     const BIG = { rows: 1, classes: 100_000 };
 
-    test("a batch's arrays are where they were, with what was in them", () => {
+    test("the arrays of a batch have their old offsets and contents", () => {
       using growing = createXentSync({ variant, shared });
       const batch = exampleBatch(growing, { rows: 5, classes: 7, gradient: true });
       const result = batch.run(EVERYTHING);
@@ -158,7 +158,7 @@ describe.each(variants)("%s", (variant) => {
         ({ logits, labels }) => ({ logits, labels: new BigInt64Array(labels.buffer, labels.byteOffset, 2) }),
       ],
       ["part of them", ({ logits, labels }) => ({ logits: logits.subarray(100_000), labels: labels.subarray(1) })],
-    ])("during a one-call that reads a batch's own %s, it still reads them", (_, args) => {
+    ])("a one-call that makes it grow still reads its %s, which are views of a batch", (_, args) => {
       using growing = createXentSync({ variant, shared });
       const batch = growing.createBatch({ rows: 2, classes: 100_000 });
       batch.logits.set(exampleRows(2, 100_000).logits);
@@ -202,7 +202,7 @@ describe.each(variants)("%s", (variant) => {
       return batch;
     }
 
-    test("rows have the same bits however they are divided, and no other rows are written", () => {
+    test("gives rows the same bits for any division into ranges, and writes no other rows", () => {
       fc.assert(
         fc.property(input, (example) => {
           const { rows, classes, ignored, gradient, asked, cuts } = example;
@@ -241,7 +241,7 @@ describe.each(variants)("%s", (variant) => {
       );
     });
 
-    test("the parts that have run make up the batch's results", () => {
+    test("ranges that were run one by one fill the results of the batch", () => {
       using whole = exampleBatch(xent, { rows: 20, classes: 10 });
       using batch = exampleBatch(xent, { rows: 20, classes: 10 });
       expect([...batch.loss]).toEqual(new Array(20).fill(0));
@@ -256,7 +256,7 @@ describe.each(variants)("%s", (variant) => {
     });
   });
 
-  describe("sizes at the edge", () => {
+  describe("the smallest and largest sizes", () => {
     test.each(GRADIENTS)("no rows: empty results, gradient: %s", (gradient) => {
       using batch = xent.createBatch({ rows: 0, classes: 3, gradient });
       const result = batch.run(everything({ rows: 0, classes: 3, gradient }));

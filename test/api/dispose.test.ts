@@ -1,4 +1,4 @@
-// A batch or an instance that was disposed refuses to be used.
+// A batch or an instance that was disposed throws when it is used.
 import { describe, expect, test } from "vitest";
 import { type Batch, createXentSync } from "xent";
 import { EVERYTHING, exampleBatch, exampleRows, type RowsSpec } from "../support/example.ts";
@@ -14,7 +14,7 @@ describe("after dispose", () => {
   ];
   const spec: RowsSpec = { rows: 4, classes: 3, gradient: true };
 
-  test.each(uses)("of a batch, its %s is refused", (_, use) => {
+  test.each(uses)("of a batch, its %s throws", (_, use) => {
     using xent = createXentSync({ shared: true });
     const [batch, other] = [exampleBatch(xent, spec), exampleBatch(xent, spec)];
     batch.dispose();
@@ -22,7 +22,7 @@ describe("after dispose", () => {
     expect(thrown(() => use(other))).toBe("nothing");
   });
 
-  test.each(uses)("of the instance, a batch's %s is refused", (_, use) => {
+  test.each(uses)("of the instance, %s of its batches throws", (_, use) => {
     const xent = createXentSync({ shared: true });
     const batch = exampleBatch(xent, spec);
     xent.dispose();
@@ -30,7 +30,7 @@ describe("after dispose", () => {
     expect(thrown(() => batch.dispose())).toBe("nothing");
   });
 
-  test("of the instance, it is refused", () => {
+  test("of the instance, its methods throw", () => {
     const xent = createXentSync({ shared: true });
     const shared = exampleBatch(xent, spec).share();
     const { logits, labels } = exampleRows(4, 3);
@@ -58,7 +58,7 @@ describe("after dispose", () => {
     expect(second.logits).toEqual(exampleRows(4, 3).logits);
   });
 
-  test("by `using`", () => {
+  test("which `using` calls, they throw", () => {
     const left: Batch[] = [];
     const xent = createXentSync();
     {

@@ -1,5 +1,5 @@
-// Arrays and memories that lie about themselves, or change while they are read. The caller gets an error or a right result, other batches
-// stay as they are, nothing leaks, and the instance works on.
+// Arrays and memories that misreport their type or length, or change while they are read. The caller gets an error or a right result,
+// other batches do not change, nothing leaks, and the instance still works.
 import { describe, expect, test } from "vitest";
 import { createXentSync } from "xent";
 import { bitsOf, EVERYTHING, exampleBatch } from "../support/example.ts";
@@ -10,7 +10,7 @@ describe("arrays", () => {
   const named = (value: object, kind: string): unknown =>
     Object.defineProperty(value, Symbol.toStringTag, { value: kind });
 
-  test("that only say that they are typed are refused", () => {
+  test("that pretend to be typed arrays are refused", () => {
     const { xent, batch, check } = scene();
     const impostors = (kind: string): unknown[] => [
       named({ length: CLASSES, 0: 1 }, kind),
@@ -32,7 +32,7 @@ describe("arrays", () => {
     check();
   });
 
-  test("of another kind than they say are what they are", () => {
+  test("are read by their real type, whatever name they give", () => {
     const { xent, batch, check } = scene();
     const doubles = named(
       Float64Array.from({ length: CLASSES }, (_, i) => i / 8),
@@ -40,7 +40,7 @@ describe("arrays", () => {
     ) as Float64Array;
     const expected = bitsOf(batch.run({ classWeights: Array.from(doubles) }));
     expect(bitsOf(batch.run({ classWeights: doubles }))).toEqual(expected);
-    // Also in the memory, where weights are copied first.
+    // The same in the memory, where weights are copied first.
     const integers = new Int32Array(xent.memory.buffer, batch.logits.byteOffset, CLASSES) as never;
     expect(thrown(() => batch.run({ classWeights: integers }))).toMatch(/^TypeError: "classWeights" expected/);
     const floats = named(Float32Array.from(labels), "Int32Array") as never;
@@ -50,7 +50,7 @@ describe("arrays", () => {
     check();
   });
 
-  test("of a subclass are read as what they hold, whatever its methods say", () => {
+  test("of a subclass are read by their elements, not by overridden methods", () => {
     const { xent, batch, check } = scene();
     class Floats extends Float32Array {
       static get [Symbol.species](): Float32ArrayConstructor {
@@ -76,7 +76,7 @@ describe("arrays", () => {
     check();
   });
 
-  test("of a subclass with a length of its own: an error or a right result", () => {
+  test("of a subclass that overrides length give an error or a right result", () => {
     const { xent, batch, check } = scene();
     for (const length of [0, 1, ROWS * CLASSES, 1e9, -1, Number.NaN]) {
       const lie = <T extends object>(array: T): T => Object.defineProperty(array, "length", { value: length });
@@ -92,7 +92,7 @@ describe("arrays", () => {
     }
   });
 
-  test("over the kernel's own memory, one over the other, are read before anything is written", () => {
+  test("that overlap in the memory of the instance are read before anything is written", () => {
     const { xent, batch, check } = scene();
     // Labels that are the bits of logits, weights that are logits and losses.
     batch.logits.fill(0);
@@ -112,7 +112,7 @@ describe("arrays", () => {
     check();
   });
 
-  test("over a buffer that can be resized or is shared are taken, and refused where it has shrunk", () => {
+  test("over a resizable or shared buffer are accepted, and refused after the buffer has shrunk", () => {
     const { xent, check } = scene();
     const resizable = new ArrayBuffer(logits.byteLength, { maxByteLength: 2 * logits.byteLength });
     const shared = new SharedArrayBuffer(logits.byteLength);
@@ -130,7 +130,7 @@ describe("arrays", () => {
     check();
   });
 
-  test("behind a Proxy are read as arrays, and where it was revoked that is an error", () => {
+  test("behind a Proxy are read as arrays, and a revoked Proxy is an error", () => {
     const { xent, check } = scene();
     const rows = Array.from({ length: ROWS }, (_, i) => Array.from(logits.subarray(i * CLASSES, (i + 1) * CLASSES)));
     const proxied = new Proxy(
@@ -149,7 +149,7 @@ describe("arrays", () => {
     check();
   });
 
-  test("that change while they are read give an error or a result, and nothing leaks", () => {
+  test("that change while they are read give an error or a right result, and nothing leaks", () => {
     const { xent, check } = scene();
     const changing = (act: (array: number[]) => void): number[] => {
       const array = [...labels];
@@ -174,7 +174,7 @@ describe("arrays", () => {
     check();
   });
 
-  test("nothing becomes a number that is none", () => {
+  test("values that are no numbers are refused, not converted", () => {
     const { xent, batch, check } = scene();
     const sly = { valueOf: () => 1, [Symbol.toPrimitive]: () => 1 };
     for (const value of [sly, "1", new Number(1), [1], 1n, true, null]) {
@@ -199,14 +199,14 @@ describe("arrays", () => {
 });
 
 describe("the memory", () => {
-  test("can not be transferred away", () => {
+  test("can not be transferred", () => {
     const { xent, batch } = scene();
     // Some engines throw, others do nothing.
     thrown(() => structuredClone(0, { transfer: [xent.memory.buffer as ArrayBuffer] }));
     expect(bitsOf(batch.run(EVERYTHING))).toEqual(EXPECTED);
   });
 
-  test("can become a resizable buffer, where the engine has that", () => {
+  test("may become a resizable buffer, where the engine supports it", () => {
     const { xent, batch, check } = scene();
     const memory = xent.memory as WebAssembly.Memory & { toResizableBuffer?(): ArrayBuffer };
     memory.toResizableBuffer?.();
@@ -217,7 +217,7 @@ describe("the memory", () => {
     check();
   });
 
-  test("a clone of a batch or a result is data: it runs nothing, and disposes of nothing", () => {
+  test("a clone of a batch or a result holds data only", () => {
     const { batch, check } = scene();
     const clone = structuredClone(batch) as object;
     expect(Object.keys(clone).sort()).toEqual(["classes", "rows"]);
@@ -226,7 +226,7 @@ describe("the memory", () => {
     check();
   });
 
-  test("methods are their object's", () => {
+  test("is safe from methods that are called on another object", () => {
     const { xent, batch, check } = scene();
     for (const method of [batch.run, batch.share, batch.dispose, xent.createBatch, xent.share, xent.dispose])
       for (const other of [undefined, {}, Object.create(batch), Object.create(xent)])
@@ -235,15 +235,15 @@ describe("the memory", () => {
   });
 });
 
-describe("a typed array with properties of its own", () => {
-  /** An array that says of itself what it is not. */
+describe("a typed array with own properties", () => {
+  /** An array whose own properties claim something else. */
   const claiming = <T extends object>(array: T, claims: object): T =>
     Object.defineProperties(array, Object.getOwnPropertyDescriptors(claims));
 
-  test.each(["classWeights", "sampleWeights"] as const)("is as long as it is: %s", (name) => {
+  test.each(["classWeights", "sampleWeights"] as const)("has its real length: %s", (name) => {
     const { batch, check } = scene();
     const length = name === "classWeights" ? CLASSES : ROWS;
-    // What the last run has had in this place.
+    // The last run left its weights in this place.
     batch.run(EVERYTHING);
     const run = (array: Float32Array) => thrown(() => batch.run({ [name]: array }));
     for (const claims of [{ length }, { length, byteLength: 4 * length }]) {
@@ -255,7 +255,7 @@ describe("a typed array with properties of its own", () => {
     check();
   });
 
-  test("is as long as it is: logits, labels and targets of one call", () => {
+  test("has its real length: logits, labels and targets of one call", () => {
     const call = (array: unknown, of: unknown = labels) =>
       thrown(() => createXentSync().sparseSoftmaxCrossEntropyWithLogits(array as Float32Array, of as Int32Array));
     const length = ROWS * CLASSES;
@@ -269,7 +269,7 @@ describe("a typed array with properties of its own", () => {
     ).toBe(`RangeError: "targets" expected one for each of ${length} logits, got 3`);
   });
 
-  test("lies where it lies: a view of the instance's own memory", () => {
+  test("has its real offset: a view of the memory of the instance", () => {
     const { xent, check } = scene();
     using batch = xent.createBatch({ rows: 10_000, classes: 3 });
     batch.logits.set(batch.logits.map((_, i) => i % 3));

@@ -1,5 +1,5 @@
-// Options whose getters and proxies run code in the middle of a call. Whatever it does, the caller gets an error or a right result, other
-// batches stay as they are, nothing leaks, and the instance works on.
+// Options whose getters and proxies run code in the middle of a call. Whatever it does, the caller gets an error or a right result,
+// other batches do not change, nothing leaks, and the instance still works.
 import { describe, expect, test } from "vitest";
 import { createXentSync, type RunOptions } from "xent";
 import { copyBytes, firstDifference } from "../support/bytes.ts";
@@ -21,8 +21,8 @@ import {
 } from "../support/hostile.ts";
 import { thrown } from "../support/thrown.ts";
 
-describe("an option that throws when it is read", () => {
-  test.each([...OPTIONS, "rows"])("%s: its error is the caller's, and the batch is not left busy", async (name) => {
+describe("an option whose getter throws", () => {
+  test.each([...OPTIONS, "rows"])("%s: the call throws that error, and the batch can run again", async (name) => {
     const { batch, check } = scene();
     expect(thrown(() => batch.run(reading(name, boom)))).toBe("Error: boom");
     await expect(batch.runAsync(reading(name, boom))).rejects.toThrow("boom");
@@ -31,7 +31,7 @@ describe("an option that throws when it is read", () => {
     check();
   });
 
-  test("in runAsync: a batch that was disposed then is given back", async () => {
+  test("in runAsync: the memory of a batch that the getter disposed is freed", async () => {
     const { xent, batch, check } = scene();
     const { byteOffset } = batch.logits;
     const options = reading("gradient", () => {
@@ -44,7 +44,7 @@ describe("an option that throws when it is read", () => {
     check();
   });
 
-  test("a specification, an instance's option, and one call's", () => {
+  test("of a specification, of an instance and of one call", () => {
     const { xent, check } = scene();
     for (const name of [
       "rows",
@@ -73,7 +73,7 @@ describe("an option that throws when it is read", () => {
   });
 });
 
-describe("what is read", () => {
+describe("each property of an argument", () => {
   /** Counts how often each property is read. */
   function counting<T extends object>(target: T): [T, Map<PropertyKey, number>] {
     const counts = new Map<PropertyKey, number>();
@@ -111,7 +111,7 @@ describe("what is read", () => {
     }
   });
 
-  test("a shape that is another one at a second look is the first one", () => {
+  test("has the value of the first read: a shape whose getter changes it", () => {
     const { xent, check } = scene();
     let looks = 0;
     const shape = new Proxy([ROWS, CLASSES], {
@@ -123,7 +123,7 @@ describe("what is read", () => {
   });
 });
 
-describe("an option that, when it is read,", () => {
+describe("an option whose getter", () => {
   type Scene = ReturnType<typeof scene>;
   const acts: [string, (scene: Scene) => void, string | undefined][] = [
     ["grows the memory", ({ xent }) => void xent.memory.grow(1), undefined],
@@ -185,7 +185,7 @@ describe("an option that, when it is read,", () => {
     }
   });
 
-  test("a specification that disposes of another batch, whose memory it then gets", () => {
+  test("disposes of another batch gives its memory, zeroed, to the batch that is created", () => {
     const { xent, batch, check } = scene();
     const spec = Object.defineProperty({ ...SPEC }, "gradient", {
       get: doing(() => batch.dispose(), true),
@@ -197,7 +197,7 @@ describe("an option that, when it is read,", () => {
   });
 });
 
-describe("weights that are taken away while the options are read", () => {
+describe("weights that are detached or shrunk while the options are read", () => {
   const detach = (array: Float32Array): void => {
     if (array.length > 0) structuredClone(array, { transfer: [array.buffer] });
   };
@@ -206,7 +206,7 @@ describe("weights that are taken away while the options are read", () => {
   test.each([
     ["detached", detach, /^TypeError: "\w+" is detached/],
     ["shrunk", shrink, /^RangeError: "\w+" expected one number for each/],
-  ])("%s: an error, and nothing is written", (_, take, message) => {
+  ])("%s: the call throws, and nothing is written", (_, take, message) => {
     const { xent, batch, check } = scene();
     const weights = (length: number) => {
       const bytes = 4 * length;
@@ -214,7 +214,7 @@ describe("weights that are taken away while the options are read", () => {
       const buffer = new ArrayBuffer(bytes, take === shrink ? { maxByteLength: bytes } : {});
       return new Float32Array(buffer).fill(1);
     };
-    // An array whose entry is read late.
+    // The getter of this entry runs after the options were read.
     const reader = (length: number, read: () => void): number[] =>
       Object.defineProperty(new Array<number>(length).fill(1), 0, { get: doing(read, 1), enumerable: true });
     const uses: (() => RunOptions)[] = [

@@ -1,4 +1,4 @@
-// The logits and labels that the one-call form takes and refuses.
+// The logits and labels that the one-call form accepts and refuses.
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { createXentSync, type Labels, type Logits, sparseSoftmaxCrossEntropyWithLogits } from "xent";

@@ -1,4 +1,4 @@
-// Every way in which a call can throw, found by V8's coverage: each has a case here, after which no byte of any memory has changed.
+// V8's coverage finds every throw statement. Each has a case here, after which no byte of any memory has changed.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -27,7 +27,7 @@ const OTHERS: Record<string, RegExp> = {
   ...(taken.includes("relaxed") && { "this engine has it": /this engine has no relaxed SIMD/ }),
 };
 
-/** V8 counts from here on, before xent is loaded, how often each block runs. */
+/** From here on, before xent is loaded, V8 counts how often each block runs. */
 const session = await vi.hoisted(async () => {
   const { Session } = await import("node:inspector/promises");
   const session = new Session();
@@ -73,7 +73,7 @@ ended.dispose();
 let pooled: Xent;
 beforeAll(async () => {
   pooled = await createXent({ threads: 2 });
-  // What it writes has been written before.
+  // A run writes the same values again.
   await plain.runAsync();
 });
 afterAll(() => pooled.dispose());
@@ -95,7 +95,7 @@ const empty = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0);
 const impostor = new WebAssembly.Module(Uint8Array.of(...empty, 0, 12, 4, ...Buffer.from("xentsimd128")));
 const wasm = (name: string) => new WebAssembly.Module(readFileSync(join(dist, `xent-${name}.wasm`)));
 
-/** What is tried; in groups for the eye only. */
+/** All cases. The groups have no meaning. */
 const CASES: Record<string, () => unknown> = {
   // Instances.
   "options of an instance that are no object": () => instance(3),
@@ -201,7 +201,7 @@ const CASES: Record<string, () => unknown> = {
   "a run in the middle of another": async () => {
     const [first, second] = [plain.runAsync(), plain.runAsync()];
     await Promise.allSettled([first, second]);
-    // Only the second one: the first one has done its work.
+    // The first call is valid, the second one throws.
     return { error: second };
   },
   "options that are no object": () => run(3),
@@ -330,7 +330,7 @@ describe("a call that throws has written nothing and taken no memory", () => {
     }
   });
 
-  test("but for a job that has begun, which has written in its own batch only", async () => {
+  test("a job that has begun has written in its own batch only", async () => {
     const big = createXentSync();
     const own = exampleBatch(big, SPEC);
     const slow = big.createBatch({ rows: 4, classes: 2 ** 18 });
@@ -351,7 +351,7 @@ describe("a call that throws has written nothing and taken no memory", () => {
     expect([loss, logits].map(copyBytes)).toEqual(before);
   });
 
-  test("and every throw statement has a case here, but for those of another kind", async () => {
+  test("every throw statement has a case here, except for those in OTHERS", async () => {
     const left = await throwsLeft(session);
     expect(left.filter((text) => !Object.values(OTHERS).some((other) => other.test(text)))).toEqual([]);
     for (const other of Object.values(OTHERS)) expect(left.join("\n")).toMatch(new RegExp(other.source, "m"));
@@ -368,7 +368,7 @@ async function thrownBy(call: () => unknown): Promise<unknown> {
   throw new Error("nothing was thrown");
 }
 
-test("what is left can be used", () => {
+test("the objects still work after all cases", () => {
   expect(batch.run(EVERYTHING).sum).toBe(
     exampleBatch(createXentSync(), { ...SPEC, gradient: true }).run(EVERYTHING).sum,
   );

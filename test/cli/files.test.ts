@@ -1,4 +1,4 @@
-// xent evaluate and its files: every format has the same result.
+// xent evaluate gives the same result for every file format.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -56,7 +56,7 @@ describe("logits", () => {
     ["a.bin", "float32", bytesOf(values), ["--classes", "5"]],
     ["a.raw", "float16", bytesOf(LOGITS.float16), ["--classes", "5", "--dtype", "float16"]],
     ["a.f32", "float32", bytesOf(values), ["--classes", "5"]],
-  ])("in %s (%s) have the same losses, to the bit, in one batch and in many", (spec, type, content, args = []) => {
+  ])("in %s (%s) give the same losses, to the bit, in one batch and in many", (spec, type, content, args = []) => {
     writeSpec(spec, content);
     const command = ["evaluate", "--threads", "1", "--logits", spec, "--labels", "labels.npy", ...args];
     for (const batch of [[], ["--batch-rows", "5"]]) {
@@ -67,7 +67,7 @@ describe("logits", () => {
     }
   });
 
-  test("of many classes may be deflated in many pieces", () => {
+  test("of many classes may be compressed in many pieces", () => {
     const { logits, labels } = exampleRows(40, 30_000);
     write(
       "large.npz",
@@ -114,14 +114,14 @@ describe("labels", () => {
     ["b.i32", "int32", bytesOf(labels)],
     ["b.txt", "text", labels.join("\n")],
     ["b.txt", "text", ` ${labels.join(" \t\r\n")}\n\n`],
-  ])("in %s (%s) have the same losses, to the bit", (spec, type, content) => {
+  ])("in %s (%s) give the same losses, to the bit", (spec, type, content) => {
     writeSpec(spec, content);
     const command = ["evaluate", "--threads", "1", "--logits", "logits.npy", "--labels", spec, "--batch-rows", "5"];
     const { sum, labels } = xentJson<{ sum: number; labels: { dtype: string } }>(command, { cwd: folder });
     expect({ sum, dtype: labels.dtype }).toEqual({ sum: sumOf("float32"), dtype: type });
   });
 
-  test("that are ignored may have any value of their type", () => {
+  test("may have any value of their type if they are ignored", () => {
     write(
       "far.npy",
       npy(
@@ -140,11 +140,11 @@ describe("logits that are not finite", () => {
   bad[3 * CLASSES + 2] = Number.NaN;
   bad[7 * CLASSES + 1] = Infinity;
   bad[8 * CLASSES + (labels[8] as number)] = -Infinity;
-  // A class that is masked is none of them.
+  // A masked class is not among them.
   bad[9 * CLASSES + (((labels[9] as number) + 1) % CLASSES)] = -Infinity;
   const message = "xent: bad.npy: 3 rows have no finite loss; the first is row 3: NaN at class 2\n";
 
-  test("are counted and the first is named, and are no error", () => {
+  test("are counted, the first is named, and the status is 0", () => {
     write("bad.npy", npy("float32", SHAPE, bad));
     const { status, stdout, stderr } = evaluate("--logits", "bad.npy", "--labels", "labels.npy", "--json");
     expect({ status, stderr }).toEqual({ status: 0, stderr: message });

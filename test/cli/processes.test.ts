@@ -1,4 +1,4 @@
-// Each command as a process: it ends by itself, and gives what the same command gives in a thread, where most suites run it.
+// Each command as a process ends by itself, with the output that it has in a thread, where most suites run it.
 import { describe, expect, test } from "vitest";
 import { npy } from "../support/array-files.ts";
 import { type Ended, type Surroundings, xentCommand, xentProcess } from "../support/cli.ts";

@@ -1,4 +1,4 @@
-// xent evaluate and files that are not what they should be: the command says what is wrong with which file.
+// Files that xent evaluate can not use: the error names the file and what is wrong with it.
 import { execFileSync, spawnSync } from "node:child_process";
 import {
   closeSync,
@@ -38,14 +38,14 @@ function evaluate(...args: string[]): Ended {
 write("logits.npy", npy("float32", SHAPE, values));
 write("labels.npy", npy("int32", [ROWS], labels));
 
-describe("a file that is not what it should be", () => {
+describe("the error", () => {
   const GOOD = ["--logits", "logits.npy", "--labels", "labels.npy"];
   const wrongLabels = (row: number, label: number): Int32Array => labels.with(row, label);
   const cut = zip({ "x.npy": file("float32") }, 6);
   const lzma = zip({ "x.npy": file("float32") }, 6);
   lzma[Buffer.from(lzma).indexOf("PK\x01\x02") + 10] = 14;
   const tensors = safetensors({ x: tensor("float32") });
-  /** With a header of these texts, and 240 bytes of data. */
+  /** A file with these entries in its header, and 240 bytes of data. */
   const safetensorsOf = (entries: Record<string, string>): Buffer => {
     const header = `{${Object.entries(entries).map(([name, entry]) => `"${name}":${entry}`)}}`;
     return withHeader(header, Buffer.alloc(240));
@@ -128,7 +128,7 @@ describe("a file that is not what it should be", () => {
       Buffer.from("\x02\0\0\0\0\0\0\0{]", "latin1"),
       "no .safetensors: its header does not say where tensors are",
     ],
-  ])("is named, with what is wrong: logits %s", (name, content, message, args = []) => {
+  ])("names the file and what is wrong: logits %s", (name, content, message, args = []) => {
     write(name, content);
     expect(evaluate("--labels", "labels.npy", "--logits", name, ...args)).toEqual({
       status: 1,
@@ -137,7 +137,7 @@ describe("a file that is not what it should be", () => {
     });
   });
 
-  test("is named with its array: bytes in a zip that are not those that were saved", () => {
+  test("names the array of a zip whose bytes were damaged", () => {
     const damaged = zip({ "x.npy": file("float32") }, 0);
     const place = Buffer.from(damaged).indexOf(bytesOf(values));
     damaged[place] = (damaged[place] as number) ^ 1;
@@ -154,7 +154,7 @@ describe("a file that is not what it should be", () => {
     [0, 240],
     [244, 484],
     [240, 0],
-  ])("is named with its array: a tensor at bytes %d to %d, where byte 240 is next", (begin, end) => {
+  ])("names the tensor at bytes %d to %d, where byte 240 is next", (begin, end) => {
     const entry = (from: number, to: number): string => `{"dtype":"F32","shape":[12,5],"data_offsets":[${from},${to}]}`;
     write("overlap.safetensors", safetensorsOf({ logits: entry(0, 240), other: entry(begin, end) }));
     const { status, stderr } = evaluate("--labels", "labels.npy", "--logits", "overlap.safetensors");
@@ -166,14 +166,14 @@ describe("a file that is not what it should be", () => {
 
   test.each<[name: string, type: string, content: string | Uint8Array]>([
     ["x.safetensors:t", "F8_E4M3", safetensors({ t: { type: "F8_E4M3", shape: [240], data: values } })],
-  ])("is named, with what is wrong: %s of %s", (spec, type, content) => {
+  ])("names the file and the type that is not supported: %s of %s", (spec, type, content) => {
     writeSpec(spec, content);
     expect(evaluate("--labels", "labels.npy", "--logits", spec).stderr).toBe(
       `xent: ${spec}: numbers of type ${type}, which are not supported\n`,
     );
   });
 
-  test("may be cut within its array: safetensors", () => {
+  test("names the tensor of a truncated safetensors file", () => {
     const whole = safetensors({ logits: tensor("float32") });
     write("cut.safetensors", whole.subarray(0, -1));
     expect(evaluate("--labels", "labels.npy", "--logits", "cut.safetensors").stderr).toBe(
@@ -219,7 +219,7 @@ describe("a file that is not what it should be", () => {
     ["y.npy", npy("int32", [1], labels.subarray(0, 1)), "1 label does not fit the 12 rows of logits.npy"],
     ["y.txt", "3 ".repeat(ROWS), "all 12 rows are ignored: there is nothing to average", ["--ignore-index", "3"]],
     ["y.bin", Buffer.alloc(13), "truncated: 13 bytes are no whole number of int32 (4 bytes each)"],
-  ])("is named, with row and value: labels %s", (name, content, message, args = []) => {
+  ])("names the file, the row and the value: labels %s", (name, content, message, args = []) => {
     write(name, content);
     const per = ["--per-row", "left.csv", "--batch-rows", "4"];
     expect(evaluate("--logits", "logits.npy", "--labels", name, ...per, ...args)).toEqual({
@@ -233,12 +233,12 @@ describe("a file that is not what it should be", () => {
   test.each<[content: string, message: string]>([
     ["1 2 3", "expected one weight for each of 5 classes, found 3"],
     ["1 2 3 x 5", "the weight of class 3 is NaN"],
-  ])("is named: class weights %s", (content, message) => {
+  ])("names the file of class weights: %s", (content, message) => {
     write("w.txt", content);
     expect(evaluate(...GOOD, "--class-weights", "w.txt").stderr).toBe(`xent: w.txt: ${message}\n`);
   });
 
-  test("is named: class weights that leave nothing to average", () => {
+  test("names the file of class weights that add up to 0", () => {
     write("w.txt", "0 0 0 0 0");
     expect(evaluate(...GOOD, "--class-weights", "w.txt")).toEqual({
       status: 1,
@@ -264,12 +264,12 @@ describe("a file that is not what it should be", () => {
     ]),
     ["folder.txt", "is a directory", [...GOOD, "--labels", "folder.txt"]],
     ["folder.npy", "is a directory", [...GOOD, "--per-row", "folder.npy"]],
-  ])("is named where it cannot be opened: %s: %s", (path, message, args) => {
+  ])("names a file that can not be opened: %s: %s", (path, message, args) => {
     if (path.startsWith("folder")) mkdirSync(join(folder, path), { recursive: true });
     expect(evaluate(...args)).toEqual({ status: 1, stdout: "", stderr: `xent: ${path}: ${message}\n` });
   });
 
-  test("is named where its rows do not fit into memory", () => {
+  test("names a file whose rows do not fit into memory", () => {
     const place = openSync(join(folder, "wide.npy"), "w");
     const header = npyHeader("float32", [1, 2 ** 30]);
     writeSync(place, header);
@@ -281,7 +281,7 @@ describe("a file that is not what it should be", () => {
     expect(stderr).toMatch(/^xent: wide\.npy: one row of 1073741824 float32 do not fit into memory: .*\n$/);
   });
 
-  test.runIf(process.platform !== "win32")("is named where it is a pipe, which may never have anything", () => {
+  test.runIf(process.platform !== "win32")("names a pipe, which is not read", () => {
     for (const pipe of ["pipe.npy", "pipe.npz", "pipe.txt"]) {
       execFileSync("mkfifo", [join(folder, pipe)]);
       const option = pipe === "pipe.txt" ? "--labels" : "--logits";
@@ -290,7 +290,7 @@ describe("a file that is not what it should be", () => {
     }
   });
 
-  test("is not overwritten by the losses of its rows", () => {
+  test("names an input that --per-row would replace", () => {
     const before = readFileSync(join(folder, "logits.npy"));
     expect(evaluate(...GOOD, "--per-row", "./logits.npy")).toEqual({
       status: 2,
@@ -300,7 +300,7 @@ describe("a file that is not what it should be", () => {
     expect(readFileSync(join(folder, "logits.npy"))).toEqual(before);
   });
 
-  test.runIf(existsSync("/dev/full"))("may be standard output, on a disk that is full", () => {
+  test.runIf(existsSync("/dev/full"))("names standard output on a full disk", () => {
     const full = openSync("/dev/full", "w");
     const { status, stderr } = spawnSync(process.execPath, [binary, "evaluate", ...GOOD], {
       cwd: folder,
@@ -327,7 +327,7 @@ describe("a file that is not what it should be", () => {
       "xent: logits.pt: what is in it? expected .npy, .npz, .safetensors, .bin or .raw",
     ],
     [["--logits", "a.bin", "--labels", "labels.npy"], "xent: a.bin: has no shape of its own: say --classes"],
-  ])("is not the same as a command that is wrong, which is status 2: %j", (args, message) => {
+  ])("has status 2 if the command line is wrong: %j", (args, message) => {
     expect(evaluate(...args)).toEqual({ status: 2, stdout: "", stderr: `${message}\n` });
   });
 });

@@ -40,7 +40,7 @@ function random(seed: number): () => number {
 
 const found = new Map<number, string[]>();
 
-/** Of each way to compute a loss, in 4,000 rows; found once for both texts. */
+/** Of each way to compute a loss, in 4,000 rows. Both texts have the same. */
 function largestDifferences(classes: number): string[] {
   const known = found.get(classes);
   if (known) return known;
@@ -105,7 +105,7 @@ test.each([
   "docs/was-es-berechnet.md",
   "packages/playground/src/texts/en.ts",
   "packages/playground/src/texts/de.ts",
-])("%s says for which rows the difference is less than 2e-6", (name) => {
+])("%s tells for which rows the difference is less than 2e-6", (name) => {
   const text = readFileSync(new URL(`../../${name}`, import.meta.url), "utf8").replace(/\s+/g, " ");
   expect(text).toMatch(/2e-6[^.]*\[-8, 8\][^.]* 100 (classes|Klassen)/);
 });

@@ -1,4 +1,4 @@
-// Every option, type and layout, alone and combined, against the formula in f64; and what must hold whatever they are.
+// Random options, types and layouts against the formula in f64, and rules that hold for all of them.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createXentSync, type LossOptions, type LossResult, type Xent } from "xent";
@@ -125,7 +125,7 @@ describe.each(variants)("%s", (variant) => {
     );
   });
 
-  test("one call, a batch, and a gradient in place have the same bits", async () => {
+  test("one call, a batch and an in-place gradient give the same bits", async () => {
     await holds(
       fc.property(problem, (given) => {
         const one = oneCall(xent, given);
@@ -171,7 +171,7 @@ describe.each(variants)("%s", (variant) => {
     );
   });
 
-  test("options that say nothing change no bit", async () => {
+  test("options at their neutral values change no bit", async () => {
     const neutral: LossOptions[] = [{ labelSmoothing: 0 }, { zLoss: 0 }, { temperature: 1 }, { ignoreIndex: 5000 }];
     await holds(
       fc.property(problem, (given) => {
@@ -188,7 +188,7 @@ describe.each(variants)("%s", (variant) => {
     );
   });
 
-  test("weights of 1 change nothing beyond the last place, weights of 0 remove their rows", () => {
+  test("weights of 1 change at most the last place, weights of 0 remove their rows", () => {
     const logits = Float32Array.of(1, 2, 3, -1, 0.5, -Infinity);
     const run = (options: LossOptions): LossResult =>
       xent.sparseSoftmaxCrossEntropyWithLogits(logits, [0, 2], { gradient: true, ...options });
@@ -206,7 +206,7 @@ describe.each(variants)("%s", (variant) => {
     expect(run({ classWeights: [1, 1, 0], reduction: "mean" }).normalizer).toBe(1);
   });
 
-  test("a shared offset and an order of the classes do not matter", async () => {
+  test("adding a constant to a row or permuting its classes does not change its loss", async () => {
     await holds(
       fc.property(problem, fc.constantFrom(-64, 512), (given, offset) => {
         const { softcap: _, zLoss: __, classWeights: ___, ...options } = given.options;
@@ -236,7 +236,7 @@ describe.each(variants)("%s", (variant) => {
 describe("layouts", () => {
   const xent = createXentSync();
 
-  test("a stride leaves the padding alone", () => {
+  test("a stride does not write the padding", () => {
     using batch = xent.createBatch({ rows: 3, classes: 5, stride: 8, gradient: true });
     using plain = xent.createBatch({ rows: 3, classes: 5, gradient: true });
     batch.logits.fill(99);
@@ -255,7 +255,7 @@ describe("layouts", () => {
     }
   });
 
-  test("a shift takes the next token's label, and ignores the last row of each sequence", () => {
+  test("a shift takes the label of the next token, and ignores the last row of each sequence", () => {
     const tokens = [3, 1, 4, 1, 0, 2];
     using shifted = xent.createBatch({ rows: 6, classes: 5, shift: 1, sequence: 3, gradient: true });
     using plain = xent.createBatch({ rows: 6, classes: 5, gradient: true });
@@ -270,7 +270,7 @@ describe("layouts", () => {
     expect(Array.from(shifted.labels)).toEqual(tokens);
   });
 
-  test("labels of every integer type mean the same", () => {
+  test("labels of every integer type give the same result", () => {
     const types = ["int32", "int8", "int16", "uint8", "uint16", "uint32", "int64", "uint64"] as const;
     const losses = types.map((labels) => {
       using batch = xent.createBatch({ rows: 3, classes: 4, labels });

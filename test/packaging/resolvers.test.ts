@@ -1,4 +1,4 @@
-// The tarball in what looks for packages in a way of its own: test runners, compilers, bundlers and requires, each as it comes.
+// The tarball in tools that resolve packages in ways of their own, with default settings: test runners, compilers, bundlers, require.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -27,7 +27,7 @@ function app(name: string, files: Record<string, string | object>): string {
   return join(project.folder, name);
 }
 
-/** Everything a script prints, of which the status must be 0. */
+/** Everything that a script prints; its status must be 0. */
 function run(command: string, args: string[], cwd: string): string {
   const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, encoding: "utf8", timeout: 120_000 });
   if (error) throw error;
@@ -45,14 +45,14 @@ createXent({ threads: 2 }).then((xent) => {
 
 describe("require", () => {
   for (const { name, command, installed } of engines.filter(({ name }) => /^(Node|Bun)/.test(name))) {
-    test.skipIf(!installed)(`in ${name}, without its support for ES modules where that can be turned off`, () => {
+    test.skipIf(!installed)(`works in ${name}, without its support for ES modules if that can be turned off`, () => {
       const folder = app("require", { "package.json": { type: "commonjs" }, "main.js": REQUIRE });
       const flags = /2[2-6]/.test(name) ? ["--no-experimental-require-module"] : [];
       expect(run(command, [...flags, "main.js"], folder).trim()).toBe("0.693147 2 6.907755");
     });
   }
 
-  test("finds a worker's script, and the resolvers that do not read exports find all of it", () => {
+  test("resolves the worker script, also by resolvers that do not read exports", () => {
     const require = createRequire(import.meta.url);
     const resolve = require("resolve") as { sync(name: string, options: object): string };
     const basedir = app("resolve", { "package.json": { type: "commonjs" } });
@@ -63,7 +63,7 @@ describe("require", () => {
   });
 });
 
-describe("jest as it comes", () => {
+describe("jest with default settings", () => {
   const jest = (folder: string): string =>
     run(process.execPath, [join(tools, "jest/bin/jest.js"), "--rootDir", folder], folder);
   const check = `test("computes", () => { expect(${LOSS}).toBe("0.693147"); });
@@ -233,7 +233,7 @@ export const blob = new Blob([sparseSoftmaxCrossEntropyWithLogits([[1, 2]], [0])
       return { folder, args: [...strict.split(" "), ...flags.split(" "), ...deprecated, file] };
     });
     const compiler = compilers[version] as string;
-    // The seventh is a program, not a library.
+    // TypeScript 7 has no library to call.
     if (version === "7")
       return given.map(({ folder, args }) => {
         const ended = spawnSync(process.execPath, [compiler, ...args], { cwd: folder, encoding: "utf8" });
@@ -255,7 +255,7 @@ export const blob = new Blob([sparseSoftmaxCrossEntropyWithLogits([[1, 2]], [0])
   });
 });
 
-describe("Parcel as it comes", () => {
+describe("Parcel with default settings", () => {
   test("bundles for Node", () => {
     const folder = app("parcel", {
       "package.json": {

@@ -1,4 +1,4 @@
-// What comes from a queue: a task that asks for more than its files, and an answer that is none, are told apart from good ones.
+// Tasks and answers from a queue: valid ones are read, forged ones are refused.
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ const flags: FileFlags = { shift: 0, variant: "simd128", labelSmoothing: 0.1 };
 const { id, data } = taskOf(pair, flags, [content, content], [1, 2], false);
 
 describe("a task", () => {
-  test("is read as it was made, from JSON", () => {
+  test("is the same after JSON", () => {
     expect(readTask(JSON.parse(JSON.stringify(data)))).toEqual(data);
     expect(data).toEqual({
       ...{ protocol: 2, pair, contents: [content, content], verify: false },
@@ -24,7 +24,7 @@ describe("a task", () => {
     });
   });
 
-  test("is made of what a task may say, and of nothing else that was said", () => {
+  test("contains only the options that a task may have", () => {
     const more = { ...flags, perRow: "x.csv", totals: "x", threads: 3, json: true };
     expect(taskOf(pair, more as FileFlags, [content, content], [1, 2], false)).toEqual({ id, data });
   });
@@ -54,21 +54,21 @@ describe("a task", () => {
     ["more than there is to say", { command: "rm" }],
     ["a name that every object has", { toString: 1 }],
     ["a prototype", { flags: JSON.parse('{"shift":0,"variant":"simd128","__proto__":{"perRow":"x.csv"}}') }],
-  ])("with %s is none", (_, change) => {
+  ])("with %s is refused", (_, change) => {
     expect(thrown(() => readTask({ ...data, ...change }))).toMatch(/^Error: no task: [^\n]*$/);
   });
 
-  test.each([null, undefined, 3, "task", [], {}, [data]].map((value) => [value]))("%j is none", (value) => {
+  test.each([null, undefined, 3, "task", [], {}, [data]].map((value) => [value]))("%j is refused", (value) => {
     expect(thrown(() => readTask(value))).toMatch(/^Error: no task: [^\n]*$/);
   });
 
-  test("of another protocol says so", () => {
+  test("of another version is refused with an error that says so", () => {
     expect(thrown(() => readTask({ protocol: 3, anything: "else" }))).toBe(
       "Error: no task: of protocol 3, and this xent speaks 2",
     );
   });
 
-  test("is another one where a file has other content, or was changed at another time", () => {
+  test("has another id if a file has other content or another time", () => {
     const ids = [
       taskOf(pair, flags, [content, content], [1, 2], false),
       taskOf(pair, flags, [content, { ...content, sha256: "1".repeat(64) }], [1, 2], false),
@@ -84,7 +84,7 @@ describe("a task", () => {
 describe("an answer", () => {
   const totals = (count: number, sum = 5, normalizer = count, correct = 0): string =>
     Buffer.from(encodeTotals(Totals.of({ sum: [sum], normalizer: [normalizer] }, count, correct))).toString("base64");
-  /** Of rows without weights: their number, and sums of losses and squares. */
+  /** Statistics of rows without weights: their number, and sums of losses and squares. */
   const statistics = (count: number, sum = 5): string => {
     const moments = [count, sum, 0, sum ** 2, 0, count, 0, sum, 0, count, 0];
     return Buffer.from(Float64Array.from([...moments, ...new Array(12).fill(0)]).buffer).toString("base64");
@@ -136,11 +136,11 @@ describe("an answer", () => {
     ["NaN in no row", { notFinite: { rows: 1 } }],
     ["NaN behind the last row", { notFinite: { rows: 1, first: { row: 3, reason: "" } } }],
     ["more than there is to say", { more: 1 }],
-  ])("of %s is none", (_, change) => {
+  ])("with %s is refused", (_, change) => {
     expect(thrown(() => answered(change))).toMatch(/^(Error: no result|RangeError: "bytes" expected XENTTOTL)[^\n]*$/);
   });
 
-  test.each([null, undefined, 7, "", [], {}, { rows: 7 }].map((value) => [value]))("%j is none", (value) => {
+  test.each([null, undefined, 7, "", [], {}, { rows: 7 }].map((value) => [value]))("%j is refused", (value) => {
     expect(thrown(() => readResult(value, id, data))).toMatch(/^Error: no result: [^\n]*$/);
   });
 });
@@ -163,7 +163,7 @@ describe("files", () => {
     rmSync(folder, { recursive: true });
   });
 
-  test.each(["root", "rooted"])("are read below the root only: %s", async (name) => {
+  test.each(["root", "rooted"])("are read only below the root: %s", async (name) => {
     process.chdir(folder);
     const root = await Root.open(name);
     const real = (path: string) => join(folder, "root", path);
@@ -173,14 +173,14 @@ describe("files", () => {
     expect(await root.resolve("alias.txt")).toBe(real("a.txt"));
     expect(await root.resolve("..c.txt")).toBe(real("..c.txt"));
     const outside = ["../secret.txt", "/etc/passwd", "link.txt", "up/secret.txt", "..", "sub/../../secret.txt", "/"];
-    // Whether there is one or not.
+    // Whether the file exists or not.
     for (const path of [...outside, "../nowhere.txt", "/nowhere/at/all"]) {
       await expect(root.resolve(path), path).rejects.toThrow(`${path}: lies outside of --root`);
     }
     await expect(root.resolve("nowhere.txt")).rejects.toThrow("nowhere.txt: no such file or directory");
   });
 
-  test("are known by their content: of a large one by its ends and some blocks, or by all of it", async () => {
+  test("are identified by their content: large ones by their ends and some blocks, or by all bytes", async () => {
     const path = join(folder, "large.bin");
     const bytes = Buffer.alloc(3_000_000, "xent");
     const known = async (at: number | undefined, whole: boolean, length = bytes.length): Promise<string> => {

@@ -1,4 +1,4 @@
-// Partials of shards: what is in them, the batch that they come from, and how they are merged.
+// Partials of shards: their contents, the batches that make them, and how they are merged.
 import { afterAll, describe, expect, test } from "vitest";
 import {
   createXent,
@@ -13,17 +13,17 @@ import { bytesOf, firstChange, firstDifference } from "../support/bytes.ts";
 import { makeParts, randomWhole } from "../support/shards.ts";
 import { thrown } from "../support/thrown.ts";
 
-/** As they are sent: the bits of everything in them. */
+/** All bits of partials, as they are sent. */
 const bits = (partials: Partials): string => Buffer.from(encodePartials(partials)).toString("base64");
 
 describe("partials", () => {
   const xent = createXentSync();
   afterAll(() => xent.dispose());
 
-  test.each([NaN, Infinity])("say that a row has a %d, wherever it is", (broken) => {
+  test.each([NaN, Infinity])("tell that a row has a %d, at any class", (broken) => {
     for (const classes of [4, 600]) {
       using batch = xent.createBatch({ rows: 3, classes });
-      // At the label, beside it, and in a row whose label is elsewhere.
+      // At the label, beside it, and in a row whose label is in another shard.
       for (const row of [0, 1, 2]) batch.logits[row * classes + 1] = broken;
       batch.labels.set([1, 2, classes]);
       const { maximum, sum } = batch.partials({ classOffset: 0, classesTotal: 2 * classes });
@@ -50,10 +50,10 @@ describe("a batch of a shard", () => {
   const whole = randomWhole(6, 900, 3);
   const shard = { classOffset: 300, classesTotal: 900 };
 
-  test("gives the same bits by several threads, without blocking, in place, by rows, and attached", async () => {
+  test("gives the same bits with several threads, asynchronously, in place, for ranges of rows, and attached", async () => {
     using xent = createXentSync({ variant: "simd128" });
     using pooled = await createXent({ threads: 2, variant: "simd128" });
-    // Worth a second thread.
+    // Large enough for a second thread.
     const large = randomWhole(256, 1500, 5);
     const cuts = [0, 700, 1500];
     const options: LossOptions = { reduction: "mean", ignoreIndex: large.labels[1] as number };
@@ -75,7 +75,7 @@ describe("a batch of a shard", () => {
     }
   });
 
-  test("does some of its rows alone, with their weights and their gradient", () => {
+  test("computes a range of its rows, with their weights and their gradient", () => {
     using xent = createXentSync();
     const options: LossOptions = { sampleWeights: [1, 2, 3, 4, 5, 6], reduction: "sum" };
     const parts = makeParts(xent, whole, [0, 300, 900], options, true);
@@ -97,7 +97,7 @@ describe("a batch of a shard", () => {
     }
   });
 
-  test("keeps the weights that its partials were called with", () => {
+  test("keeps the weights of its partials for the gradient", () => {
     using xent = createXentSync();
     using batch = xent.createBatch({ rows: 6, classes: 900, gradient: true });
     batch.setLogits(whole.logits);
@@ -108,7 +108,7 @@ describe("a batch of a shard", () => {
     expect(batch.gradientFromPartials(partials)).toEqual(wanted);
   });
 
-  test("has its working memory where it is attached", async () => {
+  test("has working memory in the instance that it is attached to", async () => {
     using owner = createXentSync({ shared: true });
     using batch = owner.createBatch({ rows: 6, classes: 300, labels: "uint16", logits: "bfloat16" });
     batch.logits.set(whole.logits.subarray(0, 1800).map((_, i) => 0x3f80 + (i % 64)));
@@ -120,7 +120,7 @@ describe("a batch of a shard", () => {
     expect(bits(attached.partials(shard))).toBe(wanted);
   });
 
-  test("takes labels of all classes, and writes nothing where one is beyond them", () => {
+  test("accepts labels of all classes, and writes nothing if one is beyond them", () => {
     using xent = createXentSync();
     using batch = xent.createBatch({ rows: 6, classes: 300, gradient: true });
     batch.labels.set([0, 299, 300, 599, 600, 900]);
@@ -134,7 +134,7 @@ describe("a batch of a shard", () => {
     expect([...labelLogit].map(Number.isNaN)).toEqual([true, true, false, false, true, true]);
   });
 
-  test("says what is wrong with its options", () => {
+  test("refuses invalid options with an error that names them", () => {
     using xent = createXentSync();
     using batch = xent.createBatch({ rows: 6, classes: 300 });
     const call = (options: unknown) => thrown(() => batch.partials(options as typeof shard));
@@ -152,7 +152,7 @@ describe("a batch of a shard", () => {
     expect(thrown(() => batch.run(shard as never))).toBe('TypeError: "options" has no option "classOffset"');
   });
 
-  test("makes no gradient of partials that are not its own", () => {
+  test("refuses a gradient from partials of another batch", () => {
     using xent = createXentSync();
     using bare = xent.createBatch({ rows: 6, classes: 900 });
     const parts = makeParts(xent, whole, [0, 300, 600, 900], {}, true);
@@ -191,7 +191,7 @@ describe("merging", () => {
   const parts = makeParts(xent, whole, [0, 10, 20, 30], {}, false).map(({ partials }) => partials);
   const [a, b, c] = parts as [Partials, Partials, Partials];
 
-  test("says which classes were seen", () => {
+  test("tells which classes are merged", () => {
     expect(mergePartials(c, a).classes).toEqual([
       [0, 10],
       [20, 30],
@@ -199,7 +199,7 @@ describe("merging", () => {
     expect(mergePartials([c, b], a).classes).toEqual([[0, 30]]);
   });
 
-  test("refuses what does not belong together", () => {
+  test("refuses partials that do not match", () => {
     const call = (...some: unknown[]) => thrown(() => mergePartials(...(some as Partials[])));
     expect(call()).toBe('TypeError: "partials" expected at least one');
     expect(call(a, b, a)).toBe(
@@ -212,12 +212,12 @@ describe("merging", () => {
     );
     expect(call(a, { ...b, sum: [] })).toContain('TypeError: "partials" expected what partials()');
     expect(call(null)).toContain('TypeError: "partials" expected what partials()');
-    // One class of the last shard is one of the shard before, too.
+    // The last two shards have one class in common.
     const [both] = makeParts(xent, whole, [0, 11, 30], {}, false);
     expect(call(both?.partials, b)).toContain("got two with class 10");
   });
 
-  test("gives no loss where classes are missing", () => {
+  test("gives no loss if classes are missing", () => {
     expect(thrown(() => lossFromPartials(mergePartials(b, c)))).toBe(
       'RangeError: "merged" expected all 30 classes, but [0, 10) are in no shard',
     );

@@ -1,4 +1,4 @@
-// Classes in shards: the same losses and gradients as in one piece, in whatever order and grouping the shards are merged.
+// Shards of the classes give the losses and gradients of one piece, for any order and grouping of the merges.
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import {
@@ -16,14 +16,14 @@ import { evenCuts, makeParts, randomWhole, runInShards, type Whole } from "../su
 import { ulp } from "../support/ulp.ts";
 import { variants } from "../support/variants.ts";
 
-/** As they are sent: the bits of everything in them. */
+/** All bits of partials, as they are sent. */
 const bits = (partials: Partials): string => Buffer.from(encodePartials(partials)).toString("base64");
 
 describe.each(variants)("%s", (variant) => {
   const xent = createXentSync({ variant });
   afterAll(() => xent.dispose());
 
-  describe("what TensorFlow, PyTorch and the others should return comes out of shards of the classes", () => {
+  describe("shards of the classes give the golden values of TensorFlow, PyTorch and others", () => {
     for (const file of ["named", "numerics", "options"]) {
       const cases = goldenCases(file).filter((golden) => !golden.kerasProbabilities);
       test.each(cases.map((golden) => [golden.name, golden] as const))(`${file}: %s`, (_, golden) => {
@@ -74,11 +74,11 @@ describe.each(variants)("%s", (variant) => {
     for (const [i, g] of (result.gradient as Float32Array).entries()) {
       worst = Math.max(worst, ulp(g, batch.gradient?.[i] as number));
     }
-    // Each of the two within 3 of the exact one.
+    // Each of the two is within 3 of the exact one.
     expect(worst).toBeLessThanOrEqual(4);
   });
 
-  describe("logits that a shard alone does not know what to do with", () => {
+  describe("logits that a shard can not judge alone", () => {
     const E = Math.E;
     test.each<[string, number[], number, number]>([
       ["all of a shard are -Infinity", [-Infinity, -Infinity, 0, 1], 2, Math.log1p(E)],
@@ -96,7 +96,7 @@ describe.each(variants)("%s", (variant) => {
       ["others that are far above in another shard", [0, 1, 5000, 5000], 1, 4999 + Math.log(2)],
     ])("%s", (_, row, label, exact) => {
       for (const repeat of [1, 300]) {
-        // The second time through the loop for many classes: what is added has no weight.
+        // The second time with the loop for many classes: the added ones have no weight.
         const logits = Float32Array.from(row.flatMap((x) => [x, ...Array<number>(repeat - 1).fill(-Infinity)]));
         const classes = logits.length;
         const whole: Whole = {
@@ -120,7 +120,7 @@ describe.each(variants)("%s", (variant) => {
     ["a row without weight is 0 where it is broken", [NaN, 0, 1], 0, { sampleWeights: [0] }],
     ["a log-sum-exp next to 0", [0, -36, -36], 0, {}],
     ["a label half a unit below the maximum", [-0.5, -1, 0], 0, {}],
-  ])("are computed as in one piece: %s", (_, row, label, options) => {
+  ])("shards give the result of one piece: %s", (_, row, label, options) => {
     const logits = Float32Array.from(row);
     const labels = Int32Array.of(label);
     const whole: Whole = { dtype: "float32", shape: [1, 3], axis: -1, logits, labels };
@@ -132,7 +132,7 @@ describe.each(variants)("%s", (variant) => {
     }
   });
 
-  test("predictions are of the logits before the softcap, also where all of them are saturated", () => {
+  test("predictions are those of the logits before the softcap, even if all of them are saturated", () => {
     const logits = Float32Array.of(18.5, 3, 19.375, 1, 19, 18, -4, 19.375, 19, 20, 20, 19);
     for (const [softcap, temperature] of [
       [1, 10],
@@ -169,7 +169,7 @@ describe.each(variants)("%s", (variant) => {
     ["with class weights", { classWeights: [] }, false],
     ["of one class", {}, true],
     ["of one class, with smoothing", { labelSmoothing: 1e-6 }, true],
-  ])("soft targets %s are computed as in one piece", (_, given, hot) => {
+  ])("shards of soft targets %s give the result of one piece", (_, given, hot) => {
     for (const [classes, seed, spread] of [
       [7, 1, 8],
       [300, 2, 8],
@@ -181,7 +181,7 @@ describe.each(variants)("%s", (variant) => {
       const options: LossOptions = given.classWeights ? { ...given, classWeights } : given;
       const shares = Float32Array.from(whole.logits, (_, i) => ((i * 7919) % 13) / 13 / classes);
       for (let begin = 0; hot && begin < shares.length; begin += classes) {
-        // All of it at the largest logit, so that losses are small.
+        // The whole target is at the largest logit, so that losses are small.
         const row = whole.logits.subarray(begin, begin + classes);
         shares.fill(0, begin, begin + classes)[begin + row.indexOf(Math.max(...row))] = 1;
       }
@@ -212,7 +212,7 @@ describe.each(variants)("%s", (variant) => {
   test.each<[string, number, (merged: Partials) => unknown]>([
     ["in a bit of what is merged", 8, bits],
     ["in a loss", 32, (merged) => lossFromPartials(merged)],
-  ])("neither order nor grouping shows %s, for any shards and options", (_, spread, shown) => {
+  ])("order and grouping do not change %s, for any shards and options", (_, spread, shown) => {
     const options: (LossOptions & { soft?: boolean })[] = [
       ...[{}, { softcap: 10 }, { labelSmoothing: 0.1, classWeights: [] }, { zLoss: 0.1 }],
       ...[{ soft: true }, { soft: true, labelSmoothing: 0.1 }],
@@ -237,7 +237,7 @@ describe.each(variants)("%s", (variant) => {
           const take = (): Partials => left.splice((choices.next().value as number) % left.length, 1)[0] as Partials;
           while (left.length > 1) {
             const two = [take(), take()];
-            // By way of bytes.
+            // Through bytes.
             left.push(decodePartials(encodePartials(mergePartials(...two))));
           }
           for (const { batch } of parts) batch.dispose();
