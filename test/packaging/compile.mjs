@@ -1,5 +1,5 @@
-// node compile.mjs <typescript> <programs>: checks programs, each { folder, args } as for tsc, and prints the errors of each as JSON.
-// One process for all of them reads a library of types once.
+// node compile.mjs <typescript> <programs>: checks programs, each { folder, args } with the arguments of tsc, and prints the errors of each
+// as JSON. One process for all of them parses the library of types once.
 import { createRequire } from "node:module";
 
 const [typescript, programs] = process.argv.slice(2);

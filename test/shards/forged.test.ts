@@ -246,7 +246,7 @@ describe("sums beyond the largest number", () => {
       expect(totals(terms).sum).toBe(max);
   });
 
-  test("end in totals of a file: 84 bytes", () => {
+  test("are Infinity in the totals of a file of 84 bytes", () => {
     const file = forged(
       encodeTotals(totals([1])),
       (view) => {

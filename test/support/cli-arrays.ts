@@ -1,4 +1,4 @@
-// Twelve rows of five classes, as the suites of files write them in every format.
+// Twelve rows of five classes, which suites write in every file format.
 import { zipSync } from "fflate";
 import { npy } from "../support/array-files.ts";
 import { exampleRows } from "../support/example.ts";
@@ -8,7 +8,7 @@ export const ROWS = 12;
 export const CLASSES = 5;
 export const SHAPE = [ROWS, CLASSES];
 export const { labels } = exampleRows(ROWS, CLASSES);
-// Numbers that all types have.
+// Multiples of 1/4 are exact in all types.
 export const values = exampleRows(ROWS, CLASSES).logits.map((x) => Math.round(4 * x) / 4);
 export const LOGITS = {
   float32: values,

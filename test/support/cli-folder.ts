@@ -12,7 +12,7 @@ export const logits: Buffer = npy(
   Float32Array.from({ length: 12 }, (_, i) => i),
 );
 
-/** A folder for a suite, where each test finds {@link logits} in logits.npy and labels in labels.txt, and ways to work in it. */
+/** A folder for a suite, in which each test has {@link logits} in logits.npy and labels in labels.txt, and functions to use it. */
 export function cliFolder(name: string) {
   const folder = mkdtempSync(join(tmpdir(), `xent-${name}-`));
   const path = (file: string): string => join(folder, file);

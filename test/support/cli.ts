@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { MessageChannel, receiveMessageOnPort, Worker } from "node:worker_threads";
 
-/** The command, as it is built. */
+/** The built command. */
 export const binary: string = fileURLToPath(new URL("../../packages/cli/dist/main.js", import.meta.url));
 
 export interface Ended {
@@ -35,11 +35,11 @@ export function xentProcess(args: readonly string[], { cwd, input = "", ...more 
 }
 
 /**
- * Runs `xent` with these arguments to its end: in a thread of this process, where Node.js can load modules anew, for a process takes
- * ten times as long. Its working directory is that of this process meanwhile.
+ * Runs `xent` with these arguments to its end, in a thread of this process if Node.js can load modules anew: a process takes up to ten
+ * times as long. Until it ends, this process has the working directory of the command.
  */
 export function xentCommand(args: readonly string[], surroundings: Surroundings = {}): Ended {
-  // No thread may change the working directory, as xent work does.
+  // xent work changes the working directory, which a thread can not.
   if (module.registerHooks === undefined || args[0] === "work") return xentProcess(args, surroundings);
   const { cwd, input = "", ...more } = surroundings;
   thread ??= startThread();
@@ -54,10 +54,10 @@ export function xentCommand(args: readonly string[], surroundings: Surroundings 
 
 const environment = ({ columns = 80, env = {} }: Surroundings) => ({ ...process.env, COLUMNS: `${columns}`, ...env });
 
-/** What {@link startThread} has made. */
+/** The thread, once a command has been run in it. */
 let thread: ((command: object) => Ended) | undefined;
 
-/** Far above what any command takes. */
+/** Far above the time of any command. */
 const MOST_MILLISECONDS = 60_000;
 
 function startThread(): (command: object) => Ended {
@@ -88,7 +88,7 @@ export function xentJson<T>(args: readonly string[], surroundings?: Surroundings
   return JSON.parse(stdout);
 }
 
-/** Arguments in which an option that is there again takes the place of the one before: the command itself refuses two. */
+/** The arguments with only the last of each option, for the command refuses an option that is given twice. */
 export function overriding(args: readonly string[]): string[] {
   const given = new Map<string, string[]>();
   const others: string[] = [];

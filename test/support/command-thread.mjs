@@ -1,5 +1,5 @@
-// Runs the built command as often as it is asked to, in one thread. Each run loads the command's own modules anew, as a process would,
-// for they have state; the packages that they import stay loaded.
+// Runs the built command any number of times in one thread. Each run loads the modules of the command anew, as a process would, for they
+// have state. The packages that they import stay loaded.
 import { closeSync, openSync, ReadStream, writeFileSync } from "node:fs";
 import { registerHooks } from "node:module";
 import { Writable } from "node:stream";
@@ -13,13 +13,13 @@ registerHooks({
   resolve(specifier, { parentURL = "", ...context }, next) {
     const resolved = next(specifier, { parentURL, ...context });
     const [run = ""] = /\?run=\d+$/.exec(parentURL) ?? [];
-    // The plotting library takes long to load, and has no state.
+    // The plotting library has no state, and takes long to load.
     const isOwn = specifier.startsWith("./") && specifier !== "./pictures.js";
     return isOwn ? { ...resolved, url: resolved.url + run } : resolved;
   },
 });
 
-/** Puts a stream in the place of one of the process. Returns what gives its text. */
+/** Replaces a stream of the process. Returns a function that gives its text. */
 function collect(name) {
   const chunks = [];
   const write = (chunk, _, done) => {
@@ -30,7 +30,7 @@ function collect(name) {
   return () => Buffer.concat(chunks).toString();
 }
 
-/** Calls what the command has to be called at the end of its process, and forgets its other listeners. */
+/** Calls the listeners of the command for the end of the process, and removes all of its listeners. */
 function endListeners(before, status) {
   for (const name of process.eventNames()) {
     for (const listener of process.listeners(name).filter((one) => !before.get(name)?.includes(one))) {

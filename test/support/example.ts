@@ -7,10 +7,10 @@ export function exampleRows(rows: number, classes: number, seed = 1): { logits: 
   return generate({ rows, classes, seed, bits: 16, shift: 12, boost: 0 });
 }
 
-/** A batch whose rows are counted. */
+/** The specification of a batch by rows and classes. */
 export type RowsSpec = BatchSpec & { rows: number; classes: number };
 
-/** Of the batches that were made last, for many have the same rows. */
+/** The rows of the last batches: many batches have the same. */
 const made = new Map<string, ReturnType<typeof exampleRows>>();
 const MOST_MADE = 8;
 
@@ -26,7 +26,7 @@ export function exampleBatch(xent: Xent, spec: RowsSpec, seed = 1): Batch {
   return batch;
 }
 
-/** Everything that can be asked for. */
+/** All results that can be asked for. */
 export const EVERYTHING: LossOptions = { gradient: true, predictions: true };
 
 /** A result as plain data that `toEqual` compares bit by bit: also -0 and the bits of a NaN. */

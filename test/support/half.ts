@@ -9,7 +9,7 @@ export function float16Bits(x: number): number {
   return sign | (((exponent + 15) << 10) + (size / 2 ** exponent - 1) * 1024);
 }
 
-/** The nearest normal binary16 of a number that is not too large for one, of two the even one. */
+/** The nearest normal binary16 of a number in its range, ties to even. */
 export function nearestFloat16(x: number): number {
   const step = 2 ** (Math.floor(Math.log2(Math.abs(x))) - 10);
   const below = Math.floor(x / step);

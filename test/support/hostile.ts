@@ -1,4 +1,4 @@
-// What suites about hostile callers share: an instance with two batches, and options whose getters run code.
+// For suites about hostile callers: an instance with two batches, and options whose getters run code.
 import { expect } from "vitest";
 import { type Batch, createXentSync, type RunOptions } from "xent";
 import { copyBytes, firstDifference } from "../support/bytes.ts";
@@ -11,7 +11,7 @@ export const SPEC: RowsSpec = { rows: ROWS, classes: CLASSES, gradient: true };
 export const EXPECTED = bitsOf(exampleBatch(createXentSync(), SPEC).run(EVERYTHING));
 export const { logits, labels } = exampleRows(ROWS, CLASSES);
 
-/** An instance with a batch to be tried, and another one that must not change. */
+/** An instance with the batch under test, and another one that must not change. */
 export function scene(shared = false) {
   const xent = createXentSync({ maxBytes: 16 * PAGE, shared });
   const other = exampleBatch(xent, SPEC, 2);
@@ -29,7 +29,7 @@ export function scene(shared = false) {
   return { xent, batch, other, check };
 }
 
-/** A getter that does something before it gives its value. */
+/** A getter that acts before it returns its value. */
 export const doing =
   <T>(act: () => void, value: T) =>
   (): T => {
@@ -37,7 +37,7 @@ export const doing =
     return value;
   };
 
-/** Options of which one is read by this code. */
+/** Options with this getter. */
 export const reading = (name: string, read: () => unknown): RunOptions =>
   Object.defineProperty({ ...EVERYTHING }, name, { get: read, enumerable: true });
 

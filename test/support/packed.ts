@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
 
-/** What a command prints; it has to succeed. */
+/** The output of a command, which has to succeed. */
 export function output(command: string, args: string[], cwd: string): string {
   const { error, status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: "utf8" });
   if (error) throw error;
@@ -24,10 +24,10 @@ export function output(command: string, args: string[], cwd: string): string {
   return stdout;
 }
 
-/** A project of its own, with nothing in it but the package as its users get it: packed and installed. */
+/** A project with only the package in it, packed and installed as users get it. */
 export interface PackedProject {
   readonly folder: string;
-  /** What the tarball contains. */
+  /** The files of the tarball. */
   readonly files: string[];
   write(name: string, content: string): void;
   remove(): void;
@@ -48,7 +48,7 @@ const core = fileURLToPath(new URL("../../packages/xent", import.meta.url));
 const projects = fileURLToPath(new URL("../../.tools/packed", import.meta.url));
 const LIST = "packed.json";
 
-/** A project that has the package installed. npm takes two seconds for it, so the suites share one, until the package changes. */
+/** A project with the package. Suites share it until the package changes, for npm takes two seconds to install it. */
 function installedOnce(): string {
   const digest = digestOf(core);
   const installed = join(projects, digest);

@@ -14,7 +14,7 @@ import { doubles, forged, words } from "./forged.ts";
 
 const cut = (file: Uint8Array, length: number): Uint8Array => file.slice(0, length);
 
-/** Every way in which what has to do with shards can throw: for api/throws.test.ts. */
+/** Every way in which the functions of shards can throw, for api/throws.test.ts. */
 export function shardThrows(): Record<string, () => unknown> {
   const xent = createXentSync();
   const batch = exampleBatch(xent, { rows: 4, classes: 6, gradient: true });

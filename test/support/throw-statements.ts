@@ -1,4 +1,4 @@
-// Which throw statements of the package have run, as V8 counts it.
+// Finds the throw statements of the package that have not run, by the coverage of V8.
 import type { Session } from "node:inspector/promises";
 import { parseAst } from "rolldown/parseAst";
 import { expect } from "vitest";
@@ -11,7 +11,7 @@ export async function throwsLeft(session: Session): Promise<string[]> {
   await session.post("Debugger.enable");
   const { scriptSource } = await session.post("Debugger.getScriptSource", { scriptId: script.scriptId });
   session.disconnect();
-  // The innermost range around a statement has its count.
+  // The count of a statement is that of the innermost range around it.
   const ranges = script.functions.flatMap(({ ranges }) => ranges);
   const countAt = (at: number): number | undefined =>
     ranges

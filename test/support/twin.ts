@@ -1,4 +1,4 @@
-// A batch, and beside it in plain JavaScript what its arrays must hold after any calls.
+// A batch with a model in plain JavaScript of the contents of its arrays after any calls.
 import { expect } from "vitest";
 import {
   type Batch,
@@ -26,14 +26,14 @@ type AnyResult = LossResult<Float32Array | Float64Array>;
 type Part = "logits" | "labels" | "targets" | "gradient" | "loss";
 type Numbers = Float32Array | Float64Array | Int32Array;
 
-/** What a run gives: an error as it is printed, or the bits of a result. */
+/** The outcome of a run: a printed error, or the bits of a result. */
 export type Outcome = string | { bits: Record<string, unknown>; result: AnyResult; after: Map<Part, Numbers> };
 
-/** What a run says that needs more memory than `maxBytes` has left. */
+/** The error of a run that needs more memory than `maxBytes` has left. */
 export const NO_ROOM: RegExp =
   /^RangeError: this run needs \d+ bytes beside the batch, for which "maxBytes" has left no room$/;
 
-/** The oracle takes its time. */
+/** Above this size, the oracle would take too long. */
 const EXACT_ELEMENTS = 2500;
 
 export class Twin {
@@ -41,10 +41,10 @@ export class Twin {
   readonly batch: AnyBatch;
   readonly shared: boolean;
   readonly variant: Variant;
-  /** The same batch in a worker's instance. */
+  /** The same batch in the instance of a worker. */
   attached: AnyBatch | undefined;
   readonly #content: Map<Part, Numbers>;
-  /** The numbers that the logits stand for. */
+  /** The logits as numbers. */
   #x: number[] = [];
   #old: ArrayLike<unknown>;
 
@@ -63,7 +63,7 @@ export class Twin {
     this.#x = new Array<number>(this.#old.length).fill(0);
   }
 
-  /** New logits and labels, of which some may be special. */
+  /** Writes new logits and labels, some of which may be special. */
   fill(seed: number, special: boolean): void {
     const random = mulberry32(seed);
     const { logits: type = "float32" } = this.spec;
@@ -94,7 +94,7 @@ export class Twin {
     if (name === "logits" && this.spec.gradient === "in-place") this.#content.set("gradient", copy);
   }
 
-  /** What a fresh batch with the same content makes of it. */
+  /** The outcome of a fresh batch with the same contents. */
   expected(options: RunOptions | undefined): Outcome {
     const fresh = referenceOf(this.variant).createBatch(this.spec);
     try {
@@ -117,7 +117,7 @@ export class Twin {
     }
   }
 
-  /** Compares, and takes over what has been written. */
+  /** Compares the outcome, and updates the model. */
   compare(outcome: Outcome, call: () => unknown, options: RunOptions | undefined): void {
     if (typeof outcome === "string") {
       expect(() => call()).toThrow(outcome.slice(outcome.indexOf(" ") + 1));
@@ -126,7 +126,7 @@ export class Twin {
     try {
       this.settle(outcome, call() as AnyResult, options);
     } catch (error) {
-      // Of a memory that is full; then nothing has been written.
+      // The memory is full, and nothing has been written.
       if (!NO_ROOM.test(String(error))) throw error;
     }
   }
@@ -134,7 +134,7 @@ export class Twin {
   settle(outcome: Outcome, result: AnyResult, options: RunOptions | undefined): void {
     if (typeof outcome === "string") throw new Error(`returned, and should have thrown ${outcome}`);
     const [begin, end] = options?.rows ?? [0, this.batch.rows];
-    // A batch that was made after the run may have moved the memory: of the result, the losses are still in the batch.
+    // A batch that was created after the run may have detached the result: the losses are still in the batch.
     const isDetached = result.loss.buffer.byteLength === 0;
     const loss = isDetached ? this.batch.loss.subarray(begin, end) : result.loss;
     const { loss: bits } = outcome.bits;
@@ -148,7 +148,7 @@ export class Twin {
     if (this.spec.gradient === "in-place") this.#x = Array.from(own);
   }
 
-  /** Every byte of it, and of the views that were taken at first. */
+  /** Checks every byte of the batch, and the views that were taken at first. */
   check(xent: Xent): void {
     for (const batch of [this.batch, this.attached]) {
       for (const [name, view] of batch ? partsOf(batch) : []) {
@@ -161,7 +161,7 @@ export class Twin {
     if (stale) this.#old = this.batch.logits;
   }
 
-  /** Whatever it is asked for now, it was disposed; but for being disposed again. */
+  /** Every use throws now, except for a second dispose. */
   checkDisposed(): void {
     this.batch.dispose();
     const { batch } = this;
@@ -173,7 +173,7 @@ export class Twin {
     for (const use of uses) assertIs(thrown(use), "TypeError: this batch was disposed");
   }
 
-  /** Where the logits of a row are. */
+  /** The indices of the logits of a row. */
   places(row: number): number[] {
     const { rows, classes } = this.batch;
     const { shape, stride = classes } = this.spec;
@@ -183,7 +183,7 @@ export class Twin {
     return row < rows ? Array.from({ length: classes }, (_, j) => first + j * inner) : [];
   }
 
-  /** What a row's label makes of it. Soft targets have none. */
+  /** How the label of a row counts. */
   #kind(row: number, { ignoreIndex }: RunOptions): "ignored" | "invalid" | "counted" {
     const { rows, classes } = this.batch;
     const { shift = 0, sequence = rows } = this.spec;
@@ -194,7 +194,7 @@ export class Twin {
     return label >= 0 && label < classes ? "counted" : "invalid";
   }
 
-  /** The first row that is an error. */
+  /** The first row with an invalid label. */
   #firstBad(options: RunOptions): number | undefined {
     const [begin, end] = options.rows ?? [0, this.batch.rows];
     const rows = Array.from({ length: end - begin }, (_, i) => begin + i);
@@ -217,10 +217,10 @@ export class Twin {
       const kind = this.#kind(row, options);
       const label = Number(labels?.[row + shift]);
       const loss = result.loss[row - begin] as number;
-      // What is in a row of weight 0 does not matter, be it an invalid label.
+      // A row of weight 0 may contain anything, even an invalid label.
       const weightless = options.sampleWeights?.[row] === 0;
       if (weightless) assertIs(loss, 0);
-      // Rounded once, to the nearest.
+      // It is rounded once, to the nearest.
       const unrounded = losses[row - begin] as number;
       assertIs(loss, result.loss instanceof Float64Array ? unrounded : Math.fround(unrounded));
       sum += unrounded;
@@ -231,7 +231,7 @@ export class Twin {
       }
       const best = x.indexOf(Math.max(...x));
       const isNaNRow = kind === "invalid" && !weightless;
-      // As the loss, so is all that is found.
+      // All results of a NaN row are invalid.
       if (options.predictions) assertIs(result.predictions?.[row - begin], isNaNRow ? -1 : best);
       assertIs(Number.isNaN(result.logSumExp[row - begin]), isNaNRow);
       if (kind === "counted" && best === label) correct++;
@@ -261,7 +261,7 @@ function assertIs(got: unknown, wanted: unknown): void {
 
 const references = new Map<Variant, Xent>();
 
-/** An instance whose bits are those of this variant. */
+/** An instance of this variant. */
 function referenceOf(variant: Variant): Xent {
   const found = references.get(variant) ?? createXentSync({ variant });
   references.set(variant, found);
@@ -274,7 +274,7 @@ function partsOf(batch: AnyBatch): [Part, Numbers][] {
   return Object.entries(parts).filter(([, view]) => view !== undefined) as [Part, Numbers][];
 }
 
-/** Of a batch whose rows lie side by side the gradient is that of all rows, from whichever handle they were run. */
+/** Without the gradient, which for a class axis that is not last is that of all rows, also those of other runs. */
 function withoutGradient({ gradient: _, ...result }: AnyResult): Record<string, unknown> {
   return bitsOf(result);
 }
