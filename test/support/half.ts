@@ -17,7 +17,11 @@ export function nearestFloat16(x: number): number {
   return x === 0 ? 0 : (rest > 0.5 || (rest === 0.5 && below % 2 !== 0) ? below + 1 : below) * step;
 }
 
+const float32 = new Float32Array(1);
+const word = new Uint32Array(float32.buffer);
+
 /** Bits of a number that is exactly a bfloat16. */
 export function bfloat16Bits(x: number): number {
-  return (new Uint32Array(Float32Array.of(x).buffer)[0] as number) >>> 16;
+  float32[0] = x;
+  return (word[0] as number) >>> 16;
 }
