@@ -71,9 +71,8 @@ describe.each(variants)("%s", (variant) => {
     expect(result.predictions).toEqual(one.predictions);
     expect(Math.max(...result.loss.map((loss, row) => ulp(loss, one.loss[row] as number)))).toBeLessThanOrEqual(1);
     let worst = 0;
-    for (const [i, g] of (result.gradient as Float32Array).entries()) {
-      worst = Math.max(worst, ulp(g, batch.gradient?.[i] as number));
-    }
+    const [got, wanted] = [result.gradient as Float32Array, batch.gradient as Float32Array];
+    for (let i = 0; i < got.length; i++) worst = Math.max(worst, ulp(got[i] as number, wanted[i] as number));
     // Each of the two is within 3 of the exact one.
     expect(worst).toBeLessThanOrEqual(4);
   });
@@ -200,9 +199,9 @@ describe.each(variants)("%s", (variant) => {
         }
         for (const [i, g] of one.gradient.entries()) {
           const size = Math.max(Math.abs(g), 2 * (shares[i] as number), 1e-30);
-          expect(Math.abs((result.gradient?.[i] as number) - g) / size, `${i} of ${classes}`).toBeLessThanOrEqual(
-            12 * 2 ** -23,
-          );
+          const error = Math.abs((result.gradient?.[i] as number) - g) / size;
+          // An expect for each of 160,000 would take most of the time of this suite.
+          if (!(error <= 12 * 2 ** -23)) expect.fail(`gradient of class ${i} of ${classes}: relative error ${error}`);
         }
       }
     }
