@@ -1,5 +1,5 @@
 // xent evaluate gives the same result for every file format.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -9,12 +9,13 @@ import { type Ended, overriding, xentCommand, xentJson } from "../support/cli.ts
 import { CLASSES, type Float, file, LOGITS, labels, ROWS, SHAPE, tensor, values, zip } from "../support/cli-arrays.ts";
 import { exampleRows } from "../support/example.ts";
 import { bfloat16Bits, float16Bits } from "../support/half.ts";
+import { writeNew } from "../support/write.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "xent-cli-"));
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const write = (name: string, content: string | Uint8Array): void => writeFileSync(join(folder, name), content);
+const write = (name: string, content: string | Uint8Array): void => writeNew(join(folder, name), content);
 
 /** The name without the array in it. */
 function writeSpec(spec: string, content: string | Uint8Array): void {

@@ -10,7 +10,6 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  writeFileSync,
   writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -19,12 +18,13 @@ import { afterAll, describe, expect, test } from "vitest";
 import { bytesOf, npy, npyHeader, safetensors, withHeader } from "../support/array-files.ts";
 import { binary, type Ended, overriding, xentCommand } from "../support/cli.ts";
 import { file, labels, ROWS, SHAPE, tensor, values, zip } from "../support/cli-arrays.ts";
+import { writeNew } from "../support/write.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "xent-cli-"));
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const write = (name: string, content: string | Uint8Array): void => writeFileSync(join(folder, name), content);
+const write = (name: string, content: string | Uint8Array): void => writeNew(join(folder, name), content);
 
 /** The name without the array in it. */
 function writeSpec(spec: string, content: string | Uint8Array): void {

@@ -1,6 +1,6 @@
 // Runs the built command any number of times in one thread. Each run loads the modules of the command anew, as a process would, for they
 // have state. The packages that they import stay loaded.
-import { closeSync, openSync, ReadStream, writeFileSync } from "node:fs";
+import { closeSync, openSync, ReadStream, rmSync, writeFileSync } from "node:fs";
 import { registerHooks } from "node:module";
 import { Writable } from "node:stream";
 import { pathToFileURL } from "node:url";
@@ -45,6 +45,7 @@ async function run({ args, env, input }) {
   process.argv = [process.execPath, binary, ...args];
   process.env = env;
   process.exitCode = 0;
+  rmSync(inputFile, { force: true });
   writeFileSync(inputFile, input);
   const fd = openSync(inputFile);
   Object.defineProperty(process, "stdin", { value: new ReadStream("", { fd, autoClose: false }), configurable: true });

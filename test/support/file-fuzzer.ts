@@ -23,6 +23,7 @@ import { openLogits } from "../../packages/cli/src/logits.ts";
 import { readResult, readTask, type TaskData, taskOf } from "../../packages/cli/src/task.ts";
 import { npy, safetensors } from "./array-files.ts";
 import type { Random } from "./mutate.ts";
+import { writeNew } from "./write.ts";
 
 /** A reader of bytes. */
 export interface Target {
@@ -53,7 +54,7 @@ export function targets(folder: string): { all: Target[]; end(): void } {
 
   /** Checks that the sum is that of the formula, for any shape. */
   const asLogits = (name: string) => async (bytes: Uint8Array) => {
-    writeFileSync(path(name), bytes);
+    writeNew(path(name), bytes);
     const file = await openLogits({ logits: path(name) });
     const { rows, classes, dtype, array } = file;
     const content = new Uint8Array(array.bytes.left);
@@ -62,7 +63,7 @@ export function targets(folder: string): { all: Target[]; end(): void } {
     } finally {
       await array.bytes.close();
     }
-    writeFileSync(path("some.txt"), Array.from({ length: rows }, (_, row) => row % classes).join(" "));
+    writeNew(path("some.txt"), Array.from({ length: rows }, (_, row) => row % classes).join(" "));
     const { totals, notFinite } = await evaluate({ logits: name, labels: "some.txt" });
     if (totals.count !== rows) throw new Error(`${totals.count} of ${rows} rows`);
     if (notFinite.rows > 0 || (dtype !== "float32" && dtype !== "float64")) return;
@@ -77,12 +78,12 @@ export function targets(folder: string): { all: Target[]; end(): void } {
     if (!(Math.abs(totals.sum - sum) <= 1e-5 * Math.abs(sum) + 1e-6)) throw new Error(`${totals.sum}, and not ${sum}`);
   };
   const asLabels = (name: string) => async (bytes: Uint8Array) => {
-    writeFileSync(path(name), bytes);
+    writeNew(path(name), bytes);
     const { totals } = await evaluate({ logits: "logits.npy", labels: name });
     if (totals.count !== ROWS) throw new Error(`${totals.count} of ${ROWS} rows`);
   };
   const asWeights = (name: string) => async (bytes: Uint8Array) => {
-    writeFileSync(path(name), bytes);
+    writeNew(path(name), bytes);
     await evaluate({ logits: "logits.npy", labels: "labels.npy" }, { classWeights: path(name) });
   };
 
