@@ -100,7 +100,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
     ],
     ["reads an absolute path", ["0.npy", "/etc/passwd.txt"], (data) => data, "/etc/passwd.txt: lies outside of --root"],
     ["reads above the root", ["0.npy", "../secret.txt"], (data) => data, "../secret.txt: lies outside of --root"],
-    ["reads by a link", ["0.npy", "link.txt"], (data) => data, "link.txt: lies outside of --root"],
+    ["reads through a link", ["0.npy", "link.txt"], (data) => data, "link.txt: lies outside of --root"],
     [
       "reads another file",
       ["0.npy", "0.npy"],
@@ -108,7 +108,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
       "0.npy: is another file at",
     ],
     [
-      "reads what it does not know",
+      "reads an unknown file",
       ["0.npy", "0.txt"],
       (data) => ({ ...data, contents: [data.contents[0], { ...data.contents[1], sha256: "0".repeat(64) }] }),
       "0.txt: is another file at",

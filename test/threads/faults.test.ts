@@ -132,17 +132,17 @@ describe("createXent", () => {
     ["throws", script("throw new Error('no')"), /^a worker of the pool did not start: Error: no/],
     ["does not import xent/worker", script("1 + 1"), /^a worker of the pool did not start: it ended with code 0/],
     [
-      "is none",
+      "is no worker",
       () => ({}) as unknown as Worker,
       /^"createWorker" expected a function that makes a worker, got Object$/,
     ],
     [
-      "can not be ended",
+      "has no terminate",
       () => ({ postMessage: () => {} }) as unknown as Worker,
       /^"createWorker" expected a function that makes a worker, got Object$/,
     ],
     [
-      "can not be told",
+      "throws in postMessage",
       () => {
         const worker = script("setInterval(() => {}, 1000)")();
         worker.postMessage = () => {
@@ -153,7 +153,7 @@ describe("createXent", () => {
       /^a worker of the pool did not start: RangeError: no memory for you/,
     ],
     [
-      "can not be made",
+      "can not be created",
       () => {
         throw new RangeError("no more workers");
       },
