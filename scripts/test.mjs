@@ -11,11 +11,10 @@ const newer = join(root, "test/runtimes/node_modules/node-24/bin/node");
 const hasNewer = existsSync(newer) && !process.version.startsWith("v24.");
 const vitest = [join(root, "node_modules/vitest/vitest.mjs"), "run", ...process.argv.slice(2)];
 // What depends on neither engine nor variant, or starts the engines that it is about, runs once: on the newer one, whose processes start
-// in half the time. The older one runs the command by evaluate, with its threads and signals, and each command once as a process; it is
-// the one that npm and npx run with. The bits of simd128 on every engine are those of runtimes.test.ts: the newer one takes the relaxed
-// variant only.
+// in half the time. npm and npx run with the older one in any case. The bits of simd128 on every engine are those of runtimes.test.ts:
+// the newer one takes the relaxed variant only.
 const once = [
-  "cli/!(evaluate|processes).test.ts",
+  "cli/!(evaluate|explain|processes).test.ts",
   "{docs,queue,recipes,scripts}/**",
   "packaging/!(module).test.ts",
   "runtimes/runtimes.test.ts",

@@ -1,6 +1,5 @@
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import * as module from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -35,12 +34,12 @@ export function xentProcess(args: readonly string[], { cwd, input = "", ...more 
 }
 
 /**
- * Runs `xent` with these arguments to its end, in a thread of this process if Node.js can load modules anew: a process takes up to ten
- * times as long. Until it ends, this process has the working directory of the command.
+ * Runs `xent` with these arguments to its end, in a thread of this process: a process of its own takes up to ten times as long. Until it
+ * ends, this process has the working directory of the command.
  */
 export function xentCommand(args: readonly string[], surroundings: Surroundings = {}): Ended {
   // xent work changes the working directory, which a thread can not.
-  if (module.registerHooks === undefined || args[0] === "work") return xentProcess(args, surroundings);
+  if (args[0] === "work") return xentProcess(args, surroundings);
   const { cwd, input = "", ...more } = surroundings;
   thread ??= startThread();
   const previous = process.cwd();

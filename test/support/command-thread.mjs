@@ -1,7 +1,7 @@
 // Runs the built command any number of times in one thread. Each run loads the modules of the command anew, as a process would, for they
 // have state. The packages that they import stay loaded.
 import { closeSync, openSync, ReadStream, rmSync, writeFileSync } from "node:fs";
-import { registerHooks } from "node:module";
+import { register } from "node:module";
 import { Writable } from "node:stream";
 import { pathToFileURL } from "node:url";
 import { workerData } from "node:worker_threads";
@@ -9,15 +9,14 @@ import { workerData } from "node:worker_threads";
 const { binary, inputFile, answered, port } = workerData;
 let runs = 0;
 
-registerHooks({
-  resolve(specifier, { parentURL = "", ...context }, next) {
-    const resolved = next(specifier, { parentURL, ...context });
-    const [run = ""] = /\?run=\d+$/.exec(parentURL) ?? [];
-    // The plotting library has no state, and takes long to load.
-    const isOwn = specifier.startsWith("./") && specifier !== "./pictures.js";
-    return isOwn ? { ...resolved, url: resolved.url + run } : resolved;
-  },
-});
+/** Gives the modules of the command the query of their run; but the plotting library, which has no state, takes long to load. */
+const resolve = `export async function resolve(specifier, context, next) {
+  const resolved = await next(specifier, context);
+  const [run = ""] = /\\?run=\\d+$/.exec(context.parentURL ?? "") ?? [];
+  const isOwn = specifier.startsWith("./") && specifier !== "./pictures.js";
+  return isOwn ? { ...resolved, url: resolved.url + run } : resolved;
+}`;
+register(`data:text/javascript,${encodeURIComponent(resolve)}`);
 
 /** Replaces a stream of the process. Returns a function that gives its text. */
 function collect(name) {
