@@ -1,4 +1,4 @@
-// Node.js for arm64 on another kind of machine, run by qemu: npm has the binary, Debian its libraries and the emulator.
+// Runs Node.js for arm64 on x64 through qemu. The binary comes from npm, its libraries and the emulator from Debian.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -10,14 +10,14 @@ const libraries = join(folder, "root");
 const node = join(folder, "package/bin/node");
 const emulator = "qemu-aarch64-static";
 
-/** Command and arguments that run this Node.js. */
+/** The command and arguments that run this Node.js, or undefined if it is not installed. */
 export function findArm64() {
   if (!existsSync(node) || !existsSync(libraries)) return undefined;
   const found = output("sh", ["-c", `command -v ${emulator}`]);
   return found && { command: found, args: ["-L", libraries, node] };
 }
 
-/** Installs both from registries. Returns whether that worked. */
+/** Installs Node.js and its libraries from registries. Returns whether that worked. */
 export function installArm64() {
   if (process.arch !== "x64" || process.getuid?.() !== 0 || output("apt-get", ["--version"]) === undefined)
     return false;

@@ -1,4 +1,4 @@
-// Finds the browsers of the tests, and installs them where they are missing.
+// Finds the browsers of the tests, and installs missing ones.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { output, root, tools } from "./toolchain.mjs";
 
 const playwright = join(root, "test/runtimes/node_modules/playwright-core");
-// playwright-core reads this when it is loaded, and downloads into this folder.
+// playwright-core reads this when it is loaded, and downloads browsers into this folder.
 process.env.PLAYWRIGHT_BROWSERS_PATH ??= join(tools, "browsers");
 
 const names = ["chromium", "chromium-browser", "google-chrome"];
 
-/** Path of a Chromium: $CHROMIUM, or one on PATH, or the one that playwright-core has downloaded. */
+/** Path of a Chromium: $CHROMIUM, or one on PATH, or the one that playwright-core downloaded. */
 export function findChromium() {
   const { CHROMIUM } = process.env;
   if (CHROMIUM) return CHROMIUM;
@@ -23,7 +23,7 @@ export function findChromium() {
   return existsSync(downloaded) ? downloaded : undefined;
 }
 
-/** Installs a Chromium: playwright's where it can be downloaded, or Debian's. Returns whether that worked. */
+/** Installs a Chromium: playwright's if it can be downloaded, else Debian's. Returns whether that worked. */
 export function installChromium() {
   const download = [join(playwright, "cli.js"), "install", "--no-shell", "chromium"];
   // Each attempt gives up after this many milliseconds of silence.

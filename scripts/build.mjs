@@ -1,6 +1,5 @@
-// Builds everything that git does not keep: the wasm of both variants, of the kernel and of xent/linear, the modules that embed it,
-// and the dist of packages/xent, packages/queue and packages/cli.
-// Does nothing where no source is newer than the last build.
+// Builds everything that git does not track: the wasm of the kernel and of xent/linear in both variants, the modules that embed it,
+// and the dist of packages/xent, packages/queue and packages/cli. Skips parts with no source newer than their last build.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -50,16 +49,16 @@ const sources = {
 const core = join(root, "packages/xent");
 const generated = join(core, "src/generated");
 
-// The module imports its memory, so that one build serves private and shared memory, and may grow to all of wasm32.
+// The module imports its memory, which may grow to all of wasm32, so that one build serves private and shared memories.
 const linker = ["--import-memory", "--max-memory=4294967296", "--global-base=1024", "-zstack-size=0"].map(
   (flag) => `-C link-arg=${flag}`,
 );
-// The sources vectorise and unroll explicitly. Where LLVM does so by itself, the code is slower and twice as large. Of loops with a
-// condition that does not change, it makes two only where they are small: of all of them would be 10 KB more.
+// The sources vectorise and unroll explicitly. LLVM's own vectorisation makes the code slower and twice as large. Loop unswitching is
+// limited to small loops: without the limit, the code is 10 KB larger.
 const optimiser = ["-C no-vectorize-loops", "-C no-vectorize-slp", "-C llvm-args=-unswitch-threshold=30"];
 const rustflags = ["-C target-feature=+simd128,+relaxed-simd", ...optimiser, ...linker];
 
-/** Each a crate, the names of its .wasm files and of the module that embeds them. */
+/** For each module its crate, the names of its .wasm files and the TypeScript module that embeds it. */
 const modules = {
   kernel: { crate: "wasm", file: "xent", generatedFile: "wasm.ts", compile: compileKernel },
   linear: { crate: "linear-wasm", file: "xent-linear", generatedFile: "linear-wasm.ts", compile: compileLinear },
@@ -78,7 +77,7 @@ async function buildWasm({ crate, file, generatedFile, compile }) {
   console.log(`    ${variants.simd128.length} bytes of wasm`);
 }
 
-/** The path of the kernel's module. */
+/** Compiles the kernel, and returns the path of the module. */
 function compileKernel() {
   const out = join(root, "target/wasm-pack");
   const options = ["--target", "web", "--mode", "no-install", "--no-pack", "--no-typescript", "--out-dir", out];
@@ -88,10 +87,10 @@ function compileKernel() {
   return join(out, "xent_wasm_bg.wasm");
 }
 
-/** The path of the module of xent/linear, whose exports take numbers only: nothing is there to be bound. */
+/** Compiles xent/linear, and returns the path of the module. Its exports take only numbers, so it needs no wasm-bindgen. */
 function compileLinear() {
-  // Loop strength reduction costs a product's loop an addition for each address: 15 % of its time. The kernel's are faster with it.
-  // What is loaded first in the source stays so, or all loads come first, for which the engine has too few registers.
+  // Loop strength reduction adds an addition for each address to the loops of the products: 15 % of their time. The kernel's loops are
+  // faster with it. Loads stay in the order of the source: moved to the front, they need more registers than the engine has.
   const flags = [...rustflags, "-C llvm-args=-disable-lsr", "-C llvm-args=-pre-RA-sched=source"];
   const CARGO_TARGET_DIR = join(root, "target/linear-wasm");
   run("cargo", ["build", "--quiet", "--release", "--locked", "-p", "xent-linear-wasm", "--target", target], {
@@ -100,14 +99,14 @@ function compileLinear() {
   return join(CARGO_TARGET_DIR, target, "release/xent_linear_wasm.wasm");
 }
 
-/** The bytes of this module, optimised. */
+/** The bytes of the module after wasm-opt. */
 function optimised(module) {
   const optimise = [
     "-O3",
     "--converge",
-    // Those with a name in common, of one function for several types and sinks, side by side: gzip finds what they have in common.
+    // Puts copies of one generic function side by side, where gzip finds what they share.
     "--reorder-functions-by-name",
-    // What is a function of its own is one for the engine's register allocation.
+    // Functions stay separate, because engines allocate registers for each function.
     "--one-caller-inline-max-function-size=1",
     "--enable-simd",
     "--enable-relaxed-simd",
@@ -126,19 +125,19 @@ function optimised(module) {
   return readFileSync(out);
 }
 
-// The only difference between a module (without atomics) for a private memory and one for a shared memory: this bit of the
-// flags of the memory that it imports.
+// A module for a private memory and one for a shared memory, both without atomics, differ only in this bit of the flags of the memory
+// import.
 const SHARED = 2;
 
-/** Where these flags are: behind the name of the import, and its kind. */
+/** The position of these flags: after the name and the kind of the import. */
 function memoryFlags(bytes) {
   const at = bytes.indexOf("memory\x02");
   if (at < 0) throw new Error("the module imports no memory");
   return at + "memory\x02".length;
 }
 
-// Hexadecimal, since engines read it without a loop of ours, and since gzip finds in it what bytes repeat, which base64 moves to other
-// letters. In short lines, and none at the end, for terminals that print the line of an error.
+// Hexadecimal, because engines decode it without a loop in JavaScript, and because gzip finds repeated bytes in it, which base64 hides.
+// Short lines, and a line break at the end, keep a terminal readable if an engine prints the line of an error.
 function embed(simd128, steps, crate) {
   const lines = simd128.toString("hex").match(/.{1,10000}/g);
   return `// Generated by scripts/build.mjs from crates/${crate}. Do not edit.
@@ -146,10 +145,10 @@ function embed(simd128, steps, crate) {
 export const wasm: string = \`${lines.join("\n")}
 \`;
 
-/** The byte that has bit ${SHARED} set where the module takes a shared memory. */
+/** The byte whose bit ${SHARED} is set if the module takes a shared memory. */
 export const memoryFlags = { at: ${memoryFlags(simd128)}, shared: ${SHARED} } as const;
 
-/** Where it multiplies and adds: the bytes from one such place to the next. */
+/** The positions of its multiplications with an addition, as distances in bytes. */
 export const steps: string = "${steps}";
 `;
 }
@@ -159,7 +158,7 @@ async function buildPackage() {
   for (const file of readdirSync(dist)) {
     if (!file.endsWith(".wasm")) rmSync(join(dist, file), { recursive: true });
   }
-  // A script that every kind of worker takes.
+  // A classic script, which every kind of worker accepts.
   const { outputFiles } = buildSync({
     entryPoints: [join(core, "src/pool/worker.ts")],
     bundle: true,
@@ -178,13 +177,13 @@ function buildQueue() {
   run(join(root, "node_modules/.bin/tsc"), ["-p", "packages/queue"]);
 }
 
-/** Leaves an import to a file that is built by itself. */
+/** Keeps an import external: its file is built separately. */
 function apart(module, path) {
   const filter = new RegExp(`^${module}$`);
   return { name: "apart", setup: ({ onResolve }) => onResolve({ filter }, () => ({ path, external: true })) };
 }
 
-/** One file, but for what few commands need: sixty modules take longer to load. */
+/** Bundles the command line into one file, which loads faster than sixty modules. Parts that few commands need stay separate. */
 async function buildCli() {
   const cli = join(root, "packages/cli");
   const dist = join(cli, "dist");
@@ -201,7 +200,7 @@ async function buildCli() {
     plugins: [apart("./pictures.ts", "./pictures.js")],
   });
   chmodSync(join(dist, "main.js"), 0o755);
-  // The plotting library is part of the file that draws with it: its 70 packages need no installation, and their licences follow.
+  // The plotting library is bundled, so its 70 packages need no installation. Their licences are included.
   const { metafile } = buildSync({
     ...options,
     entryPoints: [join(cli, "src/pictures.ts")],
@@ -212,7 +211,7 @@ async function buildCli() {
   const texts = [...new Set(folders.filter(Boolean))].map((folder) => {
     const { name, version } = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8"));
     const licence = readdirSync(join(root, folder)).find((entry) => /^licen[cs]e/i.test(entry));
-    if (licence === undefined) throw new Error(`${name} has no licence that could be handed on`);
+    if (licence === undefined) throw new Error(`${name} has no licence file to include`);
     return `${name} ${version}\n\n${readFileSync(join(root, folder, licence), "utf8").trim()}`;
   });
   appendFileSync(join(dist, "pictures.js"), `/*\n${texts.join("\n\n").replaceAll("*/", "* /")}\n*/\n`);

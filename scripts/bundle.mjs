@@ -1,5 +1,5 @@
-// The dist of packages/xent: each entry one file, as an ES module and as CommonJS, and its types. What differs where nothing may be
-// compiled at run time is in src/edge.
+// Builds the dist of packages/xent: one file for each entry, as an ES module and as CommonJS, and its types. src/edge replaces modules
+// for runtimes that do not allow compiling wasm at run time.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { rolldown } from "rolldown";
@@ -10,15 +10,15 @@ const index = "src/index.ts";
 const worker = "src/pool/worker.ts";
 const linear = "src/linear/index.ts";
 
-/** Files, what they are made of, and where nothing may be compiled which modules are imported, and what follows their names. */
+/** Output files and their entries. `wasm`: the modules that an edge build imports, and the suffix of their specifiers. */
 const entries = [
   { file: "index.js", input: index },
   { file: "index.cjs", input: index },
   { file: "worker.js", input: worker },
   { file: "worker.cjs", input: worker },
-  // wrangler and workerd give a module for a .wasm file; Next.js and Vercel for one that says so.
+  // wrangler and workerd import a .wasm file as a module; Next.js and Vercel need the suffix ?module.
   { file: "workerd.js", input: index, wasm: { variants: ["simd128", "relaxed"], suffix: "" } },
-  // Its sandbox compiles both on the Node.js that it runs on: Node.js 20 has no relaxed SIMD.
+  // The edge-light sandbox compiles all imported modules on its Node.js, and Node.js 20 has no relaxed SIMD.
   { file: "edge-light.js", input: index, wasm: { variants: ["simd128"], suffix: "?module" } },
   { file: "linear.js", input: linear },
   { file: "linear.cjs", input: linear },
@@ -43,7 +43,7 @@ function edge(core, { variants, suffix }) {
       const end = Object.keys(replaced).find((file) => id.endsWith(file));
       return end && !importer?.includes("/edge/") ? join(core, "src/edge", replaced[end]) : undefined;
     },
-    // A variant that is left out.
+    // A variant that the entry leaves out.
     load: (id) => (id.startsWith("wasm:") ? "export default undefined;" : undefined),
   };
 }
@@ -56,7 +56,7 @@ export async function bundlePackage(core = join(root, "packages/xent")) {
     const bundle = await rolldown({
       cwd,
       input: join(core, input),
-      // Apart from its own files there is nothing to be resolved.
+      // There are no imports to resolve but the package's own files.
       platform: "neutral",
       transform: { target: "es2022" },
       plugins: wasm === undefined ? [] : [edge(core, wasm)],
@@ -64,7 +64,7 @@ export async function bundlePackage(core = join(root, "packages/xent")) {
     await bundle.write({
       file: join(dist, file),
       format: file.endsWith(".cjs") ? "cjs" : "es",
-      // The types have them.
+      // The types keep the comments.
       comments: { legal: false, jsdoc: false },
     });
   }
@@ -75,14 +75,14 @@ export async function bundlePackage(core = join(root, "packages/xent")) {
   writeFileSync(
     join(dist, "wasm.d.ts"),
     `import type { WasmModule } from "./index.js";
-/** What bundlers for edge runtimes, and source-phase imports, make of the file. */
+/** The type of the file in bundlers for edge runtimes and in source-phase imports. */
 declare const module: WasmModule;
 export default module;
 `,
   );
 }
 
-// Classes are the same where they are declared once.
+// Types of other entries import from the types of index: a class that is declared twice would be two types.
 const besideIndex = {
   name: "beside-index",
   resolveId: (id) => (id === "../index.ts" ? { id: "./index.js", external: true } : undefined),

@@ -1,4 +1,4 @@
-// The wasm32 target where rustup has none to offer: Debian's Rust, and its packaged sources of the standard library.
+// Builds the wasm32 target if rustup cannot fetch it, with Debian's Rust and its packaged sources of the standard library.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -32,7 +32,7 @@ export function buildDebianStd() {
     ["build", "--quiet", "--release", "--target", target, "-Z", "build-std=std,panic_abort,proc_macro,test"],
     {
       cwd: crate,
-      // RUSTC_BOOTSTRAP: build-std is unstable. embed-bitcode: without it, LTO of the kernel has nothing to work on.
+      // RUSTC_BOOTSTRAP: build-std is unstable. embed-bitcode: LTO of the kernel needs it.
       env: { ...process.env, RUSTC: debianRustc, RUSTC_BOOTSTRAP: "1", RUSTFLAGS: "-C embed-bitcode=yes" },
     },
   );

@@ -1,4 +1,4 @@
-// A module of the packages' sources, for scripts: Node.js 20 runs no TypeScript.
+// Imports a TypeScript module of the packages' sources: Node.js 20 cannot run TypeScript.
 import { join } from "node:path";
 import { buildSync } from "esbuild";
 import { root } from "./toolchain.mjs";

@@ -1,4 +1,4 @@
-// Builds ONNX models. The messages are those fields of the format's onnx.proto that a small graph needs.
+// Builds ONNX models. The messages have the fields of onnx.proto that a small graph needs.
 import protobuf from "protobufjs";
 
 const { root } = protobuf.parse(

@@ -1,4 +1,4 @@
-// Builds the playground and serves it on this machine, until it is stopped. The first argument is the port, 8080 by default.
+// Builds the playground and serves it on this machine until it is stopped. The first argument is the port, 8080 by default.
 import { createServer } from "node:http";
 import { buildPlayground, page } from "../packages/playground/build.mjs";
 

@@ -1,5 +1,5 @@
-// npm run release: publishes packages/xent to npm, with provenance. Refuses what its tag and the CHANGELOG do not name.
-// The workflow "release" runs it when a tag is pushed; with --dry-run it does the same anywhere, but for the upload.
+// npm run release: publishes packages/xent to npm, with provenance. Refuses a version without its tag and its heading in the CHANGELOG.
+// The workflow "release" runs it when a tag is pushed. --dry-run does the same on any machine, without the upload.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

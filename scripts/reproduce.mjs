@@ -1,5 +1,5 @@
-// Checks that two clean builds in different folders give the same bytes in packages/xent/dist. They have the sources that git tracks or would
-// add, and the tools of this folder.
+// Checks that two clean builds in different folders give the same bytes in packages/xent/dist. Both use the sources that git tracks
+// or would add, and the tools of this folder.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
@@ -18,7 +18,7 @@ function build(folder) {
   symlinkSync(join(root, ".tools/bin"), join(folder, ".tools/bin"));
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
   const { status } = spawnSync(process.execPath, ["scripts/build.mjs"], { cwd: folder, stdio: "inherit" });
-  if (status !== 0) throw new Error("the build has failed");
+  if (status !== 0) throw new Error("the build failed");
   const dist = join(folder, "packages/xent/dist");
   const made = readdirSync(dist, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   return made

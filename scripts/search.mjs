@@ -1,5 +1,5 @@
-// What searches for faults for longer than npm test: npm run search -- NAME, and without a name the list. Ends with 1 where it has found
-// something, and prints how to see it again. The nightly workflow runs each of them.
+// Searches for faults that take longer than npm test: npm run search -- NAME. Without a name, lists the searches. Exits with 1 and
+// prints how to reproduce a fault if it finds one. The nightly workflow runs all searches.
 import { spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -7,13 +7,13 @@ import { parseArgs } from "node:util";
 import { output, root, tools } from "./toolchain.mjs";
 
 const seed = String(Math.floor(Math.random() * 2 ** 31));
-/** The sanitizers are unstable, and their runtimes come with the stable compiler. */
+/** The sanitizers are unstable options, but the stable compiler includes their runtimes. */
 const unstable = { RUSTC_BOOTSTRAP: "1" };
 const kernelTests = ["test", "--profile", "mutants", "-p", "xent-kernel"];
 
 const searches = {
   properties: {
-    what: "random options, types and calls against the formula in f64; --path and --test show a failure again",
+    what: "random options, types and calls against the formula in f64; --path and --test reproduce a failure",
     options: { cases: "1000000", seed, path: "", test: "" },
     needs: ["build"],
     run({ cases, seed, path, test }) {
@@ -45,7 +45,7 @@ const searches = {
     run: () => run("cargo", ["test", "--release", "-p", "xent-kernel", "--test", "exp", "--", "--ignored"]),
   },
   kernel: {
-    what: "any bytes as a job, by libFuzzer with AddressSanitizer; --keep adds to fuzz/corpus/job what reached more code",
+    what: "any bytes as a job, by libFuzzer with AddressSanitizer; --keep adds inputs that reached new code to fuzz/corpus/job",
     options: { minutes: "15", keep: false },
     needs: ["setup --fuzz"],
     run({ minutes, keep }) {
@@ -58,13 +58,13 @@ const searches = {
     },
   },
   sanitize: {
-    what: "the Rust tests with AddressSanitizer, and some of them under valgrind, if there is one",
+    what: "the Rust tests with AddressSanitizer, and some of them under valgrind if it is installed",
     run() {
       const host = /host: (.*)/.exec(output("rustc", ["-vV"]))[1];
       const folder = (name) => ({ CARGO_TARGET_DIR: join(root, "target", name) });
       const flags = { ...unstable, RUSTFLAGS: "-Zsanitizer=address", ...folder("sanitize") };
       run("cargo", [...kernelTests, "--target", host, "--tests"], flags);
-      if (output("valgrind", ["--version"]) === undefined) return console.log("search: no valgrind here");
+      if (output("valgrind", ["--version"]) === undefined) return console.log("search: valgrind is not installed");
       const runner = `CARGO_TARGET_${host.toUpperCase().replaceAll("-", "_")}_RUNNER`;
       run("cargo", [...kernelTests, "--target", host, "--test", "corpus", "--test", "structure"], {
         [runner]: "valgrind --quiet --error-exitcode=9",
@@ -73,7 +73,7 @@ const searches = {
     },
   },
   files: {
-    what: "mutated files, tasks and answers; --keep adds to fuzz/corpus/files what was refused in a new way",
+    what: "mutated files, tasks and answers; --keep adds inputs that were refused in a new way to fuzz/corpus/files",
     options: { minutes: "15", seed, keep: false },
     needs: ["build"],
     run({ minutes, seed, keep }) {
@@ -91,7 +91,7 @@ const searches = {
     },
   },
   queue: {
-    what: "the fault bench of the queue, again and again, each fault --longer times as long as in the tests",
+    what: "the fault tests of the queue, repeatedly, with faults that last --longer times as long",
     options: { minutes: "15", longer: "3" },
     needs: ["setup --tests", "build"],
     run({ minutes, longer }) {
@@ -141,7 +141,7 @@ for (const step of [
 }
 console.log(`search: ${name} ${JSON.stringify(values)}`);
 search.run(values);
-console.log(`search: ${name} has found nothing`);
+console.log(`search: ${name} found nothing`);
 
 function seconds(minutes) {
   return String(Math.ceil(60 * Number(minutes)));

@@ -1,6 +1,6 @@
-// Makes a machine ready to build and test xent. Takes what is there, else the quick standard way, else builds the
-// missing part from a registry's sources. Does nothing the second time. --tests, --bench, --release, --fuzz, --mutants,
-// --supply-chain, --site: also what these need.
+// Installs what a build of xent needs: uses what the machine has, else the standard installers, else builds from a
+// registry's sources. Does nothing the second time. --tests, --bench, --release, --fuzz, --mutants, --supply-chain and --site
+// also install what these commands need.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -29,7 +29,7 @@ const quickBuild = {
   CARGO_PROFILE_RELEASE_CODEGEN_UNITS: "64",
 };
 
-/** What some tests take, and are skipped without. */
+/** Tools of some tests, which are skipped without them. */
 const optional = [
   optionalTool("Chromium for the tests", "60 s", "CHROMIUM", findChromium, installChromium),
   optionalTool("Firefox for the tests", "30 s", "FIREFOX", findFirefox, installFirefox),
@@ -40,36 +40,33 @@ const optional = [
 
 const steps = [
   npmPackages("npm packages", ".", []),
-  // Binaries as they are published. Those that there are not for this kind of machine are left out.
+  // Published binaries. npm skips those that do not exist for this platform.
   ...(tests || bench || release
     ? [npmPackages("Node.js 20 to 26, Deno and Bun", "test/runtimes", ["--no-bin-links"])]
     : []),
   ...(tests || release ? [npmPackages("bundlers and package linters", "test/packaging", [])] : []),
   ...(site ? [npmPackages("VitePress", "site", [])] : []),
   ...(tests
-    ? [
-        npmPackages("what the recipes are used with, for the tests: 180 MB to download", "test/recipes", []),
-        ...optional,
-      ]
+    ? [npmPackages("the packages of the recipes, for the tests: 180 MB to download", "test/recipes", []), ...optional]
     : []),
   {
     name: "Rust",
     expect: "",
     done: () => output("cargo", ["--version"]) !== undefined,
     run() {
-      // With rustup, what rust-toolchain.toml names.
+      // rustup installs the toolchain of rust-toolchain.toml.
       if (output("rustup", ["toolchain", "install"]) !== undefined) return;
       throw new Error("cargo is not on PATH: install Rust 1.90 or later from https://rustup.rs and run this again");
     },
   },
   {
     name: `Rust standard library for ${target}`,
-    expect: "5 s, or 90 s where it is built",
+    expect: "5 s, or 90 s if it must be built",
     done: wasmCompiler,
     run: installStd,
   },
   tool("wasm-pack", versions.wasmPack, ["--locked"]),
-  // Not --locked: the release's own lock file names a version that the registry has withdrawn.
+  // Not --locked: the lock file of the release has a version that was yanked.
   tool("wasm-bindgen", versions.wasmBindgen, [], { crate: "wasm-bindgen-cli" }),
   ...(supplyChain ? [tool("cargo-deny", versions.cargoDeny, ["--locked"])] : []),
   ...(fuzz ? [tool("cargo-fuzz", versions.cargoFuzz, ["--locked"], { subcommand: ["fuzz"] })] : []),
@@ -95,7 +92,7 @@ function npmPackages(name, folder, flags) {
 }
 
 function optionalTool(name, expect, variable, find, install) {
-  // Says that it was tried in vain; without it, the next set-up tries again.
+  // This stamp records a failed attempt. Without it, the next set-up tries again.
   const inVain = join(tools, `no-${name.split(" ")[0].toLowerCase()}.stamp`);
   return {
     name,
@@ -103,7 +100,7 @@ function optionalTool(name, expect, variable, find, install) {
     done: () => find() !== undefined || existsSync(inVain),
     run() {
       if (install()) return;
-      const place = variable === undefined ? "put one on PATH" : `put one on PATH, or its path into ${variable}`;
+      const place = variable === undefined ? "put one on PATH" : `put one on PATH, or set ${variable} to its path`;
       console.log(`    not available, so its tests are skipped: ${place}`);
       writeFileSync(inVain, "");
     },

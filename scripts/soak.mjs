@@ -1,6 +1,6 @@
-// Random jobs on all threads for as long as you like, each compared with the bits of one thread, while workers are killed in the
-// middle: npm run search -- pool --minutes 10 [--threads 3] [--seed 1]. Ends with 1 where a result is wrong, a job does not end as it should,
-// or memory or handles grow. (With --expose-gc, as scripts/search.mjs starts it.)
+// Runs random jobs on all threads, compares their bits with those of one thread, and kills workers during jobs:
+// npm run search -- pool --minutes 10 [--threads 3] [--seed 1]. Exits with 1 if a result is wrong, a job does not end as it should,
+// or memory or handles grow. Needs --expose-gc, which scripts/search.mjs passes.
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -22,10 +22,10 @@ if (!(minutes > 0 && threads >= 2 && Number.isInteger(seed))) {
   process.exit(2);
 }
 
-/** As in test/support/fault-worker.mjs. A silent one is waited for for seconds, so it is rare. */
+/** Faults of test/support/fault-worker.mjs. "silence" is rare, because the pool waits for such a worker for seconds. */
 const FAULTS = [...Array(12).fill(["throw", "exit", "exit"]).flat(), "memory", "memory", "silence"];
 const MAX_ALIVE = 6;
-/** Memory may be this much larger in the last quarter than in the second: what an engine keeps varies. */
+/** Memory may be this much larger in the last quarter than in the second, because what an engine retains varies. */
 const SLACK = { heapUsed: 8e6, arrayBuffers: 8e6, rss: 96e6 };
 
 const next = mulberry32(seed);
@@ -35,7 +35,7 @@ const file = (path) => new URL(`../test/support/${path}`, import.meta.url);
 
 const seen = { jobs: 0, faults: 0, lost: 0, wrong: 0 };
 const armed = new Int32Array(new SharedArrayBuffer(4));
-/** What keeps the process alive, but for the streams that it prints to; where the system tells, also its threads and files. */
+/** The number of resources that keep the process alive, except output streams, plus its threads and files if the system lists them. */
 const handles = () => {
   const resources = process
     .getActiveResourcesInfo()
@@ -46,10 +46,10 @@ const handles = () => {
 console.log(`soak: ${minutes} minutes, ${threads} threads, seed ${seed}`);
 const handlesAtFirst = handles();
 const alone = createXentSync();
-/** Lives as long as the soak. */
+/** This instance lasts for the whole run. */
 const resident = await createXent({ threads });
 const helper = new Worker(file("row-worker.mjs"), { workerData: resident.share() });
-/** Its workers die. */
+/** The workers of this instance die. */
 let victim = await startVictim();
 
 async function startVictim() {
@@ -67,7 +67,7 @@ function report(what, job) {
   console.error(`soak: ${what}: seed ${seed}, job ${seen.jobs}: ${JSON.stringify(job)}`);
 }
 
-/** Sizes from a few logits to many times what is worth a thread. */
+/** Sizes range from a few logits to far more than make a second thread worthwhile. */
 function randomJob() {
   const classes = 1 + random(pick([4, 40, 300, 3000, 40_000]));
   const rows = 1 + random(Math.ceil(400_000 / classes / pick([1, 10, 100])) % 20_000 || 1);
@@ -93,7 +93,7 @@ function fill(batch) {
   for (let row = 0; row < labels.length; row++) labels[row] = random(classes);
 }
 
-/** A result's own copy. */
+/** A copy of a result. */
 const copy = (result) => {
   const bytes = (array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength);
   return Object.entries(result).map(([name, value]) => [
@@ -118,7 +118,7 @@ function expectedOf({ spec, options }, given) {
 }
 
 let helperIsBusy = Promise.resolve();
-/** One job after the other, by a worker of one's own. */
+/** Runs jobs one at a time on a worker outside of the pool. */
 function inHelper(batch, options) {
   helperIsBusy = helperIsBusy.then(async () => {
     const answer = once(helper, "message");
@@ -128,7 +128,7 @@ function inHelper(batch, options) {
   return helperIsBusy;
 }
 
-/** On the instance without faults: many batches alive, jobs together, the pool and a worker of one's own. */
+/** Jobs on the instance without faults: many live batches, concurrent jobs, on the pool and on a worker outside of it. */
 async function calm(alive) {
   const jobs = Array.from({ length: 1 + random(3) }, () => {
     const job = randomJob();
@@ -136,7 +136,7 @@ async function calm(alive) {
     alive.push(batch);
     return { job, batch };
   });
-  // No batch is created any more: the views stay.
+  // From here on no batch is created, so the views stay valid.
   for (const each of jobs) fill(each.batch);
   for (const each of jobs) each.expected = expectedOf(each.job, each.batch);
   const results = jobs.map(async ({ job, batch }) => {
@@ -152,7 +152,7 @@ async function calm(alive) {
   while (alive.length > MAX_ALIVE) alive.splice(random(alive.length), 1)[0].dispose();
 }
 
-/** On the instance whose workers die: an error only where one has died, and then all goes on. */
+/** Jobs on the instance whose workers die: a job may fail only if a worker died, and the instance then continues. */
 async function harmed() {
   const job = randomJob();
   const batch = victim.createBatch(job.spec);
@@ -230,7 +230,7 @@ await helper.terminate();
 for (let wait = 0; wait < 100 && handles() > handlesAtFirst; wait++)
   await new Promise((resolve) => setTimeout(resolve, 20));
 
-/** The second quarter, in which all is warm, and the last one. */
+/** The samples of a quarter. Compares the second quarter, after the warm-up, with the last. */
 const quarter = (from) =>
   samples.slice(Math.floor((samples.length * from) / 4), Math.floor((samples.length * (from + 1)) / 4));
 const median = (of, name) => of.map((each) => each[name]).sort((a, b) => a - b)[of.length >> 1] ?? 0;
@@ -242,11 +242,11 @@ for (const [name, slack] of Object.entries(SLACK)) {
   if (after > before + slack) report(`${name} grows`, { before, after });
 }
 const [most, last] = [1, 3].map((each) => Math.max(...quarter(each).map(({ handles }) => handles)));
-// One instance may be on its way out.
+// One instance may still be closing.
 if (last > most + 3 * threads) report("handles grow", { most, last });
 const left = handles();
 console.log(
-  `soak: handles: ${handlesAtFirst} at first, ${most} in the second quarter, ${last} in the last, ${left} in the end`,
+  `soak: handles: ${handlesAtFirst} at first, ${most} in the second quarter, ${last} in the last, ${left} at the end`,
 );
 if (left > handlesAtFirst) report("handles are left", process.getActiveResourcesInfo());
 const { jobs, faults, lost, wrong } = seen;

@@ -1,5 +1,5 @@
-// What the project is made of: licences, sources and versions of its crates (cargo-deny, deny.toml), known vulnerabilities of the
-// crates and npm packages, and that everything is pinned. What the network does not answer is said, and is no fault.
+// Checks the dependencies: licences, sources and versions of the crates (cargo-deny, deny.toml), known vulnerabilities of crates and
+// npm packages, and exact versions everywhere. A check that the network does not answer is reported as "?", not as a fault.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -37,7 +37,7 @@ function ask(what, command, args, cwd, verdictOf) {
   // Without a network, npm and cargo try again for minutes.
   const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: "utf8", timeout: 180_000 });
   const verdict = verdictOf({ status, stdout, stderr });
-  if (verdict === "unreachable") console.log(`?     ${what}: not known, for the network does not answer`);
+  if (verdict === "unreachable") console.log(`?     ${what}: unknown, because the network does not answer`);
   else {
     if (verdict === "fault") console.log(`${stdout}${stderr}`);
     say(what, verdict === "fault");

@@ -1,4 +1,4 @@
-// Everything that must hold, cheapest first. Arguments are passed on to vitest.
+// Runs all checks, the cheapest first. Passes its arguments on to vitest.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -6,13 +6,13 @@ import { output, root, tools } from "./toolchain.mjs";
 
 const bin = (name) => join(root, "node_modules/.bin", name);
 const nextest = output("cargo", ["nextest", "--version"]) !== undefined;
-// A newer engine beside the one that runs this, if this is an older one: it takes the relaxed variant, which Node 20 refuses.
+// A newer Node.js than the one that runs this script, if it is older: Node 24 runs the relaxed variant, which Node 20 rejects.
 const newer = join(root, "test/runtimes/node_modules/node-24/bin/node");
 const hasNewer = existsSync(newer) && !process.version.startsWith("v24.");
 const vitest = [join(root, "node_modules/vitest/vitest.mjs"), "run", ...process.argv.slice(2)];
-// What depends on neither engine nor variant, or starts the engines that it is about, runs once: on the newer one, whose processes start
-// in half the time. npm and npx run with the older one in any case. The bits of simd128 on every engine are those of runtimes.test.ts:
-// the newer one takes the relaxed variant only.
+// Suites that depend on neither engine nor variant, or that start their own engines, run once: on the newer Node.js, whose processes
+// start in half the time. npm and npx run with the older one in any case. The newer one runs the relaxed variant only:
+// runtimes.test.ts checks the bits of simd128 on every engine.
 const once = [
   "cli/!(evaluate|explain|processes).test.ts",
   "{docs,queue,recipes,scripts}/**",
@@ -58,9 +58,9 @@ for (const [command, args, env] of steps) {
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
   if (error) throw error;
   if (status !== 0) {
-    console.error(`test stopped: that ended with status ${status}`);
+    console.error(`test stopped: this step ended with status ${status}`);
     process.exit(1);
   }
   console.log(`test: ${seconds} s`);
 }
-console.log("\ntest: all of it passed");
+console.log("\ntest: everything passed");

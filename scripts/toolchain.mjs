@@ -8,24 +8,24 @@ export const versions = {
   wasmPack: "0.15.1",
   // Must equal the wasm-bindgen in Cargo.lock: the CLI refuses any other.
   wasmBindgen: "0.2.130",
-  // On demand only.
+  // Installed on demand.
   cargoDeny: "0.20.2",
   cargoFuzz: "0.13.2",
   cargoMutants: "27.1.0",
 };
 
-// rust-toolchain.toml has the target that rustup may be unable to fetch: then the set-up builds it, and cargo must run until it has.
+// rustup may be unable to fetch the target of rust-toolchain.toml. Cargo must run nevertheless, until the set-up has built the target.
 process.env.RUSTUP_AUTO_INSTALL ??= "0";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 export const tools = join(root, ".tools");
 export const target = "wasm32-unknown-unknown";
 
-/** Debian's Rust lives beside rustup's; it is used for wasm only where rustup cannot fetch the target. */
+/** Debian's Rust, beside rustup's. It builds the wasm only if rustup cannot fetch the target. */
 export const debianRustc = "/usr/bin/rustc";
 const debianStd = `/usr/lib/rustlib/${target}/lib`;
 
-/** Standard output of a command, trimmed, or undefined where it cannot run. */
+/** The trimmed standard output of a command, or undefined if it cannot run. */
 export function output(command, args) {
   try {
     return execFileSync(command, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
@@ -39,7 +39,7 @@ function hasStd(rustc) {
   return sysroot !== undefined && existsSync(join(sysroot, "lib/rustlib", target, "lib"));
 }
 
-/** The compiler that can build for wasm32: "default" (the one on PATH), "debian", or undefined. */
+/** Which compiler can build for wasm32: "default" (the one on PATH), "debian", or undefined. */
 export function wasmCompiler() {
   if (hasStd("rustc")) return "default";
   if (existsSync(debianStd) && existsSync(debianRustc)) return "debian";

@@ -1,5 +1,5 @@
-// One module is compiled, with fused multiply-add. This makes the one without, which is embedded: the package makes the fused one again,
-// so a bundle has one module, and both variants have the same code.
+// The compiler builds one module, with fused multiply-add. This script makes the module without, which is embedded. The package makes
+// the fused module from it again: so a bundle has one module, and both variants have the same code.
 import initWabt from "wabt";
 import { importSource } from "./import-source.mjs";
 
@@ -19,15 +19,15 @@ const { relax } = await importSource("packages/xent/src/relax.ts");
 // local.set n, f32x4.mul or f64x2.mul, local.get n, and the sum.
 const PRODUCT_AND_SUM = /21(..)fd(?:e60120\1fde4|f20120\1fdf0)01/g;
 
-// The package recognises its modules by this custom section, also those that were compiled elsewhere.
+// The package recognises its modules by this custom section, also if the caller compiled them.
 function customSection(name, text) {
   const content = Buffer.from(`${String.fromCharCode(name.length)}${name}${text}`);
   return Buffer.concat([Buffer.from([0, content.length]), content]);
 }
 
 /**
- * Both variants of a relaxed module, and the steps that {@link relax} takes. simd128 has a product and a sum for each fused operation, and
- * both have the minimum and maximum of every engine.
+ * Both variants of a relaxed module, and the steps that {@link relax} takes. simd128 has a product and a sum for each fused operation.
+ * In both, minimum and maximum are the operations that all engines have.
  */
 export async function unfuse(module) {
   const wabt = await initWabt();
@@ -46,7 +46,7 @@ export async function unfuse(module) {
   const fused = textOf(module)
     .replace(/relaxed_(?=min|max)/g, "p")
     .split(/(?=\n {2}\(func )/)
-    // After the other locals, which are numbered.
+    // Declare it after the other locals, whose numbers must not change.
     .map((part) =>
       part.includes("relaxed_madd")
         ? part.replace(/^\n {2}\(func .*(\n {4}\(local .*)?/, "$&\n    (local $addend v128)")
@@ -59,7 +59,7 @@ export async function unfuse(module) {
   const steps = places.map((place, i) => place - (places[i - 1] ?? 0)).join(" ");
   const relaxed = Buffer.from(simd128);
   relax(relaxed, steps);
-  // A match may begin in the middle of a byte, or lie in a constant.
+  // A match of the pattern may begin in the middle of a byte, or lie in a constant.
   if (textOf(relaxed).replace(/\n *nop/g, "") !== textOf(bytesOf(fused))) {
     throw new Error("what the package would make of simd128 is not the relaxed module");
   }

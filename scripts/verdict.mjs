@@ -1,6 +1,6 @@
-// What the answer of an auditing tool says: "ok", "fault", or "unreachable" where the network did not let it ask.
+// The verdict of an auditing tool: "ok", "fault", or "unreachable" if the network did not answer.
 
-/** `npm audit --json`: a report has the vulnerabilities, by package; an error of the network has none. A status of null: out of time. */
+/** `npm audit --json` lists vulnerabilities by package; a network error has no list. A status of null is a timeout. */
 export function ofNpm({ status, stdout, stderr }) {
   if (status === null) return "unreachable";
   if (status === 0) return "ok";

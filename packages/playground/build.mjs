@@ -1,4 +1,4 @@
-// Builds dist/index.html: the whole page in one file, which works from disk too. Prints its size when run by itself.
+// Builds dist/index.html: the whole page in one file, which also works from disk. Run as a script, prints its size.
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -26,7 +26,7 @@ export async function buildPlayground() {
     write: false,
   });
   const [script, style] = [".js", ".css"].map((end) => outputFiles.find(({ path }) => path.endsWith(end)).text.trim());
-  // The browser itself refuses whatever is not in this file: no request can leave the page.
+  // With this policy, the browser loads nothing but this file, and no request can leave the page.
   const policy = [
     "default-src 'none'",
     `script-src ${sha256(script)} 'wasm-unsafe-eval'`,
@@ -35,7 +35,7 @@ export async function buildPlayground() {
     "img-src data:",
   ].join("; ");
   const parts = { policy, style, script };
-  // A function: in a string, "$&" and the like would be read as commands.
+  // A replacement function, because "$&" and similar patterns in a replacement string have a meaning.
   const html = readFileSync(join(here, "src/page.html"), "utf8").replace(
     /%(policy)%|\/\* (style|script) \*\//g,
     (_, ...names) => parts[names.find((name) => name in parts)],

@@ -1,4 +1,4 @@
-// How exact xent and its peers are: the children of bench.mjs, asked for their results only. See docs/measurements.
+// Measures how exact xent and its peers are. Uses the child processes of bench.mjs, but only their results. See docs/measurements.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -10,7 +10,7 @@ import { peers } from "./peers.mjs";
 import { ChildFailure, Children, readResults, writeData } from "./processes.mjs";
 import { accuracyReport } from "./report.mjs";
 
-// The sum of many logits has an error of its own in f64; golden values do not.
+// The oracle's own error: it sums many logits in f64. Golden values have no such error.
 const ORACLE_ERROR = 1e-11;
 const SERIES = "confident rows, 10 classes";
 
@@ -96,7 +96,7 @@ async function judge(peer, data, exact, tally, family) {
   }
 }
 
-/** Errors count where the exact value is a normal float32; infinities and NaN are right or wrong. */
+/** Records an error if the exact value is a normal float32. Infinities and NaN are counted as right or wrong. */
 function enter(tally, list, got, exact) {
   if (isNormal(exact)) list.push(ulp(got, exact));
   else if (!Number.isFinite(exact)) {
@@ -127,7 +127,7 @@ function short(value) {
   return Number(value.toPrecision(3));
 }
 
-/** Infinities as in the golden files: JSON has none. */
+/** Writes infinities as strings, as the golden files do: JSON has none. */
 function special(_, value) {
   return typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
 }

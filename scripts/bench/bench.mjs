@@ -1,4 +1,4 @@
-// How fast xent and its peers are: one process a peer, all shapes and cases in turn, every peer in each round. See
+// Measures how fast xent and its peers are. Each peer has a process; for every shape and case, each round runs all peers. See
 // docs/measurements.
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { cases, dataOf, plainCases, plainOf, title } from "./cases.mjs";
 import { generate } from "./data.mjs";
 import { install, newestNode, nodeBinary } from "./install.mjs";
+import { linear } from "./linear.mjs";
 import { commandLine, folderOf, machine } from "./machine.mjs";
 import { measure, problem, ratio } from "./measure.mjs";
 import { peers, reference } from "./peers.mjs";
@@ -17,9 +18,9 @@ const TABLE = ["4096x10", "1024x1000", "128x32000", "32x128256", "16x262144"];
 const SWEEP = [2, 4, 10, 32, 100, 320, 1000, 3200, 10000, 32000, 100000, 262144];
 const SWEEP_ELEMENTS = 2 ** 20;
 
-/** What leaves something out of the measurements. */
+/** Options that leave something out of the measurements. */
 const CHOICES = {
-  parts: { type: "string", default: "table,sweep,cases" },
+  parts: { type: "string", default: "table,sweep,cases,linear" },
   shapes: { type: "string", default: TABLE.join() },
   cases: { type: "string", multiple: true, default: [""] },
   peers: { type: "string", default: "" },
@@ -33,7 +34,7 @@ const { values: options } = parseArgs({
     milliseconds: { type: "string", default: "50" },
     node: { type: "string", default: newestNode },
     out: { type: "string" },
-    // Only xent, and only its cases: see ratios.mjs.
+    // Only the cases of xent: see ratios.mjs.
     ratios: { type: "boolean", default: false },
     variant: { type: "string", default: "relaxed,simd128" },
     dist: { type: "string" },
@@ -56,7 +57,7 @@ if (options.ratios) {
 } else await compare();
 children.close();
 
-/** All peers, with a report. */
+/** Measures all peers and writes a report. */
 async function compare() {
   const chosen = peers.filter(
     ({ name, language }) =>
@@ -84,6 +85,13 @@ async function compare() {
     }
     children.close();
   }
+  const ofLinear = {
+    node: options.node,
+    native: options.native,
+    peers: options.peers.split(","),
+    threads: options.threads.split(",").map(Number),
+    rounds: shortSettings.rounds,
+  };
 
   const report = {
     description: "Sparse softmax cross-entropy: nanoseconds per logit. Made by npm run bench.",
@@ -96,6 +104,7 @@ async function compare() {
     settings: { table: settings, sweep: shortSettings, cases: shortSettings },
     peers: chosen.map(({ name, bound = false, ours = false }) => ({ name, bound, ours })),
     measurements,
+    ...(parts.includes("linear") ? { linear: await timed("linear", () => linear(ofLinear)) } : {}),
   };
   const out = folderOf(options, CHOICES);
   mkdirSync(out, { recursive: true });
@@ -104,7 +113,7 @@ async function compare() {
   console.error(`bench.json and bench.md are in ${out}`);
 }
 
-/** Plain rows. */
+/** Measures plain rows of a shape. */
 async function shapeOf(able, shape, settings) {
   const { part, threads, rows, classes } = shape;
   return timed(`${part} ${rows}x${classes}, ${threads === 1 ? "1 thread" : `${threads} threads`}`, async () => {
@@ -119,7 +128,7 @@ async function shapeOf(able, shape, settings) {
   });
 }
 
-/** An option, type or layout, also as a ratio to xent's plain rows: for a variant of xent to its own. */
+/** Measures an option, type or layout, also as a ratio to plain rows: of the same variant for xent, of the reference for a peer. */
 async function caseOf(able, one) {
   return timed(title(one), async () => {
     const given = problem(dataOf(one), "case");

@@ -1,4 +1,4 @@
-// What no implementation can beat: a pass that only reads the logits (forward), and one that copies them (a gradient
+// Lower bounds for any implementation: a pass that only reads the logits (forward), and one that copies them (a gradient
 // is as large as the logits).
 import binaryen from "binaryen";
 
@@ -32,9 +32,9 @@ function assemble(wat) {
   return module.emitBinary();
 }
 
-const BLOCK = 32; // elements of one turn of the loop
+const BLOCK = 32; // elements in one iteration of the loop
 
-/** Both passes over a copy of the logits; the rest of the last block is filled with the last logit. */
+/** Both passes, over a copy of the logits. The last logit fills the rest of the last block. */
 export function bounds(logits) {
   const count = Math.ceil(logits.length / BLOCK) * BLOCK;
   const memory = new WebAssembly.Memory({ initial: Math.ceil((8 * count) / 65536) });

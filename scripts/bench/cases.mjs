@@ -1,4 +1,4 @@
-// The options, types and layouts that are measured beside plain rows. Plain: float32 logits, row-major, one int32 label a row.
+// The options, types and layouts that are compared with plain rows: float32 logits, row-major, one int32 label for each row.
 import { mulberry32 } from "../../test/support/random.mjs";
 import { generate } from "./data.mjs";
 
@@ -10,17 +10,17 @@ const PADDED = { 10: 16, 1000: 1024 };
 const IGNORED = -100; // PyTorch's default
 const IGNORED_PART = 0.15;
 
-/** A target relative to plain rows of as many classes: forward, and loss + gradient. */
+/** A target as a ratio to plain rows with the same number of classes: forward, and loss + gradient. */
 const times = (forward, both) => ({ times: [forward, both] });
-/** A target as nanoseconds per logit on top of plain rows. */
+/** A target in nanoseconds per logit more than plain rows. */
 const plus = (nanoseconds) => ({ plus: [nanoseconds, nanoseconds] });
-/** As nanoseconds a row. */
+/** A target in nanoseconds per row more than plain rows. */
 const plusPerRow =
   (nanoseconds) =>
   ({ classes }) =>
     plus(nanoseconds / classes);
 
-// Each `make` changes the data of a plain batch into those of its case.
+// `make` turns the data of a plain batch into those of the case.
 const OPTIONS = [
   { name: "plain", make: () => {} },
   {
@@ -61,7 +61,7 @@ const OPTIONS = [
       Object.assign(data.options, { ignoreIndex: IGNORED });
     },
   },
-  // Multiples of 2^-7 and 2^-4 in [-8, 8) are numbers of these types.
+  // These types represent multiples of 2^-7 and 2^-4 in [-8, 8) exactly.
   { name: "float16", type: "float16", bits: 11, target: plus(0.35), make: (data) => narrow(data, float16Bits) },
   { name: "bfloat16", type: "bfloat16", bits: 8, target: plus(0.15), make: (data) => narrow(data, bfloat16Bits) },
   {
@@ -84,13 +84,13 @@ const OPTIONS = [
 ];
 
 const SHAPES = [
-  // 4096 bytes from one class to the next: all classes of a row share a few sets of the first cache.
+  // Classes are 4096 bytes apart, so that all classes of a row share a few sets of the L1 cache.
   { shape: [2, 1000, 1024], target: times(1.25, 1.8) },
   { shape: [8, 21, 256, 256], target: times(1, 1.1) },
   { shape: [8, 2, 512, 512], target: times(1, 1.1) },
 ];
 
-/** Plain rows of other sizes, to compare two builds with. */
+/** Plain rows of other sizes, for comparisons of two builds. */
 export const plainCases = [
   [262144, 4],
   [10486, 100],
@@ -98,7 +98,7 @@ export const plainCases = [
   [32, 128256],
 ].map(([rows, classes]) => ({ name: "plain", rows, classes, make: () => {} }));
 
-/** { name, rows, classes, target } and what `dataOf` needs. */
+/** { name, rows, classes, target } and the arguments of `dataOf`. */
 export const cases = [
   ...SIZES.flatMap((size) =>
     OPTIONS.map((option) => ({
@@ -121,7 +121,7 @@ export function title({ name, rows, classes, layout }) {
   return layout ? name : `${name}, ${rows}x${classes}`;
 }
 
-/** The data of a case: those of `generate`, and what is not plain about them. */
+/** The data of a case: those of `generate`, changed by `make`. */
 export function dataOf({ rows, classes, type = "float32", labelsType = "int32", bits = 24, layout, make }) {
   const plain = generate({ rows, classes, seed: classes, bits, shift: bits - 4 });
   const data = { ...plain, ...layout, type, labelsType, options: {} };

@@ -1,11 +1,11 @@
-// One process that measures: a line of JSON in, a line of JSON out. child.py speaks the same.
+// A process that measures: it reads lines of JSON and answers each with one. child.py has the same protocol.
 import { readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 const LONGEST_WARM_UP = 1000; // ms
 const SETTLED = 0.03;
 
-/** Those of 16 bits are given as bits. */
+/** 16-bit floats are passed as bits. */
 const TYPES = {
   float16: Uint16Array,
   bfloat16: Uint16Array,
@@ -40,7 +40,7 @@ const operations = {
     return {};
   },
 
-  /** One call, and its results in files, the gradient without padding. */
+  /** Makes one call and writes its results to files, the gradient without padding. */
   async results({ peer, loss, gradient }) {
     const { run, results, data } = prepared.get(peer);
     await run();
@@ -51,7 +51,7 @@ const operations = {
     return {};
   },
 
-  /** Until the time of a call no longer falls: engines compile while they run. */
+  /** Calls until the time of a call no longer falls: engines compile while they run. */
   async warmUp({ peer }) {
     const { run } = prepared.get(peer);
     const begin = performance.now();
@@ -73,7 +73,7 @@ const operations = {
   },
 };
 
-/** Calls for about so long, at least one. */
+/** Makes at least one call, and calls for about this long. */
 async function measure(run, milliseconds) {
   const begin = performance.now();
   let calls = 0;

@@ -1,4 +1,4 @@
-"""One process that measures, for Python's peers: the protocol of child.mjs."""
+"""A process that measures Python peers, with the protocol of child.mjs."""
 
 import importlib
 import json
@@ -30,7 +30,7 @@ def prepare(peer, gradient, files, **data):
 
 
 def read(files, rows, classes, stride, shape=None, axis=-1, type="float32", labelsType="int32", options={}):
-    """The data as arrays in their shapes; bfloat16 as ml_dtypes has it. `logits` is a view of `padded`, without padding."""
+    """The data as arrays in their shapes, with ml_dtypes' bfloat16. `logits` is a view of `padded` without the padding."""
 
     def array(name, dtype, shape):
         return np.fromfile(files[name], dtype).reshape(shape) if name in files else None
@@ -53,7 +53,7 @@ def read(files, rows, classes, stride, shape=None, axis=-1, type="float32", labe
 
 
 def results(peer, loss, gradient):
-    """One call's results in files, the gradient without padding, and the types they had."""
+    """Makes one call, writes its results to files, the gradient without padding, and returns their types."""
     run, data = prepared[peer]
     types = []
     for output, file in zip(run(), [loss, gradient]):

@@ -1,4 +1,4 @@
-// The integer generator of test/golden/README.md: exact in float32, so that any language gives the same bits.
+// The integer generator of test/golden/README.md. It is exact in float32, so that any language gives the same bits.
 
 import { mulberry32 } from "../../test/support/random.mjs";
 
@@ -10,14 +10,14 @@ export function generate({ rows, classes, seed, bits = 24, shift = 20, boost = 0
   for (let i = 0; i < rows; i++) labels[i] = l() % classes;
   if (constant !== undefined) return { rows, classes, labels, logits: logits.fill(constant) };
   const u = mulberry32(seed);
-  // Powers take as long as all the rest.
+  // Computing the powers in the loop would double its time.
   const [half, unit] = [2 ** (bits - 1), 2 ** -shift];
   for (let i = 0; i < logits.length; i++) logits[i] = ((u() >>> (32 - bits)) - half) * unit;
   for (let i = 0; i < rows; i++) logits[i * classes + labels[i]] += boost;
   return { rows, classes, labels, logits };
 }
 
-/** Random normal rows, by Box and Muller. */
+/** Normally distributed rows (Box-Muller). */
 export function normal({ rows, classes, seed, deviation }) {
   const { labels, logits } = generate({ rows, classes, seed });
   const u = mulberry32(seed);

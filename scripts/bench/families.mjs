@@ -24,7 +24,7 @@ export function families() {
   ];
 }
 
-/** One row a gap: the label's logit is so much above (sign 1) or below (-1) the others, which are equal. */
+/** One row for each gap: the label's logit is this much above (sign 1) or below (-1) the others, which are equal. */
 function byGap(classes, sign) {
   return fromRows(
     classes,
@@ -70,7 +70,7 @@ function plainCases(file) {
     }));
 }
 
-/** Cases of as many classes become one batch: some peers compile for each size. */
+/** Joins cases with the same number of classes into one batch: some peers compile for each size. */
 function bySize(cases) {
   return [...new Set(cases.map(({ classes }) => classes))].map((classes) => {
     const group = cases.filter((one) => one.classes === classes);

@@ -1,4 +1,4 @@
-// Draws docs/measurements/speed.svg, options.svg and error.svg from the measurements beside them.
+// Draws the pictures of docs/measurements from the measurements beside them.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -13,7 +13,8 @@ install();
 const vega = await import("vega");
 const vegaLite = await import("vega-lite");
 
-// Ours are strong, JavaScript's peers warm and native ones cool; the bounds grey and dashed. `dark`: on a dark background.
+// xent has thick lines, JavaScript peers have warm colours, native peers cool ones; bounds are grey and dashed. `dark`: the colour
+// in dark mode.
 const LINES = {
   "xent relaxed": { color: "#d0021b", dark: "#ff4a5d", width: 3.5 },
   "xent simd128": { color: "#ff7f7f", width: 2.5 },
@@ -32,7 +33,7 @@ const LINES = {
   "max-scan": { color: "#bbbbbb", dark: "#666666", width: 1.5, dash: [3, 3] },
 };
 
-/** How the pictures change where the reader prefers dark pages. */
+/** CSS for dark mode. */
 function darkStyle() {
   const colors = [
     ["white", "#0d1117"],
@@ -44,7 +45,7 @@ function darkStyle() {
   return `<style>@media (prefers-color-scheme:dark){text{fill:#d1d7e0}${rules.join("")}}</style>`;
 }
 
-// Vega takes text for wider than it is where there is no canvas: short lines, or the picture gets a margin.
+// Without a canvas, Vega overestimates the width of text: long lines would add a margin to the picture.
 const style = {
   $schema: "https://vega.github.io/schema/vega-lite/v6.json",
   background: "white",
@@ -65,7 +66,7 @@ const style = {
   },
 };
 
-/** The encodings of one line a peer, in the order and with the looks of LINES. */
+/** The encodings of one line for each peer, in the order and style of LINES. */
 function lineEncodings(names) {
   const domain = Object.keys(LINES).filter((name) => names.has(name));
   const range = (property, absent) => domain.map((name) => LINES[name][property] ?? absent);
@@ -121,7 +122,7 @@ function speed({ measurements, machine }) {
       text: "Time for each logit, by number of classes (lower is faster)",
       subtitle: [
         `One thread, 2^20 logits in all, ${machine.cpu}.`,
-        "Grey: what only reading (max-scan) or copying (memcpy) the logits takes.",
+        "Grey: only reading (max-scan) or copying (memcpy) the logits.",
       ],
     },
     data: { values },
@@ -138,7 +139,7 @@ const DOTS = {
   "JAX + optax jit": { shape: "triangle-up", size: 55 },
 };
 
-/** One row an option, type or layout. */
+/** Draws one row for each option, type or layout. */
 function cases({ measurements, machine }) {
   const group = ({ classes, shape }) => (shape ? "axis not last" : `${classes} classes`);
   const values = measurements
@@ -234,7 +235,45 @@ function cases({ measurements, machine }) {
   };
 }
 
-const LEAST = 0.01; // below, a result is as good as exact
+/** What a linear layer and its loss take, by number of classes. */
+function linearMemory({ linear, machine }) {
+  const values = (linear?.memory.measurements ?? []).map(({ peer, classes, gradient, bytes }) => ({
+    peer: peer.replace(/, product$/, ""),
+    classes,
+    gradient,
+    megabytes: bytes / 1e6,
+  }));
+  if (values.length === 0) return undefined;
+  const { rows, features } = linear.memory;
+  const panel = (gradient, title) => ({
+    width: 310,
+    height: 300,
+    title: { text: title, fontSize: 13, fontWeight: "normal", anchor: "middle", offset: 6 },
+    transform: [{ filter: `datum.gradient === ${gradient}` }],
+    mark: { type: "line", point: { size: 30 } },
+    encoding: {
+      x: { field: "classes", type: "quantitative", title: "classes", axis: { format: "~s" } },
+      y: { field: "megabytes", type: "quantitative", title: gradient ? null : "MB", axis: { format: "~s" } },
+      ...lineEncodings(new Set(values.map(({ peer }) => peer))),
+    },
+  });
+  return {
+    ...style,
+    title: {
+      text: "Memory that the last layer and its loss take, by vocabulary",
+      subtitle: [
+        `Beside features and weight: ${rows} rows of ${features} features, ${machine.system}.`,
+        "onnxruntime-web: the product alone. With the gradients of features and weight, which grow with the vocabulary.",
+      ],
+    },
+    data: { values },
+    hconcat: [panel(false, "forward: loss"), panel(true, "loss + gradients")],
+    spacing: 14,
+    resolve: { scale: { y: "shared" } },
+  };
+}
+
+const LEAST = 0.01; // smaller errors are drawn as this
 const LAST_NORMAL = 87; // exp(-gap) is a normal float32
 
 function error({ lossByGap }) {
@@ -278,7 +317,7 @@ function error({ lossByGap }) {
         encoding: { x, y, ...lineEncodings(new Set(values.map(({ peer }) => peer))) },
       },
       {
-        data: { values: [{ ulp: 2 ** 23, gap: LAST_NORMAL, text: "all is lost: the result is 0" }] },
+        data: { values: [{ ulp: 2 ** 23, gap: LAST_NORMAL, text: "all digits are lost: the result is 0" }] },
         mark: { type: "text", align: "right", dx: -6, dy: -10, fontSize: 12, color: "#555" },
         encoding: { x, y, text: { field: "text" } },
       },
@@ -289,12 +328,13 @@ function error({ lossByGap }) {
 for (const [figure, source, draw] of [
   ["speed.svg", "bench.json", speed],
   ["options.svg", "bench.json", cases],
+  ["linear-memory.svg", "bench.json", linearMemory],
   ["error.svg", "accuracy.json", error],
 ]) {
   const file = join(options.out, source);
   const spec = existsSync(file) ? draw(JSON.parse(readFileSync(file, "utf8"))) : undefined;
   if (spec === undefined) {
-    console.error(`${figure}: ${source} has nothing for it`);
+    console.error(`${figure}: ${source} has no data for it`);
     continue;
   }
   const view = new vega.View(vega.parse(vegaLite.compile(spec).spec), { renderer: "none" });

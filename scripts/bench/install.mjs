@@ -1,4 +1,4 @@
-// The peers' libraries: npm packages beside this file, and for --native a Python environment in .tools.
+// Installs the peers' libraries: npm packages beside this file, and for --native a Python environment in .tools.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -10,12 +10,12 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const venv = join(tools, "bench-venv");
 export const venvPython = join(venv, "bin/python");
 
-/** The executable of a Node.js: a path, or a version among those that the tests install, as "20". */
+/** The executable of a Node.js, given as a path or as a version that the tests install, such as "20". */
 export function nodeBinary(name) {
   return /^\d+$/.test(name) ? join(root, `test/runtimes/node_modules/node-${name}/bin/node`) : name;
 }
 
-/** The Node.js that is measured: 24 has the relaxed variant, which Node 20 refuses. */
+/** The Node.js that is measured: Node 24 runs the relaxed variant, which Node 20 rejects. */
 export const newestNode = existsSync(nodeBinary("24")) ? "24" : process.execPath;
 
 export function install({ native = false } = {}) {
@@ -26,12 +26,12 @@ export function install({ native = false } = {}) {
   if (!native) return;
   once("bench-venv", "requirements.txt", "Python packages (6 GB: PyTorch comes with CUDA's libraries)", () => {
     run("python3", ["-m", "venv", venv]);
-    // Complete as it is; PyTorch's own list would add what only a GPU needs.
+    // --no-deps: the list is complete, and PyTorch's own dependencies include packages that only a GPU needs.
     run(venvPython, ["-m", "pip", "install", "--quiet", "--no-deps", "-r", "requirements.txt"]);
   });
 }
 
-/** Runs a step unless it was done with the same list. */
+/** Runs a step unless it has already run with the same list. */
 function once(name, list, what, step) {
   const stamp = join(tools, `${name}.stamp`);
   const wanted = createHash("sha256")

@@ -1,4 +1,5 @@
-// One process of linear.mjs: a peer, and a line of JSON for each line that asks for "forward" or "both".
+// A process of linear.mjs for one peer. Answers each line that asks for "forward" or "both" with a line of JSON.
+import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, sep } from "node:path";
 import { createInterface } from "node:readline";
@@ -17,18 +18,26 @@ const h = numbers(rows * features, 2);
 const w = numbers(classes * features, 0.2);
 const labels = Int32Array.from({ length: rows }, (_, i) => (i * 7919) % classes);
 
-/** Each gives { forward, both }, functions of which the second is left out where there is none; they return the mean loss. */
+/**
+ * Each returns functions { forward, both } that return the mean loss. A peer may lack `both`. `prepare` does what is not measured.
+ */
 const peers = {
   async xent(variant) {
     const { createXent } = await import("../../packages/xent/dist/index.js");
     const { createLinear } = await import("../../packages/xent/dist/linear.js");
     const xent = await createXent({ threads: Number(threads), variant });
-    const head = createLinear(xent, { rows, features, classes, gradient: true });
-    head.features.set(h);
-    head.weight.set(w);
-    head.labels.set(labels);
-    const run = (gradient) => () => head.run({ gradient, reduction: "mean" }).mean;
-    return { forward: run(false), both: run(true) };
+    const layers = {};
+    // One without gradients takes less memory.
+    const prepare = (pass) => {
+      if (layers[pass]) return;
+      const head = createLinear(xent, { rows, features, classes, gradient: pass === "both" });
+      head.features.set(h);
+      head.weight.set(w);
+      head.labels.set(labels);
+      layers[pass] = head;
+    };
+    const run = (pass) => () => layers[pass].run({ gradient: pass === "both", reduction: "mean" }).mean;
+    return { prepare, forward: run("forward"), both: run("both") };
   },
   "xent relaxed": () => peers.xent("relaxed"),
   "xent simd128": () => peers.xent("simd128"),
@@ -62,7 +71,7 @@ const peers = {
   },
 };
 
-/** The logits alone. */
+/** A model that computes only the logits. */
 async function product(ort) {
   const { constant, model, node, value } = await import("../onnx.mjs");
   const transposed = new Float32Array(features * classes);
@@ -83,17 +92,32 @@ async function product(ort) {
   return { forward: async () => void (await session.run(feeds)) };
 }
 
+/** The memory of this process now and at most since the last call, where the system tells. */
+function memory() {
+  try {
+    const status = readFileSync("/proc/self/status", "utf8");
+    const of = (field) => 1024 * Number(new RegExp(`^${field}:\\s+(\\d+)`, "m").exec(status)[1]);
+    const found = { now: of("VmRSS"), most: of("VmHWM") };
+    writeFileSync("/proc/self/clear_refs", "5");
+    return found;
+  } catch {
+    return undefined;
+  }
+}
+
 const peer = await peers[name]();
 for await (const line of createInterface({ input: process.stdin })) {
   let answer = {};
   if (peer[line] !== undefined) {
+    peer.prepare?.(line);
+    const before = memory();
     const [cpu, begin] = [process.cpuUsage(), performance.now()];
     const mean = await peer[line]();
+    const wall = performance.now() - begin;
     const { user, system } = process.cpuUsage(cpu);
-    answer = { cpu: (user + system) / 1000, wall: performance.now() - begin, mean };
+    const grown = before && memory().most - before.now;
+    answer = { cpu: (user + system) / 1000, wall, mean, grown };
   }
-  process.stdout.write(
-    `${JSON.stringify({ ...answer, rss: process.memoryUsage.rss(), peak: process.resourceUsage().maxRSS * 1024 })}\n`,
-  );
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
 }
 process.exit(0);

@@ -1,7 +1,7 @@
-"""As linear-peers.mjs, for PyTorch: F.linear and F.cross_entropy, eager or compiled."""
+"""The PyTorch counterpart of linear-peers.mjs: F.linear and F.cross_entropy, eager or compiled."""
 
 import json
-import resource
+import re
 import sys
 import time
 
@@ -17,7 +17,7 @@ torch.set_num_threads(int(threads))
 def numbers(length, size):
     state, out = 1, np.empty(length, np.float32)
     block = 1 << 16
-    # The generator of the other peers, many steps at a time.
+    # The generator of the other peers, vectorised over many steps.
     a, c = np.uint32(1664525), np.uint32(1013904223)
     powers, adds = np.empty(block, np.uint32), np.empty(block, np.uint32)
     p, q = 1, 0
@@ -56,8 +56,16 @@ def both():
     return value.item()
 
 
+def memory():
+    status = open("/proc/self/status").read()
+    now, most = (1024 * int(re.search(rf"^{field}:\s+(\d+)", status, re.M)[1]) for field in ("VmRSS", "VmHWM"))
+    open("/proc/self/clear_refs", "w").write("5")
+    return now, most
+
+
 for line in sys.stdin:
+    now, _ = memory()
     cpu, begin = time.process_time(), time.perf_counter()
     mean = {"forward": forward, "both": both}[line.strip()]()
     answer = dict(cpu=1000 * (time.process_time() - cpu), wall=1000 * (time.perf_counter() - begin), mean=mean)
-    print(json.dumps(dict(answer, peak=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)), flush=True)
+    print(json.dumps(dict(answer, grown=memory()[1] - now)), flush=True)

@@ -1,4 +1,4 @@
-// What a measurement was made with.
+// Machine, versions and command of a measurement.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import os from "node:os";
@@ -37,8 +37,8 @@ export function commandLine(name) {
 }
 
 /**
- * Where results go. A run without native peers, or of a choice of what there is, does not take the place of the measurements
- * that the documentation shows. `choices`: the options that leave something out, as parseArgs takes them.
+ * The folder for results. A run without native peers, or of a selection, does not replace the measurements that the
+ * documentation shows. `choices`: the options that leave something out, as parseArgs takes them.
  */
 export function folderOf({ out, native, ...options }, choices) {
   if (out !== undefined) return out;
@@ -51,7 +51,7 @@ function wasmHash(variant) {
   return createHash("sha256").update(bytes).digest("hex").slice(0, 12);
 }
 
-/** Size of each cache of the first core, where the system tells. */
+/** The size of each cache of the first core, if the system reports it. */
 function caches() {
   const found = {};
   for (let index = 0; ; index++) {

@@ -1,8 +1,8 @@
-// Measures implementations in turn, after their results were checked.
+// Checks the results of implementations, and then measures them in turn.
 import { mistake, oracle } from "./oracle.mjs";
 import { ChildFailure, readResults, writeData } from "./processes.mjs";
 
-/** Data with what they must give. Two that are measured together have different names. */
+/** Data with their expected results. Problems that are measured together need different names. */
 export function problem(data, name) {
   return {
     classes: data.classes,
@@ -13,8 +13,8 @@ export function problem(data, name) {
 }
 
 /**
- * Each run is { peer, problem, entry }, and its entry { threads, gradient, ... } gets a status, and where this is "ok" the
- * quartiles of the nanoseconds per logit; `samples` has those of each round.
+ * Each run is { peer, problem, entry }. Its entry { threads, gradient, ... } gets a status and, if this is "ok", the quartiles of
+ * the nanoseconds per logit; `samples` has the nanoseconds of each round.
  */
 export async function measure(children, runs, { rounds, milliseconds }) {
   const ready = [];
@@ -22,7 +22,7 @@ export async function measure(children, runs, { rounds, milliseconds }) {
     if (await prepare(children, run)) ready.push(Object.assign(run, { samples: [] }));
   }
   for (let round = 0; round < rounds; round++) {
-    // Each round begins with another peer, so no peer always follows the same one.
+    // Each round begins with another peer.
     for (let k = 0; k < ready.length; k++) {
       const { peer, problem, entry, samples } = ready[(k + round) % ready.length];
       if (entry.status !== "ok") continue;
@@ -39,7 +39,7 @@ export async function measure(children, runs, { rounds, milliseconds }) {
   }
 }
 
-/** The median over the rounds of how much longer one run took than another, if both have run. */
+/** The median over the rounds of the ratio of one run's time to another's, if both succeeded. */
 export function ratio(run, other) {
   if (run.entry.status !== "ok" || other?.entry.status !== "ok") return undefined;
   return quartiles(run.samples.map((value, round) => value / other.samples[round])).median;
@@ -63,7 +63,7 @@ function release(children, peer, entry) {
   return attempt(entry, () => children.ask(peer, entry.threads, "release"));
 }
 
-/** Keeps what went wrong in the entry: one peer's failure is a result, not the end of the run. */
+/** Records a failure in the entry: the failure of one peer is a result and does not end the run. */
 async function attempt(entry, action) {
   try {
     await action();

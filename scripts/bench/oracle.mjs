@@ -1,9 +1,9 @@
-// The formula of test/golden/README.md in f64. The maximum, and for its gradient the label, is left out of the sum, so
-// that nothing cancels.
+// The formula of test/golden/README.md in f64. The maximum, and for the gradient at the label the label's term, stays out of
+// the sum, which avoids cancellation.
 
 /**
- * The losses, and the gradient of their sum, in the layout of the logits but without padding. `values`: the logits as
- * floats, where they are bits.
+ * The losses, and the gradient of their sum in the layout of the logits without padding. `values`: the logits as floats, if
+ * `logits` has bits.
  */
 export function oracle(data) {
   const { rows, classes, inner = 1, stride = classes, logits, values = logits } = data;
@@ -23,12 +23,12 @@ export function oracle(data) {
   return { loss, gradient };
 }
 
-/** A function that returns the loss of row i and puts its gradient into `g`; its targets begin at `at`. */
+/** A function that returns the loss of row i and writes its gradient to `g`. The row's targets begin at `at`. */
 function rowOracle({ classes, inner = 1, labels, targets, classWeights, sampleWeights, options = {} }) {
   const { ignoreIndex, labelSmoothing = 0, zLoss = 0, softcap, temperature = 1 } = options;
   const weight = (j) => (classWeights ? classWeights[j] : 1);
   const dense = targets !== undefined || labelSmoothing > 0;
-  /** What class j should have, the label's own part left out. */
+  /** The target of class j without the part of the label. */
   const share = (j, at) =>
     weight(j) * (labelSmoothing / classes + (targets ? (1 - labelSmoothing) * targets[at + j * inner] : 0));
   const transform = (x) => (softcap ? softcap * Math.tanh(x / softcap) : x) / temperature;
@@ -89,7 +89,7 @@ export function isNormal(exact) {
 
 const word = new DataView(new ArrayBuffer(8));
 
-/** Distance of a float32 result from an exact value that is a normal float32, in units of that value's last place. */
+/** The distance of a float32 result from an exact value that is a normal float32, in ulps of that value. */
 export function ulp(got, exact) {
   if (!Number.isFinite(got)) return Infinity;
   word.setFloat64(0, exact);
@@ -97,10 +97,10 @@ export function ulp(got, exact) {
   return Math.abs(got - exact) / 2 ** (exponent - 23);
 }
 
-/** How far a result may be off: a type of 16 bits rounds it. */
+/** The tolerance of results that are rounded to a 16-bit type. */
 const TOLERANCE = { float16: 2 ** -10, bfloat16: 2 ** -7 };
 
-/** What is wrong with a result, or undefined. Entries of a gradient are measured against 1/classes. */
+/** Describes the first error of a result, or returns undefined. Errors of a gradient are relative to 1/classes. */
 export function mistake({ types = [], loss, gradient }, exact, classes) {
   const [ofLoss = 1e-4, ofGradient = 1e-4] = types.map((type) => TOLERANCE[type]);
   for (let i = 0; i < exact.loss.length; i++) {

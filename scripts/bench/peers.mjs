@@ -1,4 +1,4 @@
-// Who is measured. Peers of one `process` share a process; all others have one of their own. `cases`: also with the options,
+// The peers. Those with the same `process` share one; every other peer has its own. `cases`: measured also with the options,
 // types and layouts of cases.mjs.
 
 const js = (name, module, threads, more) => ({ name, module, threads, language: "js", process: name, ...more });

@@ -9,13 +9,13 @@ import { output } from "../toolchain.mjs";
 import { venvPython } from "./install.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
-const PATIENCE = 120_000; // ms: an import of TensorFlow and a compilation are within it
+const PATIENCE = 120_000; // ms, enough to import TensorFlow and to compile
 const scratch = mkdtempSync(join(tmpdir(), "xent-bench-"));
 process.on("exit", () => rmSync(scratch, { recursive: true, force: true }));
 
 /**
- * The cores that this process may use, where there is taskset. Children get the last ones, as many as they have threads:
- * those of one thread the same core, and libraries without a setting (JAX) no more than the others.
+ * The cores that this process may use, if taskset exists. A child gets the last ones, as many as it has threads: so all
+ * children with one thread share a core, and libraries without a setting (JAX) get no more cores than the others.
  */
 const cores = output("taskset", ["-cp", String(process.pid)])
   ?.match(/[\d,-]+$/)?.[0]
@@ -26,7 +26,7 @@ const cores = output("taskset", ["-cp", String(process.pid)])
   });
 export const pinned = cores !== undefined;
 
-// Libraries that read their number of threads when they start.
+// Some libraries read their number of threads when they start.
 const environment = (threads) => ({
   ...process.env,
   OMP_NUM_THREADS: String(threads),
@@ -37,7 +37,7 @@ const environment = (threads) => ({
   ...(threads === 1 ? { XLA_FLAGS: "--xla_cpu_multi_thread_eigen=false" } : {}),
 });
 
-/** A child that answers one request after the other. */
+/** A child process that answers one request at a time. */
 class Child {
   #process;
   #answers;
@@ -51,7 +51,7 @@ class Child {
     });
     this.#process.on("error", () => {}); // its lines end: see ask
     this.#process.stdin.on("error", () => {});
-    // What libraries print is not for us.
+    // Skip lines that libraries print.
     const lines = createInterface({ input: this.#process.stdout });
     this.#answers = (async function* () {
       for await (const line of lines) if (line.startsWith("{")) yield JSON.parse(line);
@@ -76,7 +76,7 @@ class Child {
       const { signalCode, exitCode } = this.#process;
       throw new ChildFailure("crashed", `the process ended (${signalCode ?? exitCode ?? "it closed its output"})`);
     }
-    // Threads that a library leaves behind, looking for work, would run on the others' core.
+    // Threads that a library leaves spinning would run on the core of the others.
     this.#signal("SIGSTOP");
     if (value.error !== undefined) throw new ChildFailure("not available", value.error);
     return value;
@@ -99,7 +99,7 @@ export class ChildFailure extends Error {
   }
 }
 
-/** The children of a run, started when they are first needed, and again after they ended. */
+/** The children of a run. Each starts when it is first needed, and again if it has ended. */
 export class Children {
   versions = {};
   #children = new Map();
@@ -141,7 +141,7 @@ export class Children {
 
 const ARRAYS = ["logits", "labels", "targets", "classWeights", "sampleWeights"];
 
-/** What children prepare: the data, whose arrays are files. Data that are there at the same time have different names. */
+/** Writes the arrays of the data to files for the children. Data that exist at the same time need different names. */
 export function writeData(data, name = "data") {
   const { rows, classes, stride = classes, shape, axis, type = "float32", labelsType = "int32", options = {} } = data;
   const files = {};
@@ -153,7 +153,7 @@ export function writeData(data, name = "data") {
   return { rows, classes, stride, shape, axis, type, labelsType, options, files };
 }
 
-/** One call's results and the types they had, or undefined for a bound. */
+/** The results of one call and their types, or undefined for a bound. */
 export async function readResults(children, peer, threads, gradient) {
   const files = { loss: join(scratch, "loss"), gradient: join(scratch, "gradient") };
   const { none, types } = await children.ask(peer, threads, "results", files);

@@ -1,5 +1,5 @@
-// How near the products of xent/linear come to what the engine can do: each slice of them beside a loop of twelve independent chains of
-// multiply-adds, on one pinned core. taskset -c 1 node scripts/bench/products.mjs --variant relaxed --shapes 256x768x9600
+// Compares the products of xent/linear with the peak of the engine: each kind of slice beside a loop of twelve independent chains
+// of multiply-adds, on one pinned core. taskset -c 1 node scripts/bench/products.mjs --variant relaxed --shapes 256x768x9600
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import binaryen from "binaryen";
@@ -22,7 +22,7 @@ const { values: options } = parseArgs({
 const CHAINS = 12;
 const ROUNDS = 1_000_000;
 
-/** A function of a number of rounds, in each of which every chain has one multiply-add. */
+/** A function that runs a number of rounds, with one multiply-add of every chain in each. */
 function peakLoop(variant) {
   const chains = Array.from({ length: CHAINS }, (_, i) => `$c${i}`);
   const madd = (chain) =>
@@ -47,13 +47,13 @@ const peak = peakLoop(options.variant);
 const path = options.module ?? new URL(`../../packages/xent/dist/xent-linear-${options.variant}.wasm`, import.meta.url);
 const module = new WebAssembly.Module(readFileSync(path));
 
-// Of this process alone, which others on its core do not lengthen.
+// Processor time of this process, which other processes on its core do not lengthen.
 const microseconds = () => {
   const { user, system } = process.cpuUsage();
   return user + system;
 };
 
-/** Multiply-adds a nanosecond. */
+/** Multiply-adds per nanosecond. */
 function timed(madds, run) {
   const begin = microseconds();
   run();
@@ -94,7 +94,7 @@ function measure(rows, features, classes) {
   new Float32Array(memory.buffer, at.weight, classes * features).forEach((_, i, all) => {
     all[i] = random();
   });
-  // The first touch of a page takes longer.
+  // Touch each page once: the first access takes longer.
   new Float32Array(memory.buffer, at.logits, (rows + 4) * stride).fill(0);
   new Float32Array(memory.buffer, at.weight_gradient, classes * features).fill(0);
   new Uint32Array(memory.buffer, at.index, rows).forEach((_, i, all) => {
@@ -116,7 +116,7 @@ function measure(rows, features, classes) {
     writeProduct(memory, at.record, { ...record, kind, accumulate });
     kernel.run(at.record, at.scratch, begin, end);
   };
-  // About ten milliseconds a slice.
+  // A slice takes about ten milliseconds.
   const slice = (item) => Math.max(1, Math.round(2e8 / (rows * features * item)));
   const byClasses = (kind, item, accumulate) => ({
     items: Math.floor(classes / item),

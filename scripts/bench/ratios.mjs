@@ -1,5 +1,5 @@
-// Only xent: how much longer each option, type and layout takes than plain rows of as many classes, and with another
-// build of the package beside it, how much longer than there. The core's developer wants to know.
+// Only xent, for work on the kernel: the time of each option, type and layout as a ratio to plain rows with the same number
+// of classes and, with --beside, to another build of the package.
 import { dataOf, plainOf, title } from "./cases.mjs";
 import { measure, problem, quartiles, ratio } from "./measure.mjs";
 import { ours } from "./peers.mjs";
@@ -23,7 +23,9 @@ export async function ratios(children, cases, { variants, settings, ...places })
     }
   }
   const above = all.filter((result) => result.above).length;
-  console.log(`\nnanoseconds per logit; times plain rows of as many classes, of the target; !: above it (${above})`);
+  console.log(
+    `\nnanoseconds per logit; ratio to plain rows with as many classes; ratio to the target; !: above it (${above})`,
+  );
   const plain = all.filter((result) => result.plain && result.timesBeside).map((result) => result.timesBeside);
   if (plain.length > 0) {
     const { median, lower, upper } = quartiles(plain);
@@ -66,7 +68,7 @@ function textOf({ reason, nanoseconds, times, most = 1, above, timesBeside }) {
   return cells.join("  ");
 }
 
-/** The target, if there is one, as a ratio to plain rows that take so many nanoseconds per logit. */
+/** The target, if there is one, as a ratio to plain rows. `plain`: their nanoseconds per logit. */
 function limit({ target }, gradient, plain) {
   if (target?.plus) return 1 + target.plus[Number(gradient)] / plain;
   return target?.times[Number(gradient)];

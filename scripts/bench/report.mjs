@@ -1,8 +1,8 @@
-// The measurements as tables to read.
+// The measurements as Markdown tables.
 import { reference } from "./peers.mjs";
 
 export function speedReport(report) {
-  const { settings, peers, measurements } = report;
+  const { settings, peers, measurements, linear } = report;
   const lines = [
     "# Speed",
     "",
@@ -12,16 +12,16 @@ export function speedReport(report) {
     "",
     "How to read it:",
     "",
-    `- Each peer is a process of its own${report.pinned ? ", all of one thread on the same core" : ""}. It is checked against the f64 oracle, warmed up, and then`,
+    `- Each peer is a process${report.pinned ? "; those of one thread share a core" : ""}. It is checked against the f64 oracle, warmed up, and then`,
     `  measured for ${settings.table.milliseconds} ms in each of ${settings.table.rounds} rounds, in turn with the others. The number is the median over the rounds, in`,
-    "  parentheses half the distance of the quartiles in percent of it, where that is 3 or more.",
-    `- x: times ${reference}. Bold: the fastest, the bounds left out.`,
-    `- Options, types and layouts: x is times the plain rows of as many classes of ${reference} in the same rounds, and for another`,
-    "  variant of xent times its own. Plain: float32, row-major, one int32 label a row. Their data are in scripts/bench/cases.mjs;",
+    "  parentheses half the distance between the quartiles in percent of the median, if that is 3 or more.",
+    `- x: ratio to ${reference}. Bold: the fastest, apart from the bounds.`,
+    `- Options, types and layouts: x is the ratio to plain rows of ${reference} with as many classes, in the same rounds; for another`,
+    "  variant of xent, to its own. Plain: float32, row-major, one int32 label for each row. The data: scripts/bench/cases.mjs;",
     `  ${settings.cases.rounds} rounds of ${settings.cases.milliseconds} ms.`,
-    "- max-scan only reads the logits, memcpy copies them: no forward pass, or no gradient, can be quicker. Both have one thread.",
-    "- What each call includes is said at the head of its file in scripts/bench/peers. In short: the logits are where the library",
-    "  keeps them, but for onnxruntime-web and xent one call, which copy; results can be read by the caller.",
+    "- max-scan only reads the logits, memcpy copies them: no forward pass or gradient can be faster. Both run on one thread.",
+    "- The head of each file in scripts/bench/peers says what a call includes. In short: the logits are where the library",
+    "  keeps them, except for onnxruntime-web and xent one call, which copy; the caller can read the results.",
     "",
   ];
   for (const part of ["table", "sweep"]) {
@@ -42,7 +42,37 @@ export function speedReport(report) {
     }
     if (part === "table") lines.push(...[false, true].flatMap((gradient) => casesSection(measurements, gradient)));
   }
+  if (linear) lines.push(...linearSection(linear));
   return lines.join("\n");
+}
+
+/** A linear layer and its loss: rows are peers, columns are shapes (rows x features x classes) and passes. */
+function linearSection({ times, memory }) {
+  const lines = [];
+  const unique = (entries, of) => [...new Set(entries.map(of))];
+  for (const threads of unique(times, (one) => one.threads)) {
+    const entries = times.filter((one) => one.threads === threads);
+    const columns = unique(entries, ({ shape, gradient }) => `${shape}, ${gradient ? "loss + gradients" : "forward"}`);
+    const cell = (peer, column) => {
+      const one = entries.find(
+        ({ shape, gradient, ...own }) =>
+          own.peer === peer && column === `${shape}, ${gradient ? "loss + gradients" : "forward"}`,
+      );
+      return one ? digits(one.milliseconds.median) : "";
+    };
+    const rows = unique(entries, ({ peer }) => peer).map((peer) => [peer, ...columns.map((each) => cell(peer, each))]);
+    const title = `A linear layer and its loss, ms, ${threads === 1 ? "one thread" : `${threads} threads`}`;
+    lines.push(`## ${title}`, "", ...markdown(["", ...columns], rows), "");
+  }
+  const sizes = unique(memory.measurements, ({ classes }) => classes);
+  const rows = unique(memory.measurements, ({ peer, gradient }) => JSON.stringify([peer, gradient])).map((key) => {
+    const [peer, gradient] = JSON.parse(key);
+    const of = (classes) =>
+      memory.measurements.find((one) => one.peer === peer && one.gradient === gradient && one.classes === classes);
+    return [`${peer}${gradient ? ", with gradients" : ""}`, ...sizes.map((size) => digits(of(size).bytes / 1e6))];
+  });
+  const what = `Memory that a pass takes beside features and weight, MB: ${memory.rows} rows of ${memory.features} features`;
+  return [...lines, `## ${what}`, "", ...markdown(["classes", ...sizes.map(String)], rows), ""];
 }
 
 /** Rows are peers, columns are shapes. */
@@ -77,7 +107,7 @@ function table(entries, peers, withTimes) {
   return [...markdown(["", ...shapes], rows), ...notes(reasons)];
 }
 
-/** Rows are options, types and layouts, columns are peers; a table for each size, and one for the layouts. */
+/** Rows are options, types and layouts, columns are peers. One table for each size, and one for layouts. */
 function casesSection(measurements, gradient) {
   const entries = measurements.filter((one) => one.part === "cases" && one.gradient === gradient);
   const names = [...new Set(entries.map(({ peer }) => peer))];
@@ -115,7 +145,7 @@ function fastestOf(entries) {
   return Math.min(...entries.map((one) => median(one) ?? Infinity));
 }
 
-/** What a peer took, in bold if it is the fastest, its spread, and how many times something else that is. */
+/** The time of a peer, in bold if it is the fastest, with its spread and its ratio. */
 function cellOf(entry, { fastest, times, reasons }) {
   if (entry === undefined) return "";
   if (entry.status !== "ok") {
@@ -138,7 +168,7 @@ export function markdown(head, rows) {
   return [line(head), line(head.map((_, column) => (column === 0 ? "---" : "--:"))), ...rows.map(line)];
 }
 
-/** With what, when and how something was measured. */
+/** Command, date, machine and versions of a measurement. */
 export function provenance(report) {
   const { command, date, commit, changedSinceCommit, machine, node, versions } = report;
   const caches = Object.entries(machine.caches).map(([level, size]) => `${level} ${size}`);
@@ -167,9 +197,9 @@ export function accuracyReport(report) {
     "",
     "How to read it:",
     "",
-    "- Loss and gradient are asked for together, and compared with an f64 oracle, which is checked against the golden values.",
-    "- Only entries count whose exact value is a normal float32. 8e6 to 1.7e7 is the loss of everything: a result of 0.",
-    "- not finite: infinities and NaN that a peer has otherwise, of all of them.",
+    "- Loss and gradient are computed together, and compared with an f64 oracle, which is checked against the golden values.",
+    "- Only entries whose exact value is a normal float32 count. 8e6 to 1.7e7 means that all digits are lost: the result is 0.",
+    "- not finite: how many of the exact infinities and NaN a peer gets wrong.",
     "- The families are in scripts/bench/families.mjs. Normal rows: logits from N(0, 3), any label. Confident rows, unlikely",
     "  labels: the label's logit is 5, 6, ... 103 above or below all others. Shared offsets: random rows plus 0, 1e2, 1e4, 1e6, 1e8.",
     "",

@@ -81,6 +81,13 @@ describe("the standard error", () => {
     expect(run("evaluate", "x.npy", "--labels", "none.npy", "--group", "file").stderr).toBe(
       "xent: --group file: expected at least two with a row that counts, found 1\n",
     );
+    for (const of of [["0.npy"], ["x.npy", "--sequence", String(N * T)]]) {
+      for (const command of [["evaluate"], ["compare", of[0] as string]]) {
+        expect(run(...command, ...of, "--labels", "none.npy", "--group", "sequence").stderr).toBe(
+          "xent: --group sequence: expected at least two with a row that counts, found 1\n",
+        );
+      }
+    }
   });
 
   test("takes class weights into account", () => {

@@ -29,6 +29,8 @@ const READERS = `
   const textEmbeddings = numbers(32 * 64, (i) => (Math.sin(i * i) + Math.sin(i * i * 0.7)) / 8);
   const hiddenStates = numbers(128 * 64);
   const headBits = Uint16Array.from({ length: 5000 * 64 }, (_, i) => 0x3c00 + (i % 61));
+  const teacherStates = numbers(128 * 96);
+  const teacherBits = Uint16Array.from({ length: 5000 * 96 }, (_, i) => 0x3c00 + (i % 67));
   const tokens = Int32Array.from({ length: 128 }, (_, i) => (i * 37) % 5000);`;
 
 /** The output of a program whose statements \`value; // what it is\` print the value. */

@@ -12,7 +12,7 @@ import {
 } from "xent";
 import { bytesOf, firstDifference } from "../support/bytes.ts";
 import { holds, TIMEOUT } from "../support/cases.ts";
-import { type Divergence, exactDivergence, expectDivergence } from "../support/divergence.ts";
+import { type Divergence, exactDivergence, expectDivergence, FAR_ROWS } from "../support/divergence.ts";
 import { bitsOf } from "../support/example.ts";
 import { readGolden } from "../support/golden.ts";
 import { bfloat16Bits, float16Bits, nearestFloat16 } from "../support/half.ts";
@@ -20,6 +20,8 @@ import { thrown } from "../support/thrown.ts";
 import { variants } from "../support/variants.ts";
 
 const SPECIAL: Record<string, number> = { NaN: Number.NaN, Infinity, "-Infinity": -Infinity };
+/** The least finite logit. */
+const LEAST = { float16: -65_504, bfloat16: -(2 ** 127), float32: -3.4028234663852886e38, float64: -Number.MAX_VALUE };
 const flat = (nested: unknown): number[] =>
   Array.isArray(nested)
     ? nested.flatMap(flat)
@@ -87,7 +89,7 @@ describe.each(variants)("%s", (variant) => {
       gradient: fc.constantFrom<BatchGradient>(false, true, "in-place"),
       distance: fc.constantFrom(0, 1e-5, 1e-3, 0.1, 1, 10, 80),
       offset: fc.constantFrom(0, 0, 64, -900),
-      masked: fc.constantFrom("none", "both", "targets", "logits", "finite"),
+      masked: fc.constantFrom("none", "both", "targets", "logits", "finite", "least"),
       options: fc.record({
         temperature: fc.constantFrom(1, 1, 0.5, 4),
         reduction: fc.constantFrom("none", "sum", "mean"),
@@ -116,6 +118,8 @@ describe.each(variants)("%s", (variant) => {
           const hides = i % 7 === 3;
           // A mask in one model, at classes to which the other gives little probability.
           if (hides && masked === "finite") return [rounded(-1e4), rounded(-9)] as const;
+          // Where the other has a weight that its type may not hold.
+          if (hides && masked === "least") return [LEAST[type], rounded(offset - 20 * (i % 40))] as const;
           return [
             rounded(hides && (masked === "both" || masked === "logits") ? -Infinity : x),
             rounded(hides && (masked === "both" || masked === "targets") ? -Infinity : t),
@@ -261,6 +265,58 @@ describe.each(variants)("%s", (variant) => {
     const p = 1 / (1 + Math.exp(9));
     expect((loss[0] as number) / (p * -most)).toBeCloseTo(1, 6);
     expect((loss[1] as number) / (p * 1e9)).toBeCloseTo(1, 6);
+  });
+
+  test.each(FAR_ROWS)("follows the formula in real numbers: $name", ({ type, t, x, temperature = 1 }) => {
+    const array = type === "float32" ? Float32Array : Float64Array;
+    // Alone, at the start and at the end of several tiles without weight, and all over them.
+    const none = Array<number>(1500).fill(-Infinity);
+    const over = (row: readonly number[]): number[] => row.flatMap((value, j) => Array(j === 0 ? 1 : 700).fill(value));
+    const alone = (row: readonly number[]): readonly number[] => row;
+    const first = (row: readonly number[]): number[] => [...row, ...none];
+    const last = (row: readonly number[]): number[] => [...none, ...row];
+    for (const place of [alone, first, last, over]) {
+      const [logits, targets] = [array.from(place(x)), array.from(place(t))];
+      const exact = [exactDivergence(Array.from(logits, Number), Array.from(targets, Number), temperature)];
+      for (const gradient of [true, "in-place"] as const) {
+        using batch = xent.createBatch({ rows: 1, classes: logits.length, logits: type, gradient, targets: "logits" });
+        (batch.logits as Float64Array).set(logits);
+        (batch.targets as Float64Array).set(targets);
+        const result = batch.run({ temperature, gradient: true });
+        expectDivergence(result, exact);
+        // Of losses before they are rounded.
+        expectDivergence({ loss: [result.sum] }, exact);
+      }
+    }
+  });
+
+  test("the largest numbers of float16 and bfloat16 follow the formula", () => {
+    const bits = { float16: float16Bits, bfloat16: bfloat16Bits };
+    for (const [type, most] of [
+      ["float16", 65_504],
+      ["bfloat16", 2 ** 127],
+    ] as const) {
+      const [x, t] = [
+        [most, 0, -most],
+        [most, 0, 1],
+      ];
+      const [logits, targets] = [x, t].map((row) => Uint16Array.from(row, bits[type]));
+      using batch = xent.createBatch({ rows: 1, classes: 3, logits: type, gradient: true, targets: "logits" });
+      batch.setLogits(logits as Uint16Array);
+      batch.setTargets(targets as Uint16Array);
+      for (const temperature of [1, 2 ** -6]) {
+        expectDivergence(batch.run({ gradient: true, temperature }), [exactDivergence(x, t, temperature)]);
+      }
+    }
+  });
+
+  test("a logit of -inf in a tile without weight makes the row infinite", () => {
+    const t = new Float32Array(3000).fill(-3000).fill(0, 0, 1);
+    const x = new Float32Array(3000).fill(-5000).fill(0, 0, 1);
+    const options = { shape: [1, 3000] } as const;
+    expect(xent.klDivergenceWithLogits(x, t, options).loss[0]).toBe(0);
+    x[2999] = -Infinity;
+    expect(xent.klDivergenceWithLogits(x, t, options).loss[0]).toBe(Infinity);
   });
 
   test.each([1e3, 1e4, 1e6, 1e8])("a mask of -%d in one model does not change the digits of other tiles", (mask) => {

@@ -51,6 +51,48 @@ describe.each(variants)("%s", (variant) => {
     },
   );
 
+  // The kernel adds 1.5 * 2^23 (2^52) to the power of two. A sum whose bits are a subset of those of that number was taken for one in range.
+  test.each([
+    ["float32", 1.5 * 2 ** 23, [2 ** 23, 1.5 * 2 ** 21, 2 ** 21, 2 ** 19, 2 ** 17, 2 ** 7]],
+    ["float64", 1.5 * 2 ** 52, [2 ** 52, 1.5 * 2 ** 50, 2 ** 50, 2 ** 48]],
+  ] as const)("%s logits millions below the others have no weight", (logits, round, sums) => {
+    for (const axis of [1, 2]) {
+      for (const classes of [3, 40, 300]) {
+        const spec = { shape: axis === 1 ? [4, classes, 8] : [4, 8, classes], axis, logits, gradient: true } as const;
+        using plain = xent.createBatch(spec);
+        using soft = xent.createBatch({ ...spec, targets: true });
+        using other = xent.createBatch({ ...spec, targets: "logits" });
+        const [of, step] = axis === 1 ? [8, 1] : [1, classes];
+        soft.targets.fill(1 / (classes - 1));
+        for (const temperature of [1, 3]) {
+          for (const sum of sums) {
+            // 32 rows, the logit of class 1 of each another one.
+            for (let row = 0; row < 32; row++) {
+              const place = axis === 1 ? Math.floor(row / 8) * 8 * classes + (row % 8) : row * step;
+              for (const batch of [plain, soft, other]) {
+                batch.logits[place + of] = (row - (round - sum) * Math.LN2) * temperature;
+              }
+              soft.targets[place + of] = 0;
+              other.targets[place + of] = other.logits[place + of] as number;
+            }
+            for (const [batch, expected] of [
+              [plain, Math.log(classes - 1)],
+              [soft, Math.log(classes - 1)],
+              [other, 0],
+            ] as const) {
+              const { loss, gradient } = batch.run({ temperature, gradient: true });
+              for (const x of loss) expect(Math.abs(x - expected), `${batch.classes} ${sum}`).toBeLessThan(1e-6);
+              for (let row = 0; row < 32; row++) {
+                const place = axis === 1 ? Math.floor(row / 8) * 8 * classes + (row % 8) : row * step;
+                expect(gradient[place + of]).toBe(0);
+              }
+            }
+          }
+        }
+      }
+    }
+  });
+
   test("target weights that add up to 0 still have a loss", () => {
     const { loss, gradient } = xent.softmaxCrossEntropyWithLogits([[0, 2]], Float32Array.of(1, -1), { gradient: true });
     expect(loss[0]).toBeCloseTo(2, 6);

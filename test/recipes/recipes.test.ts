@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sparseSoftmaxCrossEntropyWithLogits } from "xent";
 import { loadTokens } from "../../packages/examples/src/language-model.mjs";
 import { blocksRunBy } from "../support/blocks.ts";
-import { logitsAfter, tokensOf, writeCausalLm } from "../support/causal-lm.ts";
+import { embeddingOf, logitsAfter, tokensOf, writeCausalLm, writeEmbedder } from "../support/causal-lm.ts";
 import { nearestFloat16 } from "../support/half.ts";
 import { exactRow } from "../support/oracle.ts";
 import { ulp } from "../support/ulp.ts";
@@ -19,6 +19,7 @@ const runtimes = join(root, "test/runtimes/node_modules");
 const folder = mkdtempSync(join(tmpdir(), "xent-recipes-"));
 beforeAll(() => {
   writeCausalLm(join(folder, "causal-lm"));
+  writeEmbedder(join(folder, "embedder"));
   writeCausalLm(join(folder, "16 bits/causal-lm"), "float16");
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -123,6 +124,46 @@ describe("the next-token loss of a causal language model", () => {
       });
     }
   }
+});
+
+testIf(packageOf("@huggingface/transformers"))("a probe on the embeddings of transformers.js, trained by Adam", () => {
+  const inputs = ["the cat sat", "on the mat", "near it", "a cat, a mat"].map((text) => {
+    const tokens = tokensOf(text).map(embeddingOf);
+    return [
+      ...(tokens[0] as number[]).map((_, k) => tokens.reduce((sum, of) => sum + (of[k] as number), 0) / tokens.length),
+      1,
+    ];
+  });
+  const categories = [0, 1, 1, 0];
+  const width = inputs[0]?.length as number;
+  // The bias is the weight of the last input, which is 1.
+  const weight = Array.from({ length: 2 }, () => new Float64Array(width));
+  const [first, second] = [0, 1].map(() => weight.map(() => new Float64Array(width))) as [
+    Float64Array[],
+    Float64Array[],
+  ];
+  const logits = (input: number[]) => weight.map((row) => input.reduce((sum, x, k) => sum + x * (row[k] as number), 0));
+  const rows = () =>
+    inputs.map((input, i) => exactRow({ x: logits(input), target: categories[i] as number, sampleWeight: 1 }, {}));
+  for (let step = 1; step <= 50; step++) {
+    const gradients = rows().map((row) => row.gradient);
+    for (const [j, own] of weight.entries()) {
+      for (let k = 0; k < width; k++) {
+        const g = inputs.reduce((sum, input, i) => sum + ((gradients[i]?.[j] as number) * (input[k] as number)) / 4, 0);
+        const [m, v] = [first[j], second[j]] as [Float64Array, Float64Array];
+        m[k] = 0.9 * (m[k] as number) + 0.1 * g;
+        v[k] = 0.999 * (v[k] as number) + 0.001 * g ** 2;
+        const size = Math.sqrt((v[k] as number) / (1 - 0.999 ** step)) + 1e-8;
+        own[k] = (own[k] as number) - (0.02 * (m[k] as number)) / (1 - 0.9 ** step) / size;
+      }
+    }
+  }
+  const mean = rows().reduce((sum, { loss }) => sum + loss / 4, 0);
+  const found = numbers(THIS_NODE, "test/recipes/probe.mjs");
+  expect(found[0]).toBeCloseTo(mean, 5);
+  expect(found.slice(1, 5)).toEqual(categories);
+  const features = weight.flatMap((row) => [...row.subarray(0, -1)]);
+  for (const [k, x] of features.entries()) expect(found[5 + k]).toBeCloseTo(x, 4);
 });
 
 testIf(packageOf("@tensorflow/tfjs-core"))("the loss is an operation of TensorFlow.js, with its gradient", () => {

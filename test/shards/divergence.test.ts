@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { createXentSync, type DivergenceOptions, lossFromPartials, mergePartials, type Partials } from "xent";
 import { holds, TIMEOUT } from "../support/cases.ts";
-import { exactDivergence, expectDivergence } from "../support/divergence.ts";
+import { exactDivergence, expectDivergence, FAR_ROWS } from "../support/divergence.ts";
 import { typedLogits } from "../support/expected.ts";
 import { nearestFloat16 } from "../support/half.ts";
 import { evenCuts, makeParts, runInShards, type Whole } from "../support/shards.ts";
@@ -89,10 +89,11 @@ describe.each(variants)("%s", (variant) => {
           options.reduction === "mean" ? 1 / rows : 1,
           rounding / options.temperature,
         );
+        // As docs/scale.md derives it.
         for (const [row, { logSumExp }] of exact.entries()) {
           const got = result.logSumExp[row] as number;
           if (Number.isNaN(logSumExp)) expect(got).toBeNaN();
-          else expect(Math.abs(got - logSumExp)).toBeLessThanOrEqual(1e-6 + 2 ** -23 * Math.abs(logSumExp));
+          else expect(Math.abs(got - logSumExp)).toBeLessThanOrEqual(2 ** -23 + 2 ** -24 * Math.abs(logSumExp));
         }
       }),
       200,
@@ -129,6 +130,32 @@ describe.each(variants)("%s", (variant) => {
       const { loss, gradient } = runInShards(xent, whole, cuts, {});
       expectDivergence({ loss, ...(gradient && { gradient }) }, exact);
       if (x === t || exact[0]?.loss === 0) expect([...loss, ...(gradient ?? [])].every((g) => g === 0)).toBe(true);
+    }
+  });
+
+  // Differences within a shard have to fit f64 (docs/scale.md).
+  const fits = (logit: number, temperature: number): boolean =>
+    logit === -Infinity || Math.abs(logit) * Math.max(1, 1 / temperature) < 2 ** 1020;
+  const held = FAR_ROWS.filter(({ t, x, temperature = 1 }) => [...t, ...x].every((logit) => fits(logit, temperature)));
+  test.each(held)("shards follow the formula in real numbers: $name", ({ type, t, x, temperature = 1 }) => {
+    const array = type === "float32" ? Float32Array : Float64Array;
+    const whole: Whole = {
+      ...ALL,
+      dtype: type,
+      shape: [1, x.length],
+      logits: array.from(x),
+      targetLogits: array.from(t),
+    };
+    const exact = [
+      exactDivergence(Array.from(whole.logits, Number), Array.from(whole.targetLogits ?? [], Number), temperature),
+    ];
+    for (const cuts of [
+      [0, x.length],
+      [0, 1, x.length],
+      [...x.keys(), x.length],
+    ]) {
+      const { loss, gradient } = runInShards(xent, whole, cuts, { temperature });
+      expectDivergence({ loss, ...(gradient && { gradient }) }, exact);
     }
   });
 

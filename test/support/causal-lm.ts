@@ -21,12 +21,15 @@ export function tokensOf(text: string): number[] {
   return Array.from(text, (letter) => VOCABULARY.indexOf(letter));
 }
 
+/** The embedding of a token. */
+export function embeddingOf(token: number): number[] {
+  return embedding.slice(token * WIDTH, (token + 1) * WIDTH);
+}
+
 /** The logits of the model for the token after this one. */
 export function logitsAfter(token: number): number[] {
   return Array.from({ length: CLASSES }, (_, y) =>
-    embedding
-      .slice(token * WIDTH, (token + 1) * WIDTH)
-      .reduce((sum, hidden, i) => sum + hidden * (head[i * CLASSES + y] as number), 0),
+    embeddingOf(token).reduce((sum, hidden, i) => sum + hidden * (head[i * CLASSES + y] as number), 0),
   );
 }
 
@@ -46,12 +49,28 @@ export function writeCausalLm(folder: string, type: "float32" | "float16" = "flo
       constant("head", "float32", [WIDTH, CLASSES], Float32Array.from(head)),
     ],
   });
+  writeModel(folder, onnx, { model_type: "gpt2", vocab_size: CLASSES, n_embd: WIDTH, n_head: 1, n_layer: 1 });
+}
+
+/** Writes a model that gives each token its embedding, as the hub has them. */
+export function writeEmbedder(folder: string): void {
+  const anySize = [undefined, undefined]; // [texts, sequence]
+  const onnx = model({
+    inputs: [value("input_ids", "int64", anySize)],
+    outputs: [value("last_hidden_state", "float32", [...anySize, WIDTH])],
+    nodes: [node("Gather", ["embedding", "input_ids"], ["last_hidden_state"], { axis: 0 })],
+    constants: [constant("embedding", "float32", [CLASSES, WIDTH], Float32Array.from(embedding))],
+  });
+  writeModel(folder, onnx, { model_type: "bert", vocab_size: CLASSES, hidden_size: WIDTH });
+}
+
+function writeModel(folder: string, onnx: Uint8Array, config: object): void {
   mkdirSync(join(folder, "onnx"), { recursive: true });
   writeFileSync(join(folder, "onnx/model.onnx"), onnx);
 
   const json = (name: string, content: object) => writeFileSync(join(folder, name), JSON.stringify(content));
   const vocab = Object.fromEntries(VOCABULARY.map((letter, token) => [letter, token]));
-  json("config.json", { model_type: "gpt2", vocab_size: CLASSES, n_embd: WIDTH, n_head: 1, n_layer: 1 });
+  json("config.json", config);
   json("generation_config.json", {});
   json("tokenizer.json", {
     added_tokens: [{ id: 0, content: PADDING, special: true }],

@@ -10,7 +10,8 @@ export interface Divergence {
 }
 
 interface Softmax {
-  y: number[];
+  /** A fourth of the distance from the largest, which does not overflow. */
+  fourths: number[];
   terms: number[];
   sum: number;
   logSumExp: number;
@@ -19,10 +20,10 @@ interface Softmax {
 function softmax(x: readonly number[], temperature: number): Softmax | undefined {
   const largest = x.reduce((a, b) => Math.max(a, b));
   if (!Number.isFinite(largest)) return undefined;
-  const y = x.map((v) => (v - largest) / temperature);
-  const terms = y.map(Math.exp);
+  const fourths = x.map((v) => v / 4 - largest / 4);
+  const terms = fourths.map((v) => Math.exp((v / temperature) * 4));
   const sum = terms.reduce((a, b) => a + b);
-  return { y, terms, sum, logSumExp: largest / temperature + Math.log(sum) };
+  return { fourths, terms, sum, logSumExp: largest / temperature + Math.log(sum) };
 }
 
 /** e^r - 1 - r */
@@ -33,7 +34,10 @@ function excess(r: number): number {
   return sum * r;
 }
 
-/** By the formula in f64, which is summed twice: the second time around the first result. */
+/** Where p is 0 in f64, p d may count from this d on. */
+const FAR = 1e9;
+
+/** By the formula in f64, which is summed twice: the second time around what the first has found. */
 export function exactDivergence(
   logits: readonly number[],
   targets: readonly number[],
@@ -50,13 +54,20 @@ export function exactDivergence(
     loss = 0;
     for (let j = 0; j < logits.length; j++) {
       const [share, other] = [(p.terms[j] as number) / p.sum, (q.terms[j] as number) / q.sum];
-      const r = centre - ((p.y[j] as number) - (q.y[j] as number));
-      if (p.y[j] === -Infinity) loss += other;
+      const [t, x] = [p.fourths[j] as number, q.fourths[j] as number];
+      const distance = t - x - (centre / 4) * temperature;
+      const r = -(distance / temperature) * 4;
+      if (t === -Infinity) loss += other;
       else if (Math.abs(r) < 0.5) {
         loss += share * excess(r);
         error += share * Math.expm1(r);
+      } else if (r > -FAR) {
+        loss += (share === 0 ? 0 : share * (-r - 1)) + other;
+        error += other - share;
       } else {
-        loss += r === -Infinity ? Infinity : share * (-r - 1) + other;
+        // Where the share is 0, the logarithm of what it stands for is not.
+        const log = Math.log(distance) - Math.log(temperature) + Math.log(4);
+        loss += x === -Infinity ? Infinity : Math.exp((t / temperature) * 4 - Math.log(p.sum) + log);
         error += other - share;
       }
     }
@@ -87,8 +98,9 @@ export function expectDivergence(
 ): void {
   for (const [row, exact] of rows.entries()) {
     const got = loss[row] as number;
-    if (Number.isFinite(exact.loss)) {
-      const bound = LOSS * exact.loss + rounding * (Math.sqrt(2 * exact.loss) + rounding) + 2 ** -149;
+    if (loss instanceof Float32Array && exact.loss >= 2 ** 128) expect(got, `row ${row}`).toBe(Infinity);
+    else if (Number.isFinite(exact.loss)) {
+      const bound = LOSS * exact.loss + rounding * (Math.SQRT2 * Math.sqrt(exact.loss) + rounding) + 2 ** -149;
       expect(Math.abs(got - exact.loss), `row ${row}: ${got}, exact ${exact.loss}`).toBeLessThanOrEqual(bound);
     } else expect(got, `row ${row}`).toBe(exact.loss);
     for (const [class_, entry] of exact.gradient.entries()) {
@@ -100,3 +112,37 @@ export function expectDivergence(
     }
   }
 }
+
+/** Rows whose differences of logits are near the end of the range of numbers, or beyond it. */
+export const FAR_ROWS: readonly {
+  name: string;
+  type: "float32" | "float64";
+  t: readonly number[];
+  x: readonly number[];
+  temperature?: number;
+}[] = [
+  { name: "a difference of logits beyond f32", type: "float32", t: [3e38, 0, 3], x: [3e38, 0, -3e38] },
+  { name: "the same of f64", type: "float64", t: [1.7e308, 0, 3], x: [1.7e308, 0, -1.7e308] },
+  { name: "f64 logits of 1e300", type: "float64", t: [1e300, 0, 3], x: [1e300, 0, -1e300] },
+  { name: "far below in both", type: "float32", t: [3e38, 0, -1e38], x: [3e38, 1, -3e38] },
+  { name: "far below beside others that differ", type: "float32", t: [3e38, 0, 3], x: [2, 1, -3e38] },
+  { name: "a weight of 1e-57 at a large distance", type: "float32", t: [0, -130, 0], x: [0, -3e38, 0] },
+  { name: "a weight below any of f64 at a large distance", type: "float64", t: [0, -900], x: [0, -1.7e308] },
+  {
+    name: "a large distance divided by a small temperature",
+    type: "float32",
+    t: [0, -2.3],
+    x: [0, -1e38],
+    temperature: 0.1,
+  },
+  { name: "one that f32 does not hold", type: "float32", t: [0, 0], x: [0, -1e38], temperature: 0.1 },
+  { name: "one without weight", type: "float32", t: [0, -60], x: [0, -1e38], temperature: 0.1 },
+  { name: "a distance that f64 does not hold", type: "float64", t: [0, -90], x: [0, -1e308], temperature: 0.125 },
+  { name: "a divergence near the end of f64", type: "float64", t: [0, 0, 0, 0], x: [0, -1.7e308, -1.7e308, -1.7e308] },
+  { name: "a divergence beyond f64", type: "float64", t: [-5, 0], x: [1.7e308, -1.7e308] },
+  { name: "a large temperature", type: "float64", t: [1e308, -1e308], x: [-1e308, 1e308], temperature: 1e303 },
+  { name: "a first logit far below the largest", type: "float32", t: [-30, 0], x: [-30, -3e37] },
+  { name: "a divergence of 1e297", type: "float64", t: [-300, 0, -9], x: [-300, 0, -1e301] },
+  { name: "no weight where the logits forbid", type: "float32", t: [3e38, 0], x: [3e38, -Infinity] },
+  { name: "-Infinity in the targets alone", type: "float32", t: [3e38, -Infinity], x: [3e38, -3e38] },
+];

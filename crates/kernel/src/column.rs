@@ -1,15 +1,15 @@
-//! Rows side by side: the class axis is not the last, so that neighbouring rows lie beside one another, and a lane is a row.
+//! Rows side by side: the class axis is not the last, so neighbouring rows are adjacent in memory, and each lane computes a row.
 //!
 //! ```text
-//! note each row's label, its logit and its shift
+//! find each row's label, its logit and its shift
 //! for each class, four rows at a time:
 //!     e = exp(x), with the row's own shift        -> the gradient's memory, if that is not the logits'
-//!     O += e, where the class is not the row's label
+//!     O += e, unless the class is the row's label
 //! four rows at a time: the label's term, loss, the gradient's factor          (crate::ends)
 //! for each class: gradient = e * factor
 //! ```
 //!
-//! A row that is not accepted does not affect its neighbours: its lane is left unchanged, and [`crate::row`] computes the row alone.
+//! A row that is not accepted does not affect its neighbours: its lane is left as it is, and [`crate::row`] computes the row alone.
 
 mod loops;
 
@@ -23,52 +23,49 @@ use crate::tile::{Line, copy, stage};
 use crate::vector::{Element, Single, part};
 use core::cell::Cell;
 use core::marker::PhantomData;
-use loops::{
-    all_accepted, begin, check_sums, lanes, largest_of, margins_of, put_references, shifts, split_factors, take,
-    write_of,
-};
+use loops::{begin, check_sums, lanes, largest_of, margins_of, put_references, shifts, split_factors, take, write_of};
 
-/// Fewer rows side by side are computed one by one.
+/// With fewer rows side by side, each row is computed by itself.
 pub const MIN_INNER: usize = 4;
 
-/// Classes of a block: the rows' sums are read and written once for all of them.
+/// Classes of a block. The sums of the rows are read and written once for a block.
 const BLOCK: usize = 8;
 
-/// Rows that go side by side at most where logits or terms are staged: a block of them is a tile.
+/// The most rows side by side if logits or terms are staged: a block of them is then a tile.
 pub const STAGED_ROWS: usize = tile_length(false) / BLOCK;
 
-/// Rows side by side, at most [`ROWS`] of them. Slices begin at the first row's first class.
+/// At most [`ROWS`] rows side by side. Slices begin at the first class of the first row.
 #[derive(Clone, Copy)]
 pub struct Column<'a, V> {
     /// Number of classes.
     pub classes: usize,
     /// Number of rows.
     pub rows: usize,
-    /// From one class to the next.
+    /// The distance from one class to the next.
     pub stride: usize,
-    /// The logits; the stride is that of the rows, 1.
+    /// The logits; the stride of the line is that of the rows, 1.
     pub line: Line<'a>,
-    /// Their divisor.
+    /// The logits' divisor.
     pub temperature: f64,
-    /// `[rows]`; none where there are soft targets.
+    /// `[rows]`, or none with soft targets.
     pub labels: Option<&'a [Cell<i32>]>,
     /// Rows with this label are ignored.
     pub ignore_index: Option<i32>,
-    /// `[rows]`; none: all 1.
+    /// `[rows]`, or none: all 1.
     pub sample_weights: Option<&'a [Cell<f32>]>,
-    /// w and e, and the soft targets at the places of the logits.
+    /// w and e, and the soft targets in the layout of the logits.
     pub targets: Targets<'a>,
-    /// Of all rows.
+    /// Constants of the run.
     pub common: Common,
-    /// Output, or none; at the places of the logits.
+    /// The gradient to write, in the layout of the logits, or none.
     pub gradient: Option<&'a [Cell<f32>]>,
-    /// Whether that is the logits' own memory.
+    /// Whether the gradient is in the logits' memory.
     pub in_place: bool,
-    /// Where predictions go, if they are asked for.
+    /// The predictions to write, or none.
     pub predictions: Option<&'a [Cell<i32>]>,
-    /// Of this thread.
+    /// The scratch area of this thread.
     pub scratch: &'a Scratch,
-    /// What its loops are compiled for.
+    /// The vectors of the loops.
     pub lanes: PhantomData<V>,
 }
 
@@ -80,8 +77,8 @@ struct Block<'a> {
 }
 
 impl<'a, V: Single> Column<'a, V> {
-    /// Computes losses, in the scratch area, and gradients. A row that is not accepted gets the loss NaN, and its gradient is not
-    /// written but for kept terms. Whether all are accepted.
+    /// Computes losses, in the scratch area, and gradients. A row that is not accepted gets the loss NaN, and no gradient except kept
+    /// terms. Returns whether all rows are accepted.
     #[inline(never)]
     pub fn run(&self) -> bool {
         let Self { scratch, rows, .. } = *self;
@@ -90,16 +87,8 @@ impl<'a, V: Single> Column<'a, V> {
             self.find_largest();
         }
         self.take_references();
-        let mut clamped = scratch.clamped.get() != 0.0 && self.line.softcap == 0.0;
-        self.sum(clamped);
-        let mut right = all_accepted::<V>(rows, clamped, scratch);
-        if self.line.softcap == 0.0 && !clamped && !right {
-            clamped = true;
-            scratch.clamped.set(1.0);
-            self.sum(true);
-            right = all_accepted::<V>(rows, true, scratch);
-        }
-        check_sums::<V>(rows, clamped, right, scratch);
+        self.sum();
+        check_sums::<V>(rows, scratch);
         if !self.common.plain {
             self.weigh();
         }
@@ -110,7 +99,7 @@ impl<'a, V: Single> Column<'a, V> {
         }
         if let Some(g) = self.gradient {
             complete &= split_factors::<V>(rows, scratch);
-            self.write(clamped, complete, g);
+            self.write(complete, g);
         }
         complete
     }
@@ -136,7 +125,7 @@ impl<'a, V: Single> Column<'a, V> {
         }
     }
 
-    /// Class, logit and shift of each row's reference.
+    /// Finds class, logit and shift of each row's reference.
     #[inline(never)]
     fn take_references(&self) {
         let Self { scratch, rows, stride, classes, line, .. } = *self;
@@ -155,21 +144,21 @@ impl<'a, V: Single> Column<'a, V> {
         shifts::<V>(rows, capped, self.temperature, scratch);
     }
 
-    /// Sums of the terms, and of weights and margins where there are some; terms are kept where that may be.
+    /// Sums the terms and, with dense targets, weights and margins. Keeps the terms if there is memory for them.
     #[inline(never)]
-    fn sum(&self, clamped: bool) {
+    fn sum(&self) {
         let Self { scratch, rows, stride, classes, targets, .. } = *self;
         let (dense, width) = (targets.is_dense(), self.width());
         begin::<V>(rows, dense, scratch);
         let keep = self.keep();
-        let which = self.loop_of(clamped).sum();
+        let which = self.which().sum();
         let which = if keep.is_some() { which.keep() } else { which };
         let mut class = 0;
         while class < classes {
             let count = BLOCK.min(classes - class);
             let Block { high, low, stride: from } = self.block(class, count);
             let kept = keep.and_then(|g| g.get(class * stride..)).unwrap_or(&[]);
-            // A vector that is written beyond the last row would lie over the next class.
+            // A vector that reaches beyond the last row would overwrite the next class.
             let (out, to) = if self.is_whole() { (kept, stride) } else { (scratch.term(), width) };
             lanes::<V>(which, high, low, from, out, to, class, count, width, scratch);
             if keep.is_some() {
@@ -196,7 +185,7 @@ impl<'a, V: Single> Column<'a, V> {
         }
     }
 
-    /// The rows as whole vectors. Lanes beyond the last row have any numbers in them.
+    /// The number of rows, rounded up to whole vectors. Lanes beyond the last row hold arbitrary numbers.
     #[inline(always)]
     fn width(&self) -> usize {
         self.rows.next_multiple_of(V::LANES)
@@ -208,7 +197,7 @@ impl<'a, V: Single> Column<'a, V> {
         self.rows.is_multiple_of(V::LANES)
     }
 
-    /// q of a class: of each row times a factor, or that factor.
+    /// q of a class: an entry for each row times a factor, or only the factor.
     #[inline(always)]
     fn targets_of(&self, class: usize) -> (&'a [Cell<f32>], f64) {
         let Self { scratch, rows, stride, targets, .. } = *self;
@@ -225,14 +214,14 @@ impl<'a, V: Single> Column<'a, V> {
         (part(staged, 0, self.width()), 1.0)
     }
 
-    /// Where terms are kept until they are scaled.
+    /// The memory in which terms are kept until they are scaled.
     #[inline(always)]
     fn keep(&self) -> Option<&'a [Cell<f32>]> {
         let both = self.line.softcap != 0.0 && self.targets.is_dense();
         if self.in_place || both { None } else { self.gradient }
     }
 
-    /// The logits of some classes, read where they lie or brought into the scratch area.
+    /// The logits of some classes, read in place or copied into the scratch area.
     #[inline(always)]
     fn block(&self, class: usize, count: usize) -> Block<'a> {
         let Self { scratch, stride, .. } = *self;
@@ -258,7 +247,7 @@ impl<'a, V: Single> Column<'a, V> {
         }
     }
 
-    /// The logits of a class as they are given, as whole vectors, read where they lie or brought into `to`.
+    /// The given logits of a class, as whole vectors, read in place or copied into `to`.
     #[inline(always)]
     fn raw(&self, class: usize, to: Numbers<'a>) -> Numbers<'a> {
         let from = class * self.stride;
@@ -273,9 +262,8 @@ impl<'a, V: Single> Column<'a, V> {
     }
 
     #[inline(always)]
-    fn loop_of(&self, clamped: bool) -> Loop {
-        let way = if clamped { Way::Clamped } else { Way::Direct };
-        Loop::new(way, false, self.line.softcap, self.temperature)
+    fn which(&self) -> Loop {
+        Loop::new(Way::Direct, false, self.line.softcap, self.temperature)
     }
 
     /// Multiplies terms by the softcap's slopes.
@@ -290,7 +278,7 @@ impl<'a, V: Single> Column<'a, V> {
         }
     }
 
-    /// Weights of the references and the others, margins and sample weights.
+    /// Computes the weights of the references and of the others, margins and sample weights.
     #[inline(never)]
     fn weigh(&self) {
         let Self { scratch, rows, classes, targets, stride, .. } = *self;
@@ -315,9 +303,9 @@ impl<'a, V: Single> Column<'a, V> {
         }
     }
 
-    /// The gradient of all classes.
+    /// Writes the gradient of all classes.
     #[inline(never)]
-    fn write(&self, clamped: bool, complete: bool, g: &[Cell<f32>]) {
+    fn write(&self, complete: bool, g: &[Cell<f32>]) {
         let Self { scratch, rows, stride, classes, targets, .. } = *self;
         let dense = targets.is_dense();
         let kept = self.keep().is_some();
@@ -330,7 +318,7 @@ impl<'a, V: Single> Column<'a, V> {
             } else {
                 let terms = scratch.term::<f32>();
                 let Block { high, low, stride } = self.block(class, count);
-                lanes::<V>(self.loop_of(clamped).keep(), high, low, stride, terms, width, class, count, width, scratch);
+                lanes::<V>(self.which().keep(), high, low, stride, terms, width, class, count, width, scratch);
                 if self.line.softcap != 0.0 && !dense {
                     self.slope(terms, width, count);
                 }

@@ -1,6 +1,6 @@
-//! From the sums of a row to its loss, its log-sum-exp, and the factor of its gradient. In `f64`, four rows at a time.
+//! Computes loss, log-sum-exp and the factor of the gradient from the sums of a row. In `f64`, four rows at a time.
 //!
-//! All options are one formula. With nll_j = lse - x_j, where x is capped and divided by the temperature, the weights q of
+//! One formula covers all options. With nll_j = lse - x_j, where x is capped and divided by the temperature, the weights q of
 //! [`crate::targets`], a reference class r, the sample weight s and the z-loss z:
 //!
 //! ```text
@@ -23,7 +23,7 @@ use crate::vector::{Element, Single, Twice, Wide};
 pub struct Common {
     /// Whether the logits are `f64`.
     pub double: bool,
-    /// Whether rows have only labels, and may be ignored: q is 1 at the label, s is 1, z is 0.
+    /// Whether rows have only labels and may be ignored: q is 1 at the label, s is 1, and z is 0.
     pub plain: bool,
     /// Whether classes other than the label have weight.
     pub dense: bool,
@@ -39,7 +39,7 @@ pub struct Common {
 pub struct Known<W> {
     /// nll of the reference.
     pub nll: W,
-    /// The same, but finite where the reference is at -inf: measured from the anchor, as the margins are.
+    /// The same, but finite if the reference is at -inf: measured from the anchor, like the margins.
     pub nll_of_margins: W,
     /// log-sum-exp
     pub log_sum_exp: W,
@@ -54,7 +54,7 @@ pub struct Known<W> {
 }
 
 impl<W: Wide> Known<W> {
-    /// The loss, before the sample weight. A part with weight 0 counts 0, even where it is infinite.
+    /// The loss without the sample weight. A part with weight 0 counts 0, even if it is infinite.
     #[inline(always)]
     pub fn loss(&self, z_loss: f64) -> W {
         let zero = W::splat(0.0);
@@ -71,7 +71,7 @@ impl<W: Wide> Known<W> {
     }
 }
 
-/// A loss below this fraction of T min(1, nll_r) is a small difference of large parts. Such a row is computed again with its largest
+/// A loss below this fraction of (q_r + Q) min(1, nll_r) is a small difference of large parts. Such a row is computed again with its largest
 /// logit as the reference, where all parts have the same sign.
 pub const SMALLEST_LOSS: f64 = 0.75;
 
@@ -125,7 +125,7 @@ fn ends_of<V: Single>(
     }
 }
 
-/// The label's terms, from their logits; `lift` is that of the run's shift.
+/// Computes the label's terms from their logits; `lift` is that of the run's shift.
 #[inline(always)]
 pub fn label_terms<V: Single>(rows: usize, double: bool, lift: f64, scratch: &Scratch) {
     if double {
@@ -143,7 +143,7 @@ fn label_terms_of<V: Single, E: Element>(rows: usize, lift: f64, scratch: &Scrat
     }
 }
 
-/// The same of rows whose terms are relative to powers of their own.
+/// [`label_terms`] of rows whose terms are relative to different powers.
 #[inline(always)]
 pub fn label_terms_apart<V: Single>(rows: usize, double: bool, scratch: &Scratch) {
     if double {
@@ -168,7 +168,7 @@ fn accepted<V: Single>(range: &Range) -> impl Fn(Twice<V::Wide>, Twice<V::Wide>)
     move |off: Twice<V::Wide>, own: Twice<V::Wide>| least.below(own).and(own.below(most)).and(off.below(own.mul(ratio)))
 }
 
-/// The first half of the logarithms and, for plain rows, the factors of the gradient. NaN where a row is not accepted.
+/// Computes the first half of the logarithms and, for plain rows, the factors of the gradient; NaN if a row is not accepted.
 #[inline(never)]
 fn quotients<V: Single, const GRADIENT: bool>(rows: usize, range: &Range, scale: f64, scratch: &Scratch) {
     let accepted = accepted::<V>(range);
@@ -192,7 +192,7 @@ fn quotients<V: Single, const GRADIENT: bool>(rows: usize, range: &Range, scale:
     }
 }
 
-/// The second half: loss and log-sum-exp of plain rows.
+/// Computes the second half, loss and log-sum-exp, of plain rows.
 #[inline(never)]
 fn losses<V: Single, E: Element>(rows: usize, scratch: &Scratch) -> bool {
     let log = Log::<Twice<V::Wide>>::load();
@@ -208,7 +208,7 @@ fn losses<V: Single, E: Element>(rows: usize, scratch: &Scratch) -> bool {
     !all.total().is_nan()
 }
 
-/// As [`losses`], with all options, and the factors of the gradient.
+/// [`losses`] with all options, and the factors of the gradient.
 #[inline(never)]
 fn weighted<V: Single, E: Element>(
     rows: usize,
@@ -221,7 +221,7 @@ fn weighted<V: Single, E: Element>(
     let log = Log::<Twice<V::Wide>>::load();
     let (zero, one, nan) = (Twice::splat(0.0), Twice::splat(1.0), Twice::splat(f64::NAN));
     let scale = Twice::<V::Wide>::splat(scale);
-    // Where only the label has weight, no loss is a difference.
+    // If only the label has weight, no loss is a difference.
     let smallest = Twice::splat(if dense { SMALLEST_LOSS } else { f64::NAN });
     let mut all = zero;
     let logs = fours(&scratch.quotient, rows).zip(fours(&scratch.k_ln_2, rows)).zip(fours(&scratch.logit, rows));
@@ -241,7 +241,7 @@ fn weighted<V: Single, E: Element>(
         let least = one.below(nll).select(one, nll).mul(q.add(off_weight)).mul(smallest);
         loss = loss.below(least).select(nan, loss);
         let (((to_loss, to_log_sum_exp), to_factor), to_label) = out;
-        // A row that is not accepted is NaN, even where it counts 0.
+        // A row that is not accepted is NaN, even if it counts 0.
         let loss = loss.mul(sample).add(nll.mul(zero));
         all = all.add(loss);
         loss.store(to_loss);

@@ -1,4 +1,4 @@
-//! The exponential of a softmax's terms: range reduction and polynomial, for the loops over classes in `f32` or `f64`, and for the
+//! The exponential of a softmax's terms, by range reduction and a polynomial: for the loops over classes in `f32` or `f64`, and for the
 //! label's own term in `f64`.
 //!
 //! All of them follow Cody and Waite: x / T = n ln 2 + r with an integer n and |r| <= ln 2 / 2, so e^(x / T) = 2^n (1 + expm1(r)), where T
@@ -17,8 +17,7 @@ pub use wide::{ExpWide, LN2_HIGH_WIDE, LN2_LOW_WIDE, exp};
 use crate::scratch::Scratch;
 use crate::vector::{Element, Vector, Wide};
 
-/// The largest relative error of a term, in units of 2^-24: of `f32` logits, at any temperature. Tests assert it, unfused and
-/// fused.
+/// The largest relative error of a term of `f32` logits, in units of 2^-24, at any temperature. Tests assert it, unfused and fused.
 pub const MAX_ERROR: f64 = 1.45;
 
 /// Constants of the range reduction, for a type of logits.
@@ -28,7 +27,7 @@ pub struct Range {
     pub round: f64,
     /// Bias of the exponent.
     pub bias: f64,
-    /// log2 of the term of a logit at n0 ln 2. A term that is subnormal then does not matter in the gradient.
+    /// log2 of the term of a logit at n0 ln 2, chosen so that subnormal terms do not matter in the gradient.
     pub lift: f64,
     /// Bits of the high part of T ln 2: without a fused multiply-add, its product with n is exact below [`Range::max_shift`].
     high_bits: u32,
@@ -36,11 +35,11 @@ pub struct Range {
     pub max_shift: f64,
     /// A sum of terms of this size or more is out of range: 1 / sum would come close to the subnormal numbers.
     pub too_large: f64,
-    /// In a group of rows, the label's term must lie between these. Of a label at the first, the terms of a group that became 0 make
-    /// less than an eighth of the least number that a loss may be (2^-149, for `f64` 2^-1074). Below, they would matter.
+    /// In a group of rows, the label's term must lie between these. At the lower bound, the terms of a group that became 0 add up to
+    /// less than an eighth of the least loss (2^-149, for `f64` 2^-1074). Below it, they would matter.
     pub label: (f64, f64),
-    /// In a group of rows, the off-label sum must be less than so many times the label's term. (For a row computed alone, the first
-    /// range implies this.)
+    /// In a group of rows, the off-label sum must be less than this multiple of the label's term. (For a row computed alone, the range
+    /// of the label's term implies this.)
     pub ratio: f64,
 }
 
@@ -79,14 +78,14 @@ impl Range {
         if E::DOUBLE { DOUBLE } else { SINGLE }
     }
 
-    /// That of `f64`, or of `f32`.
+    /// The range of `f64` if `double`, else of `f32`.
     #[inline(always)]
     pub const fn of_type(double: bool) -> &'static Self {
         if double { &DOUBLE } else { &SINGLE }
     }
 
-    /// n0 of a row with this logit (after softcap and temperature) at its label. It is even: a logit half way between two n rounds to the
-    /// even sum, which contains n0, so an even n0 makes that rounding the same for every n0.
+    /// n0 of a row with this logit (after softcap and temperature) at its label. n0 is even: a logit half way between two n rounds to the
+    /// even sum, which includes n0, so an even n0 does not change that rounding.
     #[inline(always)]
     pub fn power_near(logit: f64) -> f64 {
         2.0 * ((logit * (0.5 * core::f64::consts::LOG2_E) + DOUBLE.round) - DOUBLE.round)
@@ -111,7 +110,7 @@ impl Range {
         power_of_two(self.lift as u64)
     }
 
-    /// The sum, or NaN where it is out of range.
+    /// The sum, or NaN if it is out of range.
     #[inline(always)]
     pub fn checked(&self, sum: f64) -> f64 {
         if (0.0..self.too_large).contains(&sum) { sum } else { f64::NAN }
@@ -185,7 +184,7 @@ impl<V: Vector> Polynomial<V> {
     }
 }
 
-/// A way to reduce the logits of a row, and make terms of them.
+/// A range reduction of the logits of a row to terms.
 pub trait Reduction<V: Vector>: Copy {
     /// Whether logits have a second part: the rounding error of a capped logit.
     const LOW: bool;
@@ -196,14 +195,15 @@ pub trait Reduction<V: Vector>: Copy {
     /// The same reduction with other shifts.
     fn shifted(self, shift: V) -> Self;
 
-    /// The terms, and a trace. The traces of a row, or-ed, tell whether all of its terms are right.
+    /// The terms, and a trace. The or-ed traces of a row show whether all of its terms are right.
     fn term(&self, polynomial: &Polynomial<V>, x: V, low: V) -> (V, V);
 
     /// Whether the terms are right, from their or-ed traces.
     fn accepts(trace: u64) -> bool;
 }
 
-/// Reduces x itself. Subtracting a maximum first would round, which costs up to 32 ulp in small terms.
+/// Reduces x itself. Subtracting a maximum first would round, which costs up to 32 ulp in small terms. Logits below the window (masks:
+/// -inf, -1e9) count as its lower end, whose term is 0.
 #[derive(Clone, Copy)]
 pub struct Direct<V, const TEMPERED: bool, const LOW: bool> {
     log2_e: V,
@@ -212,6 +212,9 @@ pub struct Direct<V, const TEMPERED: bool, const LOW: bool> {
     ln2_low: V,
     inverse_high: V,
     inverse_low: V,
+    floor: V,
+    unit: V,
+    round: V,
 }
 
 impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Direct<V, TEMPERED, LOW> {
@@ -219,19 +222,21 @@ impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Direct<V
 
     #[inline(always)]
     fn load(scratch: &Scratch) -> Self {
-        let [log2_e, ln2_high, ln2_low, inverse_high, inverse_low, _] = scratch.range();
+        let [log2_e, ln2_high, ln2_low, inverse_high, inverse_low, unit] = scratch.range();
         let [log2_e, ln2_high, ln2_low] = [log2_e, ln2_high, ln2_low].map(splat);
-        let [inverse_high, inverse_low] = [inverse_high, inverse_low].map(splat);
-        Self { log2_e, shift: splat(scratch.shift.get()), ln2_high, ln2_low, inverse_high, inverse_low }
+        let [inverse_high, inverse_low, unit] = [inverse_high, inverse_low, unit].map(splat);
+        let (shift, round) = (splat(scratch.shift.get()), splat(Range::of::<V::Element>().round));
+        Self { log2_e, shift, ln2_high, ln2_low, inverse_high, inverse_low, floor: shift, unit, round }.shifted(shift)
     }
 
     #[inline(always)]
     fn shifted(self, shift: V) -> Self {
-        Self { shift, ..self }
+        Self { shift, floor: self.round.sub(shift).mul(self.unit), ..self }
     }
 
     #[inline(always)]
     fn term(&self, polynomial: &Polynomial<V>, x: V, low: V) -> (V, V) {
+        let x = x.max(self.floor);
         let shifted = x.mul_add(self.log2_e, self.shift);
         let n = shifted.sub(self.shift);
         let r = n.mul_add(self.ln2_low, n.mul_add(self.ln2_high, x));
@@ -239,8 +244,8 @@ impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Direct<V
         (term_of(self, polynomial, shifted, r), shifted)
     }
 
-    /// The low byte (for `f64`, eleven bits) is n - n0 + bias + lift, which must not leave it. A lower n borrows from the bits above, a
-    /// higher one carries into them, and NaN and infinities have other exponents.
+    /// The low byte (for `f64`, eleven bits) is n - n0 + bias + lift, which must not leave it. It cannot go below: a trace that lacked
+    /// a bit of the others would not show. A higher n carries into the bits above, and NaN and +inf have other exponents.
     #[inline(always)]
     fn accepts(trace: u64) -> bool {
         if V::Element::DOUBLE { trace & !0x7ff == DOUBLE.round.to_bits() } else { trace & !0xff == 0x4b40_0000 }
@@ -274,54 +279,6 @@ fn term_of<V: Vector, const TEMPERED: bool, const LOW: bool>(
     expm1.mul_add(scale, scale)
 }
 
-/// As [`Direct`], but logits below the window (masks: -inf, -1e9) count as its lower end, whose term is 0. Logits above the window
-/// make the sum too large. Where [`Direct`] is right, this gives the same bits.
-#[derive(Clone, Copy)]
-pub struct Clamped<V, const TEMPERED: bool, const LOW: bool> {
-    direct: Direct<V, TEMPERED, LOW>,
-    unit: V,
-    round: V,
-    span: V,
-}
-
-impl<V: Vector, const TEMPERED: bool, const LOW: bool> Clamped<V, TEMPERED, LOW> {
-    /// The logits whose terms have the exponent 0 (the number 0) and the largest finite exponent.
-    #[inline(always)]
-    fn ends(&self) -> (V, V) {
-        let floor = self.round.sub(self.direct.shift).mul(self.unit);
-        (floor, floor.add(self.span))
-    }
-}
-
-impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Clamped<V, TEMPERED, LOW> {
-    const LOW: bool = LOW;
-
-    #[inline(always)]
-    fn load(scratch: &Scratch) -> Self {
-        let (range, [.., unit]) = (Range::of::<V::Element>(), scratch.range());
-        let direct = Direct::load(scratch);
-        Self { direct, unit: splat(unit), round: splat(range.round), span: splat(2.0 * range.bias * unit) }
-    }
-
-    #[inline(always)]
-    fn shifted(self, shift: V) -> Self {
-        Self { direct: self.direct.shifted(shift), ..self }
-    }
-
-    #[inline(always)]
-    fn term(&self, polynomial: &Polynomial<V>, x: V, low: V) -> (V, V) {
-        let (floor, ceiling) = self.ends();
-        let (term, _) = self.direct.term(polynomial, x.max(floor).min(ceiling), low);
-        (term, x.is_nan())
-    }
-
-    /// Clamping may lose a NaN, so the trace has the logit itself.
-    #[inline(always)]
-    fn accepts(trace: u64) -> bool {
-        trace == 0
-    }
-}
-
 /// Reduces x - c, for logits of any size and any finite c in two parts. The rounding error of the subtraction (Knuth's two-sum) is
 /// added to r.
 #[derive(Clone, Copy)]
@@ -329,7 +286,6 @@ pub struct Centred<V> {
     centre: V,
     centre_low: V,
     direct: Direct<V, true, true>,
-    floor: V,
     ceiling: V,
 }
 
@@ -339,10 +295,11 @@ impl<V: Vector> Reduction<V> for Centred<V> {
     #[inline(always)]
     fn load(scratch: &Scratch) -> Self {
         let range = Range::of::<V::Element>();
-        let clamped = Clamped::<V, true, true>::load(scratch).shifted(splat(range.shift(0.0)));
-        let (floor, ceiling) = clamped.ends();
+        let direct = Direct::load(scratch).shifted(splat::<V>(range.shift(0.0)));
         let [centre, centre_low] = [&scratch.centre, &scratch.centre_low].map(|x| splat(x.get()));
-        Self { centre, centre_low, direct: clamped.direct, floor, ceiling }
+        // The logit whose term has the largest finite exponent.
+        let ceiling = direct.floor.add(splat::<V>(2.0 * range.bias).mul(direct.unit));
+        Self { centre, centre_low, direct, ceiling }
     }
 
     #[inline(always)]
@@ -357,12 +314,14 @@ impl<V: Vector> Reduction<V> for Centred<V> {
         let difference = x.sub(self.centre);
         let back = difference.sub(x);
         let lost = x.sub(difference.sub(back)).sub(self.centre.add(back));
-        // Far below the window, where `lost` may be NaN, the rest does not matter.
-        let rest = lost.add(low.sub(self.centre_low)).and(difference.above(self.floor.add(self.floor)));
+        let floor = self.direct.floor;
+        // The rest does not matter far below the window, where `lost` may be NaN.
+        let rest = lost.add(low.sub(self.centre_low)).and(difference.above(floor.add(floor)));
         let sum = difference.add(rest);
-        let rest = rest.sub(sum.sub(difference)).and(sum.above(self.floor));
-        let (term, _) = self.direct.term(polynomial, sum.max(self.floor).min(self.ceiling), rest);
-        // Also for a logit of +inf.
+        let rest = rest.sub(sum.sub(difference)).and(sum.above(floor));
+        // A logit above the window makes the sum too large.
+        let (term, _) = self.direct.term(polynomial, sum.min(self.ceiling), rest);
+        // The trace also covers a logit of +inf.
         (term, sum.is_nan())
     }
 

@@ -1,11 +1,11 @@
-//! From terms to the gradient: the row's factor, and the weights q of its classes.
+//! Turns terms into the gradient, with the row's factor and the weights q of its classes.
 
 use crate::numbers::{Kind, Numbers};
 use crate::targets::combine;
 use crate::vector::{Element, FACTORS, Factor, Single, Vector, part};
 use core::cell::Cell;
 
-/// `to = (terms * factor - q * weight) * slope`. An empty q or slope stands for 1 for every class. `to` may be the memory of the terms.
+/// `to = (terms * factor - q * weight) * slope`. An empty q or slope means 1 for every class. `to` may be the memory of the terms.
 #[inline(always)]
 pub fn write_gradient<V: Single>(terms: Numbers, q: Numbers, slope: Numbers, to: Numbers, factor: f64, weight: f64) {
     if to.kind() == Kind::Double {
@@ -80,15 +80,15 @@ fn scale<V: Vector, const EACH: bool>(
     }
 }
 
-/// The constants of [`write_gradient`] for a row. Without `EACH`, all q are 1; the weight may then be 0, for a product to which -0 is
-/// added keeps its bits.
+/// The constants of [`write_gradient`] for a row. Without `EACH`, all q are 1. The weight may then be 0, because a product keeps its bits
+/// if -0 is added.
 pub struct Scale<V, const EACH: bool> {
     factor: Factor<V>,
     weight: V,
 }
 
 impl<V: Vector, const EACH: bool> Scale<V, EACH> {
-    /// For a row with a factor from [`lifted`].
+    /// The constants for a factor from [`lifted`].
     #[inline(always)]
     pub fn new(factor: f64, weight: f64) -> Self {
         Self { factor: Factor::new(factor), weight: V::splat(V::Element::from_f64(-weight)) }

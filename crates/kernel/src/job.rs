@@ -1,8 +1,8 @@
-//! The job record, which the owner of the memory writes and a call of the kernel reads, and the one place that chooses how rows are
+//! The job record, which the owner of the memory writes and the kernel reads. This is also the one place that chooses how rows are
 //! computed.
 //!
-//! This and its folder are the only place where addresses become references. Rows become slices one group at a time: a slice may not
-//! be longer than 2 GiB, a batch may.
+//! Only this file and its folder turn addresses into references. Rows become slices one group at a time, because a slice may not be
+//! longer than 2 GiB, but a batch may.
 
 mod divergence;
 mod groups;
@@ -38,20 +38,20 @@ pub mod logits_type {
     pub const BF16: u32 = 3;
 }
 
-/// One job. Addresses are those of the memory that the record lies in; 0 stands for "none".
+/// One job. Addresses are in the memory of the record; 0 means "none".
 ///
-/// Row i has its logits at `(i / inner) * row_stride + i % inner`, and from there on every `class_stride`-th. Gradient
-/// and soft targets have the same places. All this is in elements.
+/// The logits of row i begin at `(i / inner) * row_stride + i % inner` and are `class_stride` apart, in elements. Gradient and soft
+/// targets have the same layout.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Job {
     /// Of type [`Job::logits_type`].
     pub logits: usize,
-    /// `i32[rows]`, or none where there are soft targets
+    /// `i32[rows]`, or none if there are soft targets
     pub labels: usize,
-    /// `f32`, or none where there are labels; with [`Job::divergence`] of type [`Job::logits_type`]
+    /// `f32`, or none if there are labels; with [`Job::divergence`] of type [`Job::logits_type`]
     pub targets: usize,
-    /// Type as the logits, or `f32` for logits of 16 bits; none, or the address of the logits
+    /// Type of the logits, or `f32` for 16-bit logits; may be the address of the logits, or none
     pub gradient: usize,
     /// `f64[rows]`
     pub loss: usize,
@@ -65,7 +65,7 @@ pub struct Job {
     pub sample_weights: usize,
     /// `f32[rows]`, the losses rounded, written by [`Job::reduce`]; or none
     pub rounded_loss: usize,
-    /// Of [`crate::partial`], one a row, where the classes are a part of more; or none. Such a job has no other results.
+    /// Records of [`crate::partial`], one for each row, if the classes are a shard; or none. Such a job has no other results.
     pub records: usize,
     /// Classes of a row, at least 1.
     pub classes: u32,
@@ -83,14 +83,14 @@ pub struct Job {
     pub ignore_index: i32,
     /// For a shard of the classes: the first of them.
     pub class_offset: u32,
-    /// All classes, of which the labels are; `classes` where there are no others.
+    /// The number of all classes, which labels range over; `classes` unless they are a shard.
     pub classes_total: u32,
-    /// 1: [`Job::records`] are [`Merged`], and gradients are made of them. 0: they are [`crate::partial::Partial`], and written.
+    /// 1: [`Job::records`] are [`Merged`], from which gradients are computed. 0: they are [`crate::partial::Partial`], and written.
     pub merged: u32,
-    /// 1: targets are logits, too, and the loss is the divergence from their softmax (see [`crate::divergence`]). Of the options it
-    /// takes the temperature and sample weights.
+    /// 1: targets are logits, too, and the loss is the divergence from their softmax (see [`crate::divergence`]). The only options are
+    /// temperature and sample weights.
     pub divergence: u32,
-    /// Factor of the gradient. Where it is negative, the division of the rows may show in the sign of a zero.
+    /// Factor of the gradient. If it is negative, the sign of a zero may depend on how the rows are divided.
     pub scale: f64,
     /// e, in 0..1.
     pub label_smoothing: f64,
@@ -102,7 +102,7 @@ pub struct Job {
     pub temperature: f64,
     /// Written by [`Job::reduce`]: sum of the losses.
     pub sum: f64,
-    /// Written by [`Job::reduce`]: rows, not ignored, whose prediction is the label.
+    /// Written by [`Job::reduce`]: the number of rows that are not ignored and whose prediction is the label.
     pub correct: f64,
 }
 
@@ -111,11 +111,12 @@ impl Job {
     ///
     /// # Safety
     ///
-    /// - Every address of the record is that of memory of the size given with its field, valid until the return, aligned to
-    ///   the type, for all rows below `end`. No row's logits span 2 GiB, and neither do those of rows side by side.
+    /// - Every address of the record is valid until the return, for the size given with its field and all rows below `end`, and aligned
+    ///   to the type. No row's logits span 2 GiB, and neither do those of rows side by side.
     /// - Regions do not overlap, except that `gradient` may equal `logits`.
-    /// - `scratch` is the address of a [`Scratch`] that no other thread uses meanwhile.
-    /// - No other thread writes outputs of these rows meanwhile. If one writes logits or labels, only these rows' results are wrong.
+    /// - `scratch` is the address of a [`Scratch`] that no other thread uses during the call.
+    /// - No other thread writes outputs of these rows during the call. If one writes logits or labels, only the results of these rows
+    ///   are wrong.
     #[inline(always)]
     pub unsafe fn run<V: Single>(&self, scratch: usize, begin: u32, end: u32) {
         if self.classes == 0 || self.inner == 0 {
@@ -134,7 +135,7 @@ impl Job {
         }
     }
 
-    /// What all rows of a run have in common goes into the scratch area.
+    /// Writes the constants of the run into the scratch area.
     #[inline(always)]
     fn begin<V: Single>(&self, scratch: &Scratch) {
         scratch.set_range(Range::of_type(self.double()).constants(self.double(), self.temperature));
@@ -143,7 +144,7 @@ impl Job {
         }
     }
 
-    /// Whether it is computed in `f64`.
+    /// Whether the job is computed in `f64`.
     #[inline(always)]
     fn double(&self) -> bool {
         self.logits_type == logits_type::F64
@@ -167,7 +168,7 @@ impl Job {
         self.targets != 0 || self.label_smoothing > 0.0
     }
 
-    /// What is known of all shards of a row, if its gradient is to be made of that.
+    /// The merged result of a row, if its gradient is to be computed from it.
     ///
     /// # Safety
     ///
@@ -179,21 +180,21 @@ impl Job {
         (self.records != 0 && self.merged != 0).then(|| unsafe { &*address })
     }
 
-    /// One row, in the scratch area.
+    /// Sets up one row in the scratch area.
     ///
     /// # Safety
     ///
-    /// As [`Job::run`], for this row. No row or group that was in the scratch area before is used any more.
+    /// As [`Job::run`], for this row. The caller no longer uses a row or group that was in the scratch area before.
     #[inline(never)]
     unsafe fn row<'a, V: Single>(&self, scratch: &'a Scratch, row: usize, place: usize) -> &'a Row<'a, V> {
-        // SAFETY: the caller vouches for every region and every row, and nothing refers to what was in the room before.
+        // SAFETY: the caller vouches for every region and every row, and nothing refers to the previous content of the room.
         unsafe {
             let (is_shard, merged) = (self.records != 0, self.merged(row));
             let (targets, common) = (self.targets(row), self.common());
             let spread = if !is_shard {
                 targets.spread
             } else if self.targets != 0 {
-                // Soft targets are smoothed over all classes, here as well.
+                // Soft targets are smoothed over all classes, also in a shard.
                 self.label_smoothing / f64::from(self.classes_total)
             } else {
                 merged.map_or(1.0, Merged::target)
@@ -221,7 +222,7 @@ impl Job {
         }
     }
 
-    /// Another row, in the place of one that [`Job::row`] has left in the scratch area: what all rows have in common is there.
+    /// Replaces the row that [`Job::row`] has left in the scratch area by another one, whose common fields stay as they are.
     ///
     /// # Safety
     ///
@@ -247,7 +248,7 @@ impl Job {
             (*to).line.numbers = self.numbers(self.logits, first, span);
             (*to).label = match label {
                 Label::Class(class) if is_shard => Label::Class(class.wrapping_sub(self.class_offset as usize)),
-                // What weighs nothing is ignored; of a shard, sample weights are not its business.
+                // A row without weight is ignored. A shard leaves sample weights to merging.
                 _ if sample == 0.0 && !is_shard => Label::Ignored,
                 other => other,
             };
@@ -263,13 +264,13 @@ impl Job {
         }
     }
 
-    /// The classes that labels are of: all, where these are a part of more.
+    /// The number of classes that labels range over.
     #[inline(always)]
     fn classes_of_labels(&self) -> u32 {
         if self.records == 0 { self.classes } else { self.classes_total }
     }
 
-    /// Numbers of the logits' type at `address`, `count` from the one at `first` on.
+    /// `count` numbers of the logits' type, from the one at `first` on, at `address`.
     ///
     /// # Safety
     ///
@@ -286,7 +287,7 @@ impl Job {
         unsafe { Numbers::at(address, first, count, kind) }
     }
 
-    /// The same of the results' type.
+    /// The same for numbers of the results' type.
     ///
     /// # Safety
     ///
@@ -322,7 +323,7 @@ impl Job {
         }
     }
 
-    /// Where the logits of a row begin, how many elements they span, and how far each is from the next.
+    /// The first element of a row's logits, the number of elements that they span, and their stride.
     #[inline(always)]
     fn place(&self, row: usize) -> (usize, usize, usize) {
         let (inner, stride) = (self.inner as usize, self.class_stride as usize);
@@ -350,8 +351,8 @@ unsafe fn one<'a, T>(address: usize, index: usize) -> &'a Cell<T> {
 
 /// # Safety
 ///
-/// From `first` on, `count` entries of the array at `address` are valid for reads and writes, aligned, and other threads touch them
-/// through cells only.
+/// `count` entries from `first` on, of the array at `address`, are valid for reads and writes and aligned, and other threads access them
+/// only through cells.
 #[inline(always)]
 unsafe fn cells<'a, T>(address: usize, first: usize, count: usize) -> &'a [Cell<T>] {
     let start = core::ptr::with_exposed_provenance::<Cell<T>>(address).wrapping_add(first);

@@ -1,4 +1,4 @@
-//! What a label means.
+//! The meaning of a label.
 
 /// The meaning of a label for its row.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,14 +6,14 @@ use crate::tile::Line;
 use crate::vector::{Element, Single, Vector, part};
 use core::cell::Cell;
 
-/// The first position of the largest logit; -1 where a NaN leaves none.
+/// The first position of the largest logit; -1 if a NaN leaves none.
 #[inline(always)]
 pub fn argmax<V: Single>(x: Numbers) -> i32 {
     let single = x.cells::<f32>();
     if single.is_empty() { argmax_of::<V::Double>(x.cells()) } else { argmax_of::<V>(single) }
 }
 
-/// Of the classes `from` to `to` of a line, the first with the largest logit as it is given.
+/// The first of the classes `from` to `to` of a line with the largest given logit.
 #[inline(always)]
 pub fn of_line<V: Single>(line: &Line, from: usize, to: usize, scratch: &Scratch) -> i32 {
     let (mut best, mut most) = (-1, f64::NAN);
@@ -32,7 +32,7 @@ pub fn of_line<V: Single>(line: &Line, from: usize, to: usize, scratch: &Scratch
     best
 }
 
-/// Of rows that lie one after the other, the first position of the largest logit of each. A NaN may be overlooked.
+/// The first position of the largest logit in each of several contiguous rows. It may miss a NaN.
 #[inline(always)]
 pub fn of_rows<V: Single>(x: Numbers, classes: usize, rows: usize, to: &[Cell<i32>]) {
     let single = x.cells::<f32>();
@@ -45,7 +45,7 @@ pub fn of_rows<V: Single>(x: Numbers, classes: usize, rows: usize, to: &[Cell<i3
     }
 }
 
-/// For more classes, a row's own vectors are faster than a lane of four rows'.
+/// With more classes, vectors along a row are faster than one row in each lane.
 const FEW: usize = 32;
 
 #[inline(never)]
@@ -78,7 +78,7 @@ fn argmax_of<V: Vector>(x: &[Cell<V::Element>]) -> i32 {
     let (chunks, rest) = V::chunks(x);
     let (fours, last) = chunks.as_chunks::<4>();
     let start = V::splat(lowest);
-    // Independent maxima, which hide the latency of each.
+    // Independent maxima hide the latency of each.
     let (mut a, mut b, mut c, mut d) = (start, start, start, start);
     for [x0, x1, x2, x3] in fours {
         a = a.max(V::load(x0));
@@ -98,7 +98,7 @@ fn argmax_of<V: Vector>(x: &[Cell<V::Element>]) -> i32 {
         }
     }
     let wanted = V::splat(max);
-    // Four vectors without it are passed over together.
+    // Skip four vectors without it at a time.
     let without = fours.iter().take_while(|[x0, x1, x2, x3]| {
         let most = V::load(x0).max(V::load(x1)).max(V::load(x2).max(V::load(x3)));
         most.first_equal(wanted) == V::LANES

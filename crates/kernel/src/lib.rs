@@ -5,74 +5,77 @@
 //! d loss / d x_j = softmax(x)_j - [j = y]
 //! ```
 //!
-//! in `f32`, or in `f64` for `f64` logits. Loss and gradient share one exponential for each logit. A second one is computed where the
-//! gradient's memory cannot hold it meanwhile.
+//! in `f32`, or in `f64` for `f64` logits. Loss and gradient share one exponential for each logit. It is computed twice only if the
+//! gradient's memory cannot hold it in between.
 //!
 //! # Numerics contract
 //!
-//! Errors are in ulp of `f32` against the exact value, where that is a normal `f32`.
+//! Errors are in ulp of `f32`, relative to the exact value, if that is a normal `f32`.
 //!
 //! | case | what holds |
 //! |---|---|
-//! | loss, any finite row, any number of classes | at most [`LOSS_ULP`], also where the loss is 1e-9 or 1e-35; with options 2.6 |
+//! | loss, any finite row, any number of classes | at most [`LOSS_ULP`], even for a loss of 1e-9 or 1e-35; with options 2.6 |
 //! | gradient | at most [`GRADIENT_ULP`] in every entry; the label's is -(sum of the others) / sum, never p - 1 |
 //! | smoothing, soft targets | the loss as above; the gradient within 4 u (see below) of \|alpha p_j\| + \|q_j\|, which is less than [`DENSE_ULP`] of the larger |
-//! | softcap | loss within 3, gradient within 10: a capped logit is within T u / 8, and its slope within 2.2 u; where \|x\| is more than 55 c, the slope of `f32` logits is 0 (of `f64`, more than 240 c, it stays 1.4e-208) |
+//! | softcap | loss within 3, gradient within 10: a capped logit is within T u / 8, and its slope within 2.2 u; if \|x\| is more than 55 c, the slope of `f32` logits is 0 (for `f64` logits and more than 240 c, it stays 1.4e-208) |
 //! | `f64` logits | loss and gradient within 2^-49, relative; loss and log-sum-exp are `f64` |
-//! | sum of the losses | of the losses before they are rounded, in `f64`, in a fixed order |
-//! | divergence | the loss within [`DIVERGENCE`] of its size, of `f64` logits too, as far as \|x / T\| 2^-51 leaves the d_j; the gradient within [`DIVERGENCE_GRADIENT_ULP`] of the larger of p and q, and 0 where both rows are the same |
-//! | a shared offset, 1e8 on every logit | log 3 for three equal ones, not 0 |
+//! | sum of the losses | the sum of the losses before they are rounded, in `f64`, in a fixed order |
+//! | divergence | the loss within [`DIVERGENCE`] of its size, also for `f64` logits, as far as an error of \|x / T\| 2^-51 in the d_j allows; the gradient within [`DIVERGENCE_GRADIENT_ULP`] of the larger of p and q, and 0 if both rows are equal |
+//! | a shared offset, 1e8 on every logit | log 3 for three equal logits, not 0 |
 //! | -inf logit | the class has probability 0; at the label: loss +inf |
 //! | all -inf, or any +inf or NaN | NaN loss and gradient row, other rows untouched |
 //! | a row with sample weight 0 | loss and gradient 0, whatever its logits are |
 //! | one class | loss 0, gradient 0 |
 //! | subnormal results | within 3 steps of 2^-149 |
 //! | predictions | the first class with the largest logit, before softcap and temperature |
-//! | reproducible | without fused operations: the same bits on every engine and machine; always: the same bits for every division of the rows and of their classes, but for 2^-48 of a loss before it is rounded |
+//! | reproducible | without fused operations: the same bits on every engine and machine; always: the same bits for every division of the rows and of their classes, except for 2^-48 of a loss before it is rounded |
 //!
 //! ## Why the two bounds hold
 //!
-//! Let u = 2^-24. An ulp of a number is between u and 2u of it, so an error of k u is at most k ulp, and rounding costs half an ulp.
+//! Let u = 2^-24. An ulp of a number is between u and 2u of its size, so an error of k u is at most k ulp, and rounding costs half an ulp.
 //!
 //! 1. *Term.* Range reduction and polynomial give a term within 1.45 u of its size, rounding included ([`exp::MAX_ERROR`]; a test tries
 //!    every `f32`, fused and not, and several temperatures). Its scale is an exact power of two.
 //! 2. *Sum.* The sum O of the other terms is added in `f64`: it is within 1.45 u + n 2^-53, in four
 //!    lanes. For any row that fits a memory of 4 GiB, that is within 1.46 u.
-//! 3. *Label's term and logarithm* are computed in `f64`, within 2e-9 and 4e-9 (0.1 u together). log(1 + O / e_y) is at most as far off,
-//!    relatively, as O / e_y is: x / ((1 + x) log(1 + x)) <= 1.
+//! 3. *Label's term and logarithm* are computed in `f64`, within 2e-9 and 4e-9 (0.1 u together). The relative error of log(1 + O / e_y) is
+//!    at most that of O / e_y: x / ((1 + x) log(1 + x)) <= 1.
 //! 4. *Loss:* 1.46 + 0.1 + 0.5 (rounding) = 2.06 <= 2.5.
-//! 5. *Gradient off the label:* the term's 1.45 and the sum's 1.46 make 2.91; the factor has 29 digits (0.03). Fused, its product is
-//!    rounded once (0.5): 3.5. Unfused, twice (1.0): 3.97 <= 4. At the label: O / (O + e_y) in `f64`, 1.46 + 0.5.
-//! 6. *Dense targets.* Margins sum_j q_j (x_r - x_j) are of `f64`, where the products are exact. The loss has the absolute error
+//! 5. *Gradient off the label:* the term's 1.45 and the sum's 1.46 make 2.91; the factor has 29 digits (0.03). Its product is rounded once
+//!    if fused (0.5): 3.5; and twice if not (1.0): 3.97 <= 4. At the label: O / (O + e_y) in `f64`, 1.46 + 0.5.
+//! 6. *Dense targets.* Margins sum_j q_j (x_r - x_j) are computed in `f64`, where the products are exact. The loss has the absolute error
 //!    (q_r + Q) 1.56 u min(1, nll_r). A row whose loss is less than 0.75 (q_r + Q) min(1, nll_r) is computed again with its largest logit
-//!    for r, where all parts have one sign. So the error is at most 2.08 u, with rounding 2.6 where that 0.75 is met exactly.
-//!    The gradient's difference of two parts rounds each of them: [`DENSE_ULP`].
-//! 7. *Divergence.* p_j (d_j + expm1(-d_j)) has three parts where |d_j| >= 0.75: p_j d_j, p_j and q_j. The p_j are within 2.91 u, all by the
-//!    same 1.46 and each by 1.45 of its own, and make a loss that is as far off. q_j is within 1.45 + 2.91 u beside that, for its ratio to
-//!    the p_j is that of two sums, and with its product and the difference 1.5 u: 5.9 u. That is most, in relation to the term, at d_j =
-//!    -0.75, where e^0.75 5.9 u + 2.5 u is 41 u of it. Nearer, the polynomial has 5.2 u and its rounding 3. The terms are never negative,
-//!    and two of them are added before they are widened, so their sum is within 45 u = 2.7e-6 <= [`DIVERGENCE`]. c is wrong by 3 u and
-//!    moves the sum by the square of that, which is taken off; what that leaves is below 1e-6 of the loss, or the tile is summed again
+//!    as r, where all parts have the same sign. So the error is at most 2.08 u, with rounding 2.6 if the loss is exactly at that 0.75.
+//!    The gradient is a difference of two parts, each rounded: [`DENSE_ULP`].
+//! 7. *Divergence.* p_j (d_j + expm1(-d_j)) has three parts if |d_j| >= 0.75: p_j d_j, p_j and q_j. The p_j are within 2.91 u: 1.46, the
+//!    same for all, and 1.45 of their own. The loss has the same relative error. In addition, q_j is within 1.45 + 2.91 u, because its
+//!    ratio to the p_j is that of two sums; its product and the difference add 1.5 u: 5.9 u. Relative to the term, this is largest at
+//!    d_j = -0.75, where e^0.75 5.9 u + 2.5 u is 41 u of it. For smaller |d_j|, the polynomial has 5.2 u and its rounding 3. The terms are
+//!    never negative, and two of them are added before they are widened, so their sum is within 45 u = 2.7e-6 <= [`DIVERGENCE`]. The error
+//!    of c, 3 u, changes the sum by its square, which is subtracted. The remainder is below 1e-6 of the loss, or the tile is summed again
 //!    around a better c.
-//!    Gradient: 3.97 u of p_j and of q_j, and half an ulp: 8.5 <= [`DIVERGENCE_GRADIENT_ULP`].
-//! 8. *Softcap.* Each capped logit moves its term by u / 8: the sum is within 1.59 u, the label's term within 0.23 u, the loss within
-//!    1.59 + 0.23 + 0.5 = 2.32, or with dense targets (1.81 instead of 1.56 in 6) 2.92. The gradient has the term's 1.58, the sum's
+//!    A class whose term is 0, with p below 2^-182 (2^-1279 for `f64` logits), counts if d is more than 2^32 (2^200). So less than 2^-150
+//!    (2^-1079) a class is left out.
+//!    The gradient has 3.97 u of p_j and of q_j, and half an ulp: 8.5 <= [`DIVERGENCE_GRADIENT_ULP`].
+//! 8. *Softcap.* A capped logit changes its term by at most u / 8: the sum is within 1.59 u, the label's term within 0.23 u, the loss
+//!    within 1.59 + 0.23 + 0.5 = 2.32, or with dense targets (1.81 instead of 1.56 in 6) 2.92. The gradient has the term's 1.58, the sum's
 //!    1.59, the label's 0.13, the slope's 2.2, one more rounding, and the 1.06 of the factor: 7.6 <= 10.
 //!
 //! # Map
 //!
-//! [`job`] is the record in memory. Only it and its folder turn addresses into references, and choose how rows are computed:
+//! [`job`] is the record in memory. Only this module and its folder turn addresses into references and choose how rows are computed:
 //!
 //! - [`short`]: many rows of few classes together
 //! - [`row`]: one row of many classes, and any row that leaves the window around its label
-//! - [`mod@column`]: rows side by side, where the class axis is not the last
+//! - [`mod@column`]: rows side by side, if the class axis is not the last
 //! - [`partial`]: some of the classes of a row, for one thread or one machine
 //! - [`divergence`]: two rows of logits, of two models
 //!
-//! All of them read logits in tiles ([`tile`]: types, strides; [`softcap`]), turn them into terms ([`terms`]: the loop; [`exp`]), weight the
-//! classes ([`targets`]), compute losses and factors of several rows at once ([`ends`]; [`log1p`]), and turn terms into gradients
-//! ([`gradient`]). [`numbers`] are memory whose type is known at run time: all but the loops exists once for all types. [`label`] is the meaning of a label, [`largest`] the search for a prediction, [`scratch`] the memory between these
-//! steps, [`vector`] the lanes.
+//! All of them read logits in tiles ([`tile`]: types, strides; [`softcap`]), turn them into terms ([`terms`]: the loop; [`exp`]), weight
+//! the classes ([`targets`]), compute losses and factors of several rows at once ([`ends`]; [`log1p`]), and turn terms into gradients
+//! ([`gradient`]). [`power`] is the arithmetic of numbers relative to a power of two, by which shards are merged. [`numbers`] are memory
+//! whose type is known at run time, so all code but the loops exists once for all types. [`label`] is the meaning of a label, [`largest`]
+//! the search for a prediction, [`scratch`] the memory between these steps, [`vector`] the lanes.
 //!
 //! # Glossary
 //!
@@ -87,8 +90,8 @@
 //! | off-label sum | O: the sum of all terms but the reference's |
 //! | weight | q_j: the weight of a class in the loss |
 //! | margin | M: the sum of q_j (x_r - x_j) |
-//! | share, factor | 1 / sum of all terms; what turns terms into the gradient |
-//! | tile | logits that a loop reads together; about 1,000, which fit the L1 cache |
+//! | share, factor | 1 / sum of all terms; the factor from terms to the gradient |
+//! | tile | logits that a loop reads together: about 1,000, which fit the L1 cache |
 //! | sink | what a loop does with its terms: add them, keep them, both |
 //! | partial | the sums of some of a row's classes |
 //!
@@ -106,10 +109,10 @@ pub const GRADIENT_ULP: f64 = 4.0;
 /// The largest error of an entry of the gradient with smoothing or soft targets, in ulp of the larger part.
 pub const DENSE_ULP: f64 = 6.0;
 
-/// The largest error of a divergence, relative.
+/// The largest relative error of a divergence.
 pub const DIVERGENCE: f64 = 4e-6;
 
-/// The largest error of an entry of its gradient, in ulp of the larger of p and q.
+/// The largest error of an entry of a divergence's gradient, in ulp of the larger of p and q.
 pub const DIVERGENCE_GRADIENT_ULP: f64 = 9.0;
 
 pub mod column;
@@ -123,6 +126,7 @@ pub mod largest;
 pub mod log1p;
 pub mod numbers;
 pub mod partial;
+pub mod power;
 pub mod row;
 pub mod scratch;
 pub mod short;

@@ -1,5 +1,5 @@
 //! log(1 + a / b) in `f64` for a >= 0, two or four at a time: the loss of a row with the off-label sum a
-//! and the label's term b. Exact for every ratio from 1e-300 (where log(1 + a / b) itself would be 0) to 1e30.
+//! and the label's term b. Accurate for every ratio from 1e-300 (where log(1 + a / b) itself would be 0) to 1e30.
 //!
 //! 1 + a / b = 2^k m, and log m = 2 atanh(s) with s = (m - 1) / (m + 1). Multiplied by 2^k b, that is
 //! (a + b - 2^k b) / (a + b + 2^k b): a single division.
@@ -7,9 +7,9 @@
 use crate::vector::{Element, Wide};
 
 static EXPONENT: f64 = f64::INFINITY; // its bits
-/// 2^52, whose last bit is worth 1: an integer in its low bits is that number.
+/// 2^52, whose last bit is worth 1: the low bits of a sum with it are the integer.
 static INTEGER: f64 = 4_503_599_627_370_496.0;
-/// Below this a / b, k is 0 and m - 1 is a / b itself, which 1 + a / b may lose.
+/// Below this a / b, k is 0 and m - 1 is a / b itself, whose digits 1 + a / b may lose.
 static SMALL: f64 = 0.4;
 
 /// 2 atanh(s) / s in powers of s^2 on |s| <= 1/3: minimax for the relative error, 4.0e-9 (0.07 ulp of `f32`).
@@ -42,7 +42,7 @@ impl<W: Wide> Quotient<W> {
         }
     }
 
-    /// For 0 <= a <= 2^1000 b, given also a + b.
+    /// s and k ln 2 for 0 <= a <= 2^1000 b, given also a + b.
     #[inline(always)]
     pub fn of(&self, a: W, b: W, total: W) -> (W, W) {
         let small = a.below(b.mul(self.small));

@@ -1,6 +1,6 @@
 //! Numbers whose type is known only when the kernel runs.
 //!
-//! The type is told apart once for a tile. So what lies above the loops exists once in the module, and the loops once for each type.
+//! The type is checked once for a tile. So the code above the loops exists once in the module, and the loops once for each type.
 
 use crate::vector::{Element, from_bf16, from_f16};
 use core::cell::Cell;
@@ -41,15 +41,15 @@ pub struct Numbers<'a> {
 }
 
 impl<'a> Numbers<'a> {
-    /// None.
+    /// An empty slice.
     pub const NONE: Self =
         Self { start: core::ptr::without_provenance(8), length: 0, kind: Kind::Single, memory: PhantomData };
 
-    /// `length` numbers at an address, from the one at `first` on.
+    /// `length` numbers, from the one at `first` on, of an array at an address.
     ///
     /// # Safety
     ///
-    /// They are valid for reads and writes as long as this lives, aligned, and other threads touch them through cells only.
+    /// The numbers are aligned and valid for reads and writes for the lifetime of this, and other threads access them only through cells.
     #[inline(always)]
     pub unsafe fn at(address: usize, first: usize, length: usize, kind: Kind) -> Self {
         let start = core::ptr::with_exposed_provenance::<()>(address).wrapping_byte_add(first * kind.size());
@@ -63,14 +63,14 @@ impl<'a> Numbers<'a> {
         Self { start: memory.as_ptr().cast(), length, kind, memory: PhantomData }
     }
 
-    /// Numbers that are computed with.
+    /// Numbers of a type that is computed with.
     #[inline(always)]
     pub fn of<E: Element>(cells: &'a [Cell<E>]) -> Self {
         let kind = if E::DOUBLE { Kind::Double } else { Kind::Single };
         Self { start: cells.as_ptr().cast(), length: cells.len(), kind, memory: PhantomData }
     }
 
-    /// The numbers, if they are of this type; else none.
+    /// The numbers if they have this type, else an empty slice.
     #[inline(always)]
     pub fn cells<E: Element>(self) -> &'a [Cell<E>] {
         if self.kind != (if E::DOUBLE { Kind::Double } else { Kind::Single }) {
@@ -80,7 +80,7 @@ impl<'a> Numbers<'a> {
         unsafe { core::slice::from_raw_parts(self.start.cast(), self.length) }
     }
 
-    /// The bits of numbers of 16 bits; else none.
+    /// The bits of 16-bit numbers; an empty slice for other types.
     #[inline(always)]
     pub fn halves(self) -> &'a [Cell<u16>] {
         if !matches!(self.kind, Kind::Half | Kind::Brain) {
@@ -96,19 +96,19 @@ impl<'a> Numbers<'a> {
         self.kind
     }
 
-    /// Whether they are of a type that is computed with.
+    /// Whether the type is one that is computed with, without widening.
     #[inline(always)]
     pub fn is_computed_with(self) -> bool {
         matches!(self.kind, Kind::Single | Kind::Double)
     }
 
-    /// Whether there are none.
+    /// Whether there are no numbers.
     #[inline(always)]
     pub fn is_empty(self) -> bool {
         self.length == 0
     }
 
-    /// How many.
+    /// How many numbers there are.
     #[inline(always)]
     pub fn len(self) -> usize {
         self.length
@@ -120,7 +120,7 @@ impl<'a> Numbers<'a> {
         core::ptr::eq(self.start, other.start)
     }
 
-    /// Those from `from` to `to`; none, if there are not so many.
+    /// The numbers from `from` to `to`; empty if that is out of bounds.
     #[inline(always)]
     pub fn part(self, from: usize, to: usize) -> Self {
         if from > to || to > self.length {
@@ -129,7 +129,7 @@ impl<'a> Numbers<'a> {
         Self { start: self.start.wrapping_byte_add(from * self.kind.size()), length: to - from, ..self }
     }
 
-    /// Those from `from` on.
+    /// The numbers from `from` on.
     #[inline(always)]
     pub fn from(self, from: usize) -> Self {
         self.part(from, self.length)
@@ -141,7 +141,7 @@ impl<'a> Numbers<'a> {
         read(self.start, self.length, self.kind, place)
     }
 
-    /// Rounds a number into its place; beyond the end, nothing is written.
+    /// Rounds and writes a number; does nothing beyond the end.
     #[inline(always)]
     pub fn set(self, place: usize, x: f64) {
         match self.kind {
@@ -159,7 +159,7 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// A function of numbers, since it is called from many places.
+/// Not inlined, because it is called from many places.
 #[inline(never)]
 fn read(start: *const (), length: usize, kind: Kind, place: usize) -> f64 {
     let all = Numbers { start, length, kind, memory: PhantomData };
@@ -171,7 +171,7 @@ fn read(start: *const (), length: usize, kind: Kind, place: usize) -> f64 {
     }
 }
 
-/// A number of 16 bits.
+/// The value of a 16-bit number.
 #[inline(always)]
 pub fn widen(bits: u16, kind: Kind) -> f32 {
     if kind == Kind::Brain { from_bf16(bits) } else { from_f16(bits) }

@@ -1,24 +1,25 @@
 //! Partial results of a row: the sums of some of its classes.
 //!
-//! A row is a fold of its segments. Several threads may each sum some of them ([`Split`]); the result has the same bits. The classes
-//! of a job may also be a shard of the vocabulary, whose other shards lie on other machines ([`Partial`]):
+//! A row is a fold of its segments. Several threads may each sum some segments ([`Split`]); the result has the same bits. The classes of
+//! a job may also be a shard of the vocabulary, with the other shards on other machines ([`Partial`]):
 //!
 //! ```text
-//! sum    a shard's logits -> Partial     maximum, sum of the exponentials, the reference's logit if it lies here
+//! sum    a shard's logits -> Partial     maximum, sum of the exponentials, the reference's logit if it is here
 //!        all of these     -> Merged      in TypeScript (packages/xent/src/shards)
 //! write  Merged, logits   -> gradient
 //! ```
 //!
-//! The sum of a shard is relative to a power of two near the exponential of its maximum, not to that exponential: merging shifts by
-//! powers of two, which is exact. The reference's term is left out of the sum, as in [`crate::row`]: with soft targets, each shard has a
-//! reference of its own, its largest logit, and merging adds the terms of all but the largest of these.
+//! The sum of a shard is relative to a power of two near the exponential of its maximum, not to that exponential: merging multiplies by
+//! powers of two, which is exact. The reference's term is left out of the sum, as in [`crate::row`]. With soft targets, each shard has its
+//! own reference, its largest logit, and merging adds the terms of all references but the largest.
 
-use crate::exp::{Range, exp};
+use crate::exp::Range;
 use crate::label::Label;
+use crate::power::{over_power, two_product, two_sum};
 use crate::row::{Row, SEGMENT};
 use crate::scratch::{Reference, Sums};
 use crate::terms::Way;
-use crate::vector::{Pair, Single};
+use crate::vector::Single;
 use core::cell::Cell;
 
 /// The record that the threads of a row share.
@@ -38,8 +39,6 @@ pub struct Segment {
     margin: Cell<f64>,
     /// The class of the largest logit.
     largest: Cell<i32>,
-    /// 1: summed with [`Way::Clamped`].
-    clamped: Cell<u32>,
 }
 
 /// Bytes of a [`Header`].
@@ -53,9 +52,9 @@ const _: () = assert!(size_of::<Segment>() == SEGMENT_BYTES);
 /// A row whose segments several threads compute, in three steps: all sums, then the loss, then all gradients.
 #[derive(Clone, Copy)]
 pub struct Split<'a, V> {
-    /// The shared record.
+    /// The record that the threads share.
     pub header: &'a Header,
-    /// One for every [`SEGMENT`] classes.
+    /// One record for every [`SEGMENT`] classes.
     pub segments: &'a [Segment],
     /// The row.
     pub row: &'a Row<'a, V>,
@@ -67,12 +66,7 @@ impl<V: Single> Split<'_, V> {
         index * SEGMENT..((index + 1) * SEGMENT).min(self.row.classes)
     }
 
-    #[inline(always)]
-    fn way(&self, clamped: bool) -> Way {
-        if clamped { Way::Clamped } else { Way::Direct }
-    }
-
-    /// Sums a segment. `predict`: also looks for its largest logit.
+    /// Sums a segment. `predict`: also find its largest logit.
     #[inline(always)]
     pub fn sum(&self, index: usize, predict: bool) {
         let (row, range) = (self.row, self.range(index));
@@ -81,13 +75,8 @@ impl<V: Single> Split<'_, V> {
             segment.largest.set(row.argmax(range.start, range.end));
         }
         let reference = row.reference(row.reference_class(None));
-        let mut clamped = false;
         if row.near(reference.logit) {
             row.sum_segment(Way::Direct, range.start, range.end);
-            if row.scratch.sums().off_label.is_nan() && row.line.softcap == 0.0 {
-                clamped = true;
-                row.sum_segment(Way::Clamped, range.start, range.end);
-            }
         } else {
             row.scratch.set_sums(Sums::UNKNOWN);
         }
@@ -95,11 +84,10 @@ impl<V: Single> Split<'_, V> {
         segment.off_label.set(sums.off_label);
         segment.off_weight.set(sums.off_weight);
         segment.margin.set(sums.margin);
-        segment.clamped.set(u32::from(clamped));
     }
 
-    /// Folds all sums, into the row's place in the scratch area's arrays. False where the row must be computed as a whole: its label is no
-    /// class, or its terms cannot be computed around the label.
+    /// Folds all sums into the row's place in the scratch area's arrays. Returns false if the row must be computed as a whole, because its
+    /// label is not a class or its terms cannot be computed around the label.
     #[inline(always)]
     pub fn end(&self) -> bool {
         let row = self.row;
@@ -113,7 +101,7 @@ impl<V: Single> Split<'_, V> {
         row.scratch.set_sums(sums);
         let reference = row.reference(row.reference_class(None));
         let near = row.near(reference.logit);
-        row.end(Way::Direct);
+        row.end();
         near
     }
 
@@ -141,51 +129,50 @@ impl<V: Single> Split<'_, V> {
         best
     }
 
-    /// The gradient of a segment, once the factors are stored.
+    /// Writes the gradient of a segment, once the factors are stored.
     #[inline(always)]
     pub fn write(&self, index: usize) {
         let (row, scratch) = (self.row, self.row.scratch);
-        let Some(segment) = self.segments.get(index) else { return };
         scratch.shift.set(row.range().shift(self.header.power.get()));
         scratch.factor[0].set(self.header.factor.get());
         scratch.label_gradient[0].set(self.header.label_gradient.get());
-        // Only this is needed of the reference from here on; in place, its logit may be overwritten already.
+        // Class and slope are all that is needed from here on. The logit may be overwritten already, by a gradient in place.
         let reference =
             Reference { class: row.reference_class(None), logit: 0.0, slope: self.header.slope.get(), anchor: 0.0 };
         scratch.set_reference(reference);
         let range = self.range(index);
-        row.write(self.way(segment.clamped.get() == 1), range.start, range.end);
+        row.write(Way::Direct, range.start, range.end);
     }
 }
 
 /// The partial result of a shard, for one row.
 #[repr(C)]
 pub struct Partial {
-    /// The largest logit; -inf where all logits are -inf; NaN where the row has a NaN or +inf.
+    /// The largest logit; -inf if all logits are -inf; NaN if the row has a NaN or +inf.
     maximum: Cell<f64>,
     /// The sum of e^x / 2^power over all classes but the reference; without a power, of e^(x - maximum).
     sum: Cell<f64>,
     /// NaN: none, because the maximum is too large.
     power: Cell<f64>,
-    /// The reference's logit; NaN where it lies elsewhere.
+    /// The reference's logit; NaN if it lies elsewhere.
     label: Cell<f64>,
-    /// The first class of the shard with the largest logit; -1 where there is none.
+    /// The first class of the shard with the largest logit; -1 if there is none.
     prediction: Cell<f64>,
-    /// The label's class weight; NaN where the label lies elsewhere. With soft targets, q of the reference.
+    /// The label's class weight; NaN if the label lies elsewhere. With soft targets, q of the reference.
     label_weight: Cell<f64>,
-    /// With smoothing: the sums of w and of w x over all classes but the reference, where w are the class weights. The latter in
-    /// two parts. With soft targets, of q and q x.
+    /// With smoothing: the sum of w and, in two parts, the sum of w x, over all classes but the reference, where w are the class
+    /// weights. With soft targets, q replaces w.
     weight: Cell<f64>,
     weighted: Cell<f64>,
     weighted_low: Cell<f64>,
-    /// The largest logit, before softcap and temperature; NaN where there is none.
+    /// The largest logit, before softcap and temperature; NaN if there is none.
     largest: Cell<f64>,
 }
 
-/// The merged result of a row, which the gradient of a shard needs.
+/// The merged result of a row, from which a shard computes its gradient.
 #[repr(C)]
 pub struct Merged {
-    /// 1; or 0 or NaN, which is then the gradient of the whole row.
+    /// 1: compute the gradient. 0 or NaN: the gradient of the whole row.
     fill: Cell<f64>,
     /// The largest logit of all shards.
     maximum: Cell<f64>,
@@ -193,7 +180,7 @@ pub struct Merged {
     factor: Cell<f64>,
     /// Gradient at the label.
     own: Cell<f64>,
-    /// With smoothing or soft targets: what is subtracted from the gradient for a class weight, or a q, of 1.
+    /// With smoothing or soft targets: the number that is subtracted from the gradient for a class weight, or a q, of 1.
     target: Cell<f64>,
     /// With soft targets: the place of the reference in this shard, if it is there.
     reference: Cell<f64>,
@@ -205,41 +192,18 @@ pub const RECORD_BYTES: usize = 80;
 const _: () = assert!(size_of::<Partial>() == RECORD_BYTES && size_of::<Merged>() == RECORD_BYTES);
 
 impl Merged {
-    /// What is subtracted from the gradient for a class weight, or a q, of 1.
+    /// The number that is subtracted from the gradient for a class weight, or a q, of 1.
     #[inline(always)]
     pub fn target(&self) -> f64 {
         self.target.get()
     }
 }
 
-/// A maximum of this size or more has no power: the difference between the two would be less exact than the sums.
+/// A maximum of at least this size has no power: the difference between the two would be less exact than the sums.
 pub const TOO_LARGE: f64 = 2_147_483_648.0;
 
-/// ln 2 in three parts. The first two have 21 bits, so their products with a power are exact.
-const LN2: [f64; 3] = [0.693_146_705_627_441_4, 4.749_324_489_239_370_5e-7, 5.497_923_018_708_371e-14];
-
-/// x - power ln 2
-#[inline(always)]
-pub fn above_power(x: f64, power: f64) -> f64 {
-    let [high, middle, low] = LN2;
-    (x - power * high) - power * middle - power * low
-}
-
-/// rest + power ln 2, rounded once where that is large.
-#[inline(always)]
-pub fn with_power(rest: f64, power: f64) -> f64 {
-    let [high, middle, low] = LN2;
-    ((rest + power * low) + power * middle) + power * high
-}
-
-/// e^x / 2^power
-#[inline(always)]
-pub fn over_power<W: Pair>(x: f64, power: f64) -> f64 {
-    exp::<W>(above_power(x, power))
-}
-
 impl<V: Single> Row<'_, V> {
-    /// Sums a shard. The reference is the label, which lies beyond the end where another shard has it, or the largest logit.
+    /// Sums a shard. The reference is the label (beyond the end if another shard has it) or, with soft targets, the largest logit.
     #[inline(always)]
     pub fn sum_shard(&self, out: &Partial) {
         let best = self.argmax(0, self.classes);
@@ -261,9 +225,6 @@ impl<V: Single> Row<'_, V> {
             self.scratch.set_sums(Sums::UNKNOWN);
         } else if self.near(anchor) {
             self.sum(Way::Direct);
-            if self.scratch.sums().off_label.is_nan() && self.line.softcap == 0.0 {
-                self.sum(Way::Clamped);
-            }
         } else {
             self.centre(anchor);
             self.sum(Way::Centred);
@@ -287,7 +248,7 @@ impl<V: Single> Row<'_, V> {
         let dense = self.targets.is_dense();
         let counted = (self.classes - usize::from(here)) as f64;
         let weight = if self.targets.has_entries() { sums.off_weight } else { counted };
-        // With uniform weights, the label is among the margins, at its own distance.
+        // With uniform weights, the margins include that of the label.
         let margin = if here && !self.targets.has_entries() { sums.margin - (anchor - own.logit) } else { sums.margin };
         let (weighted, weighted_low) = weighted(anchor, weight, margin, self.temperature);
         out.weight.set(if dense { weight } else { 0.0 });
@@ -296,7 +257,7 @@ impl<V: Single> Row<'_, V> {
         out.largest.set(usize::try_from(best).map_or(f64::NAN, |best| self.line.get(best)));
     }
 
-    /// The gradient of a shard, from the merged result. `targets.spread` times a class's weight is subtracted from it.
+    /// Writes the gradient of a shard from the merged result. `targets.spread` times a class's weight is subtracted from it.
     #[inline(always)]
     pub fn write_shard(&self, merged: &Merged) {
         if merged.fill.get() != 1.0 {
@@ -305,20 +266,20 @@ impl<V: Single> Row<'_, V> {
         let maximum = merged.maximum.get();
         let class = match self.label {
             Label::Class(class) => class,
-            // A float below 0 becomes 0, which is a class.
+            // Without this check, a negative number would become 0, which is a class.
             Label::None if merged.reference.get() >= 0.0 => merged.reference.get() as usize,
             _ => usize::MAX,
         };
         let own = self.reference(class);
         let mut factor = merged.factor.get() / self.range().unit();
-        let mut way = if self.line.softcap == 0.0 { Way::Clamped } else { Way::Direct };
+        let mut way = Way::Direct;
         let capped = self.line.softcap != 0.0;
         if !capped && self.near(maximum * self.temperature) {
             let power = self.power();
             factor /= over_power::<V::Wide>(maximum, power);
         } else {
             way = Way::Centred;
-            // Exact where the label lies in this shard.
+            // Exact if the maximum is in this shard.
             let best = self.argmax(0, self.classes);
             let largest = self.reference(usize::try_from(best).unwrap_or(usize::MAX)).logit;
             let here = largest / self.temperature == maximum;
@@ -331,10 +292,10 @@ impl<V: Single> Row<'_, V> {
     }
 }
 
-/// The sum of w x / t, in two parts, from the sum of the weights and that of the margins w (a - x).
+/// The sum of w x / t in two parts, from the sums of the weights and of the margins w (a - x).
 #[inline(always)]
 fn weighted(a: f64, weight: f64, margin: f64, t: f64) -> (f64, f64) {
-    // Scaled down so that no product overflows.
+    // Scale down, so that no product overflows.
     let unit = if a.abs() > (1u128 << 100) as f64 { 1.0 / (1u64 << 40) as f64 } else { 1.0 };
     let (a, margin) = (a * unit, margin * unit);
     let (product, lost) = two_product(a, weight);
@@ -343,29 +304,8 @@ fn weighted(a: f64, weight: f64, margin: f64, t: f64) -> (f64, f64) {
     let (back, back_low) = two_product(quotient, t);
     let low = ((sum - back) - back_low + (more + lost)) / t;
     let (high, low) = if low.is_finite() { two_sum(quotient, low) } else { (quotient, 0.0) };
-    // A margin that overflowed gives no number.
+    // A margin that overflowed gives NaN.
     let high = if high.is_nan() && margin.is_infinite() { -margin } else { high };
     let (high, low) = (high / unit, low / unit);
     (high, if high.is_finite() { low } else { 0.0 })
-}
-
-/// The rounded sum and its rounding error (Knuth).
-#[inline(always)]
-fn two_sum(a: f64, b: f64) -> (f64, f64) {
-    let sum = a + b;
-    let back = sum - a;
-    (sum, (a - (sum - back)) + (b - back))
-}
-
-/// The rounded product and its rounding error (Dekker).
-#[inline(always)]
-pub fn two_product(a: f64, b: f64) -> (f64, f64) {
-    let product = a * b;
-    let halves = |x: f64| {
-        let high = f64::from_bits(x.to_bits() & !0x7ff_ffff);
-        (high, x - high)
-    };
-    let ((a_high, a_low), (b_high, b_low)) = (halves(a), halves(b));
-    let low = a_low * b_low - (((product - a_high * b_high) - a_low * b_high) - a_high * b_low);
-    (product, if low.is_finite() { low } else { 0.0 })
 }

@@ -1,7 +1,7 @@
 //! One row of many classes, and any row that is computed alone.
 //!
 //! ```text
-//! shift by a power of two near the label's term; for each class j but the label:
+//! shift by a power of two near the label's term; for each class j except the label:
 //!     e_j = exp(x_j)                   -> the gradient's memory, if that is not the logits'
 //!     O += e_j                         in f64
 //! e_y  = exp(x_y), in f64
@@ -12,16 +12,16 @@
 //! Where this departs from the usual "subtract the maximum, then log of the sum", and why:
 //!
 //! - There is no search for the maximum: one pass over the logits instead of two. A power of two near the label's term keeps the
-//!   sum in range (see [`crate::exp`]). Rows for which it does not are recognised afterwards and summed again, around their
-//!   label or their largest logit ([`Way::Centred`]).
-//! - The label's own term is left out of the sum. A confident row's loss is the ratio of the two; once they are added,
-//!   it is gone. For the same reason the label's gradient is not p - 1.
+//!   sum in range (see [`crate::exp`]). Rows that are out of range are recognised afterwards and summed again, around their label or
+//!   their largest logit ([`Way::Centred`]).
+//! - The label's own term is left out of the sum. The loss of a confident row is the ratio of the two, which their sum would lose. For
+//!   the same reason, the gradient at the label is not p - 1.
 //! - A term is rounded once. Sums are added in `f64`: a million equal terms would otherwise lose hundreds of ulp, and a large term
 //!   would swallow small ones.
-//! - The gradient's memory holds the e_j until the sum is known: one exponential for both results. Where it cannot (in place, with a
-//!   stride between classes), terms are made again, a tile at a time.
+//! - The gradient's memory holds the e_j until the sum is known: one exponential for both results. If it cannot (in place, or with a
+//!   stride between classes), the terms are computed again, a tile at a time.
 //!
-//! The sum of a row is that of its segments, in order: several threads may each have summed some ([`crate::partial`]).
+//! The sum of a row is the sum of its segments, in order; several threads may each sum some of them ([`crate::partial`]).
 
 mod centred;
 mod write;
@@ -43,78 +43,67 @@ use core::marker::PhantomData;
 /// Classes of a segment.
 pub const SEGMENT: usize = 8192;
 
-/// Where a gradient goes: the places of the classes.
+/// The memory of a row's gradient.
 #[derive(Clone, Copy)]
 pub struct Gradient<'a> {
-    /// Entries, and what lies between them.
+    /// The entries, and the numbers between them.
     pub numbers: Numbers<'a>,
-    /// From one class to the next.
+    /// The distance from one class to the next.
     pub stride: usize,
-    /// Whether terms may be kept there until they are scaled: not over the logits, and not where sums were found in another run.
+    /// Whether terms may be kept there until they are scaled: not in place, and not if the sums come from another run.
     pub keeps: bool,
 }
 
-/// One row. It lies in the scratch area, so that its parts can be functions that share it without stack memory.
+/// One row. It is in the scratch area, so that several functions can share it without stack memory.
 #[derive(Clone, Copy)]
 pub struct Row<'a, V> {
     /// Number of classes.
     pub classes: usize,
     /// The logits.
     pub line: Line<'a>,
-    /// Their divisor.
+    /// The logits' divisor.
     pub temperature: f64,
-    /// What the label means.
+    /// The meaning of the label.
     pub label: Label,
     /// Sample weight.
     pub sample: f64,
     /// q
     pub targets: Targets<'a>,
-    /// Of all rows.
+    /// Constants of the run.
     pub common: Common,
-    /// Output, or none.
+    /// The gradient to write, or none.
     pub gradient: Option<Gradient<'a>>,
-    /// Of this thread.
+    /// The scratch area of this thread.
     pub scratch: &'a Scratch,
     /// The row's place in the scratch area's arrays.
     pub place: usize,
-    /// What its loops are compiled for.
+    /// The vectors of the loops.
     pub lanes: PhantomData<V>,
 }
 
 impl<'a, V: Single> Row<'a, V> {
-    /// Sums the row, as far as that goes around its reference; the ends of several rows are then found together. `best` is the class
-    /// with the largest logit, if it is known. Nothing is written but kept terms.
+    /// Sums the row around its reference, if that is possible; the ends of several rows are computed together afterwards. `best` is the
+    /// class with the largest logit, if it is known. Writes nothing but kept terms.
     #[inline(always)]
     pub fn begin(&self, best: Option<i32>) {
         let scratch = self.scratch;
         let reference = self.reference(self.reference_class(best));
-        let mut way = Way::Direct;
         if self.near(reference.logit) {
-            let capped = self.line.softcap != 0.0;
-            if scratch.clamped.get() != 0.0 && !capped {
-                way = Way::Clamped;
-            }
-            self.sum(way);
-            if scratch.sums().off_label.is_nan() && way == Way::Direct && !capped {
-                way = Way::Clamped;
-                self.sum(way);
-                scratch.clamped.set(1.0);
-            }
+            self.sum(Way::Direct);
         } else {
             scratch.set_sums(Sums::UNKNOWN);
         }
-        self.end(way);
+        self.end();
     }
 
-    /// Leaves what the ends of the row are found from at its place in the scratch area's arrays.
+    /// Writes the inputs for the ends of the row to its place in the scratch area's arrays.
     #[inline(never)]
-    pub fn end(&self, way: Way) {
+    pub fn end(&self) {
         let scratch = self.scratch;
         let reference = scratch.reference();
         self.put(&scratch.off_label, scratch.sums().off_label);
         self.put(&scratch.power, self.power());
         scratch.labels[self.place % ROWS].set(reference.class as i32);
-        scratch.clamped_row[self.place % ROWS].set(u32::from(way == Way::Clamped));
         self.put(&scratch.slope_at_label, reference.slope);
         self.take_weights();
     }
@@ -140,7 +129,7 @@ impl<'a, V: Single> Row<'a, V> {
         }
     }
 
-    /// What is known of a class before anything is summed; also left in the scratch area.
+    /// Makes a class the reference, in the scratch area, and returns it.
     #[inline(always)]
     pub fn reference(&self, class: usize) -> Reference {
         self.take_reference(class);
@@ -156,7 +145,7 @@ impl<'a, V: Single> Row<'a, V> {
         self.scratch.set_reference(Reference { class, logit, slope, anchor: logit });
     }
 
-    /// Whether terms can be made around this logit; then that is so from here on.
+    /// Whether terms can be computed around this logit. If so, sets the shift for it.
     #[inline(always)]
     pub fn near(&self, logit: f64) -> bool {
         let range = self.range();
@@ -181,19 +170,19 @@ impl<'a, V: Single> Row<'a, V> {
         range.bias + range.lift - (self.scratch.shift.get() - range.round)
     }
 
-    /// What the reduction takes of the logits' type.
+    /// The constants of the reduction for the logits' type.
     #[inline(always)]
     pub fn range(&self) -> &'static Range {
         Range::of_type(self.line.double())
     }
 
-    /// Of the classes `from` to `to`, the first with the largest logit as it is given.
+    /// The first of the classes `from` to `to` with the largest given logit.
     #[inline(never)]
     pub fn argmax(&self, from: usize, to: usize) -> i32 {
         largest::of_line::<V>(&self.line, from, to, self.scratch)
     }
 
-    /// Whether terms are kept in the gradient's memory until they are scaled.
+    /// The gradient's memory, if terms are kept there until they are scaled.
     #[inline(always)]
     fn kept(&self) -> Option<Numbers<'a>> {
         let both = self.line.softcap != 0.0 && self.targets.is_dense();
@@ -203,13 +192,13 @@ impl<'a, V: Single> Row<'a, V> {
         }
     }
 
-    /// Whether loss and gradient are more than 0 or NaN.
+    /// Whether loss and gradient must be computed: for an ignored or invalid label, they are 0 or NaN.
     #[inline(always)]
     fn counts(&self) -> bool {
         matches!(self.label, Label::Class(_) | Label::None)
     }
 
-    /// Sums of the whole row around the scratch area's reference, into the scratch area; O is NaN where this way is not right for the row.
+    /// Sums the whole row around the scratch area's reference, into the scratch area. O is NaN if this way is not right for the row.
     #[inline(never)]
     pub fn sum(&self, way: Way) {
         let mut sums = Sums::default();
@@ -223,7 +212,7 @@ impl<'a, V: Single> Row<'a, V> {
         self.scratch.set_sums(Sums { off_label: self.range().checked(sums.off_label), ..sums });
     }
 
-    /// Sums of the classes `from` to `to`, likewise.
+    /// Sums the classes `from` to `to` in the same way.
     #[inline(never)]
     pub fn sum_segment(&self, way: Way, from: usize, to: usize) {
         let Self { line, targets, scratch, .. } = self;
@@ -273,7 +262,7 @@ impl<'a, V: Single> Row<'a, V> {
         Loop::new(way, self.line.double(), self.line.softcap, self.temperature)
     }
 
-    /// The reference's logit and the weights, at the row's place in the scratch area's arrays.
+    /// Writes the reference's logit and the weights to the row's place in the scratch area's arrays.
     #[inline(never)]
     fn take_weights(&self) {
         let scratch = self.scratch;
@@ -290,7 +279,7 @@ impl<'a, V: Single> Row<'a, V> {
         let uniform = self.targets.is_dense() && !self.targets.has_entries();
         let factor = if self.targets.soft.is_empty() { self.targets.spread } else { 1.0 };
         let off_weight = if uniform { (self.classes - 1) as f64 } else { sums.off_weight };
-        // The label's share beyond that of all classes is of the label only.
+        // If the label is not the reference, add the part of its q that other classes do not have.
         let (mut off_weight, mut margin) = (off_weight * factor, sums.margin * factor / self.temperature);
         if let Label::Class(label) = self.label
             && label != reference.class

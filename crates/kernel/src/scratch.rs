@@ -1,15 +1,15 @@
-//! The scratch memory of a thread, reused by each call, in which the loops pass on results. It holds what would otherwise be on the
-//! stack: threads that share a memory would share its stack, too.
+//! The scratch memory of a thread, which each call reuses and in which the loops pass on results. It replaces the stack, which threads
+//! that share a memory would share, too.
 
 use crate::numbers::Numbers;
 use crate::vector::{Element, Pair, Table, Twice, Vector, Wide};
 use core::cell::{Cell, UnsafeCell};
 use core::mem::MaybeUninit;
 
-/// Logits of a tile (half as many of `f64`): they, and the terms and slopes made of them, fit the L1 cache.
+/// Logits of a tile (half as many for `f64`): together with their terms and slopes, they fit the L1 cache.
 pub const TILE: usize = 1024;
 
-/// How many logits are staged at a time, of `f64` or others.
+/// How many logits are staged at a time, for `f64` or other types.
 #[inline(always)]
 pub const fn tile_length(double: bool) -> usize {
     if double { TILE / 2 } else { TILE }
@@ -18,46 +18,44 @@ pub const fn tile_length(double: bool) -> usize {
 /// The largest number of rows that [`crate::short`] or [`crate::column`] computes together.
 pub const ROWS: usize = 256;
 
-/// Numbers of a buffer: a tile, and a vector for reads past the end of its last row.
+/// The size of a buffer in `f64`: a tile, and a vector for reads past the end of its last row.
 const BUFFER: usize = TILE / 2 + 4;
 
-/// Words that a [`crate::row::Row`] or a [`crate::short::Group`] has room in.
+/// Words of the room for a [`crate::row::Row`] or a [`crate::short::Group`].
 pub const ROOM: usize = 36;
 
 /// One number for each row of a group.
 pub type PerRow = [Cell<f64>; ROWS];
 
-/// Zero at first: the table is kept from run to run, and each run sets what else it reads.
+/// The scratch memory. It must be zero at first. The table is kept between runs; each run sets everything else that it reads.
 #[repr(C)]
 pub struct Scratch {
-    /// Of each point of the softcap's table: y, its second part, the slope, -y / c^2.
+    /// For each point of the softcap's table: y, its second part, the slope, -y / c^2.
     pub table: Table,
-    /// The cap and the step that the table is of; 0: none.
+    /// The cap and the step of the table; 0 if it is not filled.
     pub table_of: [Cell<f64>; 2],
-    /// The step of this run; 0 where the table is not for it.
+    /// The step of this run; 0 if the table is not for it.
     pub step: Cell<f64>,
-    /// 1: slopes are asked for.
+    /// 1 if slopes are needed.
     pub sloped: Cell<u64>,
     /// [`crate::exp::Range::constants`] of the run.
     range: [Cell<f64>; 6],
     /// The shift of the row or the group.
     pub shift: Cell<f64>,
-    /// What [`crate::exp::Centred`] subtracts.
+    /// The number that [`crate::exp::Centred`] subtracts.
     pub centre: Cell<f64>,
     /// The second part of the centre.
     pub centre_low: Cell<f64>,
-    /// 1: earlier rows had logits below their window, so the next ones are clamped at once. This changes no result.
-    pub clamped: Cell<f64>,
-    /// The row or the group that is computed.
+    /// Memory for the row or the group that is being computed.
     room: UnsafeCell<MaybeUninit<[u64; ROOM]>>,
     /// The row's reference: class, and logit, slope and anchor.
     reference_class: Cell<usize>,
     reference: [Cell<f64>; 3],
-    /// The sums of its last segment.
+    /// The sums of the last segment.
     sums: [Cell<f64>; 3],
     /// A capped logit and its slope.
     pub capped: [Cell<f64>; 2],
-    /// The slope of the softcap at the label, where another class is the reference.
+    /// The slope of the softcap at the label, if another class is the reference.
     pub label_slope: Cell<f64>,
     /// Sums of the terms, in four lanes; see [`Scratch::begin`].
     terms: [Cell<f64>; 4],
@@ -80,7 +78,7 @@ pub struct Scratch {
 
     /// The label's logit, after softcap and temperature.
     pub logit: PerRow,
-    /// The label's term; NaN where there is no label.
+    /// The label's term; NaN if there is no label.
     pub label_term: PerRow,
     /// Sum of the other terms.
     pub off_label: PerRow,
@@ -90,45 +88,43 @@ pub struct Scratch {
     pub off_weight: PerRow,
     /// See `weight`.
     pub margin: PerRow,
-    /// Sample weight; 0 where the row is ignored.
+    /// Sample weight; 0 if the row is ignored.
     pub sample: PerRow,
     /// The first half of the logarithm: see [`crate::log1p`].
     pub quotient: PerRow,
     /// See `quotient`.
     pub k_ln_2: PerRow,
-    /// The loss; NaN where the row must be computed alone.
+    /// The loss; NaN if the row must be computed alone.
     pub loss: PerRow,
     /// log-sum-exp.
     pub log_sum_exp: PerRow,
-    /// From terms to the gradient.
+    /// The factor from terms to the gradient.
     pub factor: PerRow,
     /// Gradient at the label, without the softcap's slope.
     pub label_gradient: PerRow,
     /// For rows side by side: the label's logit before the temperature, the softcap's slope there, and the power of two that the
-    /// terms are relative to; NaN where there is none.
+    /// terms are relative to; NaN if there is none.
     pub anchor: PerRow,
     /// See `anchor`.
     pub slope_at_label: PerRow,
     /// See `anchor`.
     pub power: PerRow,
-    /// For a row of many classes, 1: its logits were clamped.
-    pub clamped_row: [Cell<u32>; ROWS],
     /// For rows side by side: shifts, traces, and factors in two parts.
     pub shifts: [Cell<f32>; ROWS + 4],
     /// See `shifts`.
     pub traces: [Cell<f32>; ROWS + 4],
     /// See `shifts`.
     pub factors: [[Cell<f32>; ROWS + 4]; 2],
-    /// The labels as classes; -1 where a row has none.
+    /// The labels as classes; -1 if a row has none.
     pub labels: [Cell<i32>; ROWS + 4],
 }
 
 /// Bytes of a [`Scratch`].
-pub const SCRATCH_BYTES: usize = 76600;
+pub const SCRATCH_BYTES: usize = 75568;
 const _: () = assert!(size_of::<Scratch>() == SCRATCH_BYTES);
 
 impl Scratch {
-    /// Where the job keeps the row or the group that is computed.
+    /// The memory in which the job keeps the row or the group that is being computed.
     #[inline(always)]
     pub fn room<T>(&self) -> *mut T {
         const { assert!(size_of::<T>() <= 8 * ROOM && align_of::<T>() <= 8) };
@@ -147,12 +143,11 @@ impl Scratch {
         for (cell, x) in self.range.iter().zip(range) {
             cell.set(x);
         }
-        self.clamped.set(0.0);
         self.centre.set(0.0);
         self.centre_low.set(0.0);
     }
 
-    /// The reference of the row that is computed.
+    /// The reference of the row that is being computed.
     #[inline(always)]
     pub fn reference(&self) -> Reference {
         let [logit, slope, anchor] = self.reference.each_ref().map(Cell::get);
@@ -184,7 +179,7 @@ impl Scratch {
         self.sums[2].set(sums.margin);
     }
 
-    /// Begins the sums of a row, or of a segment of it; those of weights and margins only where targets are `dense`.
+    /// Sets the sums of a row, or of a segment, to zero; those of weights and margins only if targets are `dense`.
     #[inline(always)]
     pub fn begin(&self, dense: bool) {
         self.terms.iter().for_each(|cell| cell.set(0.0));
@@ -292,7 +287,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Of a row that was not summed.
+    /// The sums of a row that was not summed.
     pub const UNKNOWN: Self = Self { off_label: f64::NAN, off_weight: 0.0, margin: 0.0 };
 
     /// Adds the sums of the next segment.
@@ -307,7 +302,7 @@ impl Sums {
 /// The reference class of a row: its label or, with soft targets, its largest logit.
 #[derive(Clone, Copy)]
 pub struct Reference {
-    /// The class; beyond the end where the row has none.
+    /// The class; beyond the end if the row has none.
     pub class: usize,
     /// Its logit after the softcap.
     pub logit: f64,
@@ -317,7 +312,7 @@ pub struct Reference {
     pub anchor: f64,
 }
 
-/// Four rows at a time, and up to three beyond the last one.
+/// Iterates over groups of four rows; the last group may include up to three beyond the last row.
 #[inline(always)]
 pub fn fours(all: &PerRow, rows: usize) -> impl Iterator<Item = &[Cell<f64>; 4]> {
     all.as_chunks::<4>().0.iter().take(rows.div_ceil(4))
@@ -333,7 +328,7 @@ pub fn rows_of<V: Vector>(all: &PerRow, first: usize) -> Twice<V::Wide> {
     all.as_chunks::<2>().0.get(first / 2).map_or(zero, |two| Twice(V::Wide::load(two), zero.1))
 }
 
-/// Copies whole vectors, and the rest.
+/// Copies numbers, vector by vector.
 #[inline(never)]
 pub fn copy<V: Vector>(from: &[Cell<V::Element>], to: &[Cell<V::Element>]) {
     let to = to.get(..from.len()).unwrap_or(&[]);

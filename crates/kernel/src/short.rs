@@ -1,20 +1,20 @@
 //! Rows of few classes, many at a time.
 //!
-//! Row by row, ten classes cost as much as forty: each row fills three vectors badly and then waits for a logarithm.
-//! So about a thousand elements, whole rows, go through together:
+//! Row by row, ten classes cost as much as forty: each row fills three vectors only in part and then waits for a logarithm.
+//! So whole rows, about a thousand elements, are computed together:
 //!
 //! ```text
 //! shift by a power of two near the first label's term; over the rows' memory as if it were one row:
 //!     e = exp(x)                              -> scratch
-//! at each row's label: note the logit, set e to 0
+//! at each row's label: store the logit, set e to 0
 //! sums of each row, in f64
 //! four rows at a time: the label's term, loss, the gradient's factor          (crate::ends)
 //! gradient = e * factor
 //! ```
 //!
-//! Shifts are powers of two, so a row has the same bits in a group as alone. A row that is not accepted in its group, because its
-//! label is far from the first row's or a logit is not finite, is computed in a group of its own, so acceptance does not depend on its
-//! neighbours. If that fails too, [`crate::row`] computes it.
+//! Shifts are powers of two, so a row has the same bits in a group as alone. A row may not be accepted in its group, because its label is
+//! far from the first row's or a logit is not finite. It is then computed in a group of one row, so that acceptance does not depend on its
+//! neighbours. If that fails, too, [`crate::row`] computes it.
 
 mod loops;
 mod weights;
@@ -37,16 +37,16 @@ use weights::{row_margins, take_weights, weigh_others, weigh_samples, weights_of
 /// Rows of more classes are computed by [`crate::row`].
 pub const MAX_CLASSES: usize = 256;
 
-/// With more rows together, their numbers in the scratch area would fill the L1 cache.
+/// The most rows of a group: with more, their numbers in the scratch area would fill the L1 cache.
 const MAX_ROWS: usize = 128;
 
-/// How many rows of so many classes are computed together.
+/// How many rows with this number of classes are computed together.
 #[inline(always)]
 pub fn group(double: bool, classes: usize) -> usize {
     (tile_length(double) / classes).clamp(1, MAX_ROWS)
 }
 
-/// Consecutive rows, as many as [`group`] says.
+/// Consecutive rows, at most as many as [`group`] returns.
 #[derive(Clone, Copy)]
 pub struct Group<'a, V> {
     /// See `tile`.
@@ -57,30 +57,31 @@ pub struct Group<'a, V> {
     pub softcap: f64,
     /// The logits' divisor.
     pub temperature: f64,
-    /// `[rows]`; none where there are soft targets.
+    /// `[rows]`, or none with soft targets.
     pub labels: Option<&'a [Cell<i32>]>,
     /// Rows with this label are ignored.
     pub ignore_index: Option<i32>,
-    /// `[rows]`; none: all 1.
+    /// `[rows]`, or none: all 1.
     pub sample_weights: Option<&'a [Cell<f32>]>,
     /// w and e; the soft targets are `entries`.
     pub targets: Targets<'a>,
-    /// q of all classes, `[rows, classes]`, in memory that is the group's own; or none: of the others, all are the same.
+    /// q of all classes, `[rows, classes]`, in memory that the group may change; or none if all classes but the label have the same q.
     pub entries: Numbers<'a>,
-    /// Of all rows.
+    /// Constants of the run.
     pub common: Common,
-    /// Where the gradient goes, or none; row i begins at `i * gradient_stride`.
+    /// The gradient to write, or none; row i begins at `i * gradient_stride`.
     pub gradient: Numbers<'a>,
     /// See `gradient`.
     pub gradient_stride: usize,
-    /// Of this thread.
+    /// The scratch area of this thread.
     pub scratch: &'a Scratch,
-    /// What its loops are compiled for.
+    /// The vectors of the loops.
     pub lanes: PhantomData<V>,
 }
 
 impl<V: Single> Group<'_, V> {
-    /// Losses and factors of `rows` rows, in the scratch area's arrays; NaN for a row that is not accepted. Whether all are.
+    /// Computes losses and factors of `rows` rows, in the scratch area's arrays; NaN for a row that is not accepted. Returns whether all
+    /// rows are accepted.
     #[inline(never)]
     pub fn run(&self, rows: usize) -> bool {
         let Self { classes, scratch, common, .. } = *self;
@@ -91,8 +92,8 @@ impl<V: Single> Group<'_, V> {
             }
             return false;
         }
-        // Short loops, each a function: in one, a row is a single long chain of dependent operations, longer than what a processor
-        // looks ahead; and the engine's compiler would not know which of all those numbers to keep in registers.
+        // Several short loops, each a function. In a single loop, a row would be a chain of dependent operations that is longer than the
+        // processor looks ahead, with more values than the engine's compiler can keep in registers.
         self.take_references(rows);
         row_sums::<V>(scratch.term_of(common.double), classes, rows, &scratch.off_label);
         if !common.plain {
@@ -106,7 +107,7 @@ impl<V: Single> Group<'_, V> {
         complete
     }
 
-    /// Sets the shift to that of the first label whose logit may be one; NaN if there is none. Returns the lift of the terms.
+    /// Sets the shift to that of the first label whose logit is in range; NaN if there is none. Returns the lift of the terms.
     #[inline(always)]
     fn shift(&self, rows: usize) -> f64 {
         let range = Range::of_type(self.common.double);
@@ -122,7 +123,7 @@ impl<V: Single> Group<'_, V> {
         f64::NAN
     }
 
-    /// The class of a row's reference; none where its label is no class. The row of soft targets has it in the scratch area.
+    /// The class of a row's reference; none if its label is not a class. With soft targets, it is in the scratch area.
     #[inline(always)]
     fn class_of(&self, row: usize) -> Option<usize> {
         let Some(labels) = self.labels else { return usize::try_from(self.scratch.labels.get(row)?.get()).ok() };
@@ -141,33 +142,18 @@ impl<V: Single> Group<'_, V> {
         (class < self.classes).then_some(logit)
     }
 
-    /// Terms of all logits. False where they are not right for one of them.
-    #[inline(always)]
-    fn terms(&self) -> bool {
-        let scratch = self.scratch;
-        if scratch.clamped.get() == 0.0 || self.softcap != 0.0 {
-            if self.terms_by(Way::Direct) {
-                return true;
-            }
-            if self.softcap != 0.0 {
-                return false;
-            }
-            scratch.clamped.set(1.0);
-        }
-        self.terms_by(Way::Clamped)
-    }
-
+    /// Computes the terms of all logits. Returns false if a term is not right.
     #[inline(never)]
-    fn terms_by(&self, way: Way) -> bool {
+    fn terms(&self) -> bool {
         let Self { tile: Tile { high: x, low }, scratch, .. } = *self;
         let out = scratch.term_of(self.common.double).part(0, x.len());
-        let which = Loop::new(way, self.common.double, self.softcap, self.temperature).keep();
+        let which = Loop::new(Way::Direct, self.common.double, self.softcap, self.temperature).keep();
         scratch.trace.set(0);
         terms::<V>(which, x, low, out, usize::MAX, scratch);
         which.accepts::<V>(scratch.trace.get())
     }
 
-    /// Logit of each row's reference, and 0 in the place of its term.
+    /// Stores the logit of each row's reference, and sets its term to 0.
     #[inline(always)]
     fn take_references(&self, rows: usize) {
         let Self { tile: Tile { high, low }, scratch, classes, .. } = *self;
@@ -179,7 +165,7 @@ impl<V: Single> Group<'_, V> {
         take(high, low, labels, classes, ignored, self.temperature, scratch);
     }
 
-    /// q of the references and the others, margins and sample weights of all rows.
+    /// Computes q of the references and of the others, margins and sample weights of all rows.
     #[inline(never)]
     fn weigh(&self, rows: usize) {
         let Self { classes, scratch, targets, tile, entries, temperature, common, .. } = *self;
@@ -196,13 +182,13 @@ impl<V: Single> Group<'_, V> {
             }
         }
         if targets.is_dense() {
-            // Memory that may be read beyond the end of the last row.
+            // Copy into memory that may be read beyond the end of the last row.
             let high = scratch.tile_of(common.double);
             if !tile.high.begins_at(high) {
                 copy::<V>(tile.high, high);
             }
             row_margins::<V>(high, low, entries, classes, rows, temperature, scratch);
-            // Of one class, exactly: a capped logit in two parts is not quite their rounded sum.
+            // With one class, the margin is exactly 0: a capped logit in two parts differs slightly from its rounded sum.
             let factor = if classes == 1 && entries.is_empty() { 0.0 } else { self.of_entry() };
             let all = if entries.is_empty() { Some((classes - 1) as f64) } else { None };
             weigh_others::<V>(all, factor, temperature, rows, scratch);
@@ -215,13 +201,13 @@ impl<V: Single> Group<'_, V> {
         weigh_samples(self.sample_weights, self.labels.is_some() && self.ignore_index.is_some(), rows, scratch);
     }
 
-    /// What an entry, or 1, is multiplied by.
+    /// The factor of an entry, or of 1.
     #[inline(always)]
     fn of_entry(&self) -> f64 {
         if self.labels.is_some() { self.targets.spread } else { 1.0 }
     }
 
-    /// Gradients of `rows` rows that have run; those that are not accepted get none.
+    /// Writes the gradients of `rows` rows that have run, except those of rows that are not accepted.
     #[inline(never)]
     pub fn gradients(&self, rows: usize, complete: bool) {
         let Self { classes, scratch, targets, entries, common, gradient: g, gradient_stride: stride, .. } = *self;

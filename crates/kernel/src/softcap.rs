@@ -1,11 +1,11 @@
 //! The softcap: y = c tanh(x / c), and its slope 1 - tanh(x / c)^2.
 //!
-//! With E = e^(2 |x| / c) - 1, tanh = E / (E + 2) and the slope is 4 (E + 1) / (E + 2)^2: no difference of two large numbers, and
-//! one division. In `f64`, since rounding y = 60 to `f32` would move its exponential by 32 ulp; of `f32` logits y comes in two parts.
+//! With E = e^(2 |x| / c) - 1, tanh is E / (E + 2) and the slope 4 (E + 1) / (E + 2)^2: no cancellation, and one division. It is computed
+//! in `f64`, because rounding y = 60 to `f32` would change its exponential by 32 ulp; for `f32` logits, y has two parts.
 //!
-//! That takes ten times as long as the exponential, so tiles of `f32` logits are capped by a [`table`], which is filled once for a
-//! cap. In `f64` remain what a table is not for: `f64` logits, single ones, those beyond its end, and caps of more than about 64
-//! times the temperature, whose points would lie too far apart.
+//! This takes ten times as long as the exponential, so tiles of `f32` logits are capped by a [`table`], which is filled once for a cap.
+//! The `f64` code remains for `f64` logits, single logits, logits beyond the end of the table, and caps of more than about 64 times the
+//! temperature, which would need too many points.
 
 mod table;
 mod wide;
@@ -17,7 +17,7 @@ use crate::scratch::Scratch;
 use crate::vector::{Element, Vector};
 use core::cell::Cell;
 
-/// Caps logits: first parts go into `high`, which may be where the logits lie, second parts into `low`, the slopes into `slope`.
+/// Caps logits: writes first parts to `high`, which may be the memory of the logits, second parts to `low`, and slopes to `slope`.
 #[inline(never)]
 pub fn stage<V: Vector>(
     x: &[Cell<V::Element>],

@@ -16,18 +16,18 @@ pub struct Targets<'a> {
     pub class_weights: &'a [Cell<f32>],
     /// t, or empty: there is a label.
     pub soft: &'a [Cell<f32>],
-    /// From one soft target to the next.
+    /// The distance from one soft target to the next.
     pub stride: usize,
     /// e, in 0..1.
     pub smoothing: f64,
-    /// e / C, of all classes.
+    /// e / C, where C is the number of all classes.
     pub spread: f64,
 }
 
-/// q of the classes of a tile: entries times `weight`, or `weight` for every class.
+/// q of the classes of a tile: `entries` times `weight`, or `weight` for every class.
 #[derive(Clone, Copy)]
 pub struct Tile<'a> {
-    /// One for each class, or empty.
+    /// One entry for each class, or empty.
     pub entries: Numbers<'a>,
     /// The factor of the entries, or q of every class.
     pub weight: f64,
@@ -65,8 +65,8 @@ impl<'a> Targets<'a> {
         self.class_weights.get(class).map_or(f64::NAN, |w| f64::from(w.get()))
     }
 
-    /// q of the classes `from` to `to`, without the label's share. Entries that cannot be read in place are copied into the scratch area,
-    /// at most a tile of them.
+    /// q of the classes `from` to `to`, without the label's part. Entries that cannot be read in place are copied into the scratch area,
+    /// which holds a tile.
     #[inline(always)]
     pub fn tile<V: Single>(&self, from: usize, to: usize, double: bool, scratch: &'a Scratch) -> Tile<'a> {
         let weights = self.class_weights.get(from..to).unwrap_or(&[]);
@@ -88,7 +88,7 @@ impl<'a> Targets<'a> {
         Tile { entries, weight: 1.0 }
     }
 
-    /// Whether [`Targets::tile`] reads entries in place, of any number of classes.
+    /// Whether [`Targets::tile`] reads entries in place, for any number of classes.
     #[inline(always)]
     pub fn is_direct(&self, double: bool) -> bool {
         let one = self.soft.is_empty() || self.stride == 1 && self.smoothing == 0.0 && self.class_weights.is_empty();
@@ -96,7 +96,7 @@ impl<'a> Targets<'a> {
     }
 }
 
-/// Numbers as the type that is computed with.
+/// Numbers in the type that is computed with: in place, or copied to `staged`.
 #[inline(always)]
 pub fn of_single<'a, E: Element>(x: &'a [Cell<f32>], staged: &'a [Cell<E>]) -> &'a [Cell<E>] {
     if let Some(x) = E::of_single(x) {
@@ -107,7 +107,7 @@ pub fn of_single<'a, E: Element>(x: &'a [Cell<f32>], staged: &'a [Cell<E>]) -> &
     staged
 }
 
-/// q from soft targets, `stride` apart.
+/// Computes q from soft targets, which are `stride` apart.
 #[inline(never)]
 fn stage<V: Vector>(
     soft: &[Cell<f32>],
@@ -153,7 +153,7 @@ pub fn combine<V: Vector>(x: &[Cell<V::Element>], factor: f64, summand: f64, to:
 /// Adds q_j and q_j (anchor - x_j - low_j) of a tile to the scratch area's sums of weights and margins, except for the class at `skip`,
 /// which may be beyond the end.
 ///
-/// `q` has an entry a class, and a class whose entry is 0 counts 0, even at -inf. Or it is empty: then all q_j are 1, only margins are
+/// `q` has one entry for each class; a class whose entry is 0 counts 0, even at -inf. If `q` is empty, all q_j are 1, only margins are
 /// added, and the class at `skip`, which is at the anchor, counts 0 by itself. `low` may be empty: all 0.
 #[inline(always)]
 pub fn margins<V: Single>(x: Numbers, low: Numbers, q: Numbers, skip: usize, anchor: f64, scratch: &Scratch) {
@@ -221,7 +221,7 @@ impl<V: Vector, const EACH: bool> Margins<V, EACH> {
     #[inline(always)]
     pub fn new(anchor: f64) -> Self {
         let (zero, anchor) = (Twice::splat(0.0), Twice::<V::Wide>::splat(anchor));
-        // With two lanes, the others stay 0.
+        // With two lanes, the other two stay 0.
         let anchor = if V::Element::DOUBLE { Twice(anchor.0, zero.1) } else { anchor };
         Self { anchor, weights: zero, margins: zero }
     }
@@ -236,7 +236,7 @@ impl<V: Vector, const EACH: bool> Margins<V, EACH> {
         }
     }
 
-    /// Adds those classes of a vector whose q is not 0. In `f64`, where a product of two `f32` is exact.
+    /// Adds the classes of a vector whose q is not 0, in `f64`, where a product of two `f32` is exact.
     #[inline(always)]
     pub fn add_some(&mut self, x: V, q: V) {
         let counted = x.and(q.differs(V::splat(V::Element::default())));

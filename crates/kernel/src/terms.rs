@@ -1,6 +1,6 @@
 //! The loop over the classes of a tile that computes exponentials, and the choice of its reduction and sink.
 
-use crate::exp::{Centred, Clamped, Direct, Polynomial, Reduction};
+use crate::exp::{Centred, Direct, Polynomial, Reduction};
 use crate::numbers::Numbers;
 use crate::scratch::Scratch;
 use crate::vector::{Element, Single, Vector, part};
@@ -11,13 +11,11 @@ use core::cell::Cell;
 pub enum Way {
     /// [`Direct`]: as they are.
     Direct,
-    /// [`Clamped`]: logits below the window have the term 0.
-    Clamped,
     /// [`Centred`]: around the centre in the scratch area.
     Centred,
 }
 
-/// Which loop computes the terms of a run, and its sink. A single number, which functions can pass on without stack memory.
+/// The loop that computes the terms of a run, and its sink: a single number, which functions can pass on without stack memory.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct Loop(u32);
@@ -27,16 +25,14 @@ impl Loop {
     const KEEP: u32 = 2;
     const TEMPERED: u32 = 4;
     const CAPPED: u32 = 8;
-    const CLAMPED: u32 = 16;
-    const CENTRED: u32 = 32;
-    const DOUBLE: u32 = 64;
+    const CENTRED: u32 = 16;
+    const DOUBLE: u32 = 32;
 
-    /// For logits of `f64` or others, with such a softcap (0: none) and temperature.
+    /// The loop for a reduction, `f64` or other logits, a softcap (0: none) and a temperature.
     #[inline(always)]
     pub fn new(way: Way, double: bool, softcap: f64, temperature: f64) -> Self {
         let way = match way {
             Way::Direct => 0,
-            Way::Clamped => Self::CLAMPED,
             Way::Centred => Self::CENTRED,
         };
         let capped = if softcap == 0.0 { 0 } else { Self::CAPPED };
@@ -44,13 +40,13 @@ impl Loop {
         Self(way | double | capped | if temperature == 1.0 { 0 } else { Self::TEMPERED })
     }
 
-    /// Terms are added to the scratch area's sums.
+    /// The same loop, which also adds terms to the scratch area's sums.
     #[inline(always)]
     pub fn sum(self) -> Self {
         Self(self.0 | Self::SUM)
     }
 
-    /// Terms are written.
+    /// The same loop, which also writes terms.
     #[inline(always)]
     pub fn keep(self) -> Self {
         Self(self.0 | Self::KEEP)
@@ -62,7 +58,7 @@ impl Loop {
         (self.0 & Self::SUM != 0, self.0 & Self::KEEP != 0)
     }
 
-    /// Calls the loop with the reduction chosen here, and nowhere else.
+    /// Calls the loop with its reduction. The choice is made only here.
     #[inline(always)]
     pub fn choose<V: Vector>(self, with: impl Choice<V>) {
         let has = |flag: u32| self.0 & flag != 0;
@@ -75,48 +71,43 @@ impl Loop {
                 with.call::<Direct<V, true, true>, ASK_IN_ROUNDS>(self);
             }
         } else if V::Element::DOUBLE {
-            if self.0 & (Self::CLAMPED | Self::TEMPERED) == 0 {
-                with.call::<Direct<V, false, false>, ASK_IN_ROUNDS>(self);
+            if has(Self::TEMPERED) {
+                with.ask::<Direct<V, true, false>>(self);
             } else {
-                with.ask::<Clamped<V, true, false>>(self);
+                with.call::<Direct<V, false, false>, ASK_IN_ROUNDS>(self);
             }
+        } else if has(Self::TEMPERED) {
+            with.tempered::<Direct<V, true, false>>(self);
         } else {
-            match (has(Self::CLAMPED), has(Self::TEMPERED)) {
-                (true, true) => with.ask::<Clamped<V, true, false>>(self),
-                (true, false) => with.ask::<Clamped<V, false, false>>(self),
-                (false, true) => with.tempered::<Direct<V, true, false>>(self),
-                (false, false) => with.hot::<Direct<V, false, false>>(self),
-            }
+            with.hot::<Direct<V, false, false>>(self);
         }
     }
 
     /// Whether all terms are right, from their or-ed traces.
     #[inline(always)]
     pub fn accepts<V: Single>(self, trace: u64) -> bool {
-        let direct = self.0 & (Self::CENTRED | Self::CLAMPED) == 0;
-        match (direct, self.0 & Self::DOUBLE != 0) {
-            (true, false) => Direct::<V, true, true>::accepts(trace),
-            (true, true) if self.0 & Self::CAPPED != 0 || self.0 & Self::TEMPERED == 0 => {
-                Direct::<V::Double, true, true>::accepts(trace)
-            }
-            // Of f64 logits with a temperature, all are clamped: it is a loop less.
-            _ => trace == 0,
+        if self.0 & Self::CENTRED != 0 {
+            Centred::<V>::accepts(trace)
+        } else if self.0 & Self::DOUBLE != 0 {
+            Direct::<V::Double, true, true>::accepts(trace)
+        } else {
+            Direct::<V, true, true>::accepts(trace)
         }
     }
 }
 
-/// What [`Loop::choose`] calls.
+/// A function that [`Loop::choose`] calls.
 pub trait Choice<V: Vector>: Sized {
-    /// With a loop compiled for one reduction and one sink.
+    /// Runs a loop compiled for one reduction and one sink.
     fn call<R: Reduction<V>, const SINK: u32>(self, which: Loop);
 
-    /// With a loop for one reduction that tests for the sink in the loop, which keeps the module small.
+    /// Runs a loop for one reduction that tests for the sink in the loop, which keeps the module small.
     #[inline(always)]
     fn ask<R: Reduction<V>>(self, which: Loop) {
         self.call::<R, ASK>(which);
     }
 
-    /// With a reduction that has a loop for each sink.
+    /// Runs a reduction that has a loop for each sink.
     #[inline(always)]
     fn hot<R: Reduction<V>>(self, which: Loop) {
         match which.sinks() {
@@ -126,26 +117,26 @@ pub trait Choice<V: Vector>: Sized {
         }
     }
 
-    /// With the reduction of a temperature.
+    /// Runs the reduction with a temperature.
     #[inline(always)]
     fn tempered<R: Reduction<V>>(self, which: Loop) {
         self.ask::<R>(which);
     }
 
-    /// With a centre, where callers may ask for it.
+    /// Runs the centred reduction, if callers may ask for it.
     #[inline(always)]
     fn centred(self, _: Loop) {}
 }
 
-/// Sinks of the terms.
+/// Sink: add the terms.
 pub const SUM: u32 = 0;
-/// See [`SUM`].
+/// Sink: add the terms and write them.
 pub const SUM_AND_KEEP: u32 = 1;
-/// See [`SUM`].
+/// Sink: write the terms.
 pub const KEEP: u32 = 2;
-/// See [`SUM`].
+/// Sink: test for it in the loop ([`Loop::sinks`]), which is not unrolled.
 pub const ASK: u32 = 3;
-/// See [`SUM`].
+/// Sink: test for it in the loop, which is unrolled.
 pub const ASK_IN_ROUNDS: u32 = 4;
 
 /// Whether terms are added, and whether they are written.
@@ -159,7 +150,7 @@ pub fn sinks<const SINK: u32>(which: Loop) -> (bool, bool) {
     }
 }
 
-/// Computes the terms of the logits `x`, with second parts in `low` where the reduction takes them. Adds them to the sums of the scratch
+/// Computes the terms of the logits `x`, with second parts in `low` if the reduction uses them. Adds them to the sums of the scratch
 /// area, except for the class at `skip` (which may be beyond the end), or writes them to `out` (which may be the memory of `x`), or both.
 ///
 /// A term is rounded once, to the type of the logits. Sums are added in `f64`, in four lanes.
@@ -232,8 +223,8 @@ fn each_term<V: Vector, R: Reduction<V>, const SINK: u32>(
         trace = trace.or(t);
         term
     };
-    // The iteration with the class to skip is separate, and so is the end. Loops that test for the sink are not unrolled: they run less
-    // often, and are a third of the size.
+    // The iteration with the class to skip and the end are separate. Loops that test for the sink are not unrolled: they run less often
+    // and are a third of the size.
     let rounds = if SINK == ASK { 0 } else { x.len() / ROUND };
     let skipped = if sum { skip / (ROUND * V::LANES) } else { usize::MAX };
     let mut begin = 0;

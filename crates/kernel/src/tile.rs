@@ -1,4 +1,4 @@
-//! Logits as they are given, a tile at a time: type, stride and softcap end here, once for a tile and not once for a class.
+//! Reads the given logits a tile at a time. Type, stride and softcap are resolved here, once for a tile instead of once for a class.
 
 use crate::numbers::{Kind, Numbers};
 use crate::scratch::{self, Scratch, tile_length};
@@ -9,16 +9,16 @@ use core::cell::Cell;
 /// A line of logits: the classes of a row, or the rows of a class.
 #[derive(Clone, Copy)]
 pub struct Line<'a> {
-    /// The logits, and what lies between them.
+    /// The logits, and the numbers between them.
     pub numbers: Numbers<'a>,
-    /// From one to the next.
+    /// The distance from one logit to the next.
     pub stride: usize,
     /// c; 0: no cap.
     pub softcap: f64,
 }
 
-/// Logits of a tile. What a capped logit is more than `high`, at most a thousandth of the temperature or the last place of it, is in
-/// `low`, which has anything in it where nothing is capped.
+/// Logits of a tile. `low` is the difference between a capped logit and `high`: at most a thousandth of the temperature, or the last place
+/// of the logit. Without a softcap, `low` has arbitrary numbers.
 #[derive(Clone, Copy)]
 pub struct Tile<'a> {
     /// After the softcap.
@@ -28,37 +28,37 @@ pub struct Tile<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Whether logits of the type that is computed with lie side by side.
+    /// Whether the logits have the type that is computed with, and are contiguous.
     #[inline(always)]
     fn is_dense(&self) -> bool {
         self.stride == 1 && self.numbers.is_computed_with()
     }
 
-    /// Whether tiles are the line's own memory, of any length.
+    /// Whether tiles are read in place, with any length.
     #[inline(always)]
     pub fn is_direct(&self) -> bool {
         self.is_dense() && self.softcap == 0.0
     }
 
-    /// How many logits [`Line::tile`] takes at most.
+    /// The most logits that [`Line::tile`] takes.
     #[inline(always)]
     pub fn tile_length(&self) -> usize {
         if self.is_direct() { usize::MAX } else { tile_length(self.double()) }
     }
 
-    /// How many logits [`Line::raw`] takes at most.
+    /// The most logits that [`Line::raw`] takes.
     #[inline(always)]
     pub fn raw_length(&self) -> usize {
         if self.is_dense() { usize::MAX } else { tile_length(self.double()) }
     }
 
-    /// Whether they are computed in `f64`.
+    /// Whether the logits are computed in `f64`.
     #[inline(always)]
     pub fn double(&self) -> bool {
         self.numbers.kind() == Kind::Double
     }
 
-    /// One logit as it is given, exactly.
+    /// One given logit, exactly.
     #[inline(always)]
     pub fn get(&self, place: usize) -> f64 {
         self.numbers.get(place * self.stride)
@@ -80,7 +80,7 @@ impl<'a> Line<'a> {
         (y, slope)
     }
 
-    /// Logits `from` to `to` as they are given, read where they lie or brought into `tile`.
+    /// The given logits `from` to `to`, read in place or copied into `tile`.
     #[inline(always)]
     pub fn raw<V: Single>(&self, from: usize, to: usize, tile: Numbers<'a>) -> Numbers<'a> {
         if self.is_dense() {
@@ -91,7 +91,7 @@ impl<'a> Line<'a> {
         tile
     }
 
-    /// Logits `from` to `to`, at most [`Line::tile_length`] of them.
+    /// The logits `from` to `to`, at most [`Line::tile_length`] of them, after the softcap.
     #[inline(always)]
     pub fn tile<V: Single>(&self, from: usize, to: usize, scratch: &'a Scratch) -> Tile<'a> {
         let double = self.double();
@@ -115,7 +115,7 @@ pub fn stage<V: Single>(x: Numbers, high: Numbers, low: Numbers, slope: Numbers,
     }
 }
 
-/// One number capped: a function of its own, since it is called from many places.
+/// Caps one number. Not inlined, because it is called from many places.
 #[inline(never)]
 fn capped<V: Vector>(x: f64, cap: f64, to: &[Cell<f64>; 2]) {
     let splat = V::Wide::splat;
@@ -124,7 +124,7 @@ fn capped<V: Vector>(x: f64, cap: f64, to: &[Cell<f64>; 2]) {
     to[1].set(slope.to_array()[0]);
 }
 
-/// Brings logits that are not read where they lie into `to`: as many as that has places, every `stride`-th from `first` on.
+/// Fills `to` with logits that cannot be read in place: every `stride`-th from `first` on.
 #[inline(always)]
 fn fetch<V: Single>(from: Numbers, first: usize, stride: usize, to: Numbers) {
     let from = from.from(first);
@@ -135,7 +135,7 @@ fn fetch<V: Single>(from: Numbers, first: usize, stride: usize, to: Numbers) {
     }
 }
 
-/// Every `stride`-th logit of 16 bits.
+/// Widens every `stride`-th 16-bit logit.
 #[inline(never)]
 fn halves<V: Single>(from: &[Cell<u16>], brain: bool, stride: usize, to: &[Cell<f32>]) {
     match (stride, from.get(..to.len())) {
@@ -150,7 +150,7 @@ fn halves<V: Single>(from: &[Cell<u16>], brain: bool, stride: usize, to: &[Cell<
     }
 }
 
-/// Every `stride`-th logit.
+/// Copies every `stride`-th logit.
 #[inline(never)]
 fn gather<E: Element>(from: &[Cell<E>], stride: usize, to: &[Cell<E>]) {
     let mut place = 0;
@@ -162,8 +162,8 @@ fn gather<E: Element>(from: &[Cell<E>], stride: usize, to: &[Cell<E>]) {
     }
 }
 
-/// Brings rows of `classes` logits, `stride` apart, into `to`, one after the other. Reads no further than `from` goes, and may write a
-/// vector beyond the last row.
+/// Copies rows of `classes` logits, `stride` apart, into `to` without gaps. Does not read beyond the end of `from`; may write a vector
+/// beyond the last row.
 #[inline(always)]
 pub fn lines<V: Single>(from: Numbers, stride: usize, classes: usize, to: Numbers) {
     if to.kind() == Kind::Double {
@@ -190,7 +190,7 @@ fn lines_of<V: Vector>(from: &[Cell<V::Element>], stride: usize, classes: usize,
     }
 }
 
-/// Copies as many as there are.
+/// Copies all numbers of `from`.
 #[inline(always)]
 pub fn copy<V: Single>(from: Numbers, to: Numbers) {
     if to.kind() == Kind::Double {

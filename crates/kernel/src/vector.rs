@@ -1,11 +1,11 @@
 //! The vector operations that the loops use: [`Single`], four `f32`, and [`Single::Double`], two `f64`.
 //!
-//! The traits let each loop be written once. `wasm::F32x4` and `wasm::F64x2`, for which the loops are designed, implement them. So do
-//! ordinary arrays ([`Scalar`], [`Fused`]), on which the same loops are tested, fuzzed and debugged on any host. Both give the same
-//! bits where both round the same way (see [`Vector::mul_add`]).
+//! The traits let each loop be written once. `wasm::F32x4` and `wasm::F64x2` implement them; the loops are designed for these. So do
+//! ordinary arrays ([`Scalar`], [`Fused`]), with which the same loops are tested, fuzzed and debugged on any host. Both give the same
+//! bits if they round in the same way (see [`Vector::mul_add`]).
 //!
-//! Memory is read and written through `Cell`s: a gradient may lie over its own logits ("in place"), and other threads may read a
-//! shared memory at any time.
+//! Memory is read and written through `Cell`s: a gradient may replace its logits ("in place"), and other threads may read a shared memory
+//! at any time.
 
 use core::cell::Cell;
 
@@ -38,7 +38,7 @@ pub trait Element: Copy + Default + PartialOrd + 'static {
     /// A buffer of the scratch area, as numbers of this type.
     fn cells(memory: &[Cell<f64>]) -> &[Cell<Self>];
 
-    /// The numbers themselves where this type is `f32`, else none.
+    /// The numbers themselves if this type is `f32`, else none.
     fn of_single(x: &[Cell<f32>]) -> Option<&[Cell<Self>]>;
 }
 
@@ -152,11 +152,11 @@ pub trait Vector: Copy {
     /// `self * b`
     fn mul(self, b: Self) -> Self;
 
-    /// `self * b + c`, rounded once where the engine fuses both operations (usually in the relaxed variant), else twice.
+    /// `self * b + c`, rounded once if the engine fuses both operations (usually in the relaxed variant), else twice.
     fn mul_add(self, b: Self, c: Self) -> Self;
 
-    /// `self < b ? b : self`: one instruction, where the maximum of IEEE 754 takes nine. Where either is NaN, it is `self`.
-    /// That must not be a constant which the compiler knows: LLVM would make a maximum that loses the NaN.
+    /// `self < b ? b : self`: one instruction, while the maximum of IEEE 754 takes nine. If either is NaN, the result is `self`.
+    /// `self` must not be a constant that the compiler knows: LLVM would use a maximum that loses the NaN.
     fn max(self, b: Self) -> Self;
 
     /// `b < self ? b : self`, with the caveat of [`Vector::max`].
@@ -174,16 +174,16 @@ pub trait Vector: Copy {
     /// Bitwise exclusive or.
     fn xor(self, b: Self) -> Self;
 
-    /// All bits of a lane where `self > b`, none where not.
+    /// All bits of a lane where `self > b`, none if not.
     fn above(self, b: Self) -> Self;
 
-    /// All bits of a lane where `self != b`, none where not.
+    /// All bits of a lane where `self != b`, none if not.
     fn differs(self, b: Self) -> Self;
 
     /// `a` in the lanes with all bits, `b` in those with none.
     fn select(self, a: Self, b: Self) -> Self;
 
-    /// The low bits, shifted into the place of a float's sign and exponent: `2^(n - bias)` from the integer `n`.
+    /// The low bits, shifted to the position of a float's sign and exponent: `2^(n - bias)` from the integer `n`.
     fn exponent(self) -> Self;
 
     /// A mask of the first `n` lanes.
@@ -210,12 +210,12 @@ pub trait Vector: Copy {
     /// One lane.
     fn lane(self, lane: usize) -> Self::Element;
 
-    /// Of `f32`: the low ten bits of each lane, times 16.
+    /// For `f32`: the low ten bits of each lane, times 16.
     fn low_bits(self) -> Self {
         self
     }
 
-    /// Of `f32`: the four numbers of the points of a table that [`Vector::low_bits`] say.
+    /// For `f32`: looks up points of a table, given their [`Vector::low_bits`], and returns their four numbers.
     fn look_up(points: &Self::Chunk, _table: &Table) -> [Self; 4] {
         [Self::load(points); 4]
     }
@@ -235,7 +235,7 @@ pub trait Single: Vector<Element = f32, Chunk = [Cell<f32>; 4]> {
     /// These lanes.
     fn of(lanes: [f32; 4]) -> Self;
 
-    /// The vector with the lanes set to zero whose label is this class.
+    /// The vector with those lanes set to zero whose label is this class.
     fn without_label(self, labels: &[Cell<i32>], class: i32) -> Self;
 
     /// Whether any lane's label is one of the `count` classes from `class` on.
@@ -278,10 +278,10 @@ pub trait Wide: Copy {
     /// Bitwise and.
     fn and(self, b: Self) -> Self;
 
-    /// All bits of a lane where `self < b`, none where not.
+    /// All bits of a lane where `self < b`, none if not.
     fn below(self, b: Self) -> Self;
 
-    /// All bits of a lane where `self == b`, none where not.
+    /// All bits of a lane where `self == b`, none if not.
     fn equal(self, b: Self) -> Self;
 
     /// `a` in the lanes with all bits, `b` in those with none.
@@ -303,7 +303,7 @@ pub trait Pair: Wide {
     fn to_array(self) -> [f64; 2];
 }
 
-/// A part of a slice; empty where the slice does not have it.
+/// A part of a slice; empty if it is out of bounds.
 #[inline(always)]
 pub fn part<T>(all: &[T], from: usize, to: usize) -> &[T] {
     all.get(from..to).unwrap_or(&[])

@@ -1,13 +1,16 @@
 //! The divergence between two rows of logits: what the contract says of it.
 
 mod common;
-use common::any::{CLASSES, Plan, Special};
+use common::any::{CLASSES, Given, Plan, Special, to_bits};
 use common::{Mode, Random};
 use xent_kernel::job::logits_type;
 use xent_kernel::vector::{Fused, Scalar};
 
 fn assert_within_contract(plan: &Plan) {
-    let given = plan.given();
+    assert_rows_within_contract(&plan.given(), plan);
+}
+
+fn assert_rows_within_contract(given: &Given, plan: &Plan) {
     for (output, how) in [(given.compute::<Scalar>(&[]), ""), (given.compute::<Fused>(&[]), "fused, ")] {
         if let Err(what) = given.verdict(&output) {
             panic!("{how}{what}: {plan:?}");
@@ -36,6 +39,51 @@ fn any_distance_width_and_type() {
                         special: [Special::Nothing, Special::Masked, Special::Peak][random.below(3)],
                         ..Plan::default()
                     });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn distances_near_the_end_of_the_range_and_beyond() {
+    let mut random = Random(2);
+    let types = [
+        (logits_type::F32, f64::from(f32::MAX)),
+        (logits_type::F64, f64::MAX),
+        (logits_type::F16, 65504.0),
+        (logits_type::BF16, 2f64.powi(127)),
+    ];
+    for classes in [2, 3, 4, 10, 33, 257, 1100, 2049] {
+        for (logits_type, most) in types {
+            for temperature in [1.0, 0.125, 3.0] {
+                for offset in [0.0, most, -0.5 * most] {
+                    let plan = Plan {
+                        seed: u64::from(random.bits()),
+                        rows: 6,
+                        classes,
+                        logits_type,
+                        teacher: Some(1.0),
+                        mode: if random.below(2) == 0 { Mode::InPlace } else { Mode::Gradient },
+                        temperature,
+                        special: [Special::Nothing, Special::Masked][random.below(2)],
+                        ..Plan::default()
+                    };
+                    let mut given = plan.given();
+                    let targets = given.teacher.as_mut().unwrap();
+                    for (i, (x, t)) in given.logits.iter_mut().zip(targets).enumerate() {
+                        let target = [-most, -1500.0, -800.0, -140.0, -100.0, -9.0][random.below(6)];
+                        match (i / classes, i % classes % 4) {
+                            // Of one model, and where both have an offset that leaves nothing of what is beside it.
+                            (0..2, 1) => (*x, *t) = (to_bits(-most, logits_type), to_bits(target, logits_type)),
+                            (2, 1) => (*x, *t) = (to_bits(target, logits_type), to_bits(-most, logits_type)),
+                            (3.., 0) => (*x, *t) = (to_bits(offset, logits_type), to_bits(offset, logits_type)),
+                            (4, 1) => (*x, *t) = (to_bits(-most, logits_type), to_bits(0.25 * offset, logits_type)),
+                            (5, 1) => *x = to_bits(-most, logits_type),
+                            _ => {}
+                        }
+                    }
+                    assert_rows_within_contract(&given, &plan);
                 }
             }
         }

@@ -7,7 +7,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use xent_kernel::job::{Job, Step};
 use xent_kernel::vector::F32x4;
 
-/// Computes the rows from `begin` to `end` of the job at `job`, with scratch memory of the caller's own at `scratch`.
+/// Computes the rows from `begin` to `end` of the job at `job`. No other thread may use the scratch memory at `scratch`.
 #[wasm_bindgen]
 pub fn run(job: usize, scratch: usize, begin: u32, end: u32) {
     // SAFETY: TypeScript owns the memory and vouches for the record (packages/xent/src/abi.ts).
@@ -20,7 +20,7 @@ pub fn sum_segment(job: usize, scratch: usize, record: usize, row: u32, segment:
     step(job, scratch, record, row, Step::Sum, segment);
 }
 
-/// Computes the loss of such a row, after all of its segments are summed. Returns 0 where the row must be computed as a whole instead.
+/// Computes the loss of a row after all of its segments are summed. Returns 0 if the row must be computed as a whole instead.
 #[wasm_bindgen]
 pub fn finish_row(job: usize, scratch: usize, record: usize, row: u32) -> u32 {
     step(job, scratch, record, row, Step::Finish, 0)

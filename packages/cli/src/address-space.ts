@@ -4,8 +4,8 @@ import { readFileSync } from "node:fs";
 const FLAG = "--disable-wasm-trap-handler";
 
 /**
- * Where addresses are limited (ulimit -v, some containers), Node.js cannot set aside the 8 GB of them that it takes for the memory
- * of a module; with a flag it does not. Runs the same command with it then, and returns its status; else nothing.
+ * Node.js reserves 8 GB of address space for each WebAssembly memory, which fails where addresses are limited (ulimit -v, some
+ * containers). There, this runs the same command with a flag that avoids the reservation, and returns its exit status.
  */
 export async function runWhereAddressesAreFew(): Promise<number | undefined> {
   const isNode = process.versions["bun"] === undefined && process.versions["deno"] === undefined;
@@ -23,7 +23,7 @@ function hasFlag(): boolean {
   return process.execArgv.includes(FLAG) || (process.env["NODE_OPTIONS"] ?? "").includes(FLAG);
 }
 
-/** Twice what a memory takes, or no limit. To ask for a memory would keep it for a while. */
+/** Twice what a memory reserves. To try by creating a memory would keep it for a while. */
 const ENOUGH_BYTES = 2 ** 34;
 
 function isThereSpace(): boolean {
@@ -31,6 +31,6 @@ function isThereSpace(): boolean {
     const [, limit] = /^Max address space +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8")) ?? [];
     return limit === undefined || Number(limit) >= ENOUGH_BYTES;
   } catch {
-    return true; // No Linux: nothing limits addresses there.
+    return true; // Not Linux: nothing limits addresses there.
   }
 }

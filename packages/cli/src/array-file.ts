@@ -2,16 +2,16 @@ import type { Bytes } from "./bytes.ts";
 import type { DType } from "./dtypes.ts";
 import { badData } from "./failure.ts";
 
-/** An array in a file, in C order, its numbers little endian and yet to be read. */
+/** An array in a file, in C order and little endian, whose numbers are not read yet. */
 export interface ArrayFile {
-  /** As messages name it. */
+  /** Its name in messages. */
   readonly name: string;
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly bytes: Bytes;
 }
 
-/** The array of a file with many: the one that is wanted, the only one, or the one with the usual name. */
+/** Chooses an array of a file: the one that the user wants, the only one, or the one with the usual name. */
 export function choose<T>(
   arrays: ReadonlyMap<string, T>,
   wanted: string | undefined,

@@ -6,31 +6,31 @@ import { readNpy } from "./npy.ts";
 import { openNpz } from "./npz.ts";
 import { openSafetensors } from "./safetensors.ts";
 
-/** What a file does not say by itself. */
+/** What the caller expects of a file, for everything that the file itself does not state. */
 export interface Expected {
-  /** The array to take of many, where the user names none. */
+  /** The array to choose from several if the user names none. */
   readonly usual: "logits" | "labels" | "weights";
-  /** Of files that are nothing but numbers: type, and columns if there are any. */
+  /** The type and the columns, if any, of a file that has only numbers. */
   readonly raw: { readonly dtype: DType; readonly columns?: number | undefined };
 }
 
-/** Whether it is a text of numbers, by the ending of its name. */
+/** Whether the file is text, by its extension. */
 export function isText(path: string): boolean {
   return /\.txt$/i.test(path);
 }
 
-/** Whether it is nothing but numbers, likewise. */
+/** Whether the file has only numbers, without a header, by its extension. */
 export function isRaw(path: string): boolean {
   return /\.(bin|raw|f32|i32)$/i.test(path);
 }
 
-/** The file of `path`, or of `path:name` where a file has many arrays; and that name. */
+/** Splits `path`, or `path:name` of a file with several arrays, into the path and the name. */
 export function fileOf(spec: string): { path: string; wanted: string | undefined } {
   const [, path = spec, wanted] = isText(spec) ? [] : (/^(.*\.(?:npz|safetensors)):(.+)$/is.exec(spec) ?? []);
   return { path, wanted };
 }
 
-/** Opens an array by the ending of its file: see {@link fileOf}. */
+/** Opens the array that a spec names (see {@link fileOf}). The extension of the file gives its format. */
 export async function openArray(spec: string, expected: Expected): Promise<ArrayFile> {
   const { path, wanted } = fileOf(spec);
   const array = await openByEnding(path, wanted, expected);

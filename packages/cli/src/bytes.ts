@@ -4,11 +4,11 @@ import type { Readable } from "node:stream";
 import { badData, badFile, badUsage } from "./failure.ts";
 import { identityOf, writerOf } from "./file-identity.ts";
 
-/** Bytes that are read from front to back, straight into where they are needed. */
+/** Bytes that are read in order, straight into the caller's buffer. */
 export interface Bytes {
-  /** How many have not been read. */
+  /** Bytes that are not read yet. */
   readonly left: number;
-  /** Fills `into`, unless there are fewer left. Returns how many came: never fewer, but an error. */
+  /** Fills `into`, or as much of it as there are bytes left. Returns how many bytes it read; throws if it cannot read them all. */
   read(into: Uint8Array): Promise<number>;
   close(): Promise<void>;
 }
@@ -17,18 +17,17 @@ export interface Bytes {
 export interface Opened {
   readonly file: FileHandle;
   readonly size: number;
-  /** Throws where it was written to since it was opened: what was read may be of two different files. */
+  /** Throws if the file was written to after it was opened: the bytes read may mix two versions. */
   assertUnchanged(): Promise<void>;
 }
 
 /**
- * Opens a regular file to read. What has no end, or may have no beginning, is refused, and so are what this run writes and what
- * only stands for a file.
+ * Opens a regular file to read. Refuses devices and pipes, files that this run writes, and Git LFS pointers.
  */
 export async function openFile(path: string): Promise<Opened> {
-  // To open a device may do something by itself.
+  // Opening a device may already have an effect.
   assertRegular(path, await stat(path, { bigint: true }).catch(failing(path)));
-  // If the file has become a pipe since, this does not wait for a writer.
+  // O_NONBLOCK: if a pipe has replaced the file since, open does not wait for a writer.
   const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(failing(path));
   try {
     const opened = await file.stat({ bigint: true });
@@ -55,7 +54,7 @@ function assertRegular(path: string, stats: BigIntStats): void {
 }
 
 const LFS_POINTER = "version https://git-lfs.github.com/spec/";
-/** As its specification has it. */
+/** From the specification of Git LFS. */
 const MOST_POINTER_BYTES = 1024;
 
 async function assertNoPointer(path: string, file: FileHandle, size: number): Promise<void> {
@@ -80,7 +79,7 @@ export class FileBytes implements Bytes {
   #position: number;
   left: number;
 
-  /** `atEnd`: is called when all of it was read. */
+  /** `atEnd` is called when all bytes are read. */
   constructor(name: string, file: FileHandle, position: number, length: number, atEnd = async (): Promise<void> => {}) {
     this.#name = name;
     this.#file = file;
@@ -110,7 +109,7 @@ export class FileBytes implements Bytes {
   }
 }
 
-/** What a stream gives: as many bytes as were announced, or an error. */
+/** The bytes of a stream. Throws if there are fewer or more than announced. */
 export class StreamBytes implements Bytes {
   readonly #name: string;
   readonly #stream: Readable;
@@ -141,7 +140,7 @@ export class StreamBytes implements Bytes {
       this.#chunk = this.#chunk.subarray(part.length);
     }
     if (this.left === 0 && (this.#chunk.length > 0 || (await this.#next()))) {
-      throw badData(`${this.#name}: too long: there are more bytes than it says`);
+      throw badData(`${this.#name}: too long: it has more bytes than it declares`);
     }
     return filled;
   }
@@ -163,7 +162,7 @@ export class StreamBytes implements Bytes {
   }
 }
 
-/** The next `length` bytes, as a header has them. */
+/** Reads the next `length` bytes, of a header. */
 export async function take(bytes: Bytes, length: number, name: string): Promise<Buffer> {
   if (length > bytes.left)
     throw badData(`${name}: truncated: its header has ${length} bytes, and ${bytes.left} are left`);

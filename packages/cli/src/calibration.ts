@@ -1,6 +1,6 @@
 import { type Long, LongSum } from "./long-sum.ts";
 
-/** As many as in the paper. */
+/** The number of bins in the paper. */
 export const USUAL_BINS = 15;
 
 /** Rows whose confidence lies in a bin. */
@@ -9,7 +9,7 @@ export interface CalibrationBin {
   readonly from: number;
   readonly to: number;
   readonly rows: number;
-  /** Means over these rows; absent where there are none. */
+  /** Means over these rows; absent if there are none. */
   readonly confidence?: number;
   readonly accuracy?: number;
 }
@@ -20,7 +20,7 @@ export interface CalibrationResult {
 }
 
 /**
- * How far confidence, the probability of the predicted class, is from accuracy: by bins of equal width, the expected calibration error
+ * Compares confidence, the probability of the predicted class, with accuracy, in bins of equal width. The expected calibration error
  * is sum_b n_b / n |accuracy_b - confidence_b| (C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017).
  */
 export class Calibration {
@@ -41,7 +41,7 @@ export class Calibration {
     this.#confidence[bin]?.add(confidence);
   }
 
-  /** Four numbers a bin: rows, those that are right, and the sum of their confidences. */
+  /** Four numbers for each bin: rows, correct rows, and the sum of their confidences (two numbers). */
   get numbers(): number[] {
     return this.#confidence.flatMap((sum, bin) => [
       this.#rows[bin] as number,

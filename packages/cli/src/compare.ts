@@ -20,7 +20,7 @@ import { ComparisonReport } from "./comparison-report.ts";
 import { Divergences } from "./divergence.ts";
 import { type Notice, together } from "./evaluation.ts";
 import { badData, badUsage } from "./failure.ts";
-import { assertGroup, standardErrorBy } from "./file-summary.ts";
+import { assertGroup, assertSequences, standardErrorBy } from "./file-summary.ts";
 import {
   assertAlike,
   type Closers,
@@ -94,6 +94,7 @@ async function compareAll(
   assertGroup(by, all.length);
   const sizes: LogitsFile[] = [];
   for (const pair of all) sizes.push(await sizeOf(pair, flags));
+  assertSequences(flags, sizes);
   const rows = sizes.reduce((sum, file) => sum + file.rows, 0);
   const inputs = all.flatMap((pair) => [...inputsOf(pair, flags), fileOf(pair.other).path]);
   const several = all.length > 1;
@@ -166,7 +167,7 @@ async function compareAll(
   return comparison;
 }
 
-/** Of a .csv; a .npy has the divergences. */
+/** The columns of a .csv. A .npy has only the divergences. */
 const COLUMNS: readonly string[] = [
   ...["row", "label", "base_loss", "other_loss", "divergence"],
   ...["base_prediction", "other_prediction", "label_probability_change"],
@@ -187,7 +188,7 @@ function lineOf({ first, labels, base, other, divergence }: ComparedRows, file: 
   };
 }
 
-/** BASE and OTHER, or what --base and --other list, one after the other. */
+/** The pair BASE and OTHER, or the pairs that --base and --other list. */
 function pairsOf(names: readonly string[], { base, other, labels, mask }: CompareFlags): Pair[] {
   const lists = base !== undefined && other !== undefined && names.length === 0;
   if (!lists && (names.length !== 2 || base !== undefined || other !== undefined)) {
@@ -207,7 +208,7 @@ function pairsOf(names: readonly string[], { base, other, labels, mask }: Compar
   return pairs(first, labels, mask).map((pair, i) => ({ ...pair, other: second[i] as string }));
 }
 
-/** The base of a pair, closed again. Throws where the other one does not have the same rows and classes. */
+/** Opens both files of a pair, closes them, and returns the base. Throws if their rows or classes differ. */
 async function sizeOf(pair: Pair, flags: CompareFlags): Promise<LogitsFile> {
   const base = await openLogits({ ...flags, logits: pair.logits });
   await base.array.bytes.close();
@@ -231,7 +232,7 @@ interface Comparing {
   readonly xent: Xent;
   readonly signal: AbortSignal;
   readonly extremes: Extremes;
-  /** Whether there are several pairs. */
+  /** Whether there is more than one pair. */
   readonly several: boolean;
   readonly onRows: (compared: ComparedRows, sequence: number) => Promise<void>;
 }
@@ -284,7 +285,7 @@ function comparePair(pair: Pair, flags: CompareFlags, comparing: Comparing): Pro
   });
 }
 
-/** What is looked for in the logits of a model. */
+/** The checks of one model's logits. */
 class ModelCheck {
   readonly notFinite: NotFinite = { rows: 0 };
   readonly #likeness = new LikenessCheck();

@@ -8,9 +8,9 @@ import { visible } from "./visible.ts";
 
 const WORST = 20;
 const MOST_POINTS = 3000;
-/** Of the line of divergences. */
+/** Points on the line of divergences. */
 const RANKS = 200;
-/** Of the largest divergence: what is less is not drawn. */
+/** Divergences below this part of the largest one are not drawn. */
 const SMALLEST = 1e-8;
 
 interface Point {
@@ -26,7 +26,7 @@ interface WorstRow extends Point {
   readonly predictions: readonly [base: number, other: number];
 }
 
-/** What a report shows of single rows, collected while they go by. */
+/** Collects what a report shows of single rows, batch by batch. */
 export class ComparisonReport {
   readonly #points = new EachNth<Point>(MOST_POINTS);
   readonly #worst = new Largest<WorstRow>(WORST);
@@ -39,7 +39,7 @@ export class ComparisonReport {
     this.#other = new Positions(longest);
   }
 
-  /** `sequence`: rows of one in this file. */
+  /** `sequence`: rows of one sequence in this file. */
   add({ first, labels, base, other, divergence }: ComparedRows, file: string, sequence: number): void {
     for (let i = 0; i < labels.length; i++) {
       const label = labels[i] as number;
@@ -68,7 +68,7 @@ export class ComparisonReport {
       const { step } = this.#points;
       sections.push({
         title: "The two losses against each other",
-        about: `Each point is a row${step > 1 ? `, of which each ${step}th is drawn` : ""}. Above the line the other model has the larger loss.`,
+        about: `Each point is a row${step > 1 ? `; every ${step}th row is drawn` : ""}. Above the line, the other model has the larger loss.`,
         content: await draw({
           width: 460,
           height: 460,
@@ -94,7 +94,7 @@ export class ComparisonReport {
     if (ranked.length > 1) {
       sections.push({
         title: "Divergence by rank",
-        about: `The rows by their KL divergence, the largest first, both on logarithmic scales: a steep line has few rows that differ, a flat one differs everywhere. Median ${show(divergence.median)}, 99 % ${show(divergence.percentile99)} nat.`,
+        about: `KL divergence of the rows, the largest first, on logarithmic scales. If the line is steep, the models differ on few rows; if it is flat, on most. Median ${show(divergence.median)}, 99 % ${show(divergence.percentile99)} nat.`,
         content: await draw({
           ...PICTURE,
           data: { values: ranked },
@@ -129,7 +129,7 @@ export class ComparisonReport {
     const several = files.length > 1;
     sections.push({
       title: "Rows that differ most",
-      about: "Those with the largest KL divergence.",
+      about: "The rows with the largest KL divergence.",
       content: htmlTable(
         [
           ...(several ? ["file"] : []),
@@ -165,7 +165,7 @@ export class ComparisonReport {
   }
 }
 
-/** Ranks that lie evenly on a logarithmic scale, as far as a logarithmic scale has a place for their divergence. */
+/** Ranks at even distances on a logarithmic scale; only those whose divergence is positive and finite can be drawn. */
 function rankedDivergences(
   count: number,
   at: (probabilities: readonly number[]) => readonly number[],

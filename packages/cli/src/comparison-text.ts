@@ -6,7 +6,7 @@ import { table } from "./table.ts";
 import { bold, dim, width } from "./terminal.ts";
 import { visible } from "./visible.ts";
 
-/** A comparison to be read in a terminal. */
+/** A comparison as text for a terminal. */
 export function comparisonText(comparison: Comparison): string {
   const { base, other, labels, rows, classes, counted, ignored, group, variant, threads, bytes, seconds } = comparison;
   const { difference, divergence, agreement, labelProbability: label, files } = comparison;
@@ -51,7 +51,7 @@ export function comparisonText(comparison: Comparison): string {
   ].join("\n");
 }
 
-/** What is to be said before the numbers are believed. */
+/** Warnings about the numbers of a comparison. */
 export function noticesOf({ base, other, divergence, notices }: Comparison): string[] {
   const infinite = [base, other].flatMap(({ name, notFinite: { rows, first } }) => {
     if (first === undefined) return [];

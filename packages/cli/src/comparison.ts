@@ -7,7 +7,7 @@ import type { NotFinite } from "./not-finite.ts";
 import { Observations } from "./observations.ts";
 import type { Quantiles } from "./quantiles.ts";
 
-/** Rows that two models were computed of. */
+/** Results of two models on the same rows. */
 export interface ComparedRows {
   readonly first: number;
   readonly labels: Int32Array;
@@ -21,11 +21,11 @@ export interface RowsOfModel {
   readonly predictions: Int32Array;
 }
 
-/** A number, and the row that has it. */
+/** A value, and the row that has it. */
 export interface RowValue {
   readonly value: number;
   readonly row: number;
-  /** Where there are several. */
+  /** Present if there are several files. */
   readonly file?: string;
 }
 
@@ -60,18 +60,18 @@ const VALUES = [
   "square",
 ] as const;
 
-/** What is observed of each row, file by file. */
+/** The observations of the rows of one file. */
 export type Compared = Readonly<Record<(typeof VALUES)[number], Observations>> & {
   readonly correct: { base: number; other: number };
 };
 
-/** What is known of all rows. */
+/** Quantiles and extremes over all files. */
 export interface Extremes {
   readonly divergences: Quantiles;
   largest: RowValue | undefined;
   increase: RowValue | undefined;
   decrease: RowValue | undefined;
-  /** Rows whose divergence is no finite number. */
+  /** Rows whose divergence is not finite. */
   infinite: number;
 }
 
@@ -110,7 +110,7 @@ export function observe(into: Compared, extremes: Extremes, rows: ComparedRows, 
   }
 }
 
-/** Of the label's probability, exp(-loss). */
+/** The change of the label's probability, exp(-loss). */
 export function changeOf(base: number, other: number): number {
   if (base === Infinity || other === Infinity) return Math.exp(-other) - Math.exp(-base);
   return Math.exp(-base) * Math.expm1(base - other);
@@ -120,7 +120,7 @@ function isMore(value: number, than: number | undefined): boolean {
   return than === undefined || value > than || (Number.isNaN(value) && !Number.isNaN(than));
 }
 
-/** To be called when all rows of a file are added. */
+/** Call it when all rows of a file are added. */
 export function endOf(compared: Compared): void {
   for (const name of VALUES) compared[name].end();
 }
@@ -132,7 +132,7 @@ export function estimate(files: readonly Compared[], name: (typeof VALUES)[numbe
   return { mean: all.rows.mean, standardError: standardErrorBy(by, of).standardError };
 }
 
-/** What two models have to do with each other. */
+/** How two models differ. */
 export interface Relation {
   /** Other minus base, row by row. */
   readonly difference: Estimate & { readonly perplexityRatio: number; readonly perplexityRatioStandardError: number };
@@ -142,7 +142,7 @@ export interface Relation {
     readonly percentile99: number;
     readonly largest: RowValue | undefined;
     readonly notFinite: number;
-    /** Median and percentile: of every row, or within 0.2 %. */
+    /** Whether the median and the percentile are exact. */
     readonly quantiles: "exact" | "within 0.2 %";
   };
   /** Rows whose largest logit has the same class in both. */
@@ -213,7 +213,7 @@ export function modelOf(
   };
 }
 
-/** One pair of files of several. */
+/** The comparison of one pair of files. */
 export interface FileComparison {
   readonly base: string;
   readonly other: string;
@@ -226,7 +226,7 @@ export interface FileComparison {
   readonly agreement: number;
 }
 
-/** What is printed. */
+/** The result of `xent compare`. */
 export interface Comparison extends Relation {
   readonly base: ModelSummary;
   readonly other: ModelSummary;

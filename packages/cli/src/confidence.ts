@@ -2,16 +2,16 @@ import type { LossOptions } from "xent";
 import type { LogitsView } from "./logits-view.ts";
 import { transform } from "./steps.ts";
 
-/** What a run says of a row, and whose row it is. */
+/** The results of a run for one row. */
 export interface Predicted {
   readonly label: number;
   readonly prediction: number;
-  /** The loss, where it is nothing but -log(softmax(x)[label]). */
+  /** The loss, if it is exactly -log(softmax(x)[label]). */
   readonly nll: number | undefined;
   readonly logSumExp: number;
 }
 
-/** From here on, f32 leaves too little of a difference of two numbers of that size. */
+/** Above this, the difference of two f32 numbers is not exact enough. */
 const MOST = 16;
 
 /** The probability of the predicted class: the largest softmax of the row. */
@@ -21,7 +21,7 @@ export function confidenceOf(logits: LogitsView, row: number, predicted: Predict
   const own = { ...(softcap === undefined ? {} : { softcap }), ...(temperature === undefined ? {} : { temperature }) };
   const transformed = (x: number): number => transform(x, own);
   const top = transformed(logits.at(row, prediction));
-  // Both are rounded to f32, the log-sum-exp with whatever all logits have in common.
+  // Loss and log-sum-exp are rounded to f32; the log-sum-exp includes any offset that all logits share.
   const distance = (): number => {
     if (nll !== undefined && nll <= Math.min(MOST, Math.abs(logSumExp))) {
       return label === prediction ? nll : nll - (top - transformed(logits.at(row, label)));

@@ -1,4 +1,4 @@
-// By what a file is known on several machines: its size, and a checksum of all of it, or of its ends and some blocks in between.
+// Identifies a file's content across machines: its size, and a checksum of all bytes, or of its ends and some blocks between.
 import { createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { FileBytes, openFile } from "./bytes.ts";
@@ -9,15 +9,15 @@ export interface Content {
   readonly sha256: string;
 }
 
-/** Up to so many bytes all of them count. */
+/** A file of at most this many bytes is hashed as a whole. */
 const MOST_WHOLE = 2 ** 19;
-/** Of larger ones: so many at each end, where headers are, and so many blocks in between. */
+/** Of a larger file, these bytes at each end, where headers are, and blocks between are hashed. */
 const END_BYTES = 2 ** 16;
 const BLOCK_BYTES = 2 ** 14;
 const BLOCKS = 16;
 const READ_BYTES = 2 ** 20;
 
-/** `whole`: all of it is read. */
+/** `whole`: hash all bytes, whatever the size. */
 export async function contentOf(path: string, whole: boolean, signal: AbortSignal): Promise<Content> {
   const { file, size, assertUnchanged } = await openFile(path);
   try {
@@ -35,7 +35,7 @@ export async function contentOf(path: string, whole: boolean, signal: AbortSigna
   }
 }
 
-/** Where the bytes that count lie, which depends on nothing but the size. */
+/** The ranges of bytes that are hashed. They depend on the size alone. */
 function sampleOf(size: number): (readonly [begin: number, end: number])[] {
   const inner = size - 2 * END_BYTES - BLOCK_BYTES;
   const blocks = Array.from({ length: BLOCKS }, (_, i) => {

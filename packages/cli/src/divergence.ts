@@ -2,13 +2,13 @@ import type { Batch, LogitsArrays, LogitsType, Xent } from "xent";
 import { IGNORED } from "./labels.ts";
 import { LogitsView } from "./logits-view.ts";
 
-/** KL divergences of the rows of batches: sum_j p_j (log p_j - log q_j), with p of the base and q of the other model. */
+/** KL divergences of rows: sum_j p_j (log p_j - log q_j), where p is the base and q the other model. */
 export class Divergences {
   readonly #batch: Batch<LogitsType, "int32", false, "logits">;
   readonly #type: LogitsType;
   readonly #temperature: number;
 
-  /** For batches of this size. */
+  /** `rows`: the most rows of a batch. */
   constructor(xent: Xent, base: LogitsView, other: LogitsView, rows: number, temperature = 1) {
     const { classes, inner } = base;
     const size = inner === 1 ? { rows, classes } : { shape: [rows / inner, classes, inner], axis: 1 };
@@ -17,7 +17,7 @@ export class Divergences {
     this.#temperature = temperature;
   }
 
-  /** Of the first rows of both; 0 where the label is ignored. */
+  /** The divergences of the first `labels.length` rows; 0 where the label is ignored. */
   async of(base: LogitsView, other: LogitsView, labels: Int32Array): Promise<Float32Array | Float64Array> {
     const elements = labels.length * base.classes;
     copy(base, this.#type, this.#batch.targets, elements);
@@ -33,7 +33,7 @@ export class Divergences {
   }
 }
 
-/** The smallest type that has all numbers of both. */
+/** The smallest type that represents all numbers of both types. */
 function commonType(one: LogitsType, other: LogitsType): LogitsType {
   if (one === other) return one;
   return one === "float64" || other === "float64" ? "float64" : "float32";
@@ -51,7 +51,7 @@ function copy(from: LogitsView, type: LogitsType, into: LogitsArrays[LogitsType]
 
 const tables = new Map<LogitsType, Float32Array>();
 
-/** The numbers of all 16 bits. */
+/** The number that each pattern of 16 bits stands for. */
 function numbersOfBits(dtype: LogitsType): Float32Array {
   const known = tables.get(dtype);
   if (known) return known;

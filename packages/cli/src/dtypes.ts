@@ -1,6 +1,6 @@
 import type { LogitsType } from "xent";
 
-/** Types of the numbers in a file, by NumPy's names, and how many bytes one takes. */
+/** Bytes of each number type, by NumPy's names. */
 export const BYTES = {
   bool: 1,
   float16: 2,
@@ -19,10 +19,8 @@ export const BYTES = {
 
 export type DType = keyof typeof BYTES;
 
-/** The types of logits. */
 export const FLOATS: readonly LogitsType[] = ["float16", "bfloat16", "float32", "float64"];
 
-/** The types of labels. */
 export const INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"] as const;
 
 export function isFloat(dtype: DType): dtype is LogitsType {

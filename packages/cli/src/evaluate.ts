@@ -2,7 +2,7 @@ import { encodeTotals } from "xent";
 import { USUAL_BINS } from "./calibration.ts";
 import { type Evaluation, type Notice, summarize, together } from "./evaluation.ts";
 import { badUsage } from "./failure.ts";
-import { assertGroup, macroOf, summaryOfFile, uncertaintyOf } from "./file-summary.ts";
+import { assertGroup, assertSequences, macroOf, summaryOfFile, uncertaintyOf } from "./file-summary.ts";
 import {
   assertAlike,
   assertAverage,
@@ -60,18 +60,18 @@ async function evaluateAll(
   closers: Closers,
 ): Promise<Evaluation> {
   const start = performance.now();
-  // What is drawn is also told in words.
+  // The report draws the calibration, so the text has it, too.
   const flags = given.html === undefined ? given : { calibration: USUAL_BINS, ...given };
   assertCarried(flags);
   const named = [flags.labels, flags.mask, ...(flags.logits ?? []), ...files] as const;
   if (flags.queue !== undefined && named.includes("-"))
-    throw badUsage("-: standard input is not at the workers of --queue");
+    throw badUsage("-: workers of --queue cannot read standard input");
   const [labelNames, mask, ...logits] = await namesWithInput(named, closers);
   const all = pairs(logits as string[], labelNames, mask);
   assertGroup(flags.group, all.length);
   await assertDifferent(all);
   const ofText = flags.bytes === undefined ? undefined : await textBytes(flags.bytes, all);
-  // Before all the work, which would be in vain without a place for what comes of it.
+  // Check the outputs first: without them, the work would be wasted.
   const inputs = all.flatMap((pair) => inputsOf(pair, flags));
   const totalsFile =
     flags.totals === undefined ? undefined : { option: "--totals", path: flags.totals, kinds: [TOTALS] };
@@ -129,20 +129,20 @@ async function evaluateAll(
   await perRow?.finish();
   await file?.write(encodeTotals(totals));
   await file?.finish();
-  // Now nothing is lost by it. Nor is it where that fails: another run takes what is there.
+  // The outputs are written, so Redis need not keep the results. If it keeps them, another run reuses them.
   await forget?.().catch((error: Error) => {
     process.stderr.write(`xent: results are left in Redis: ${visible(error.message)}\n`);
   });
   return evaluation;
 }
 
-/** What has come of files, here or on a queue. */
+/** The results of all files, computed here or through a queue. */
 interface Evaluated {
   readonly results: FileResult[];
   readonly variant: string;
-  /** That have computed it here. */
+  /** The threads of this process; absent with a queue. */
   readonly threads?: number;
-  /** To be finished when all is well. */
+  /** The caller finishes it when everything has succeeded. */
   readonly perRow?: PerRow | undefined;
   readonly report?: EvaluationReport | undefined;
   forget?(): Promise<void>;
@@ -155,7 +155,9 @@ async function evaluateHere(
   outer: Closers,
 ): Promise<Evaluated> {
   const several = all.length > 1;
-  const sizes = flags.perRow === undefined && flags.html === undefined ? [] : await sizesOf(all, flags);
+  const sized = flags.perRow !== undefined || flags.html !== undefined || flags.group === "sequence";
+  const sizes = sized ? await sizesOf(all, flags) : [];
+  assertSequences(flags, sizes);
   const perRow = flags.perRow === undefined ? undefined : await openPerRow(flags.perRow, sizes, all, flags);
   const longest = sizes.map(({ sequence }) => flags.sequence ?? sequence);
   const report =
@@ -194,7 +196,7 @@ async function evaluateHere(
   });
 }
 
-/** Looks at all files of logits, and closes them again. */
+/** Reads the sizes of all files of logits. */
 async function sizesOf(all: readonly FilePair[], flags: FileFlags): Promise<LogitsFile[]> {
   const files: LogitsFile[] = [];
   for (const { logits } of all) {
@@ -205,7 +207,7 @@ async function sizesOf(all: readonly FilePair[], flags: FileFlags): Promise<Logi
   return files;
 }
 
-/** A file for the rows of all files, one after the other. */
+/** Opens the output of --per-row, which has the rows of all files, in order. */
 function openPerRow(
   path: string,
   sizes: readonly LogitsFile[],
@@ -217,12 +219,12 @@ function openPerRow(
   return PerRow.open(path, rows, inputs, columnsOf(all));
 }
 
-/** Of --per-row. */
+/** The columns of --per-row. */
 function columnsOf(all: readonly FilePair[]): readonly string[] {
   return all.length > 1 ? ["file", ...ROW_COLUMNS] : ROW_COLUMNS;
 }
 
-/** Throws for what is asked and would be lost. */
+/** Throws for an option whose results --totals cannot hold. */
 function assertCarried({ totals, topK, calibration, group }: EvaluateFlags): void {
   if (totals === undefined) return;
   const asked = { "--top-k": topK, "--calibration": calibration, "--group": group };
@@ -230,7 +232,7 @@ function assertCarried({ totals, topK, calibration, group }: EvaluateFlags): voi
   if (lost) throw badUsage(`${lost[0]}: not with --totals: the file has sums only`);
 }
 
-/** What was asked beside sums, of all files. */
+/** The statistics of all files beyond their sums. */
 function answersOf(
   results: readonly FileResult[],
   flags: FileFlags,
@@ -249,7 +251,7 @@ function noticesOf(results: readonly FileResult[]): Notice[] {
   );
 }
 
-/** Only who wants a queue loads what it needs. */
+/** Evaluates through a queue, whose module is loaded only here. */
 async function onQueue(
   all: readonly FilePair[],
   flags: EvaluateFlags,

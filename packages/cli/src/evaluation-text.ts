@@ -8,7 +8,7 @@ import { table } from "./table.ts";
 import { bold, dim, width } from "./terminal.ts";
 import { visible } from "./visible.ts";
 
-/** An evaluation to be read in a terminal. */
+/** An evaluation as text for a terminal. */
 export function evaluationText(evaluation: Evaluation): string {
   const { logits, labels, shards, rows, ignored, counted, variant, threads, bytes, seconds, notFinite } = evaluation;
   const { topK = [], calibration, bitsPerByte, textBytes } = evaluation;
@@ -34,7 +34,7 @@ export function evaluationText(evaluation: Evaluation): string {
   ].join("\n");
 }
 
-/** What has come of merging. */
+/** The result of a merge as text for a terminal. */
 export function mergedText({ files, rows, classes, classesTotal, summary }: Merged): string {
   const seen = classes && rangesText(classes);
   return [
@@ -60,7 +60,7 @@ function summaryLines(
   ];
 }
 
-/** A standard error, where there is one. */
+/** A standard error as text; empty if there is none. */
 export function plusMinus(standardError: number): string {
   return Number.isFinite(standardError) ? ` ± ${standardError.toPrecision(3)}` : "";
 }
@@ -69,7 +69,7 @@ export function percent(part: number, count: number, what = "right"): string {
   return `${(100 * part).toFixed(2)} %, ${count} ${what}`;
 }
 
-/** Each file, the average of all rows, and that of the files. */
+/** A table of the files, with the mean of all rows and the mean of the files. */
 function filesTable({ files, macro, mean, standardError, perplexity, accuracy, rows, counted }: Evaluation): string[] {
   const micro = { name: "all rows (micro)", rows, counted, mean, standardError, perplexity, accuracy };
   const each = { name: "mean of files (macro)", rows: NaN, counted: NaN, standardError: NaN, ...macro };

@@ -24,31 +24,31 @@ export interface TopK {
   readonly accuracy: number;
 }
 
-/** What is to be said of a file before its loss is believed. */
+/** A warning about a file. */
 export interface Notice {
   readonly file: string;
   readonly looksLike: Likeness;
   readonly message: string;
 }
 
-/** What is printed. */
+/** The result of `xent evaluate`. */
 export interface Evaluation extends Summary {
   readonly logits: { readonly name: string; readonly dtype: LogitsType; readonly shape: readonly number[] };
   readonly labels: { readonly name: string; readonly dtype: string };
-  /** Files, where there are several. */
+  /** The number of files, if there are several. */
   readonly shards?: number;
-  /** Of the mean: s / sqrt(n), or by clusters. NaN where there are fewer than two. */
+  /** Standard error of the mean: s / sqrt(n), or by clusters. NaN if there are fewer than two. */
   readonly standardError: number;
-  /** Of the perplexity, by the delta method: perplexity times the standard error of the mean. */
+  /** Standard error of the perplexity, by the delta method: perplexity times the standard error of the mean. */
   readonly perplexityStandardError: number;
-  /** What the standard errors are over, and how many. */
+  /** The unit that the standard errors are computed over, and the number of these units. */
   readonly group: { readonly by: Group; readonly count: number };
   readonly files: readonly FileSummary[];
   readonly macro: Macro;
   readonly topK?: readonly TopK[];
   readonly calibration?: CalibrationResult;
   readonly textBytes?: number;
-  /** The sum of the losses in bits, for each byte of the text. */
+  /** The sum of the losses in bits, divided by the bytes of the text. */
   readonly bitsPerByte?: number;
   readonly notices: readonly Notice[];
   readonly rows: number;
@@ -56,7 +56,7 @@ export interface Evaluation extends Summary {
   readonly ignored: number;
   readonly notFinite: NotFinite;
   readonly variant: string;
-  /** Absent where other processes have computed. */
+  /** Absent if other processes computed the result. */
   readonly threads?: number;
   readonly bytes: number;
   readonly seconds: number;
@@ -69,7 +69,7 @@ export function summarize({ sum, normalizer, mean, count, correct }: Totals): Su
   return { counted: count, sum, normalizer, mean, perplexity, bitsPerToken, correct, accuracy: correct / count };
 }
 
-/** Several names in a few words. */
+/** Names shortened: the first, and how many more there are. */
 export function together(names: readonly string[]): string {
   return names.length === 1 ? (names[0] as string) : `${names[0]} and ${names.length - 1} more`;
 }

@@ -13,10 +13,10 @@ const FLAGS: Record<keyof RowOptions, string> = {
   ignoreIndex: "ignore-index",
 };
 
-/** Classes of a long row that are shown. */
+/** The most classes of a row that are shown. */
 const MOST_CLASSES = 20;
 
-/** An explanation to be read in a terminal. */
+/** An explanation as text for a terminal. */
 export function explanationText(explanation: Explanation): string {
   const { label, options, steps, changes, logits } = explanation;
   const classes = shownClasses(explanation);
@@ -53,12 +53,12 @@ export function explanationText(explanation: Explanation): string {
   ].join("\n");
 }
 
-/** u, where the logits x are capped or divided first. */
+/** "u" if softcap or temperature transform the logits x, else "x". */
 function transformedName({ softcap, temperature }: RowOptions): "u" | "x" {
   return softcap === undefined && temperature === undefined ? "x" : "u";
 }
 
-/** The label's class and those with the largest logits, in their order. */
+/** The label and the classes with the largest logits, in ascending order. */
 function shownClasses({ label, steps }: Explanation): number[] {
   const all = [...steps.transformed.keys()];
   if (all.length <= MOST_CLASSES) return all;

@@ -10,7 +10,7 @@ export interface ExplainFlags extends LossFlags {
   readonly classWeights?: string;
 }
 
-/** A loss, and how far it is from the exact one. */
+/** A loss, and its distance from the exact one. */
 export interface Measured {
   readonly value: number;
   readonly digits: number;
@@ -25,31 +25,31 @@ export interface Change {
   readonly gradientWithout: readonly number[];
 }
 
-/** All that is to be said about a row. */
+/** The result of `xent explain`. */
 export interface Explanation {
   readonly logits: readonly number[];
   readonly label: number;
   readonly options: RowOptions;
   readonly variant: Variant;
-  /** In f64. */
+  /** Computed in f64. */
   readonly steps: Steps;
   readonly kernel: Measured;
   /** log(sum_j exp(x_j - m)) - (x_y - m), in f32 */
   readonly stable: Measured;
   /** -log(softmax(x)[y]), in f32 */
   readonly naive: Measured;
-  /** The kernel's. */
+  /** Computed by the kernel. */
   readonly gradient: readonly number[];
   readonly changes: readonly Change[];
 }
 
 const OPTIONS = ["softcap", "temperature", "classWeights", "labelSmoothing", "zLoss", "ignoreIndex"] as const;
 
-/** Throws a usage error for what is not a number, and for a label that is no class. */
+/** Throws a usage error for logits that are not numbers, and for a label that is not a class. */
 export function explain(words: readonly string[], flags: ExplainFlags): Explanation {
   const logits = readLogits(words);
   const { label, variant } = flags;
-  // Of several, the one that makes a difference.
+  // The kernel takes one ignoreIndex: the one that equals the label, if any.
   const ignoreIndex = flags.ignoreIndex?.find((index) => index === label) ?? flags.ignoreIndex?.[0];
   if (label !== ignoreIndex && !(label >= 0 && label < logits.length)) {
     throw badUsage(`the label ${label} is outside of the range [0, ${logits.length}) of ${logits.length} logits`);
@@ -74,7 +74,7 @@ export function explain(words: readonly string[], flags: ExplainFlags): Explanat
   const { loss, gradient } = kernel(options);
   const changes = given.flatMap((option): Change[] => {
     const { [option]: value, ...others } = options;
-    // A label that is no class has no loss unless it is ignored.
+    // A label that is not a class has no loss unless it is ignored.
     if (value === undefined || (option === "ignoreIndex" && !(label in logits))) return [];
     const without = kernel(others);
     return [{ option, value, lossWithout: without.loss, gradientWithout: without.gradient }];
@@ -104,8 +104,8 @@ function readLogits(words: readonly string[]): number[] {
 }
 
 /**
- * The numbers of one row, with white space or commas between them, in brackets or not, as other languages print them. Throws for
- * what looks like several rows, like a number that is missing, or like commas within numbers.
+ * The numbers of one row, separated by white space or commas, with or without brackets, as other languages print them. Throws if
+ * the text looks like several rows, lacks a number, or has commas within numbers.
  */
 function numbersIn(text: string): number[] {
   let row = text.trim();

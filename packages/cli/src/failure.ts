@@ -1,4 +1,4 @@
-/** What the user can mend: its message is printed as it is, without a stack. */
+/** An error that the user can fix: only its message is printed, without a stack. */
 export class Failure extends Error {
   readonly exitCode: number;
 
@@ -8,17 +8,17 @@ export class Failure extends Error {
   }
 }
 
-/** A file is not what it should be. */
+/** The error for a file with wrong content. */
 export function badData(message: string): Failure {
   return new Failure(message, 1);
 }
 
-/** A file cannot be opened, read or written: why, without what Node.js calls it. */
+/** The error for a file that cannot be opened, read or written: the reason, without Node.js's code and call. */
 export function badFile(path: string, cause: Error): Failure {
   return badData(`${path}: ${cause.message.replace(/^E[A-Z]+: (.+?), .*$/s, "$1")}`);
 }
 
-/** The command line is not what it should be. */
+/** The error for a wrong command line. */
 export function badUsage(message: string): Failure {
   return new Failure(message, 2);
 }

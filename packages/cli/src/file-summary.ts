@@ -1,24 +1,25 @@
 import { badUsage } from "./failure.ts";
-import type { FileResult, Group } from "./files.ts";
+import type { FileFlags, FileResult, Group } from "./files.ts";
+import type { LogitsFile } from "./logits.ts";
 import { Moments } from "./moments.ts";
 import type { Observations } from "./observations.ts";
 
-/** What follows for one file of several. */
+/** The results of one file. */
 export interface FileSummary {
   readonly name: string;
   readonly rows: number;
   readonly counted: number;
   readonly sum: number;
-  /** NaN where no row counts. */
+  /** NaN if no row counts. */
   readonly mean: number;
   readonly perplexity: number;
   readonly standardError: number;
   readonly correct: number;
 }
 
-/** Averages over files, each of which counts the same. */
+/** Averages over files, all with the same weight. */
 export interface Macro {
-  /** Those in which a row counts. */
+  /** Files with at least one row that counts. */
   readonly files: number;
   readonly mean: number;
   /** Exponential of that mean. */
@@ -42,13 +43,13 @@ export function macroOf(files: readonly FileSummary[]): Macro {
   return { files: some.length, mean, perplexity: Math.exp(mean), accuracy };
 }
 
-/** A standard error, what it is over, and how many of these there are. */
+/** A standard error, the unit that it is computed over, and the number of these units. */
 export interface Uncertainty {
   readonly standardError: number;
   readonly group: { readonly by: Group; readonly count: number };
 }
 
-/** The standard error of the mean of all files, and of how many observations. */
+/** The standard error of the mean over all files. */
 export function uncertaintyOf(results: readonly FileResult[], by: Group): Uncertainty {
   return standardErrorBy(
     by,
@@ -56,7 +57,7 @@ export function uncertaintyOf(results: readonly FileResult[], by: Group): Uncert
   );
 }
 
-/** Of the mean of what was observed in files. */
+/** The standard error of the mean of the observations in files. */
 export function standardErrorBy(by: Group, files: readonly Observations[]): Uncertainty {
   const moments = new Moments(true);
   for (const { rows, clusters } of files) {
@@ -68,9 +69,21 @@ export function standardErrorBy(by: Group, files: readonly Observations[]): Unce
   return { standardError, group: { by, count } };
 }
 
-/** Before anything is computed: the clusters are no more than the files. */
+/** Throws if --group file has too few files, before anything is computed. */
 export function assertGroup(by: Group | undefined, files: number): void {
   if (by === "file") assertClusters(by, files);
+}
+
+/** Likewise, once the headers are read: or than their sequences. */
+export function assertSequences(
+  { group, sequence }: Pick<FileFlags, "group" | "sequence">,
+  sizes: readonly Pick<LogitsFile, "rows" | "sequence">[],
+): void {
+  if (group !== "sequence") return;
+  assertClusters(
+    group,
+    sizes.reduce((sum, size) => sum + Math.ceil(size.rows / (sequence ?? size.sequence)), 0),
+  );
 }
 
 function assertClusters(by: Group, count: number): void {

@@ -15,19 +15,19 @@ import { type ComputedRows, type Questions, Statistics } from "./statistics.ts";
 import { evaluateRows } from "./stream.ts";
 import { readWeights } from "./weights.ts";
 
-/** Files that are read of a pair. */
+/** The files that are read for a pair. */
 export function inputsOf({ logits, labels, mask }: FilePair, { classWeights }: FileFlags): string[] {
   const specs = [logits, labels, mask, classWeights].filter((spec) => spec !== undefined);
   return specs.map((spec) => fileOf(spec).path);
 }
 
-/** Throws where a pair is there twice, by whatever names: its rows would count twice. */
+/** Throws if a pair is given twice, under any names: its rows would count twice. */
 export async function assertDifferent(all: readonly FilePair[]): Promise<void> {
   const seen = new Map<string, string>();
   for (const { logits, labels } of all) {
     const specs = [logits, labels].map(fileOf);
     const files = await Promise.all(specs.map(({ path }) => identityAt(path)));
-    // One that is not there is missed when it is opened.
+    // A missing file is reported when it is opened.
     if (files.includes(undefined)) continue;
     const key = JSON.stringify([files, specs.map(({ wanted }) => wanted)]);
     const other = seen.get(key);
@@ -39,7 +39,7 @@ export async function assertDifferent(all: readonly FilePair[]): Promise<void> {
   }
 }
 
-/** What is said of files of logits and labels. */
+/** The options that describe files of logits and labels. */
 export interface FileFlags extends LossFlags {
   readonly classes?: number;
   readonly dtype?: LogitsType;
@@ -58,14 +58,14 @@ export interface FileFlags extends LossFlags {
 /** What counts as one observation of a standard error. */
 export type Group = "row" | "sequence" | "file";
 
-/** A file of logits and the one of its labels. */
+/** A file of logits and the file of its labels. */
 export interface FilePair {
   readonly logits: string;
   readonly labels: string;
   readonly mask?: string;
 }
 
-/** What is known of a pair that was evaluated. */
+/** The result of an evaluated pair. */
 export interface FileResult {
   readonly logits: { readonly name: string; readonly dtype: LogitsType; readonly shape: readonly number[] };
   readonly labels: { readonly name: string; readonly dtype: string };
@@ -77,52 +77,51 @@ export interface FileResult {
   readonly bytes: number;
 }
 
-/** Who is told what, and who can end it. */
+/** What an evaluation runs with: instance, signal and callbacks. */
 export interface Surroundings {
   readonly xent: Xent;
   readonly signal: AbortSignal;
-  /** Called when the sizes are known, and then after each batch. */
+  /** Called once the sizes are known, and then after each batch. */
   readonly onRows?: (done: number, rows: number, bytes: number) => void;
-  /** Is given all rows, in their order. */
+  /** Called with the results of all rows, in order. */
   readonly onResults?: (computed: ComputedRows, file: LogitsFile) => Promise<void>;
 }
 
-/** Opened in this order, given back in the other. */
+/** What to close: called in reverse order. */
 export type Closers = (() => unknown)[];
 
-/** Runs something that opens things, and closes them again. */
+/** Runs a function, and then calls the closers that it has added. */
 export async function closing<T>(run: (closers: Closers) => Promise<T>): Promise<T> {
   const closers: Closers = [];
   try {
     return await run(closers);
   } finally {
-    // One that fails must not keep the others from closing, nor take the place of the error that ends the run.
+    // A failing closer must neither stop the others nor replace the error that ended the run.
     for (const close of closers.reverse()) await (async () => close())().catch(() => {});
   }
 }
 
-/** That compute: one less than a pool may have. */
+/** The most computing threads: one less than a pool may have. */
 export const MOST_THREADS = 255;
 
-/** How many threads compute. */
 function computingThreads(threads: number | "auto"): number {
   return threads === "auto" ? Math.min(availableParallelism(), MOST_THREADS) : threads;
 }
 
-/** Logits of fewer bytes are computed in less time than workers take to start. */
+/** Fewer bytes of logits are computed faster than workers start. */
 const FEW_BYTES = 2 ** 24;
 
-/** How many threads compute these files of logits: where that is not said, one has few of them to itself. */
+/** The threads for these files of logits. "auto" takes one thread if they are small. */
 export async function threadsFor(threads: number | "auto", logits: readonly string[]): Promise<number> {
   if (threads !== "auto") return threads;
-  // What cannot be opened is said where it is read.
+  // A file that cannot be opened is reported when it is read.
   const files = await Promise.all(logits.map((spec) => stat(fileOf(spec).path).catch(() => undefined)));
   const isSmall = files.every((file) => file === undefined || file.isFile());
   const bytes = files.reduce((sum, file) => sum + (file?.size ?? 0), 0);
   return isSmall && bytes < FEW_BYTES ? 1 : computingThreads(threads);
 }
 
-/** An instance for files, which is given back at the end or when the signal aborts. */
+/** An instance for files, which is disposed at the end or when the signal aborts. */
 export async function instance(
   threads: number | "auto",
   variant: Variant | "auto",
@@ -130,8 +129,8 @@ export async function instance(
   closers: Closers,
 ): Promise<Xent> {
   const computing = computingThreads(threads);
-  // runAsync leaves the calling thread, which reads and writes files, out of the computation: one more, where there are several.
-  // Shared, whatever their number: files are read into the memory while it may grow.
+  // With a pool, runAsync does not compute on the calling thread, which reads and writes files: hence one thread more.
+  // The memory is always shared: files are read into it while it may grow.
   const xent = await createXent({ threads: computing === 1 ? 1 : computing + 1, variant, shared: true });
   const dispose = (): void => xent.dispose();
   signal.addEventListener("abort", dispose);
@@ -142,7 +141,7 @@ export async function instance(
   return xent;
 }
 
-/** Opens a pair. `classesTotal`: of the labels, where the file has a part of the classes. */
+/** Opens a pair. `classesTotal`: the classes that labels range over, if the file has only some of them. */
 export async function openPair(
   pair: FilePair,
   flags: FileFlags,
@@ -167,7 +166,7 @@ export async function openPair(
   return { logits: { ...logits, sequence }, labels: new Labels(file, rules), dtype: file.dtype, source };
 }
 
-/** As labels, of which those that are not 0 count. */
+/** Opens a mask as labels. A row counts if its value is not 0. */
 async function openMask(
   spec: string,
   rules: Omit<LabelRules, "classes" | "ignoreIndex" | "noun">,
@@ -178,7 +177,7 @@ async function openMask(
   return new Labels(file, { ...rules, classes: 2 ** 31, ignoreIndex: undefined, noun: "mask value" });
 }
 
-/** What is asked of rows beside their sums. */
+/** The statistics that the options ask for beyond sums. */
 export function questionsOf({ topK = [], calibration, group, classWeights }: FileFlags): Questions {
   return { topK, calibration, bySequence: group === "sequence", weighted: classWeights !== undefined };
 }
@@ -212,17 +211,17 @@ export function evaluateFile(
   });
 }
 
-/** Throws where there is no mean. */
+/** Throws if there is no mean. */
 export function assertAverage(totals: Totals, labels: string, rows: number, { classWeights }: FileFlags): void {
   if (totals.count === 0) throw badData(`${labels}: all ${rows} rows are ignored: there is nothing to average`);
   if (totals.normalizer === 0)
     throw badData(`${classWeights}: the weights of all labels add up to 0: there is no mean`);
 }
 
-/** What is compared of files. */
+/** The properties that all files must share. */
 type Alike = { readonly classes: number; readonly logits: { readonly name: string } };
 
-/** What shards must have in common is that of the first one. */
+/** Throws if a shard differs from the first one in what they must share. */
 export function assertAlike(first: Alike, other: Alike): void {
   if (other.classes !== first.classes) {
     throw badData(
@@ -231,7 +230,7 @@ export function assertAlike(first: Alike, other: Alike): void {
   }
 }
 
-/** The kernel's options, of what was said on the command line. */
+/** The kernel's options that the command line gives. */
 export function lossOptions(
   { labelSmoothing, zLoss, softcap, temperature }: LossFlags,
   classWeights: Float32Array | undefined,
@@ -240,7 +239,7 @@ export function lossOptions(
   return { ...Object.fromEntries(given.filter(([, value]) => value !== undefined)), ignoreIndex: IGNORED };
 }
 
-/** Which file has the labels of which: `{path}` stands for the path of the logits without its ending, `{name}` for the last part. */
+/** Pairs logits and labels: `{path}` is the path of the logits without its extension, `{name}` the last part of that path. */
 export function pairs(logits: readonly string[], labels: string, mask?: string): FilePair[] {
   if (logits.length === 0) throw badUsage("no file of logits: say --logits, or name them");
   const of = { "--labels": labels, ...(mask === undefined ? {} : { "--mask": mask }) };
@@ -254,7 +253,7 @@ export function pairs(logits: readonly string[], labels: string, mask?: string):
 
 const PLACES = /\{(path|name|file)\}/g;
 
-/** Throws where a file of its own for each of several is wanted, and the name of one is given. */
+/** Throws if several files of logits each need a file beside them, and `spec` names only one. */
 export function assertEach(option: string, spec: string, files: number): void {
   if (files === 1 || spec.search(PLACES) >= 0) return;
   const what = option.slice(2);
@@ -263,7 +262,7 @@ export function assertEach(option: string, spec: string, files: number): void {
   );
 }
 
-/** What a name stands for that says where it lies beside a file of logits. */
+/** The path that a pattern gives for a file of logits. */
 export function fileBeside(file: string, spec: string): string {
   const path = file.replace(/\.[^./\\]*$/, "");
   const of: Record<string, string> = { path, name: basename(path), file };

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 
 /**
- * Refuses options that are given twice, but for those that collect: Commander takes the last one without a word. One without a value
- * says the same twice.
+ * Refuses options that are given twice: Commander silently takes the last one. Options that collect values may repeat, as may
+ * options without a value.
  */
 export function refuseRepeats(command: Command, collecting: readonly string[]): void {
   const given = new Set<string>();

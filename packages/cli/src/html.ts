@@ -1,12 +1,12 @@
 import type { Kind } from "./output-file.ts";
 
-/** What tells a report from other pages. */
+/** The beginning by which a report is recognised. */
 const GENERATOR =
   '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="xent-cli">';
 
 export const REPORT: Kind = { name: "report of xent (.html)", isOne: (start) => start.startsWith(GENERATOR) };
 
-/** Text as HTML, without what turns text around. */
+/** Text as HTML, without characters that change the direction of text. */
 export function escapeHtml(text: string): string {
   const named: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
   return text.replace(/[&<>"']/g, (character) => named[character] as string);
@@ -25,7 +25,7 @@ export interface Page {
   /** Names and values, as text. */
   readonly facts: readonly (readonly [name: string, value: string])[];
   readonly sections: readonly Section[];
-  /** Of the pictures, on dark pages. */
+  /** CSS for the pictures in dark mode. */
   readonly darkColors: string;
 }
 
@@ -46,7 +46,7 @@ th{color:var(--soft);font-weight:500}
 th:first-child,td:first-child{text-align:left;padding-left:0}
 `;
 
-/** A page in one file, which asks for nothing: the browser itself refuses to. */
+/** A page in one file. Its Content-Security-Policy makes the browser load nothing else. */
 export function page({ title, facts, sections, darkColors }: Page): string {
   const name = escapeHtml(title);
   const list = facts.map(([key, value]) => `<dt>${escapeHtml(key)}</dt><dd>${escapeHtml(value)}</dd>`);
@@ -65,7 +65,7 @@ ${parts.join("\n")}
 `;
 }
 
-/** A table, of text. */
+/** A table of text cells. */
 export function htmlTable(titles: readonly string[], rows: readonly (readonly string[])[]): string {
   const cells = (tag: string, row: readonly string[]): string =>
     `<tr>${row.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;

@@ -4,13 +4,13 @@ import { BYTES, type DType, type INTEGERS, isFloat } from "./dtypes.ts";
 import { badData } from "./failure.ts";
 import { wordsOf } from "./text.ts";
 
-/** A file of integers, read from front to back. */
+/** A file of integers, read in order. */
 export interface LabelFile {
   readonly name: string;
   readonly dtype: DType | "text";
-  /** Undefined where it has none, and only reading to the end tells how many there are. */
+  /** Undefined if the file states none; only reading to its end then tells how many labels it has. */
   readonly shape: readonly number[] | undefined;
-  /** Some thousands of them at a time. */
+  /** Some thousands of labels at a time. */
   readonly chunks: AsyncGenerator<LabelChunk>;
   close(): Promise<void>;
 }
@@ -18,18 +18,17 @@ export interface LabelFile {
 export interface LabelChunk {
   /** Exact below 2^53. */
   readonly numbers: ArrayLike<number>;
-  /** One of them as it is in the file, for messages. */
+  /** A number as it is in the file, for messages. */
   readonly textOf: (i: number) => string;
 }
 
-/** Types of labels. */
 export type LabelsDType = (typeof INTEGERS)[number];
 
-/** What the file does not say by itself, or what is expected of it. */
+/** What the caller expects of a file of labels. */
 export interface LabelSpec {
-  /** Numbers of a file without types. */
+  /** The type of the numbers in a file without a header. */
   readonly raw?: LabelsDType | undefined;
-  /** Whether it may have truth values, as 0 and 1. */
+  /** Whether it may have booleans, read as 0 and 1. */
   readonly isMask?: boolean;
 }
 
@@ -62,17 +61,17 @@ async function* integersOf(path: string): AsyncGenerator<LabelChunk, void> {
   }
 }
 
-/** Also as numpy.savetxt and pandas write integers that have become floats: 1.000e+00, 3.0. */
+/** Also accepts integers as numpy.savetxt and pandas write them as floats: 1.000e+00, 3.0. */
 function isInteger(word: string): boolean {
   if (/^[+-]?\d+$/.test(word)) return true;
   const [, whole, fraction = "", exponent = "0"] = /^[+-]?(\d+)(?:\.(\d*))?(?:e([+-]?\d+))?$/i.exec(word) ?? [];
   if (whole === undefined) return false;
-  // A number would round it.
+  // Number(word) would round it.
   const point = Math.min(whole.length + Number(exponent), whole.length + fraction.length);
   return /^0*$/.test(point < 0 ? whole + fraction : (whole + fraction).slice(point));
 }
 
-/** Words of what is no text may be of any length, and of any characters. */
+/** In a file that is not text, a word may have any length and any characters. */
 const shorten = (word: string): string => (word.length > 30 ? `${word.slice(0, 29)}…` : word);
 const quote = (word: string): string => JSON.stringify(shorten(word));
 
@@ -97,7 +96,7 @@ async function* numbersOf(
     const length = Math.floor((await bytes.read(chunk)) / BYTES[dtype]);
     if (length === 0) return;
     if (dtype === "int64" || dtype === "uint64") {
-      // By halves: a BigInt for each would take longer than all the rest.
+      // Read 64-bit integers as two halves: creating a BigInt for each would dominate the time.
       const words = new (dtype === "int64" ? Int32Array : Uint32Array)(chunk.buffer, 0, 2 * length);
       const numberOf = (i: number): number => (words[2 * i + 1] as number) * 2 ** 32 + ((words[2 * i] as number) >>> 0);
       const integers = new (dtype === "int64" ? BigInt64Array : BigUint64Array)(chunk.buffer, 0, length);

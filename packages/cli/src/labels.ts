@@ -1,37 +1,37 @@
 import { badData } from "./failure.ts";
 import type { LabelChunk, LabelFile } from "./label-file.ts";
 
-/** The label of a row without one, which is ignored. */
+/** The label of a row that does not count. */
 export const IGNORED = -1;
 
-/** How the labels of a file belong to rows, and what they may be. */
+/** How labels are assigned to rows, and which labels are valid. */
 export interface LabelRules {
   readonly rows: number;
   readonly classes: number;
   /** The file of logits, for messages. */
   readonly logits: string;
-  /** Its shape, and that without the axis of the classes. */
+  /** The shape of the logits, and that shape without the class axis. */
   readonly logitsShape: readonly number[];
   readonly rowsShape: readonly number[];
   readonly ignoreIndex: readonly number[] | undefined;
   /** Row i has label i + shift of its sequence; the last `shift` rows of each sequence are ignored. */
   readonly shift: number;
   readonly sequence: number;
-  /** Is told what rows have, once for each row. */
+  /** Called with the labels of rows, once for each row. */
   readonly onLabels?: (labels: Int32Array) => void;
-  /** What the file has: for messages. */
+  /** What messages call a value of the file. */
   readonly noun: "label" | "mask value";
-  /** Of each label whether it counts: 0 if not. In the order of the labels. */
+  /** One value for each label, in the same order: 0 if it does not count. */
   readonly mask?: Labels | undefined;
 }
 
-/** Labels of one row after the other, out of a file. */
+/** Reads the labels of a file row by row. */
 export class Labels {
   readonly #file: LabelFile;
   readonly #rules: LabelRules;
   #row = 0;
   #chunk: LabelChunk = { numbers: [], textOf: String };
-  /** Index into the chunk of the next label. */
+  /** Index of the next label in the chunk. */
   #next: number;
 
   constructor(file: LabelFile, rules: LabelRules) {
@@ -41,7 +41,7 @@ export class Labels {
     this.#next = Math.min(rules.shift, rules.rows);
   }
 
-  /** Flat, or as the rows of the logits: of another shape they would go to other rows. */
+  /** The shape must be flat or that of the rows: with any other shape, labels would go to the wrong rows. */
   #assertShape(shape: readonly number[]): void {
     const { rows, logits, logitsShape, rowsShape: ofRows, noun } = this.#rules;
     const count = shape.reduce((product, length) => product * length, 1);
@@ -66,7 +66,7 @@ export class Labels {
     const counts = mask && new Int32Array(into.length);
     if (counts) await mask.read(counts);
     for (let at = 0; at < into.length; ) {
-      // The last rows of all have no label of their own to read.
+      // The last `shift` rows have no label to read.
       const withLabel = Math.min(into.length - at, rows - shift - this.#row);
       if (withLabel <= 0) {
         this.#row += into.length - at;
@@ -80,7 +80,7 @@ export class Labels {
     }
   }
 
-  /** Throws where there are more labels than rows. */
+  /** Throws if there are more labels than rows. */
   async end(): Promise<void> {
     if (await this.#hasNext()) throw this.#doNotFit(`more than ${this.#rules.rows}`);
     await this.#rules.mask?.end();
@@ -103,7 +103,7 @@ export class Labels {
     }
   }
 
-  /** Brings the chunk with the next label, which may be some chunks ahead. */
+  /** Reads on to the chunk with the next label; a shift may skip chunks. */
   async #hasNext(): Promise<boolean> {
     while (this.#next >= this.#chunk.numbers.length) {
       const { done, value } = await this.#file.chunks.next();

@@ -1,18 +1,18 @@
 import type { LogitsView } from "./logits-view.ts";
 
-/** What the logits of a file may be instead. */
+/** What a file of logits may hold instead. */
 export type Likeness = "probabilities" | "log-probabilities";
 
-/** How far a sum of rounded probabilities is from 1: 16 bits have few digits. */
+/** How far a sum of rounded probabilities may be from 1: 16-bit types have few digits. */
 const TOLERANCE = { float16: 0.01, bfloat16: 0.05, float32: 1e-3, float64: 1e-3 };
 
-/** Looks whether all rows are probabilities, or all are log-probabilities. Of other rows it looks at no more than the first one. */
+/** Checks whether all rows are probabilities or all are log-probabilities, up to the first row that is neither. */
 export class LikenessCheck {
   #rows = 0;
   #probabilities = true;
   #logProbabilities = true;
 
-  /** `logSumExp`: of the logits as they are, where it is known. */
+  /** `logSumExp`: of the logits before any option, if it is known. */
   add(logits: LogitsView, row: number, prediction: number, logSumExp: number | undefined): void {
     if (!this.#probabilities && !this.#logProbabilities) return;
     this.#rows++;
@@ -37,9 +37,9 @@ export class LikenessCheck {
   }
 }
 
-/** What is said of it. */
+/** The warning for it. */
 export function noticeOf(likeness: Likeness): string {
   return likeness === "probabilities"
-    ? "each row lies in [0, 1] and adds up to 1: these look like probabilities, of which softmax is taken once more; give logits, or their logarithms"
-    : "each row is log-probabilities: their softmax is what they are the logarithms of, and the loss is right";
+    ? "each row lies in [0, 1] and adds up to 1: these look like probabilities, and softmax is applied again; give logits, or the logarithms of the probabilities"
+    : "each row is log-probabilities: softmax gives back the probabilities, so the loss is right";
 }

@@ -5,7 +5,7 @@ export class LogitsView {
   readonly data: LogitsArrays[LogitsType];
   readonly dtype: LogitsType;
   readonly classes: number;
-  /** Rows whose logits lie side by side; 1 where the class axis is the last. */
+  /** The number of rows whose logits are interleaved; 1 if the class axis is the last. */
   readonly inner: number;
   readonly #numberOf: (stored: number) => number;
   readonly #orderOf: ((stored: number) => number) | undefined;
@@ -36,7 +36,7 @@ export class LogitsView {
     return Float64Array.from(this.row(row), this.#numberOf);
   }
 
-  /** How many classes come before the label where the largest logit comes first, and of equal ones the first; `most` where there are more. */
+  /** The rank of the label by descending logit, from 0; of equal logits the first class is first. At most `most`. */
   rankOf(row: number, label: number, most: number): number {
     const { data, classes, inner } = this;
     const begin = this.#begin(row);
@@ -60,7 +60,7 @@ export class LogitsView {
   }
 }
 
-/** An integer that is larger for larger numbers; both zeros are equal. */
+/** Maps the bits of a 16-bit float to an integer in the same order; both zeros are equal. */
 function orderOfBits(bits: number): number {
   return bits < 0x8000 ? bits : 0x8000 - bits;
 }

@@ -4,17 +4,17 @@ import { isRaw, openArray } from "./arrays.ts";
 import { type DType, FLOATS, isFloat } from "./dtypes.ts";
 import { badData, badUsage } from "./failure.ts";
 
-/** Rows of logits in a file. */
+/** A file of logits. */
 export interface LogitsFile {
   readonly array: ArrayFile;
   readonly dtype: LogitsType;
   readonly rows: number;
   readonly classes: number;
-  /** Rows whose logits lie side by side: the product of the axes behind that of the classes. */
+  /** The number of rows whose logits are interleaved: the product of the axes after the class axis. */
   readonly inner: number;
-  /** The shape without the axis of the classes. */
+  /** The shape without the class axis. */
   readonly rowsShape: readonly number[];
-  /** Rows of one sequence: the last axis but one, or {@link inner} rows. */
+  /** Rows of one sequence: the size of the last axis but one, or {@link inner}. */
   readonly sequence: number;
 }
 
@@ -22,7 +22,7 @@ export interface LogitsSpec {
   readonly logits: string;
   readonly classes?: number | undefined;
   readonly dtype?: LogitsType | undefined;
-  /** Of the classes; from the end if negative. Default: the last. */
+  /** The class axis, counted from the end if negative. Default: the last. */
   readonly axis?: number | undefined;
 }
 
@@ -56,7 +56,7 @@ export async function openLogits({ logits, classes, dtype, axis = -1 }: LogitsSp
   }
 }
 
-/** 16-bit numbers may be saved as their bits, since NumPy has no bfloat16. */
+/** Accepts uint16 as the bits of a 16-bit float, since NumPy has no bfloat16. */
 function logitsType(name: string, found: DType, asked: LogitsType | undefined): LogitsType {
   if (found === "uint16" && (asked === "float16" || asked === "bfloat16")) return asked;
   if (!isFloat(found)) throw badData(`${name}: expected logits of type ${FLOATS.join(", ")}, found ${found}`);

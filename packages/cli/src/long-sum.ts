@@ -1,7 +1,7 @@
-// Sums and products with about twice the digits of f64, so that neither the order of the summands nor how rows were grouped shows.
+// Sums and products with about twice the digits of f64: neither the order nor the grouping of the rows shows in a result.
 // T. J. Dekker, A floating-point technique for extending the available precision, Numerische Mathematik 18 (1971).
 
-/** A number as the unevaluated sum of two. */
+/** A number as the unevaluated sum of two f64. */
 export type Long = readonly [high: number, low: number];
 
 /** A sum of many numbers. */
@@ -23,7 +23,7 @@ export class LongSum {
   }
 
   get value(): Long {
-    // Of what is infinite nothing is lost.
+    // An infinite sum has no low part.
     return Number.isFinite(this.#high) ? twoSum(this.#high, this.#low) : [this.#high, 0];
   }
 }

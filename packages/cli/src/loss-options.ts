@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Variant } from "xent";
 
-/** What both commands let the user say about the loss. */
+/** The options of the loss, which several commands share. */
 export interface LossFlags {
   readonly labelSmoothing?: number;
   readonly zLoss?: number;
@@ -16,7 +16,7 @@ export function addLossOptions(command: Command): Command {
   command
     .option(
       "--smoothing, --label-smoothing <e>",
-      "e of the target goes to all classes",
+      "spread e of the target over all classes",
       number("a number in [0, 1)", (e) => e >= 0 && e < 1),
     )
     .option(
@@ -30,10 +30,10 @@ export function addLossOptions(command: Command): Command {
 
 const positive = number("a number > 0", (x) => x > 0 && x < Infinity);
 
-/** What is said of the softmax of a model, and not of a loss. */
+/** Options of a model's softmax, without those of a loss. */
 export function addModelOptions(command: Command): Command {
   return command
-    .option("--temperature <t>", "x <- x / t, after the cap", positive)
+    .option("--temperature <t>", "x <- x / t, after the softcap", positive)
     .option(
       "--ignore-index <i>",
       "rows with this label do not count; may be given several times",
@@ -45,12 +45,12 @@ export function addModelOptions(command: Command): Command {
     .option("--json", "print everything as JSON");
 }
 
-/** Of an option that may be given several times: all of it. */
+/** A parser that collects all values of an option. */
 export function collected<T>(parse: (text: string) => T): (text: string, before?: readonly T[]) => readonly T[] {
   return (text, before = []) => [...before, parse(text)];
 }
 
-/** A parser of integers from `minimum` on. */
+/** A parser of integers >= `minimum`. */
 export function integer(minimum: number): (text: string) => number {
   const most = minimum < 0 ? "an integer" : `an integer >= ${minimum}`;
   return number(most, (value) => Number.isSafeInteger(value) && value >= minimum);

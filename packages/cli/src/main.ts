@@ -26,7 +26,7 @@ const LOGITS = ".npy, .npz or .safetensors (file:name), or .bin, .raw, .f32 with
 const LABELS = "the same with integers, .bin, .raw or .i32 (int32), or .txt";
 const MOST_BINS = 10_000;
 const program = new Command("xent")
-  .description("Sparse softmax cross-entropy: what it is for one row, and what it is for files of logits.")
+  .description("Sparse softmax cross-entropy of one row, or of files of logits.")
   .version(version)
   .configureOutput({
     writeErr: (text) => process.stderr.write(visibleLines(withoutPasswords(text))),
@@ -36,48 +36,50 @@ const program = new Command("xent")
 
 const explaining = program
   .command("explain")
-  .description("Print the loss of one row, step by step. Logits are arguments, a list with commas, or standard input.")
+  .description(
+    "Print the loss of one row, step by step. Logits are arguments, a comma-separated list, or standard input.",
+  )
   .argument("[logits...]", "numbers, also inf and -inf")
-  // Some logits look like options: explain() says which of them are none.
+  // Negative logits look like options. explain() reports words that are neither.
   .allowUnknownOption()
-  .requiredOption("--label <y>", "the class that is right", integer(Number.MIN_SAFE_INTEGER))
-  .option("--class-weights <list>", "one weight a class, with commas between them");
+  .requiredOption("--label <y>", "the correct class", integer(Number.MIN_SAFE_INTEGER))
+  .option("--class-weights <list>", "one weight for each class, separated by commas");
 addLossOptions(explaining).action((logits: string[], flags: ExplainFlags) => {
   const explanation = explain(logits, flags);
   process.stdout.write(flags.json ? toJson(explanation) : explanationText(explanation));
 });
 
-const QUEUE_NAME = ["--queue-name <name>", "of the queue at this Redis", queueName, "xent"] as const;
+const QUEUE_NAME = ["--queue-name <name>", "name of the queue in this Redis", queueName, "xent"] as const;
 
 const evaluating = program
   .command("evaluate")
   .description(
-    "Print mean loss, perplexity and accuracy of files of logits and labels, which may be larger than memory.",
+    "Print mean loss, perplexity and accuracy of files of logits and labels. Files may be larger than memory.",
   )
-  .argument("[files...]", "files of logits, where there are several: shards of the rows")
+  .argument("[files...]", "one or more files of logits, each with some of the rows")
   .option("--logits <file>", `${LOGITS}; may be given several times`, collected(String))
   .requiredOption("--labels <file>", `${LABELS}. For several files: {path}.txt, labels/{name}.npy, {file}:labels`);
 addRowOptions(addFileOptions(evaluating))
-  .option("--class-weights <file>", "one weight a class, .txt or as the logits")
+  .option("--class-weights <file>", "one weight for each class: .txt, or a format of the logits")
   .option("--per-row <file>", "also write the loss of each row: .npy or .csv")
   .option("--totals <file>", "also write the exact sums, for xent merge")
-  .option("--top-k <list>", "also how often the label is among the k largest logits: 1,5", topK)
+  .option("--top-k <list>", "also print how often the label is among the k largest logits: 1,5", topK)
   .addOption(
-    new Option("--calibration [bins]", "also the expected calibration error, by so many bins")
+    new Option("--calibration [bins]", "also print the expected calibration error over this number of bins")
       .argParser(bins)
       .preset(`${USUAL_BINS}`),
   )
-  .option("--bytes <n or file>", "of the text: bits per byte; a number, or the text itself")
+  .option("--bytes <n or file>", "size of the text, as a number or as its files: also print bits per byte")
   .addOption(grouping())
   .option(
     "--html <file>",
     "also write a report with pictures: distribution of losses, positions, calibration, worst rows",
   )
-  .option("--strict", "a row without a finite loss is an error")
-  .option("--verify", "with --queue: compare all bytes of the files with those of the workers, not a sample")
+  .option("--strict", "fail if a row has no finite loss")
+  .option("--verify", "with --queue: compare the workers' files by all bytes instead of a sample")
   .option(
     "--queue [url]",
-    `let xent work evaluate the files, through a Redis: redis://host:port (default: ${QUEUE_VARIABLE} of the environment)`,
+    `evaluate on processes of xent work, through a Redis: redis://host:port (default: environment variable ${QUEUE_VARIABLE})`,
   )
   .option(...QUEUE_NAME);
 addLossOptions(evaluating);
@@ -97,23 +99,26 @@ evaluating.action(async (files: string[], flags: EvaluateFlags) => {
 
 const sharding = program
   .command("partials")
-  .description("Write what a file with a shard of the classes says of its rows.")
+  .description("Write the partials of a file that has some of the classes of its rows.")
   .requiredOption("--logits <file>", LOGITS)
-  .requiredOption("--labels <file>", `${LABELS}: classes of all`)
-  .requiredOption("--class-offset <n>", "the first class of the file", integer(0))
-  .requiredOption("--classes-total <C>", "all classes", integer(1))
-  .requiredOption("--output <file>", "where to");
-addFileOptions(sharding).option("--class-weights <file>", "one weight for each of all classes, .txt or as the logits");
+  .requiredOption("--labels <file>", `${LABELS}. Labels range over all classes`)
+  .requiredOption("--class-offset <n>", "number of the file's first class", integer(0))
+  .requiredOption("--classes-total <C>", "number of all classes", integer(1))
+  .requiredOption("--output <file>", "file to write");
+addFileOptions(sharding).option(
+  "--class-weights <file>",
+  "one weight for each of all classes: .txt, or a format of the logits",
+);
 addLossOptions(sharding).action(async (flags: PartialsFlags) => {
   await interruptible((signal) => partials(flags, signal));
 });
 
 program
   .command("merge")
-  .description("Merge what xent partials or xent evaluate --totals have written, and print what follows.")
+  .description("Merge files of xent partials or of xent evaluate --totals, and print the results.")
   .argument("<files...>", "in any order")
-  .option("--output <file>", "also write what is merged")
-  .option("--per-row <file>", "also write the loss of each row: .npy or .csv; of partials")
+  .option("--output <file>", "also write the merged file")
+  .option("--per-row <file>", "with partials: also write the loss of each row: .npy or .csv")
   .option("--json", "print everything as JSON")
   .action(async (files: string[], flags: MergeFlags) => {
     const merged = await interruptible((signal) => merge(files, flags, signal));
@@ -123,11 +128,11 @@ program
 
 program
   .command("work")
-  .description("Evaluate files for xent evaluate --queue, until it is interrupted.")
-  .option("--queue [url]", `redis://host:port (default: ${QUEUE_VARIABLE} of the environment)`)
+  .description("Evaluate files for xent evaluate --queue until interrupted.")
+  .option("--queue [url]", `redis://host:port (default: environment variable ${QUEUE_VARIABLE})`)
   .option(...QUEUE_NAME)
   .option("--threads <n>", 'threads that compute, or "auto"', threads, "auto")
-  .option("--root <folder>", "where the files are (default: here)")
+  .option("--root <folder>", "folder of the files (default: the current one)")
   .action(async (flags: WorkFlags) => {
     await interruptible(async (signal) => {
       const { work } = await import("./queue.ts");
@@ -137,19 +142,20 @@ program
 
 const comparing = program
   .command("compare")
-  .description("Compare two models by their logits of the same rows: a quantised one with the one that it was made of.")
+  .description("Compare two models by their logits on the same rows, such as a quantised model and its original.")
   .argument("[files...]", "BASE and OTHER, files of logits")
-  .option("--base <files...>", "several files of the first model, where there are several")
-  .option("--other <files...>", "as many of the second one, in the same order")
-  .requiredOption("--labels <file>", `${LABELS}. For several files: {path}.txt, labels/{name}.npy, of the base`)
+  .option("--base <files...>", "files of the first model, if there are several")
+  .option("--other <files...>", "the same number of files of the second model, in the same order")
+  .requiredOption(
+    "--labels <file>",
+    `${LABELS}. For several files: {path}.txt, labels/{name}.npy, named after the base`,
+  )
   .option("--per-row <file>", "also write each row: .csv, or .npy with the divergences")
   .option(
     "--html <file>",
     "also write a report with pictures: losses against each other, divergence by rank, positions",
   )
-  .addOption(
-    new Option("--other-dtype <type>", "as --dtype, of the second model, where it is another one").choices(FLOATS),
-  )
+  .addOption(new Option("--other-dtype <type>", "--dtype of the second model, if it differs").choices(FLOATS))
   .addOption(grouping());
 addModelOptions(addRowOptions(addFileOptions(comparing))).action(async (files: string[], flags: CompareFlags) => {
   const comparison = await interruptible((signal) => compare(files, flags, signal));
@@ -165,40 +171,42 @@ for (const command of program.commands) {
 
 function grouping(): Option {
   const what = ["row", "sequence", "file"];
-  return new Option("--group <what>", "standard errors by clusters, whose rows depend on each other").choices(what);
+  return new Option("--group <what>", "compute standard errors over clusters, whose rows depend on each other").choices(
+    what,
+  );
 }
 
 function addFileOptions(command: Command): Command {
   return command
-    .option("--classes <C>", "classes of a file without a shape", integer(1))
-    .addOption(new Option("--dtype <type>", "numbers of a file without types (default: float32)").choices(FLOATS))
+    .option("--classes <C>", "number of classes of a file without a shape", integer(1))
+    .addOption(new Option("--dtype <type>", "number type of a file without types (default: float32)").choices(FLOATS))
     .option("--shift <n>", "row i has label i + n of its sequence", integer(0), 0)
-    .option("--sequence <rows>", "rows of a sequence (default: the last axis but one)", integer(1))
-    .option("--batch-rows <n>", "rows in memory at a time, twice (default: 16 MiB)", integer(1))
+    .option("--sequence <rows>", "rows in a sequence (default: the last axis but one)", integer(1))
+    .option("--batch-rows <n>", "rows of a batch; two batches are in memory (default: 16 MiB)", integer(1))
     .option("--threads <n>", 'threads that compute, or "auto"', threads, "auto");
 }
 
-/** Which rows there are, and which count. */
+/** Options that say which rows there are, and which count. */
 function addRowOptions(command: Command): Command {
   return command
-    .option("--mask <file>", "of each label whether it counts: 0 if not; uint8 or bool, as the labels")
-    .option("--axis <n>", "of the classes: 1 for [N, C, T] (default: the last)", integer(Number.MIN_SAFE_INTEGER))
+    .option("--mask <file>", "one value for each label, 0 if it does not count; bool or a type of labels")
+    .option("--axis <n>", "class axis: 1 for [N, C, T] (default: the last)", integer(Number.MIN_SAFE_INTEGER))
     .addOption(
-      new Option("--labels-dtype <type>", "labels of a file without types (default: int32)").choices(INTEGERS),
+      new Option("--labels-dtype <type>", "label type of a file without types (default: int32)").choices(INTEGERS),
     );
 }
 
-/** Undefined where it was interrupted. */
+/** Resolves to undefined if the run was interrupted. */
 async function interruptible<T>(run: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
   const interrupt = new AbortController();
   for (const [name, status] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129 })) {
-    // Who asks twice does not want to wait.
+    // A second signal ends the process at once.
     process.on(name, () => (interrupt.signal.aborted ? process.exit(status) : interrupt.abort(status)));
   }
   const interrupted = (): void => {
     process.stderr.write("xent: interrupted\n");
     process.exitCode = interrupt.signal.reason;
-    // A connection that is about to be given up is not waited for.
+    // Do not wait for a connection that takes long to close.
     setTimeout(() => process.exit(), 500).unref();
   };
   try {
@@ -220,7 +228,7 @@ function queueName(text: string): string {
 function topK(text: string): number[] {
   const list = text.split(",").map((part) => (/^\d+$/.test(part.trim()) ? Number(part) : NaN));
   if (!list.every((k) => Number.isSafeInteger(k) && k >= 1)) {
-    throw new InvalidArgumentError("Expected integers >= 1 with commas between them: 1,5.");
+    throw new InvalidArgumentError("Expected integers >= 1, separated by commas: 1,5.");
   }
   return [...new Set(list)].sort((a, b) => a - b);
 }
@@ -242,15 +250,15 @@ function threads(text: string): number | "auto" {
   return count;
 }
 
-/** 1: files are not as they should be. 2: the command line is not. */
+/** 1: a file is wrong. 2: the command line is wrong. */
 function exitCodeOf(error: unknown): 0 | 1 | 2 {
-  // It has printed its message.
+  // Commander has printed its message.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   report(error);
   return error instanceof Failure && error.exitCode === 2 ? 2 : 1;
 }
 
-/** One line. Files that cannot be opened have a code, memory that is not enough is a RangeError; the rest is a mistake in here. */
+/** Prints one line. A file error has a code, and lack of memory is a RangeError; any other error is a bug of this program. */
 function report(error: unknown): void {
   const isExpected =
     error instanceof Failure || error instanceof RangeError || (error instanceof Error && "code" in error);
@@ -261,14 +269,14 @@ function report(error: unknown): void {
   }
 }
 
-// Errors that nothing has caught.
+// Errors that nothing caught.
 process.on("uncaughtException", (error) => {
   report(error);
   process.exit(1);
 });
 process.stderr.on("error", () => {});
 
-// A reader like head that has seen enough.
+// EPIPE: the reader, such as head, has closed the pipe.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") return;
   process.stderr.write(`xent: standard output: ${error.message}\n`);

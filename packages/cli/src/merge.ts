@@ -14,7 +14,7 @@ export interface MergeFlags {
   readonly json?: true;
 }
 
-/** What is printed: without a summary where classes are missing. */
+/** The result of `xent merge`, without a summary if classes are missing. */
 export interface Merged {
   readonly files: number;
   readonly rows?: number;
@@ -58,7 +58,7 @@ async function mergeInto(
     throw badData(`${files[other]}: expected ${sums[0] instanceof Totals ? "totals" : "partials"} as in ${files[0]}`);
   }
   if (sums[0] instanceof Totals) {
-    if (perRow !== undefined) throw badUsage("--per-row: totals know nothing of single rows");
+    if (perRow !== undefined) throw badUsage("--per-row: totals have no single rows");
     const totals = mergeTotals(sums as Totals[], files);
     await write(() => encodeTotals(totals));
     return { files: files.length, summary: summaryOf(totals, files) };
@@ -89,21 +89,21 @@ async function mergeInto(
   return { ...about, summary: summaryOf(new Totals().add(result), files) };
 }
 
-/** Classes as they read in a message: some of them. */
+/** Ranges of classes for a message: the first ten. */
 export function rangesText(classes: Partials["classes"]): string {
   const some = classes.slice(0, 10).map(([from, to]) => `[${from}, ${to})`);
   return `${some.join(" and ")}${classes.length > 10 ? " and more" : ""}`;
 }
 
-/** Throws where there is no mean. */
+/** Throws if there is no mean. */
 function summaryOf(totals: Totals, files: readonly string[]): Summary {
   const what = files.length === 1 ? files[0] : `${files[0]} and ${files.length - 1} more`;
-  if (totals.count === 0) throw badData(`${what}: no row of all counts: there is nothing to average`);
+  if (totals.count === 0) throw badData(`${what}: no row counts: there is nothing to average`);
   if (totals.normalizer === 0) throw badData(`${what}: the weights of all labels add up to 0: there is no mean`);
   return summarize(totals);
 }
 
-/** Throws for a file that is there twice, by whatever names. */
+/** Throws if a file is given twice, under any names. */
 async function assertDifferent(files: readonly string[]): Promise<void> {
   const seen = new Map<string, string>();
   for (const file of files) {
@@ -115,7 +115,7 @@ async function assertDifferent(files: readonly string[]): Promise<void> {
   }
 }
 
-/** Throws where rows of one file are also in another, as far as the files say what they are of. */
+/** Throws if rows of one file are also in another, as far as the files state their sources. */
 function mergeTotals(all: readonly Totals[], files: readonly string[]): Totals {
   const merged = new Totals();
   const fileOf = new Map<string, string>();
@@ -136,7 +136,7 @@ function mergeTotals(all: readonly Totals[], files: readonly string[]): Totals {
   return merged;
 }
 
-/** Totals that do not say what they are of may be alike by chance. */
+/** Only warns: totals without sources may have the same sums by chance. */
 function noticeTwin(seen: Map<string, string>, totals: Totals, file: string): void {
   const sums = Buffer.from(encodeTotals(totals)).toString("latin1");
   const other = seen.get(sums);
@@ -144,7 +144,7 @@ function noticeTwin(seen: Map<string, string>, totals: Totals, file: string): vo
   else process.stderr.write(`xent: ${visible(file)}: has the same sums as ${visible(other)}: is it a copy?\n`);
 }
 
-/** Says which file does not fit the ones before it. */
+/** Merges partials. An error names the file that does not fit the ones before it. */
 function mergeFiles(files: readonly string[], partials: readonly Partials[]): Partials {
   try {
     return mergePartials(partials);

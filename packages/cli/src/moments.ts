@@ -1,6 +1,6 @@
 import { type Long, LongSum, minus, over, plus, times } from "./long-sum.ts";
 
-/** The sums of {@link Moments}, as they are sent to others. */
+/** The sums of {@link Moments}, as sent to other processes. */
 export interface MomentSums {
   readonly count: number;
   readonly y: Long;
@@ -13,16 +13,16 @@ export interface MomentSums {
 const NAMES = ["y", "yy", "w", "yw", "ww"] as const;
 
 /**
- * What the standard error of a mean takes. The mean is a ratio, m = sum y / sum w, with w = 1 where nothing is weighted; its
- * variance by linearization is n / (n - 1) sum (y - m w)^2 / (sum w)^2 (W. G. Cochran, Sampling Techniques, 3rd ed., 2.11 and 6.3),
- * which is s^2 / n without weights. Of clusters, y and w are sums over one of them, and n is their number.
+ * The sums for the standard error of a mean. The mean is a ratio, m = sum y / sum w, with w = 1 without weights. Linearization gives
+ * its variance, n / (n - 1) sum (y - m w)^2 / (sum w)^2 (W. G. Cochran, Sampling Techniques, 3rd ed., 2.11 and 6.3), which is s^2 / n
+ * without weights. With clusters, y and w are sums over one cluster, and n is the number of clusters.
  */
 export class Moments {
   readonly #weighted: boolean;
   #count = 0;
   readonly #sums = { y: new LongSum(), yy: new LongSum(), w: new LongSum(), yw: new LongSum(), ww: new LongSum() };
 
-  /** `weighted`: whether there are other weights than 1. */
+  /** `weighted`: whether a weight may differ from 1. */
   constructor(weighted: boolean) {
     this.#weighted = weighted;
   }
@@ -60,7 +60,7 @@ export class Moments {
     return over(y, w)[0];
   }
 
-  /** Of the mean; NaN where there are fewer than two summands. */
+  /** The standard error of the mean; NaN if there are fewer than two summands. */
   get standardError(): number {
     const { count, y, yy, w, yw, ww } = this.sums;
     if (count < 2) return NaN;

@@ -1,9 +1,9 @@
 import type { LogitsArrays, LogitsType } from "xent";
 
-/** Rows whose loss is no finite number, though they count. */
+/** The number of rows that count and have no finite loss. */
 export interface NotFinite {
   rows: number;
-  /** The first of them, and why: "NaN at class 5". */
+  /** The first of these rows, and the reason: "NaN at class 5". */
   first?: { readonly row: number; readonly reason: string; readonly file?: string };
 }
 
@@ -19,7 +19,7 @@ export function reasonOf(logits: LogitsArrays[LogitsType], dtype: LogitsType, la
 
 const EXPONENTS = { float16: 0x7c00, bfloat16: 0x7f80 };
 
-/** The name of a number that is not finite. 16-bit numbers are given as their bits. */
+/** The name of a number that is not finite, else undefined. `value` is the bits of a 16-bit number. */
 function nameOf(value: number, dtype: LogitsType): string | undefined {
   if (dtype === "float32" || dtype === "float64") return Number.isFinite(value) ? undefined : String(value);
   const mask = EXPONENTS[dtype];

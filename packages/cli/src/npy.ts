@@ -1,20 +1,20 @@
 // NumPy's .npy, version 1 to 3: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
-// Own code, since the packages that read it take the whole file into memory.
+// Own code, because packages that read the format load the whole file into memory.
 import type { ArrayFile } from "./array-file.ts";
 import { type Bytes, take } from "./bytes.ts";
 import { BYTES, type DType } from "./dtypes.ts";
 import { badData } from "./failure.ts";
 
 const KINDS: Record<string, string> = { f: "float", i: "int", u: "uint" };
-/** Types of one letter that have one size everywhere. */
+/** Type codes of one letter whose size is the same on all platforms. */
 const LETTERS: Record<string, DType> = {
   ...{ e: "float16", f: "float32", d: "float64" },
   ...{ b: "int8", B: "uint8", h: "int16", H: "uint16", i: "int32", I: "uint32", q: "int64", Q: "uint64" },
 };
-/** As in NumPy, which reads no longer one of a file that it does not trust. */
+/** NumPy's limit for a file that it does not trust. */
 const MOST_HEADER_BYTES = 10_000;
 
-/** Reads the header; the array's own bytes are then next. */
+/** Reads the header. The data of the array comes next. */
 export async function readNpy(name: string, bytes: Bytes): Promise<ArrayFile> {
   const magic = await take(bytes, 8, name);
   if (magic.toString("latin1", 0, 6) !== "\x93NUMPY")
@@ -43,15 +43,15 @@ export async function readNpy(name: string, bytes: Bytes): Promise<ArrayFile> {
   return { name, dtype, shape, bytes: isBig ? swapped(bytes, BYTES[dtype]) : bytes };
 }
 
-/** A string of Python's without escapes, in either quotes. */
+/** A Python string without escapes, in single or double quotes. */
 const STRING = /'[^'\\\n]*'|"[^"\\\n]*"/.source;
-/** Of a tuple: Python 2 wrote long ones with an L. */
+/** An integer of a tuple. Python 2 wrote long integers with an L. */
 const SIZE = /(?:0|[1-9]\d*)L?/.source;
 const SIZES = `${SIZE}\\s*,\\s*(?:${SIZE}\\s*(?:,\\s*${SIZE}\\s*)*,?\\s*)?`;
 const ENTRY = `(${STRING})\\s*:\\s*(${STRING}|True|False|\\(\\s*(?:${SIZES})?\\))\\s*`;
 const HEADER = new RegExp(`^\\s*\\{\\s*${ENTRY},\\s*${ENTRY},\\s*${ENTRY}(?:,\\s*)?\\}\\s*$`);
 
-/** What NumPy reads, too: three entries, in any order, and nothing else. */
+/** Parses what NumPy accepts: exactly three entries, in any order. */
 function entriesOf(header: string): { descr: string; isFortran: boolean; shape: number[] } | undefined {
   const [, ...parts] = HEADER.exec(header) ?? [];
   const entries = new Map([0, 2, 4].map((i) => [parts[i]?.slice(1, -1), parts[i + 1] ?? ""]));
@@ -64,7 +64,7 @@ function entriesOf(header: string): { descr: string; isFortran: boolean; shape: 
 /** The type of the numbers, and whether they are big endian. */
 function dtypeOf(name: string, descr: string): [DType, boolean] {
   const [, endian, letter = "", size] = /^([<>|=]?)([a-zA-Z])(\d*)$/.exec(descr) ?? [];
-  // What ml_dtypes' bfloat16 is saved as.
+  // NumPy saves the bfloat16 of ml_dtypes as V2.
   if (letter === "V" && size === "2" && endian !== ">") return ["bfloat16", false];
   if (letter === "b" && size === "1") return ["bool", false];
   const dtype = letter === "" ? descr : size === "" ? LETTERS[letter] : `${KINDS[letter]}${8 * Number(size)}`;
@@ -73,7 +73,7 @@ function dtypeOf(name: string, descr: string): [DType, boolean] {
   return [dtype as DType, endian === ">"];
 }
 
-/** Numbers with their bytes the other way round. Whole ones are asked for. */
+/** Big-endian bytes as little endian. Callers read whole numbers only. */
 function swapped(bytes: Bytes, size: number): Bytes {
   if (size === 1) return bytes;
   return {
@@ -92,7 +92,7 @@ function swapped(bytes: Bytes, size: number): Bytes {
   };
 }
 
-/** The header of an array of float32 with one axis. Its padding, which {@link isOwnNpy} recognises, is not that of NumPy. */
+/** The header of a float32 array with one axis. Its padding differs from NumPy's, so that {@link isOwnNpy} can recognise it. */
 export function npyHeader(rows: number): Buffer {
   const text = `{'descr': '<f4', 'fortran_order': False, 'shape': (${rows},),`;
   // The data begins at a multiple of 64 bytes.

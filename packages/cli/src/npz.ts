@@ -11,7 +11,7 @@ import { readNpy } from "./npy.ts";
 const MOST_ENTRIES = 2 ** 16;
 const STORED = 0;
 const DEFLATED = 8;
-/** What deflate makes of one byte at most, and a little more. */
+/** Slightly more than the largest ratio by which deflate can expand a byte. */
 const MOST_OF_A_BYTE = 1040;
 
 export async function openNpz(path: string, wanted: string | undefined, usual: string): Promise<ArrayFile> {
@@ -34,7 +34,7 @@ async function readZip(
   usual: string,
 ): Promise<ArrayFile> {
   const zip = await fromRandomAccessReaderPromise(reader, opened.size, { lazyEntries: true, autoClose: false });
-  // The iterator has the first one; those behind it end nothing.
+  // The iterator throws the first error; later ones must not end the process.
   zip.on("error", () => {});
   const entries = new Map<string, Entry>();
   for await (const entry of zip.eachEntry()) {
@@ -47,11 +47,11 @@ async function readZip(
   return readNpy(name, new CheckedBytes(name, bytes, entry.crc32));
 }
 
-/** The file for yauzl, which asks for any place at all. */
+/** The file as yauzl reads it. A damaged directory may make yauzl ask for any position. */
 class FileReader extends RandomAccessReader {
   readonly #file: FileHandle;
   readonly #size: number;
-  /** Rejects where yauzl throws in the middle of reading. */
+  /** Rejects if yauzl throws in a callback of `read`. */
   readonly broken: Promise<never>;
   #break: (error: unknown) => void = () => {};
 
@@ -83,7 +83,7 @@ class FileReader extends RandomAccessReader {
   }
 }
 
-/** Compares, at their end, bytes with the sum that the zip has of them, as NumPy does. yauzl leaves that to its users. */
+/** Checks the CRC-32 of the zip once all bytes are read, as NumPy does. yauzl leaves the check to its users. */
 class CheckedBytes implements Bytes {
   readonly #name: string;
   readonly #bytes: Bytes;
@@ -114,7 +114,7 @@ class CheckedBytes implements Bytes {
   }
 }
 
-/** The bytes of an entry, whose sizes are those of the directory: not those that a bad one would like to have. */
+/** The bytes of an entry. The sizes come from the directory, and a size that deflate cannot reach is refused. */
 async function bytesOf(name: string, opened: Opened, zip: ZipFile, entry: Entry): Promise<Bytes> {
   const { file, assertUnchanged } = opened;
   const { compressionMethod, compressedSize, uncompressedSize } = entry;
@@ -123,7 +123,9 @@ async function bytesOf(name: string, opened: Opened, zip: ZipFile, entry: Entry)
     throw new Error(`unsupported compression method: ${compressionMethod}`);
   }
   if (uncompressedSize > MOST_OF_A_BYTE * (compressedSize + 1)) {
-    throw badData(`${name}: damaged: ${compressedSize} bytes cannot become the ${uncompressedSize} that it claims`);
+    throw badData(
+      `${name}: damaged: ${compressedSize} bytes cannot expand to the ${uncompressedSize} that it declares`,
+    );
   }
   const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
   const packed = new FileBytes(name, file, fileDataStart, compressedSize, assertUnchanged);

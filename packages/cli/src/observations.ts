@@ -1,20 +1,20 @@
 import { Moments } from "./moments.ts";
 
-/** Values of the rows of a file that count, and of their sequences where these are clusters. */
+/** Moments over the rows of a file that count, and over its sequences if these are clusters. */
 export class Observations {
   readonly rows: Moments;
   readonly clusters: Moments = new Moments(true);
   readonly #sequence: number | undefined;
-  /** The sequence that is not over yet. */
+  /** The sequence that rows are being added to. */
   #open = { id: -1, y: 0, w: 0 };
 
-  /** `sequence`: rows of one; undefined where rows are on their own. */
+  /** `sequence`: rows of one sequence; undefined if rows are not clustered. */
   constructor(weighted: boolean, sequence: number | undefined) {
     this.rows = new Moments(weighted);
     this.#sequence = sequence;
   }
 
-  /** In the order of the rows. */
+  /** Adds a row. Call it in the order of the rows. */
   add(row: number, y: number, w: number): void {
     this.rows.add(y, w);
     if (this.#sequence === undefined) return;
@@ -27,14 +27,14 @@ export class Observations {
     this.#open.w += w;
   }
 
-  /** To be called when all rows of a file are added. */
+  /** Call it when all rows of a file are added. */
   end(): void {
     const { id, y, w } = this.#open;
     if (id >= 0) this.clusters.add(y, w);
     this.#open = { id: -1, y: 0, w: 0 };
   }
 
-  /** Adds those of another file. */
+  /** Adds the observations of another file. */
   merge({ rows, clusters }: Pick<Observations, "rows" | "clusters">): this {
     this.rows.merge(rows.sums);
     this.clusters.merge(clusters.sums);

@@ -5,36 +5,36 @@ import { basename, dirname, join } from "node:path";
 import { badData, badFile, badUsage, Failure } from "./failure.ts";
 import { identityAt, identityOf, streamAt, willReplace } from "./file-identity.ts";
 
-/** What a file is, by its first bytes. */
+/** A kind of file, recognised by its first bytes. */
 export interface Kind {
-  /** As in "is no file of totals". */
+  /** The name in messages: "is no file of totals". */
   readonly name: string;
-  /** `start`: up to {@link START_BYTES} of it, as latin1. */
+  /** `start`: the first {@link START_BYTES} of the file at most, as latin1. */
   readonly isOne: (start: string) => boolean;
 }
 
-/** What a run is asked to write. */
+/** A file that a run is to write. */
 export interface Output {
-  /** What names it. */
+  /** The option that names it. */
   readonly option: string;
   readonly path: string;
-  /** What it will be: one of these. Nothing else is replaced. */
+  /** The kinds that it may be written as. A file of another kind is not replaced. */
   readonly kinds: readonly Kind[];
 }
 
 const START_BYTES = 256;
 
-/** Of this process, also when they are finished. */
+/** All outputs of this process, also finished ones. */
 const targets = new Set<string>();
-/** What is to be removed when the process ends in the middle. */
+/** Files to remove if the process ends before they are finished. */
 const unfinished = new Set<string>();
 process.on("exit", () => {
   for (const path of unfinished) rmSync(path, { force: true });
 });
 
 /**
- * Throws unless all of these may be written by a run that reads the inputs, before it does anything: none is read, two of them are
- * not one, and what is there is of the kind that takes its place.
+ * Throws unless a run may write all of these, before it does anything: no output is an input, no two outputs are the same file, and
+ * a file that exists has the kind that replaces it.
  */
 export async function assertWritable(outputs: readonly Output[], inputs: readonly string[]): Promise<void> {
   const seen = new Set(targets);
@@ -45,7 +45,7 @@ export async function assertWritable(outputs: readonly Output[], inputs: readonl
 }
 
 interface Place {
-  /** The path without links, also in its folders. */
+  /** The path with all links resolved. */
   readonly name: string;
   readonly there: Stats | undefined;
 }
@@ -74,7 +74,7 @@ async function placeOf(output: Output, inputs: readonly string[], written: Reado
   return { name, there: await stat(name) };
 }
 
-/** Throws where something else is there. Of nothing, nothing is lost. */
+/** Throws if a file of another kind exists. An empty file may be replaced. */
 async function assertKind({ option, path, kinds }: Output, target: string): Promise<void> {
   const start = await startOf(target).catch((cause: Error) => {
     throw badFile(path, cause);
@@ -94,7 +94,7 @@ async function startOf(path: string): Promise<string> {
   }
 }
 
-/** A file that appears under its name when it is whole, or not at all. Only a regular file of its kind is replaced. */
+/** A file that appears under its name only when it is complete. It replaces only a regular file of its own kind. */
 export class OutputFile {
   readonly path: string;
   readonly #output: Output;
@@ -110,7 +110,7 @@ export class OutputFile {
     this.#file = file;
   }
 
-  /** `inputs`: files that are read, and must stay. */
+  /** `inputs`: files that are read, and must not be replaced. */
   static async open(output: Output, inputs: readonly string[]): Promise<OutputFile> {
     const { option, path } = output;
     const { name, there } = await placeOf(output, inputs, targets);
@@ -127,9 +127,9 @@ export class OutputFile {
     return opened;
   }
 
-  /** The permissions of the file that is replaced. */
+  /** Takes over the permissions of the file that it replaces. */
   async #keepMode(there: Stats | undefined): Promise<void> {
-    // A file system without modes has none to keep.
+    // Some file systems have no permissions.
     if (there) await this.#file.chmod(there.mode & 0o777).catch(() => {});
   }
 
@@ -144,14 +144,14 @@ export class OutputFile {
   }
 
   async #toDisk(): Promise<void> {
-    // A disk that is full may say so only now. Some file systems cannot be asked.
+    // A full disk may be reported only here. Some file systems do not support sync.
     await this.#file.sync().catch((error: NodeJS.ErrnoException) => {
       if (!/^(EINVAL|ENOSYS|ENOTSUP|EOPNOTSUPP)$/.test(error.code ?? "")) throw error;
     });
     await this.#file.close();
   }
 
-  /** Something may have come to its place since: only what this run has made is replaced by it. */
+  /** Checks again before it replaces: another file may have appeared under the name since. */
   async #replace(): Promise<void> {
     const start = await startOf(this.#partial);
     const there = await stat(this.#target).catch(() => undefined);
@@ -160,7 +160,7 @@ export class OutputFile {
     await rename(this.#partial, this.#target);
   }
 
-  /** Leaves nothing behind. Does nothing after {@link finish}. */
+  /** Removes the unfinished file. Does nothing after {@link finish}. */
   async discard(): Promise<void> {
     if (!unfinished.delete(this.#partial)) return;
     await this.#file.close().catch(() => {});
@@ -177,7 +177,7 @@ export class OutputFile {
   }
 }
 
-/** A link stays, and what it leads to is replaced. */
+/** The file to replace: of a link, the file that it leads to. */
 async function targetOf(path: string): Promise<string> {
   if (/[\\/]$/.test(path)) throw badData(`${path}: is a directory`);
   const link = await lstat(path).catch(() => undefined);

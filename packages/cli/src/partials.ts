@@ -16,7 +16,7 @@ export interface PartialsFlags extends FileFlags {
   readonly threads: number | "auto";
 }
 
-/** Writes what a file with a part of the classes says of its rows. */
+/** Writes the partials of a file that has some of the classes. */
 export function partials(flags: PartialsFlags, signal: AbortSignal): Promise<void> {
   const { classOffset, classesTotal, output, batchRows } = flags;
   return closing(async (closers) => {
@@ -29,7 +29,7 @@ export function partials(flags: PartialsFlags, signal: AbortSignal): Promise<voi
         `${array.name}: its ${classes} classes, from ${classOffset} on, do not fit into --classes-total ${classesTotal}`,
       );
     }
-    // One file of weights for all shards.
+    // All shards share one file of weights.
     const all = flags.classWeights === undefined ? undefined : await readWeights(flags.classWeights, classesTotal);
     const options = lossOptions(flags, all?.subarray(classOffset, classOffset + classes));
     const threads = await threadsFor(flags.threads, [flags.logits]);

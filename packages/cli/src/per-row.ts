@@ -4,7 +4,7 @@ import { isOwnNpy, npyHeader } from "./npy.ts";
 import { type Kind, type Output, OutputFile } from "./output-file.ts";
 
 const NPY: Kind = { name: "losses of xent (.npy)", isOne: isOwnNpy };
-/** A first column, where there are several files. */
+/** The first column, if there are several files. */
 const FILE_COLUMN = "file";
 const headerOf = (columns: readonly string[]): string => `${columns.join(",")}\n`;
 
@@ -17,7 +17,7 @@ function csv(columns: readonly string[]): Kind {
   };
 }
 
-/** Results of some rows, one after the other. */
+/** Results of consecutive rows. */
 export interface Rows {
   readonly first: number;
   readonly labels: Int32Array;
@@ -25,7 +25,7 @@ export interface Rows {
   readonly predictions: Int32Array;
 }
 
-/** A file with a value for each row: a column of numbers as .npy, or several ones as .csv. */
+/** A file with results of each row: one column of numbers as .npy, or several columns as .csv. */
 export class PerRow {
   readonly #file: OutputFile;
   readonly #rows: number;
@@ -36,14 +36,14 @@ export class PerRow {
     this.#rows = rows;
   }
 
-  /** What will be written. Throws for a name that does not say in which form. `columns`: of a .csv. */
+  /** Describes the output. Throws if the extension is not .npy or .csv. `columns`: those of a .csv. */
   static output(path: string, columns: readonly string[] = ROW_COLUMNS): Output {
     const [, ending] = /\.(npy|csv)$/i.exec(path) ?? [];
     if (ending === undefined) throw badUsage(`--per-row: ${path}: expected a name that ends in .npy or .csv`);
     return { option: "--per-row", path, kinds: [/npy/i.test(ending) ? NPY : csv(columns)] };
   }
 
-  /** `inputs`: files that are read, and must stay. */
+  /** `inputs`: files that are read, and must not be replaced. */
   static async open(
     path: string,
     rows: number,
@@ -59,7 +59,7 @@ export class PerRow {
     return /\.npy$/i.test(this.#file.path);
   }
 
-  /** `file`: a first column, where there are several. */
+  /** `file`: the first column, if there are several files. */
   async write({ first, labels, loss, predictions }: Rows, file?: string): Promise<void> {
     await this.writeLines(loss, (row) => {
       const result = labels[row] === IGNORED ? "," : `${labels[row]},${loss[row]}`;
@@ -67,14 +67,14 @@ export class PerRow {
     });
   }
 
-  /** `values` are those of a .npy, `lineOf` gives those of a .csv. */
+  /** `values` go into a .npy, the lines of `lineOf` into a .csv. */
   async writeLines(values: Float32Array | Float64Array, lineOf: (row: number) => string): Promise<void> {
     this.#written += values.length;
     if (this.#isNpy) {
       await this.#file.write(new Uint8Array(Float32Array.from(values).buffer));
       return;
     }
-    // Some thousands at a time: the lines take more memory than the numbers.
+    // Some thousands of rows at a time: text takes more memory than the numbers.
     for (let begin = 0; begin < values.length; begin += 2 ** 14) {
       const length = Math.min(2 ** 14, values.length - begin);
       await this.#file.write(Array.from({ length }, (_, i) => `${lineOf(begin + i)}\n`).join(""));
@@ -88,7 +88,7 @@ export class PerRow {
     await this.#file.finish();
   }
 
-  /** Leaves nothing behind, unless it is finished. */
+  /** Removes the file, unless it is finished. */
   discard(): Promise<void> {
     return this.#file.discard();
   }
@@ -97,7 +97,7 @@ export class PerRow {
 /** Columns of a .csv of losses. */
 export const ROW_COLUMNS: readonly string[] = ["row", "label", "loss", "prediction"];
 
-/** The beginning of a line that says of which file it is (RFC 4180). */
+/** The first field of a line, with the name of the file, quoted as in RFC 4180. */
 export function fieldOf(file: string | undefined): string {
   if (file === undefined) return "";
   return /[",\r\n]/.test(file) ? `"${file.replaceAll('"', '""')}",` : `${file},`;

@@ -1,9 +1,9 @@
 import { parse, View } from "vega";
 import { compile } from "vega-lite";
 
-// Only what draws a report loads this file, which is bundled with the library: 1 MB.
+// This file is bundled with its library, 1 MB, and loaded only to draw a report.
 
-/** Light colours, and what takes their place where the reader prefers dark pages. */
+/** Light colours, and the colours that replace them in dark mode. */
 const COLORS: Readonly<Record<string, string>> = {
   "#2563a8": "#6aa9ee",
   "#c2410c": "#f59161",
@@ -31,7 +31,7 @@ const config = {
   view: { stroke: null },
 };
 
-/** A picture as SVG, with colours that follow the page's. */
+/** Draws a picture as SVG. {@link darkColors} adapts it to dark mode. */
 export async function draw(spec: object): Promise<string> {
   const view = new View(parse(compile({ ...spec, config }).spec), { renderer: "none" });
   const svg = await view.toSVG();
@@ -39,7 +39,7 @@ export async function draw(spec: object): Promise<string> {
   return svg;
 }
 
-/** CSS that turns the colours of pictures into dark ones. */
+/** CSS that replaces the colours of pictures in dark mode. */
 export const darkColors: string = Object.entries(COLORS)
   .map(([light, dark]) => `svg [fill="${light}"]{fill:${dark}}svg [stroke="${light}"]{stroke:${dark}}`)
   .join("");

@@ -2,13 +2,13 @@ import cliProgress, { type Options, SingleBar } from "cli-progress";
 import { takesEscapes } from "./terminal.ts";
 import { visible } from "./visible.ts";
 
-/** A bar on a terminal, with throughput and time left; elsewhere nothing. */
+/** A progress bar with throughput and time left. Draws nothing outside a terminal. */
 export interface Progress {
   update(done: number): void;
   stop(): void;
 }
 
-/** `size`: bytes of all rows. `name`: what they are of, where there are several files. */
+/** `size`: bytes of all rows. `name`: the file, if there are several. */
 export function progressBar(rows: number, size: number, name = ""): Progress {
   if (!takesEscapes(process.stderr)) return { update: () => {}, stop: () => {} };
   const start = performance.now();
@@ -23,12 +23,12 @@ export function progressBar(rows: number, size: number, name = ""): Progress {
   };
 }
 
-/** Tasks that others compute. */
+/** A progress bar for tasks that workers compute. */
 export interface ShardsBar {
   done(id: string): void;
-  /** `progress.done`: which part of a task is done. */
+  /** `progress.done`: the fraction of the task that is done. */
   update(id: string, progress: unknown): void;
-  /** A line of its own, also where there is no bar. */
+  /** Prints a line, also without a terminal. */
   say(text: string): void;
   stop(): void;
 }
@@ -77,17 +77,16 @@ function barOf(format: string): SingleBar {
     hideCursor: true,
     clearOnComplete: true,
     linewrap: false,
-    gracefulExit: false, // Ctrl-C is not its business.
+    gracefulExit: false, // main.ts handles signals.
     formatTime: timeLeft,
   });
 }
 
-/** Nothing, until it is known: it is no number then. */
+/** The time left, or nothing while cli-progress has no estimate. */
 function timeLeft(seconds: number | string, options: Options, multiple: number): string {
   return typeof seconds === "number" ? `${cliProgress.Format.TimeFormat(seconds, options, multiple)} left  ` : "";
 }
 
-/** Throughput as people read it. */
 export function rateOf(bytes: number, seconds: number): string {
   const rate = bytes / seconds;
   return rate >= 1e9 ? `${(rate / 1e9).toFixed(2)} GB/s` : `${(rate / 1e6).toFixed(0)} MB/s`;

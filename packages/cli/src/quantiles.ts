@@ -1,18 +1,18 @@
 import { LogBuckets } from "./log-buckets.ts";
 
-/** Up to so many numbers are kept: 64 MiB. */
+/** The most numbers that are kept: 64 MiB. */
 const MOST_KEPT = 2 ** 23;
 
 /**
- * Quantiles of numbers that are not negative: exact up to 2^23 of them, of which each one is kept; of more, within 0.2 %, by counting
- * them in buckets. NaN counts as larger than all.
+ * Quantiles of non-negative numbers: exact for at most 2^23 numbers, which are all kept; otherwise within 0.2 %, from a histogram.
+ * NaN counts as larger than any number.
  */
 export class Quantiles {
   readonly #kept: Float64Array | undefined;
   readonly #buckets = new LogBuckets();
   #count = 0;
 
-  /** `most`: how many numbers there may be. */
+  /** `most`: an upper bound on how many numbers will be added. */
   constructor(most: number) {
     this.#kept = most <= MOST_KEPT ? new Float64Array(most) : undefined;
   }
@@ -31,7 +31,7 @@ export class Quantiles {
     return this.#kept !== undefined;
   }
 
-  /** For each probability the number at (n - 1) p of the sorted ones, between two of them by linear interpolation, as in NumPy. */
+  /** The quantile of each probability p: the sorted number at index (n - 1) p, linearly interpolated, as in NumPy. */
   at(probabilities: readonly number[]): number[] {
     const ranked = this.#kept
       ? rankedNumbers(this.#kept.subarray(0, this.#count).sort())
@@ -48,7 +48,7 @@ function rankedNumbers(sorted: Float64Array): (rank: number) => number {
   return (rank) => sorted[rank] ?? NaN;
 }
 
-/** The middle of the bucket that a rank lies in. */
+/** Maps a rank to the middle of its bucket. */
 function rankedBuckets({ buckets }: LogBuckets): (rank: number) => number {
   let before = 0;
   const ends = buckets.map(({ count }) => {

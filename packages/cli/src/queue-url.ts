@@ -1,9 +1,9 @@
 import { badUsage } from "./failure.ts";
 
-/** Where the queue's address is taken from, if it is not said: a command line is seen by all users of a machine. */
+/** An alternative to --queue URL: all users of a machine can see a command line, and with it a password. */
 export const QUEUE_VARIABLE = "XENT_QUEUE";
 
-/** The address behind --queue, or of the environment. */
+/** The address from --queue, or from the environment. */
 export function queueUrl(given: string | true | undefined): string {
   if (typeof given === "string") return given;
   const url = process.env[QUEUE_VARIABLE];

@@ -25,14 +25,14 @@ export interface QueueFlags extends FileFlags {
   readonly verify?: true;
 }
 
-/** What workers have found, which stays in Redis until it is forgotten. */
+/** The results of the workers. They stay in Redis until `forget`. */
 export interface Collected {
   readonly results: FileResult[];
   readonly variant: string;
   forget(): Promise<void>;
 }
 
-/** Has the files evaluated by workers. */
+/** Lets workers evaluate the files. */
 export async function evaluateOnQueue(
   all: readonly FilePair[],
   flags: QueueFlags,
@@ -62,7 +62,7 @@ export async function evaluateOnQueue(
   }
 }
 
-/** Reads a file that is named twice only once, and opens one file at a time. */
+/** Opens one file at a time, and reads a file that several pairs name only once. */
 async function tasksOf(all: readonly FilePair[], flags: QueueFlags, signal: AbortSignal) {
   const { verify = false } = flags;
   const seen = new Map<string, [Awaited<ReturnType<typeof contentOf>>, number]>();
@@ -88,7 +88,7 @@ export interface WorkFlags {
   readonly root?: string;
 }
 
-/** Evaluates files for others, until the signal aborts. */
+/** Evaluates the files of a queue until the signal aborts. */
 export async function work({ queue, queueName, threads, root = "." }: WorkFlags, signal: AbortSignal): Promise<void> {
   const { assertReachable, serve } = await library();
   const folder = await Root.open(root);
@@ -109,12 +109,12 @@ export async function work({ queue, queueName, threads, root = "." }: WorkFlags,
       };
       const { pair, flags } = task;
       const evaluating = async (xent: Xent) => evaluateFile(pair, flags, { xent, signal, onRows });
-      // What is said of a file, be it an error, is said of the one that was asked for.
+      // Check also after an error: results and errors must be about the file of the task.
       const result = await instances.use(flags.variant, evaluating).finally(check);
       say(`${pair.logits}: ${result.rows} rows, ${((performance.now() - started) / 1000).toFixed(2)} s`);
       return resultOf(id, result);
     };
-    /** Since the last task: each is said once. */
+    /** Messages since the last task: each is printed once. */
     const troubles = new Set<string>();
     const onTrouble = ({ message }: Error): void => {
       if (message !== "" && !troubles.has(message)) say(`Redis: ${message}`);
@@ -132,8 +132,8 @@ export async function work({ queue, queueName, threads, root = "." }: WorkFlags,
 }
 
 /**
- * Throws unless the files of a task are below the root, and the same as where it comes from. What is returned throws where they
- * are others by then.
+ * Throws unless the files of a task are below the root and have the content that the task states. Returns a check that throws if
+ * they have changed since.
  */
 async function assertSameFiles(task: TaskData, root: Root, signal: AbortSignal): Promise<() => Promise<void>> {
   const files = await Promise.all(
@@ -168,16 +168,16 @@ function elsewhere(what: string, how: string): Failure {
   return badData(`${what} at ${hostname()}: ${how}`);
 }
 
-/** A file that cannot be read there may be in order here. */
+/** Adds this machine's name to an error about a file: the file may be fine on other machines. */
 function atThisMachine(error: unknown): never {
   if (!(error instanceof Failure)) throw error;
   throw badData(`${error.message} (at ${hostname()})`);
 }
 
-/** More than tasks of the usual size leave in an instance. */
+/** More memory than tasks of the usual size need. */
 const MOST_BYTES = 2 ** 28;
 
-/** One for each variant that is asked for. */
+/** One instance for each variant that tasks ask for. */
 class Instances {
   readonly #threads: number | "auto";
   readonly #signal: AbortSignal;
@@ -193,7 +193,7 @@ class Instances {
     try {
       const xent = await this.#get(variant);
       const result = await run(xent).catch((error) => {
-        // A worker of the pool may be gone.
+        // A worker of the pool may have died.
         isLost = error instanceof WorkerError || isLarge(xent);
         throw error;
       });
@@ -229,7 +229,7 @@ function isLarge({ memory }: Xent): boolean {
   return memory.buffer.byteLength > MOST_BYTES;
 }
 
-/** "auto" is what this process would take: all workers take the same, so that the result is that of a run here. */
+/** Resolves "auto" for this process: all workers then use the same variant, and the result is that of a local run. */
 async function variantOf(variant: Variant | "auto"): Promise<Variant> {
   using xent = await createXent({ variant });
   return xent.variant;
@@ -240,11 +240,11 @@ async function library(): Promise<typeof import("xent-queue")> {
     return await import("xent-queue");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw error;
-    throw badUsage("--queue needs a package that is not here: npm install xent-queue");
+    throw badUsage("--queue needs the package xent-queue: npm install xent-queue");
   }
 }
 
-/** The queue's errors are the user's to mend. */
+/** Turns the queue's errors into errors that the user can fix. */
 async function expected<T>(promise: Promise<T>): Promise<T> {
   try {
     return await promise;

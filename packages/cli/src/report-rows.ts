@@ -1,9 +1,9 @@
 import { LogBuckets } from "./log-buckets.ts";
 
-/** Points of a line by position, at most. */
+/** The most points on a line by position. */
 const MOST_POINTS = 400;
 
-/** Means by the position of a row in its sequence; of long sequences, of some positions together. */
+/** Means by a row's position in its sequence. In long sequences, a mean covers several positions. */
 export class Positions {
   readonly #width: number;
   readonly #sums: Float64Array;
@@ -22,7 +22,7 @@ export class Positions {
     this.#counts[at] = (this.#counts[at] as number) + 1;
   }
 
-  /** How many positions a point stands for. */
+  /** The number of positions that a point covers. */
   get width(): number {
     return this.#width;
   }
@@ -35,7 +35,7 @@ export class Positions {
   }
 }
 
-/** The rows with the largest values, the largest first; of equal ones those that came first. */
+/** The rows with the largest values, in descending order. Of equal values, the earlier row comes first. */
 export class Largest<T> {
   readonly #most: number;
   readonly #rows: { readonly value: number; readonly row: T }[] = [];
@@ -58,7 +58,7 @@ export class Largest<T> {
   }
 }
 
-/** Each n-th of many rows, with n so large that there are not too many. */
+/** Every n-th row, where n doubles whenever more than `most` rows are kept. */
 export class EachNth<T> {
   readonly #most: number;
   #kept: T[] = [];
@@ -93,7 +93,7 @@ export interface Bar {
   readonly rows: number;
 }
 
-/** Numbers that are not negative, as bars of equal width. */
+/** The distribution of non-negative numbers. */
 export class Distribution {
   readonly #buckets = new LogBuckets();
 
@@ -101,7 +101,7 @@ export class Distribution {
     this.#buckets.add(value);
   }
 
-  /** `bars` of them up to `most`, and how many numbers are more than that. A bucket that lies in two bars is divided. */
+  /** `bars` bars up to `most`, and how many numbers are larger. A bucket that overlaps two bars is divided between them. */
   histogram(most: number, bars: number): { readonly bars: readonly Bar[]; readonly more: number } {
     const width = most / bars;
     const rows = new Float64Array(bars);
@@ -124,7 +124,7 @@ export class Distribution {
     return { bars: Array.from(rows, (sum, i) => ({ from: i * width, to: (i + 1) * width, rows: sum })), more };
   }
 
-  /** The number that so many of all are at most, within 0.2 %. */
+  /** The p-quantile of the finite numbers, within 0.2 %. */
   quantile(p: number): number {
     const finite = this.#buckets.buckets.filter(({ to }) => Number.isFinite(to));
     const all = finite.reduce((sum, { count }) => sum + count, 0);

@@ -18,7 +18,7 @@ interface WorstRow {
   readonly loss: number;
 }
 
-/** What a report shows of single rows, collected while they go by. */
+/** Collects what a report shows of single rows, batch by batch. */
 export class EvaluationReport {
   readonly #losses = new Distribution();
   readonly #worst = new Largest<WorstRow>(WORST);
@@ -29,7 +29,7 @@ export class EvaluationReport {
     this.#positions = new Positions(longest);
   }
 
-  /** `sequence`: rows of one in this file. */
+  /** `sequence`: rows of one sequence in this file. */
   add({ first, labels, loss, predictions }: ComputedRows, file: string, sequence: number): void {
     for (let i = 0; i < labels.length; i++) {
       const label = labels[i] as number;
@@ -43,7 +43,7 @@ export class EvaluationReport {
 
   /** The whole page. */
   async html(evaluation: Evaluation): Promise<string> {
-    // Half a second, which only who wants pictures waits for.
+    // Loading takes half a second, so load it only for a report.
     const pictures = await import("./pictures.ts");
     const { BLUE, draw, GREY, ORANGE } = pictures;
     const { files, calibration, mean, standardError } = evaluation;
@@ -54,7 +54,7 @@ export class EvaluationReport {
       const beyond = Math.round(more);
       sections.push({
         title: "Distribution of the losses",
-        about: `How many rows have which loss; the line is the mean.${beyond > 0 ? ` Not shown: ${beyond} rows with more than ${show(most, 3)} nat.` : ""}`,
+        about: `Number of rows by loss; the line is the mean.${beyond > 0 ? ` Not shown: ${beyond} rows above ${show(most, 3)} nat.` : ""}`,
         content: await draw({
           ...PICTURE,
           layer: [
@@ -99,7 +99,7 @@ export class EvaluationReport {
       const most = Math.max(...bins.map(({ rows }) => rows));
       sections.push({
         title: "Calibration",
-        about: `How often the likeliest class is right, by its probability: on the dashed line in a calibrated model. Expected calibration error ${show(calibration.expectedCalibrationError, 4)}. The size of a point is the number of rows.`,
+        about: `How often the likeliest class is correct, by its probability. A calibrated model lies on the dashed line. Expected calibration error ${show(calibration.expectedCalibrationError, 4)}. The size of a point is the number of rows.`,
         content: await draw({
           width: 380,
           height: 380,
@@ -148,7 +148,7 @@ export class EvaluationReport {
       const y = { field: "name", type: "nominal", sort: null, title: null, axis: { labelLimit: 260 } };
       sections.push({
         title: "Files",
-        about: "Mean loss of each file, with one standard error on both sides; the line is the mean of all rows.",
+        about: "Mean loss of each file, plus and minus one standard error; the line is the mean of all rows.",
         content: await draw({
           width: 480,
           height: { step: 22 },
@@ -179,7 +179,7 @@ export class EvaluationReport {
     const several = files.length > 1;
     sections.push({
       title: "Worst rows",
-      about: "Those with the largest loss.",
+      about: "The rows with the largest loss.",
       content: htmlTable(
         [...(several ? ["file"] : []), "row", "label", "prediction", "loss"],
         this.#worst.rows.map(({ file, row, label, prediction, loss }) => [
@@ -215,10 +215,10 @@ const calibrationAxes = {
     title: "probability of the likeliest class",
     scale: { domain: [0, 1] },
   },
-  y: { field: "accuracy", type: "quantitative", title: "how often it is right", scale: { domain: [0, 1] } },
+  y: { field: "accuracy", type: "quantitative", title: "how often it is correct", scale: { domain: [0, 1] } },
 } as const;
 
-/** Means by position, of one model or of several. */
+/** A line chart of means by position, for one model or several. */
 export function lines(
   models: readonly { readonly name: string; readonly points: Positions["points"] }[],
   colors: readonly string[],

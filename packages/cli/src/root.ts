@@ -2,7 +2,7 @@ import { realpath, stat } from "node:fs/promises";
 import { isAbsolute, relative, resolve, sep } from "node:path";
 import { badData, badFile } from "./failure.ts";
 
-/** The folder out of which nothing is read. */
+/** The folder of the files. Nothing outside of it is read. */
 export class Root {
   readonly #folder: string;
 
@@ -14,14 +14,14 @@ export class Root {
     const real = await realpath(folder).catch((cause: Error) => {
       throw badFile(`--root: ${folder}`, cause);
     });
-    if (!(await stat(real)).isDirectory()) throw badData(`--root: ${folder}: is no directory`);
+    if (!(await stat(real)).isDirectory()) throw badData(`--root: ${folder}: is not a directory`);
     process.chdir(real);
     return new Root(real);
   }
 
-  /** The path of a file, without links. Throws for what lies elsewhere, whether there is something or not. */
+  /** The path of a file with links resolved. Throws if it lies elsewhere, whether or not it exists. */
   async resolve(path: string): Promise<string> {
-    // Without a look at it, or it could be found out what there is.
+    // Refuse the path before looking at it, so that a task cannot find out which files exist.
     if (!this.#has(resolve(this.#folder, path))) throw this.#outside(path);
     const real = await realpath(resolve(this.#folder, path)).catch((cause: Error) => {
       throw badFile(path, cause);

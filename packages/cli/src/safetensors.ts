@@ -1,5 +1,5 @@
-// https://huggingface.co/docs/safetensors: the length of a JSON header, the header, the tensors, one right behind the other.
-// Own code: no package of any standing reads it without taking the whole file into memory.
+// https://huggingface.co/docs/safetensors: the length of a JSON header, the header, and the tensors without gaps.
+// Own code: no established package reads the format without loading the whole file into memory.
 import { type ArrayFile, choose } from "./array-file.ts";
 import { FileBytes, openFile, take } from "./bytes.ts";
 import type { DType } from "./dtypes.ts";
@@ -20,9 +20,9 @@ const TYPES: ReadonlyMap<unknown, DType> = new Map([
   ["I64", "int64"],
   ["U64", "uint64"],
 ]);
-/** As in the library of those who made the format. */
+/** The limit of the reference implementation. */
 const MOST_HEADER_BYTES = 100_000_000;
-/** Values of a header: more than 100,000 tensors. Parsed, each takes many times the memory of its bytes. */
+/** The most values in a header, enough for 100,000 tensors. Parsed values take many times the memory of their text. */
 const MOST_VALUES = 1_000_000;
 
 interface Tensor {
@@ -71,7 +71,7 @@ function isTensor({ dtype, shape, data_offsets }: Readonly<Record<keyof Tensor, 
   return typeof dtype === "string" && areSizes(shape) && areSizes(data_offsets) && data_offsets.length === 2;
 }
 
-/** Whether there are more values in a header than {@link MOST_VALUES}: its commas and brackets, but for those in strings. */
+/** Whether a header has more than {@link MOST_VALUES} values, by counting commas and brackets outside of strings. */
 function hasTooMany(header: Uint8Array): boolean {
   let values = 0;
   for (let at = 0; at < header.length; at++) {
@@ -94,14 +94,14 @@ const [QUOTE, BACKSLASH, COMMA, BRACKET, BRACE] = ['"', "\\", ",", "[", "{"].map
   number,
 ];
 
-/** Whether an odd number of backslashes is before it. */
+/** Whether an odd number of backslashes precedes the character. */
 function isEscaped(header: Uint8Array, at: number): boolean {
   let begin = at;
   while (header[begin - 1] === BACKSLASH) begin--;
   return (at - begin) % 2 === 1;
 }
 
-/** The format leaves no byte out, and gives none to two tensors. */
+/** The format allows neither gaps nor overlaps between tensors. */
 function checkPlaces(path: string, tensors: ReadonlyMap<string, Tensor>, data: number, size: number): void {
   const places = Array.from(tensors, ([name, { data_offsets }]) => [name, ...data_offsets] as const);
   let place = 0;

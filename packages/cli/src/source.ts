@@ -1,14 +1,14 @@
-// The identity of a file's rows in totals, by which copies under another name are recognised.
+// Identifies a file's rows in totals, so that copies under another name are recognised.
 import { createHash } from "node:crypto";
 import { Totals } from "xent";
 import type { Bytes } from "./bytes.ts";
 import type { LogitsFile } from "./logits.ts";
 
-/** Of each so many bytes of logits these at the beginning count, and all of the first. Labels count all. */
+/** The first block of logits and the beginning of each further block are hashed. All labels are hashed. */
 const BLOCK_BYTES = 2 ** 20;
 const SAMPLE_BYTES = 2 ** 12;
 
-/** A checksum of logits and labels while they are read, whatever file they are in and how many come at a time. */
+/** A checksum of logits and labels, computed while they are read. It depends on neither file format nor batch size. */
 export class Source {
   readonly #what: string;
   readonly #logits = createHash("sha256");
@@ -19,7 +19,7 @@ export class Source {
     this.#what = `${dtype} ${rows} ${classes} ${inner === 1 ? "" : `${inner} `}`;
   }
 
-  /** The same bytes, which are looked at as they pass. */
+  /** The same bytes, hashed as they are read. */
   hashing(bytes: Bytes): Bytes {
     return {
       get left() {
@@ -49,13 +49,13 @@ export class Source {
     this.#labels.update(new Uint8Array(labels.buffer, labels.byteOffset, labels.byteLength));
   }
 
-  /** When all is read. */
+  /** The identity. Read it once all bytes are read. */
   get id(): string {
     return idOf(this.#what + this.#logits.digest("hex") + this.#labels.digest("hex"));
   }
 }
 
-/** Totals of files that are known to be different ones, though they may have the same rows. */
+/** Adds totals of files that are known to differ, though their rows may be equal. */
 export function addUp(all: readonly Totals[]): Totals {
   const seen = new Map<string, number>();
   const distinct = (source: string): string => {

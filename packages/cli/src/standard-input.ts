@@ -5,13 +5,13 @@ import { join } from "node:path";
 import { badData, badUsage } from "./failure.ts";
 import type { Closers } from "./files.ts";
 
-/** What is to come from standard input: "-" in place of a file. */
+/** The name of a file that stands for standard input. */
 const STANDARD_INPUT = "-";
 const MOST_BYTES = 2 ** 28;
 
 /**
- * Names with that of a temporary file for "-", which has what standard input gives, up to 256 MiB: by its beginning .npy, .npz or
- * .safetensors, else .txt where it is text of numbers, else raw numbers. Undefined stays undefined.
+ * Replaces "-" by the name of a temporary file with the content of standard input, at most 256 MiB. Its first bytes decide whether
+ * it is .npy, .npz or .safetensors; else it is .txt if it is a text of numbers, or raw numbers. Undefined stays undefined.
  */
 export async function namesWithInput<T extends readonly (string | undefined)[]>(
   names: T,

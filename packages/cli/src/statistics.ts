@@ -8,29 +8,29 @@ import type { MomentSums } from "./moments.ts";
 import { Observations } from "./observations.ts";
 import type { Rows } from "./per-row.ts";
 
-/** Rows that were computed, with what they were computed of. */
+/** Results of rows, with their logits and labels. */
 export interface ComputedRows extends Rows {
   readonly logSumExp: Float32Array | Float64Array;
   readonly logits: LogitsView;
 }
 
-/** What is asked beside sums. */
+/** The statistics that are wanted beyond sums. */
 export interface Questions {
-  /** Of the accuracies among the k largest logits. */
+  /** Each k of the top-k accuracies. */
   readonly topK: readonly number[];
-  /** Bins of the calibration. */
+  /** The number of bins of the calibration. */
   readonly calibration: number | undefined;
-  /** Whether the rows of a sequence are a cluster. */
+  /** Whether sequences are clusters. */
   readonly bySequence: boolean;
   /** Whether rows have class weights. */
   readonly weighted: boolean;
 }
 
-/** Numbers of a {@link MomentSums}. */
+/** How many numbers a {@link MomentSums} has. */
 const MOMENTS = 11;
 const LIKENESSES = [undefined, "probabilities", "log-probabilities"] as const;
 
-/** What is asked of rows beside their sums. All of it adds up: rows of several files, in any order. */
+/** Statistics of rows beyond their sums. Those of several files can be merged in any order. */
 export class Statistics {
   readonly questions: Questions;
   readonly observations: Observations;
@@ -39,7 +39,7 @@ export class Statistics {
   readonly #likeness = new LikenessCheck();
   #known: Likeness | undefined;
 
-  /** `sequence`: rows of one in the file whose rows are added. */
+  /** `sequence`: rows of one sequence in the file whose rows are added. */
   constructor(questions: Questions, sequence = 1) {
     this.questions = questions;
     this.observations = new Observations(questions.weighted, questions.bySequence ? sequence : undefined);
@@ -74,13 +74,13 @@ export class Statistics {
     }
   }
 
-  /** To be called when all rows of a file are added. */
+  /** Call it when all rows of a file are added. */
   end(): void {
     this.observations.end();
     this.#known = this.#likeness.result;
   }
 
-  /** Of the mean over single rows, or over clusters where that is asked for. */
+  /** The standard error of the mean, over rows, or over clusters if these are asked for. */
   get standardError(): number {
     const { rows, clusters } = this.observations;
     return (this.questions.bySequence ? clusters : rows).standardError;
@@ -94,12 +94,12 @@ export class Statistics {
     return this.#calibration?.result;
   }
 
-  /** What all rows of a file look like. */
+  /** What the rows look like instead of logits, if all look alike. */
   get likeness(): Likeness | undefined {
     return this.#known;
   }
 
-  /** All of it as numbers, which {@link merge} takes. */
+  /** The statistics as numbers, for {@link merge}. */
   get numbers(): Float64Array {
     return Float64Array.from([
       ...numbersOf(this.observations.rows.sums),
@@ -110,7 +110,7 @@ export class Statistics {
     ]);
   }
 
-  /** From its {@link numbers}; undefined where these can not be the answers for rows with such totals. */
+  /** Reads {@link numbers}; undefined if they contradict the totals. */
   static read(questions: Questions, numbers: Float64Array, { count, sum }: Totals): Statistics | undefined {
     const { topK, calibration = 0 } = questions;
     if (numbers.length !== 2 * MOMENTS + 1 + topK.length + 4 * calibration) return undefined;
@@ -133,7 +133,7 @@ export class Statistics {
     return isRight ? read : undefined;
   }
 
-  /** Adds what another one has: the answers to the same questions. */
+  /** Adds the numbers of other rows, which must answer the same questions. */
   merge(numbers: Float64Array): this {
     this.observations.rows.merge(momentsOf(numbers.subarray(0, MOMENTS)));
     this.observations.clusters.merge(momentsOf(numbers.subarray(MOMENTS, 2 * MOMENTS)));

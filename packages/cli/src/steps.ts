@@ -1,4 +1,4 @@
-/** Options of a loss that a single row can have. */
+/** The options that apply to a single row. */
 export interface RowOptions {
   readonly labelSmoothing?: number;
   readonly zLoss?: number;
@@ -10,7 +10,7 @@ export interface RowOptions {
 
 /** Every intermediate value of a row's loss. */
 export interface Steps {
-  /** After softcap and temperature; the logits themselves where there are none. */
+  /** The logits after softcap and temperature, if any. */
   readonly transformed: readonly number[];
   readonly max: number;
   readonly shifted: readonly number[];
@@ -24,7 +24,7 @@ export interface Steps {
   readonly gradient: readonly number[];
 }
 
-/** The steps in f64, with the losses of confident rows by log1p: what the results in f32 are compared with. */
+/** The steps in f64, with log1p for confident rows. Results in f32 are compared with these. */
 export function stepsOf(logits: readonly number[], label: number, options: RowOptions): Steps {
   const { zLoss = 0, softcap, temperature = 1 } = options;
   const transformed = logits.map((x) => transform(x, options));
@@ -33,7 +33,7 @@ export function stepsOf(logits: readonly number[], label: number, options: RowOp
   const exp = shifted.map(Math.exp);
   const sum = exp.reduce((total, e) => total + e, 0);
   const softmax = exp.map((e) => e / sum);
-  // The largest term is 1: left out of the sum, it does not swallow the others. Of an infinite logit it is NaN, and so is all.
+  // The largest term, 1, stays out of the sum, so that small terms are not lost. An infinite logit makes it, and the loss, NaN.
   const top = transformed.indexOf(max);
   const log = Number.isNaN(sum) ? sum : Math.log1p(sumWithout(exp, top));
   const logSumExp = max + log;
@@ -44,7 +44,7 @@ export function stepsOf(logits: readonly number[], label: number, options: RowOp
   const pull = zLoss === 0 || weight === 0 ? 0 : 2 * zLoss * logSumExp;
   const others = label in exp ? sumWithout(exp, label) / sum : 1;
   const gradient = softmax.map((p, j) => {
-    // The label's p - 1 as minus the other probabilities, which does not cancel.
+    // The label's p - 1 as minus the sum of the other probabilities, which avoids cancellation.
     const q = targets[j] as number;
     const error = j === label ? weight - q - weight * others : weight * p - q;
     const slope = softcap === undefined ? 1 : 1 / Math.cosh((logits[j] as number) / softcap) ** 2;
@@ -53,7 +53,7 @@ export function stepsOf(logits: readonly number[], label: number, options: RowOp
   return { transformed, max, shifted, exp, sum, softmax, log, logSumExp, loss: nll + (pull * logSumExp) / 2, gradient };
 }
 
-/** The loss with every step rounded to f32, as it is often written: with the maximum subtracted first, or without. */
+/** The loss as it is often written, with every step rounded to f32. `stable`: subtract the maximum first. */
 export function lossInFloat32(logits: readonly number[], label: number, options: RowOptions, stable: boolean): number {
   const { fround } = Math;
   const transformed = logits.map((x) => fround(transform(x, options)));
@@ -78,7 +78,7 @@ export function transform(x: number, { softcap, temperature = 1 }: RowOptions): 
   return (softcap === undefined ? x : softcap * Math.tanh(x / softcap)) / temperature;
 }
 
-/** What each class's -log(softmax) counts; nothing where the label is ignored. */
+/** The weight of each class's -log(softmax) in the loss; 0 if the label is ignored. */
 function targetsOf(classes: number, label: number, options: RowOptions): number[] {
   const { labelSmoothing = 0, classWeights, ignoreIndex } = options;
   return Array.from({ length: classes }, (_, j) => {
@@ -91,7 +91,7 @@ function sumWithout(terms: readonly number[], skip: number): number {
   return terms.reduce((total, term, j) => (j === skip ? total : total + term), 0);
 }
 
-/** Not Math.max(...values): a vocabulary is more arguments than the stack has place for. */
+/** Not Math.max(...values): a vocabulary has more arguments than fit on the stack. */
 function largest(values: readonly number[]): number {
   return values.reduce((a, b) => Math.max(a, b));
 }

@@ -16,11 +16,11 @@ import { LogitsView } from "./logits-view.ts";
 import { type NotFinite, reasonOf } from "./not-finite.ts";
 import type { ComputedRows } from "./statistics.ts";
 
-/** Files that are gone through in batches of rows. */
+/** Files that are read in batches of rows. */
 export interface Stream {
   readonly xent: Xent;
   readonly logits: LogitsFile;
-  /** Others with logits of the same rows. */
+  /** Other files with logits of the same rows. */
   readonly others?: readonly LogitsFile[];
   readonly labels: Labels;
   readonly batchRows: number | undefined;
@@ -28,32 +28,32 @@ export interface Stream {
   readonly onRows: (done: number) => void;
 }
 
-/** How losses are computed. */
+/** A stream whose losses are computed. */
 export interface Evaluating extends Stream {
   readonly options: LossOptions;
-  /** Is given all rows, in their order. */
+  /** Called with the results of all rows, in order. */
   readonly onResults: (computed: ComputedRows) => Promise<void>;
   /** Whether a row without a finite loss is an error. */
   readonly strict: boolean;
 }
 
-/** What a batch takes, if the user does not say: larger ones fall out of the processor's cache before they are computed. */
+/** The default size of a batch. A larger one would leave the processor's cache before it is computed. */
 const BATCH_BYTES = 2 ** 24;
-/** Label, loss, log-sum-exp and prediction. */
+/** Bytes of a row's label, loss, log-sum-exp and prediction. */
 const RESULT_BYTES = 16;
 
-/** One for each file of logits. */
+/** One batch for each file of logits. */
 export type Batches = readonly [Batch<LogitsType>, ...Batch<LogitsType>[]];
 
 interface Slot {
   readonly batches: Batches;
-  /** Their logits as bytes: files are read straight into the kernel's memory. */
+  /** The logits of the batches as bytes: files are read straight into the kernel's memory. */
   readonly bytes: readonly Uint8Array[];
   first: number;
   rows: number;
 }
 
-/** The losses of all rows. */
+/** Computes the losses of all rows. */
 export async function evaluateRows(stream: Evaluating): Promise<{ totals: Totals; notFinite: NotFinite }> {
   const { logits, options, onResults, strict } = stream;
   const { array, dtype, classes, inner } = logits;
@@ -64,7 +64,7 @@ export async function evaluateRows(stream: Evaluating): Promise<{ totals: Totals
     const view = new LogitsView(batch.logits, dtype, classes, inner);
     const results = { first, labels: batch.labels.subarray(0, count), loss, logSumExp, predictions, logits: view };
     const { classWeights } = options;
-    // The sum of ones is exact however it is computed.
+    // Without weights, the normalizer is a count, which is exact.
     if (classWeights === undefined) found.totals.add({ loss, normalizer: result.count, count: result.count, correct });
     else found.totals.addRows(loss, weightsOf(results.labels, classWeights), correct);
     lookForNotFinite(found.notFinite, results);
@@ -75,7 +75,7 @@ export async function evaluateRows(stream: Evaluating): Promise<{ totals: Totals
   return found;
 }
 
-/** What a shard of the classes knows of all rows. `shard`: options of it, too. */
+/** The partials of all rows. `shard`: the file's classes, and the options of the loss. */
 export async function partialsOfRows(stream: Stream, shard: PartialsOptions): Promise<Partials> {
   const parts: Partials[] = [];
   await eachBatch(stream, async ([batch], _, count) => {
@@ -84,7 +84,7 @@ export async function partialsOfRows(stream: Stream, shard: PartialsOptions): Pr
   return rowsTogether(parts);
 }
 
-/** Partials of rows that follow one another. */
+/** Joins partials of consecutive rows. */
 function rowsTogether(parts: readonly Partials[]): Partials {
   const [first] = parts as [Partials];
   const rows = parts.reduce((sum, part) => sum + part.rows, 0);
@@ -102,7 +102,7 @@ function rowsTogether(parts: readonly Partials[]): Partials {
   return { ...(Object.fromEntries(columns) as Partials), rows };
 }
 
-/** Goes through all rows: while one batch, of each file of logits, is being computed, the next one is read. */
+/** Goes through all rows. While one batch of each file is computed, the next one is read. */
 export async function eachBatch(
   stream: Stream,
   compute: (batches: Batches, first: number, rows: number) => Promise<void>,
@@ -113,7 +113,7 @@ export async function eachBatch(
   const rowBytes = files.map(({ dtype }) => classes * BYTES[dtype]);
   const bytesOfRow = rowBytes.reduce((sum, bytes) => sum + bytes + RESULT_BYTES, 0);
   const wanted = stream.batchRows ?? Math.floor(BATCH_BYTES / bytesOfRow);
-  // Rows that lie side by side stay together.
+  // A batch has whole groups of interleaved rows.
   const batchRows = Math.min(rows, Math.max(1, Math.floor(wanted / inner)) * inner);
   const size = inner === 1 ? { rows: batchRows, classes } : { shape: [batchRows / inner, classes, inner], axis: 1 };
   // The memory is shared, so these views stay valid when it grows.
@@ -148,14 +148,14 @@ export async function eachBatch(
       const current: Slot = await next;
       signal.throwIfAborted();
       next = first < rows ? fill(slots[turn % 2] as Slot) : undefined;
-      // Its failure is for the next turn, and must not end the process before.
+      // A failure is handled in the next turn, and must not end the process before.
       next?.catch(() => {});
       await compute(current.batches, current.first, current.rows);
       onRows(current.first + current.rows);
     }
     await labels.end();
   } finally {
-    // Nothing may be written into a memory that is given back.
+    // The read must end before the memory that it writes to is freed.
     await next?.catch(() => {});
     if (!signal.aborted) for (const batch of slots.flatMap(({ batches }) => batches)) batch.dispose();
   }
@@ -170,7 +170,7 @@ function batchOf(xent: Xent, spec: BatchSpec<LogitsType, "int32", false, false>,
   }
 }
 
-/** Of the rows that are not ignored. */
+/** The weights of the rows that are not ignored. */
 function weightsOf(labels: Int32Array, classWeights: NonNullable<LossOptions["classWeights"]>): Float32Array {
   const weights = new Float32Array(labels.length);
   let count = 0;
@@ -178,7 +178,7 @@ function weightsOf(labels: Int32Array, classWeights: NonNullable<LossOptions["cl
   return weights.subarray(0, count);
 }
 
-/** Notes rows without a finite loss. */
+/** Counts rows without a finite loss, and records the first one. */
 export function lookForNotFinite(notFinite: NotFinite, { first, labels, loss, logits }: ComputedRows): void {
   for (let row = 0; row < loss.length; row++) {
     if (Number.isFinite(loss[row]) || labels[row] === IGNORED) continue;

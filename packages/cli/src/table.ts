@@ -4,7 +4,7 @@ export type Column = readonly [title: string, ...cells: string[]];
 const GAP = 2;
 
 /**
- * Names, and columns of numbers aligned to the right. What does not fit into the width follows below, with the first column again.
+ * A column of names, and right-aligned columns of numbers. Columns that do not fit the width follow below, after the names again.
  * `mark(line, row)` may colour a line.
  */
 export function table(

@@ -1,4 +1,4 @@
-// What is said on a queue: tasks and their results, of which nothing is believed before it is checked.
+// The messages on a queue: tasks and their results. Both are validated before use.
 import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import * as v from "valibot";
@@ -10,10 +10,10 @@ import { badData } from "./failure.ts";
 import { type FileFlags, type FilePair, type FileResult, questionsOf } from "./files.ts";
 import { Statistics } from "./statistics.ts";
 
-/** Raised when what is said changes: older workers refuse a task then, and say so. */
+/** Raised when the messages change, so that older workers refuse a task and say why. */
 const PROTOCOL = 2;
 
-/** More than the sums of any rows take, in base64. */
+/** More base64 characters than the sums of any rows take. */
 const MOST_TOTALS = 2 ** 16;
 const MOST_STATISTICS = 2 ** 20;
 const DTYPES = Object.keys(BYTES) as DType[];
@@ -49,9 +49,9 @@ const task = v.strictObject({
   protocol: v.literal(PROTOCOL),
   pair: v.strictObject({ logits: path, labels: path, mask: v.exactOptional(path) }),
   flags,
-  /** Of the files as the one who asks has them, in the order of {@link filesOf}. */
+  /** The content of the files at the process that asks, in the order of {@link filesOf}. */
   contents: v.array(content),
-  /** Whether these are of all bytes. */
+  /** Whether `contents` covers all bytes. */
   verify: v.boolean(),
 });
 
@@ -63,7 +63,7 @@ const result = v.strictObject({
   rows: count,
   classes: count,
   totals: v.pipe(v.string(), v.maxLength(MOST_TOTALS), v.base64()),
-  /** Its numbers, as f64. */
+  /** The numbers of {@link Statistics}, as f64. */
   statistics: v.pipe(v.string(), v.maxLength(MOST_STATISTICS), v.base64()),
   notFinite: v.strictObject({
     rows: size,
@@ -72,10 +72,8 @@ const result = v.strictObject({
   bytes: size,
 });
 
-/** What a worker is told. */
 export type TaskData = v.InferOutput<typeof task>;
 
-/** What it answers. */
 export type TaskResult = v.InferOutput<typeof result>;
 
 /** The files of a task. */
@@ -85,7 +83,7 @@ export function filesOf({ pair, flags: { classWeights } }: { pair: FilePair; fla
   return specs.map((spec) => fileOf(spec).path);
 }
 
-/** A task of these flags, and of no others. `times`: when the files were changed. */
+/** A task, with those flags alone that workers use. `times`: when the files were last changed. */
 export function taskOf(
   pair: FilePair,
   all: FileFlags,
@@ -96,14 +94,14 @@ export function taskOf(
   const given = Object.keys(flags.entries).map((name) => [name, all[name as keyof FileFlags]] as const);
   const told = Object.fromEntries(given.filter(([, value]) => value !== undefined));
   const data = checked(task, { protocol: PROTOCOL, pair, flags: told, contents, verify }, "a task");
-  // The same files and options are the same task: what was computed of it before is not computed again.
+  // The same files and options have the same id, so a task with a result in Redis is not computed again.
   const hash = createHash("sha256")
     .update(JSON.stringify([data, times]))
     .digest("hex");
   return { id: `files-${PROTOCOL}-${hash}`, data };
 }
 
-/** Throws for what is no task of this protocol. */
+/** Throws if `value` is not a task of this protocol. */
 export function readTask(value: unknown): TaskData {
   const data = checked(task, value, "no task");
   if (data.contents.length !== filesOf(data).length) throw badData("no task: contents: not one for each file");
@@ -126,7 +124,7 @@ export function resultOf(id: string, { totals, statistics, ...found }: FileResul
   };
 }
 
-/** Throws for what can be no answer to this task. */
+/** Throws if `value` cannot be a result of this task. */
 export function readResult(value: unknown, id: string, { pair, flags }: TaskData): FileResult {
   const answer = checked(result, value, "no result");
   const { logits, labels, rows, classes, bytes, notFinite } = answer;
@@ -148,7 +146,7 @@ export function readResult(value: unknown, id: string, { pair, flags }: TaskData
     statistics: statistics !== undefined && encoded.length % 8 === 0,
     notFinite: notFinite.rows <= counted && notFinite.rows > 0 === (notFinite.first !== undefined),
     "notFinite.first": (notFinite.first?.row ?? 0) < rows,
-    // Losses are not negative, unless a weight is.
+    // Losses are negative only if a weight is.
     sum: notFinite.rows > 0 || (Number.isFinite(sum) && (flags.classWeights !== undefined || sum >= 0)),
   };
   const wrong = Object.entries(isRight).find(([, right]) => !right);
@@ -173,7 +171,7 @@ function checked<const S extends v.GenericSchema>(schema: S, value: unknown, wha
   }
   const read = v.safeParse(schema, value, { abortEarly: true });
   if (read.success) {
-    // Only own properties: a schema does not have the names that every object inherits.
+    // Compare own properties only: the schemas do not list inherited names.
     if (isDeepStrictEqual(read.output, value)) return read.output;
     throw badData(`${what}: it says more than there is to say`);
   }

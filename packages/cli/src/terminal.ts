@@ -1,20 +1,20 @@
 import colors from "picocolors";
 
-/** Whether a stream takes escapes: a terminal that knows any. */
+/** Whether a stream is a terminal that understands escape sequences. */
 export function takesEscapes({ isTTY }: { readonly isTTY?: boolean }): boolean {
   return isTTY === true && process.env["TERM"] !== "dumb";
 }
 
-/** Columns that a line may take: 80, or fewer where the terminal is narrower. */
+/** The width of a line: 80 columns, or fewer on a narrower terminal. */
 export const width: number = Math.min(80, Number(process.env["COLUMNS"]) || process.stdout.columns || 80);
 
 const { bold, dim, green } = colors.createColors(takesEscapes(process.stdout) && colors.isColorSupported);
-/** On standard error. */
+/** For standard error. */
 const { dim: dimError } = colors.createColors(takesEscapes(process.stderr) && colors.isColorSupported);
 
 export { bold, dim, dimError, green };
 
-/** A line, broken between words where it is too long. */
+/** Breaks a line between words if it is too long. */
 export function fold(line: string): string[] {
   const end = line.lastIndexOf(" ", width);
   const indent = "      ";

@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { badData, badFile, badUsage } from "./failure.ts";
 import { assertEach, type FilePair, fileBeside } from "./files.ts";
 
-/** Bytes of the text that was evaluated: a number, or the size of its files, which are named as those of labels are. */
+/** Bytes of the evaluated text: a number, or the size of its files, which are named like files of labels. */
 export async function textBytes(spec: string, all: readonly FilePair[]): Promise<number> {
   if (/^\d+$/.test(spec)) {
     const bytes = Number(spec);

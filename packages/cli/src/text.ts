@@ -1,24 +1,24 @@
 import { type Bytes, FileBytes, openFile } from "./bytes.ts";
 import { badData, badFile, Failure } from "./failure.ts";
 
-/** More characters than a number has. */
+/** The most characters of a word, more than any number has. */
 const LONGEST = 1000;
 const CHUNK_BYTES = 2 ** 16;
 
-/** The words of a text file, with white space or a comma between them, a few thousand at a time. */
+/** The words of a text file, separated by white space or commas, a few thousand at a time. */
 export async function* wordsOf(path: string): AsyncGenerator<string[]> {
   const { file, size, assertUnchanged } = await openFile(path);
   const words = new Words(path);
   try {
     let rest = "";
     for await (const text of textOf(new FileBytes(path, file, 0, size, assertUnchanged))) {
-      // The last word may go on.
+      // The last word may continue in the next chunk.
       const last = text.search(/[^\s,]*$/);
       if (last > 0) {
         yield* words.of(rest + text.slice(0, last));
         rest = text.slice(last);
       } else rest += text;
-      // What is no text may have no white space at all. The reader may know more to say of it.
+      // A file that is not text may have no white space at all. Its reader gets the word first, for a better message.
       if (rest.length > LONGEST) yield* words.of(rest);
     }
     yield* words.of(rest);
@@ -30,7 +30,7 @@ export async function* wordsOf(path: string): AsyncGenerator<string[]> {
   }
 }
 
-/** Of UTF-8, or of UTF-16 with a mark, as Windows PowerShell writes it. */
+/** Decodes UTF-8, or UTF-16 with a byte order mark, as Windows PowerShell writes it. */
 async function* textOf(bytes: Bytes): AsyncGenerator<string> {
   const chunk = new Uint8Array(CHUNK_BYTES);
   let decoder: TextDecoder | undefined;
@@ -47,18 +47,18 @@ function encodingOf([first, second]: Uint8Array): string {
   return first === 0xfe && second === 0xff ? "utf-16be" : "utf-8";
 }
 
-/** Takes words apart, and knows where a comma has none beside it: something is missing there. */
+/** Splits text into words. Throws if a comma lacks a word on one side. */
 class Words {
   readonly #path: string;
   #count = 0;
-  /** What came last in this line. */
+  /** The last item in this line. */
   #last: "nothing" | "word" | "comma" = "nothing";
 
   constructor(path: string) {
     this.#path = path;
   }
 
-  /** The next ones, which are whole. */
+  /** The words of the next text, which ends at the end of a word. */
   *of(text: string): Generator<string[]> {
     const words = text.includes(",") || this.#last === "comma" ? this.#betweenCommas(text) : this.#between(text);
     const long = words.findIndex((word) => word.length > LONGEST);

@@ -6,10 +6,10 @@ import type { Kind } from "./output-file.ts";
 export const TOTALS: Kind = { name: "totals", isOne: (start) => start.startsWith("XENTTOTL") };
 export const PARTIALS: Kind = { name: "partials", isOne: (start) => start.startsWith("XENTPART") };
 
-/** What both kinds of files begin with: what it is, its version, and how long it is. */
+/** Both kinds of files begin with magic bytes, a version and the length. */
 const HEADER_BYTES = 24;
 
-/** What a file has of one or the other. */
+/** Reads a file of partials or of totals. */
 export async function readSums(path: string): Promise<Partials | Totals> {
   const bytes = await readBytes(path);
   const isPartials = bytes.toString("latin1", 0, 8) === "XENTPART";
@@ -21,7 +21,7 @@ export async function readSums(path: string): Promise<Partials | Totals> {
   }
 }
 
-/** All of a file, if it is one of these: others may be of any size. */
+/** Reads a whole file, but only if it is of one of these kinds: other files may have any size. */
 async function readBytes(path: string): Promise<Buffer> {
   const { file, size, assertUnchanged } = await openFile(path);
   try {
@@ -32,7 +32,7 @@ async function readBytes(path: string): Promise<Buffer> {
     if (magic !== "XENTPART" && magic !== "XENTTOTL") {
       throw badData(`${path}: neither partials nor totals of xent: it begins with ${JSON.stringify(magic)}`);
     }
-    // What is longer than it says is no longer read than that: decoding says so.
+    // Read one byte more than the file declares: if there is one, decoding reports it.
     const announced = header.length < HEADER_BYTES ? size : Number(header.readBigUInt64LE(16)) + 1;
     const rest = Buffer.alloc(Math.min(size, Math.max(announced, HEADER_BYTES)) - header.length);
     await bytes.read(rest);

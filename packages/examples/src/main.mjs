@@ -40,7 +40,7 @@ async function run(signal) {
   console.log(report(xent, { classifier, head }, model, comparison, seconds));
   if (!(model.relativeError <= TOLERANCE)) {
     throw new Error(
-      `the mean loss is ${model.mean}, a relative ${model.relativeError.toExponential(1)} off the ` +
+      `the mean loss is ${model.mean}, with a relative error of ${model.relativeError.toExponential(1)} to the ` +
         `${model.expected.mean} of ${EXPECTED_FILE}; at most ${TOLERANCE} is allowed`,
     );
   }

@@ -1,4 +1,4 @@
-// What one would write without a package: the max for safety, the sum in f64, one exponential a logit, no allocation.
+// The loop that one would write without a package: subtract the max, sum in f64, one exponential for each logit, no allocation.
 
 /**
  * @param {Float32Array} logits [rows, classes]

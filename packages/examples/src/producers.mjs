@@ -1,4 +1,4 @@
-// Eight producers, a worker each, write a language model's logits into one batch and compute the losses of their rows.
+// Eight producers, each in its own worker, write a language model's logits into one batch and compute the losses of their rows.
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { createXent } from "xent";

@@ -4,8 +4,8 @@ import { SingleBar } from "cli-progress";
 const live = process.stdout.isTTY;
 
 /**
- * Runs a job with a live bar on a terminal, and elsewhere with a line every two seconds. The job awaits
- * `step(value, note)` often, which is also where Ctrl-C gets through.
+ * Runs a job with a progress bar on a terminal, and otherwise with a line every two seconds. The job awaits
+ * `step(value, note)` often, which also lets Ctrl-C interrupt it.
  *
  * @template T
  * @param {string} label
@@ -22,7 +22,7 @@ export async function withProgress(label, total, signal, job) {
     barIncompleteChar: "░",
     barsize: 24,
     hideCursor: true,
-    clearOnComplete: !live, // Which clears nothing there, but ends without an empty line.
+    clearOnComplete: !live, // Without a terminal, this clears nothing but avoids an empty last line.
     noTTYOutput: true,
     notTTYSchedule: 2000,
   });

@@ -5,7 +5,7 @@ import colors from "picocolors";
 const { version } = createRequire(import.meta.url)("xent/package.json");
 
 /**
- * What the job found, in 80 columns.
+ * The results of the job, in 80 columns.
  *
  * @param {import("xent").Xent} xent
  * @param {Record<"classifier" | "head", Awaited<ReturnType<typeof import("./classifier.mjs").trainClassifier>>>} trained

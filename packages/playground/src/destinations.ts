@@ -6,7 +6,7 @@ import { type Verdict, verdictOn } from "./verdict.ts";
 export type Destination = keyof Texts["compare"]["example"];
 type Place = Pick<State, "logits" | "label" | "offset" | "scale">;
 
-/** What the naive form is to come to there. */
+/** The verdicts on the naive form that each destination must reach. */
 const NAIVE: Record<Destination, readonly Verdict[]> = {
   ordinary: ["exact", "fine"],
   large: ["overflow", "overflowOfOthers"],
@@ -15,7 +15,7 @@ const NAIVE: Record<Destination, readonly Verdict[]> = {
   unlikely: ["infinite"],
 };
 
-/** Where the naive form, or f32 as such, comes to an end: with the reader's logits if the sliders can bring them there. */
+/** Settings at which the naive form, or f32 itself, fails: with the reader's logits if the sliders can take them there. */
 export function placeOf(destination: Destination, state: State): Place {
   const place = reach(destination, state);
   return isReached(destination, place) ? place : reach(destination, INITIAL);
@@ -43,7 +43,7 @@ function reach(destination: Destination, { logits, label }: Pick<State, "logits"
       return { logits, label, offset: Math.ceil(89 - max), scale: 1 };
     case "low": // exp(-104) is 0
       return { logits, label, offset: Math.floor(-105 - max), scale: 1 };
-    case "confident": // exp(-20) is nothing beside 1
+    case "confident": // 1 + exp(-20) is 1 in f32
       return { logits, label: top, offset: 0, scale: scale(20 / (max - second)) };
     case "unlikely":
       return { logits, label: logits.indexOf(min), offset: 0, scale: scale(105 / (max - min)) };

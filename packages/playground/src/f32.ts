@@ -1,4 +1,4 @@
-// The loss as it is written elsewhere, every step rounded to f32; and what it should be.
+// The loss in its usual forms, with every step rounded to f32, and the exact loss.
 import { sparseSoftmaxCrossEntropyWithLogits } from "xent";
 
 const f32 = Math.fround;
@@ -10,12 +10,12 @@ export interface Losses {
   exact: number;
 }
 
-/** The logits of the comparison, rounded as any library is given them. */
+/** The logits of the comparison, rounded to f32 as for any library. */
 export function moved(logits: readonly number[], scale: number, offset: number): number[] {
   return logits.map((x) => f32(f32(x * scale) + offset));
 }
 
-/** Of each of several rows with the same label. */
+/** The losses of rows with the same label. */
 export function lossesOf(rows: readonly number[][], label: number): Losses[] {
   const { loss } = sparseSoftmaxCrossEntropyWithLogits(rows, new Int32Array(rows.length).fill(label));
   return rows.map((x, i) => ({
@@ -31,7 +31,7 @@ export type Computed = (typeof COMPUTED)[number];
 
 export interface Errors {
   difference: number;
-  /** To the exact loss. */
+  /** The difference relative to the exact loss. */
   relative: number;
 }
 
@@ -44,11 +44,11 @@ export function errorOf(losses: Losses, of: Computed): Errors {
 function naive(x: readonly number[], label: number): number {
   const e = x.map((v) => f32(Math.exp(v)));
   const probability = f32(at(e, label) / sum(e));
-  // + 0: not -0
+  // + 0 turns -0 into 0
   return f32(-Math.log(probability)) + 0;
 }
 
-/** log S - (x_y - m): the steps of TensorFlow's kernel. */
+/** log S - (x_y - m), in the steps of TensorFlow's kernel. */
 function stable(x: readonly number[], label: number): number {
   const max = Math.max(...x);
   const shifted = x.map((v) => f32(v - max));
@@ -56,7 +56,7 @@ function stable(x: readonly number[], label: number): number {
   return f32(logSum - at(shifted, label));
 }
 
-/** In f64, and with nothing that cancels: the largest term is left out of the sum. */
+/** In f64, without cancellation: the largest term is left out of the sum. */
 function exact(x: readonly number[], label: number): number {
   const max = Math.max(...x);
   const top = x.indexOf(max);

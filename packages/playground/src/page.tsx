@@ -47,7 +47,7 @@ export function Page(): JSX.Element {
   );
 }
 
-/** The state, mirrored in the address: an address can be shared, and a changed address changes the page. */
+/** Keeps state and address the same: an address can be shared, and a changed address changes the page. */
 function useAddress(): [State, SectionProps["change"]] {
   const preferred = useMemo(preferredLanguage, []);
   const [state, setState] = useState(() => fromHash(location.hash, preferred));

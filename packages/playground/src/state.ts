@@ -1,10 +1,10 @@
 import { isLanguage, type Language } from "./texts/index.ts";
 
-/** What the page shows, which an address can hold. Logits are `f32` numbers. */
+/** What the page shows. An address can hold it. Logits are `f32` numbers. */
 export interface State {
   logits: readonly number[];
   label: number;
-  /** Of the comparison: its logits are `scale * x + offset`. */
+  /** The logits of the comparison are `scale * x + offset`. */
   offset: number;
   scale: number;
   option: OptionName;
@@ -25,7 +25,7 @@ export interface Range {
 export const OFFSET: Range = { min: -120, max: 120, step: 1 };
 export const SCALE: Range = { min: 0, max: 40, step: 0.25 };
 
-/** The options that the page shows, and what their sliders give. `ignoreIndex` ends at the last class. */
+/** The options that the page shows, with the ranges of their sliders. `ignoreIndex` ends at the last class. */
 export const OPTIONS = {
   labelSmoothing: { min: 0, max: 0.95, step: 0.01, initial: 0.1 },
   zLoss: { min: 0, max: 1, step: 0.01, initial: 0.1 },
@@ -47,7 +47,7 @@ export const INITIAL: Omit<State, "language"> = {
   value: OPTIONS.labelSmoothing.initial,
 };
 
-/** Logits as people paste them: separated by commas, spaces, lines, in brackets; with semicolons, commas are decimal. */
+/** Parses logits separated by commas, spaces or lines, with or without brackets. With semicolons, commas are decimal. */
 export function parseLogits(text: string): number[] | undefined {
   const plain = text.replace(/[[\](){}]/g, " ").replace(/\u2212/g, "-");
   const parts = (plain.includes(";") ? plain.replaceAll(",", ".").split(/[\s;]+/) : plain.split(/[\s,]+/)).filter(
@@ -58,7 +58,7 @@ export function parseLogits(text: string): number[] | undefined {
   return fits && logits.every((x) => Math.abs(x) <= LARGEST) ? logits : undefined;
 }
 
-/** The shortest decimals that are these `f32` numbers. */
+/** The shortest decimals that round to these `f32` numbers. */
 export function formatLogits(logits: readonly number[]): string {
   return logits.map(shortest).join(", ");
 }
@@ -71,7 +71,7 @@ function shortest(x: number): string {
   return String(x);
 }
 
-/** What differs from the initial state, for the address; the option always with its value. */
+/** The differences from the initial state, for the address. The option always has its value. */
 export function toHash(state: State, preferred: Language): string {
   const parts: string[] = [];
   const add = (name: string, value: string | number, initial: string | number): void => {
@@ -86,7 +86,7 @@ export function toHash(state: State, preferred: Language): string {
   return parts.join("&");
 }
 
-/** The state of an address. What is missing or makes no sense there is as in the initial state. */
+/** The state of an address. Missing or invalid parts are as in the initial state. */
 export function fromHash(hash: string, preferred: Language): State {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
   const logits = parseLogits(given.get("x") ?? "") ?? INITIAL.logits;

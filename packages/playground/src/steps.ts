@@ -1,7 +1,7 @@
 import { sparseSoftmaxCrossEntropyWithLogits } from "xent";
 import type { OptionName } from "./state.ts";
 
-/** Every step of one row, in f64, but for what the kernel computes. */
+/** Every step of one row, in f64; the kernel computes loss and gradient. */
 export interface Steps {
   max: number;
   shifted: number[];
@@ -12,7 +12,7 @@ export interface Steps {
   kernel: KernelRow;
 }
 
-/** What xent returns for one row. */
+/** The results of xent for one row. */
 export interface KernelRow {
   loss: number;
   gradient: number[];
@@ -41,7 +41,7 @@ export function kernelRow(logits: readonly number[], label: number, options: Ker
   return { loss: result.loss[0] ?? Number.NaN, gradient: Array.from(result.gradient ?? []) };
 }
 
-/** The option as xent takes it; class weights are 1 but for the label's. */
+/** The option in the form that xent takes. The class weights are 1, except the label's. */
 export function kernelOptions(option: OptionName, value: number, classes: number, label: number): KernelOptions {
   if (option !== "classWeights") return { [option]: value };
   return { classWeights: Array.from({ length: classes }, (_, j) => (j === label ? value : 1)) };

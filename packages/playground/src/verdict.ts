@@ -3,7 +3,7 @@ import type { Texts } from "./texts/index.ts";
 
 export type Verdict = keyof Texts["compare"]["verdict"];
 
-/** The difference that is usually quoted. */
+/** The error that is usually quoted. */
 export const USUAL = 2e-6;
 /** Two to five units in the last place. */
 const LAST_PLACES = 3e-7;
@@ -11,7 +11,7 @@ const LAST_PLACES = 3e-7;
 /** The smallest `f32` above 0. */
 export const SMALLEST: number = 2 ** -149;
 
-/** What has happened to a loss. `largest` is the largest of the logits that it is made of. */
+/** What happened to a loss. `largest` is the largest logit of the row. */
 export function verdictOn(losses: Losses, of: Computed, largest: number): Verdict {
   const loss = losses[of];
   const { difference, relative } = errorOf(losses, of);

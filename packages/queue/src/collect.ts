@@ -2,53 +2,53 @@ import { type Job, Queue, QueueEvents } from "bullmq";
 import type { Redis } from "ioredis";
 import { assertName, assertReachable, Connections, LOST, QueueError, queueError, TASK, within } from "./connection.ts";
 
-/** Something to compute. */
+/** A task to compute. */
 export interface Task<T> {
-  /** Two tasks with the same one are the same task, now and in a later run. Without ":", and no number. */
+  /** Identifies the task, now and in later runs. It must not contain ":" or be a number. */
   readonly id: string;
-  /** What a worker needs to know, as JSON. */
+  /** The input of the task, as JSON. */
   readonly data: T;
 }
 
-/** How tasks are collected. */
+/** Options of {@link collect}. */
 export interface CollectOptions<T, R = unknown> {
   /** redis://host:port */
   readonly url: string;
-  /** The queue's, which the workers have, too. Without ":". */
+  /** The name of the queue, the same for all workers. No ":". */
   readonly name: string;
   readonly tasks: readonly Task<T>[];
   /**
-   * What is to be made of the JSON that a worker has answered. Throws for what is no result: that is taken out of Redis, and the
-   * task computed again. Default: it is taken as it is.
+   * Validates and converts the JSON that a worker answers. If it throws, the answer is deleted from Redis and the task is computed
+   * again. Default: any JSON is a result.
    */
   readonly read?: (value: unknown, id: string) => R;
-  /** How often a task is tried. Default 3. A worker that dies does not count. */
+  /** The number of attempts for a task. Default 3. An attempt whose worker dies does not count. */
   readonly attempts?: number;
   readonly signal?: AbortSignal;
-  /** A task is done. */
+  /** Called when a task is done. */
   readonly onResult?: (id: string) => void;
-  /** Is called once, some seconds after the beginning, if no worker has begun with any of the tasks. */
+  /** Called once, some seconds after the start, if no worker has begun any of the tasks. */
   readonly onWaiting?: () => void;
-  /** What a worker says of a task in the middle of it. */
+  /** Called with the progress that a worker reports of a task. */
   readonly onProgress?: (id: string, progress: unknown) => void;
 }
 
 const AT_ONCE = 500;
-/** Redis is asked for what is missing this often, and for no more than so many tasks a second. */
+/** The interval at which Redis is asked for missing results, and the most tasks to ask for in a second. */
 const SWEEP_MS = 500;
 const ASKED_PER_SECOND = 4000;
-/** How often it is asked whether it still takes what is written, and whether it has lost a task of which it has a part. */
+/** The interval at which Redis is checked for accepting writes, and for tasks that it has lost in part. */
 const CHECK_MS = 3000;
-/** So long Redis may take to forget tasks. */
+/** The longest time for Redis to forget tasks. */
 const FORGET_MS = 20_000;
 
 /**
- * Puts tasks onto the queue and waits for their results: one for each task, by its id. A run that was broken off is taken up by another one with the same
- * tasks: what is done is not done again, until {@link forget}. Tasks that Redis has lost, in a restart or for want of memory, are
- * put onto the queue once more.
+ * Puts tasks onto the queue and waits for their results: one for each task, by its id. A run with the same tasks continues an
+ * interrupted one: finished tasks are not computed again until {@link forget}. Tasks that Redis has lost, in a restart or for lack of
+ * memory, are put onto the queue again.
  *
- * Rejects with {@link QueueError} where there is no Redis, where it refuses what is written, or where a task fails each time; with
- * the signal's reason where that aborts. The tasks stay on the queue then.
+ * Rejects with {@link QueueError} if Redis cannot be reached or refuses writes, or if a task fails in every attempt; rejects with the
+ * signal's reason if it aborts. The tasks then stay on the queue.
  */
 export async function collect<T extends object, R>(options: CollectOptions<T, R>): Promise<ReadonlyMap<string, R>> {
   const { url, name, tasks, signal } = options;
@@ -57,7 +57,7 @@ export async function collect<T extends object, R>(options: CollectOptions<T, R>
   await unlessAborted(signal, assertReachable(url));
   const connections = new Connections(url);
   try {
-    // BullMQ's check of the version would give all up where a connection is cut as it begins.
+    // BullMQ's version check would make the run fail if a connection is cut as it starts.
     const redis = connections.open();
     const queue = connections.use((connection) => new Queue(name, { connection, skipVersionCheck: true }));
     const events = connections.use((connection) => new QueueEvents(name, { connection, skipVersionCheck: true }));
@@ -77,7 +77,7 @@ class Collection<T extends object, R> {
   readonly #events: QueueEvents;
   readonly #missing: Map<string, Task<T>>;
   readonly #results = new Map<string, R>();
-  /** How often a task was answered by what is no result. */
+  /** The number of invalid answers of each task. */
   readonly #bad = new Map<string, number>();
   readonly #attempts: number;
 
@@ -88,10 +88,10 @@ class Collection<T extends object, R> {
     this.#events = events;
     this.#attempts = options.attempts ?? 3;
     this.#missing = new Map(options.tasks.map((task) => [task.id, task]));
-    // Redis is away: commands wait until it is back.
+    // If Redis goes away, commands wait until it is back.
     queue.on("error", () => {});
     events.on("error", () => {});
-    // What is no result here is looked after by the next sweep.
+    // The next sweep handles an invalid answer.
     events.on("completed", ({ jobId, returnvalue }) => void this.#take(jobId, returnvalue));
     events.on("progress", ({ jobId, data }) => {
       if (this.#missing.has(jobId)) options.onProgress?.(jobId, data);
@@ -116,7 +116,7 @@ class Collection<T extends object, R> {
     return this.#results;
   }
 
-  /** Why it is no result, if it is none. */
+  /** Takes an answer as a result. Returns the error if it is invalid. */
   #take(id: string, value: unknown): Error | undefined {
     if (!this.#missing.has(id)) return undefined;
     const { read = (value) => value as R, onResult } = this.#options;
@@ -130,7 +130,7 @@ class Collection<T extends object, R> {
     return undefined;
   }
 
-  /** Looks after the tasks that are missing. `again`: those that have failed before this run are tried again. */
+  /** Takes results of missing tasks, and puts lost tasks back. `again`: also tasks that failed before this run. */
   async #sweep(again: boolean): Promise<void> {
     const all = [...this.#missing.values()];
     for (let begin = 0; begin < all.length; begin += AT_ONCE) {
@@ -149,7 +149,7 @@ class Collection<T extends object, R> {
       return true;
     }
     if (job.finishedOn === undefined) return false;
-    // One that has failed at first says so, though it is completed.
+    // A completed job may still have the reason of an earlier failure, so ask for its state.
     const state = await job.getState();
     if (state === "completed") {
       const reason = this.#take(id, job.returnvalue);
@@ -163,7 +163,7 @@ class Collection<T extends object, R> {
     return true;
   }
 
-  /** Undefined where there is none, or no whole one. */
+  /** The job of a task. Undefined if it does not exist or is damaged. */
   async #job(id: string): Promise<Job | undefined> {
     try {
       return await this.#queue.getJob(id);
@@ -189,19 +189,19 @@ class Collection<T extends object, R> {
     await this.#queue.addBulk(wanted.map(({ id, data }) => ({ name: TASK, data, opts: { ...opts, jobId: id } })));
   }
 
-  /** Whether a worker has one of the tasks. */
+  /** Whether a worker is computing one of the tasks. */
   async #hasBegun(): Promise<boolean> {
     const active = await this.#queue.getRanges(["active"]);
     return active.some((id) => this.#missing.has(id));
   }
 
-  /** A Redis that is full or has become a replica says so; one that was full may have thrown away where a task stands. */
+  /** Throws if Redis is full or has become a replica. Puts back tasks whose place in the queue a full Redis has evicted. */
   async #check(): Promise<void> {
     await this.#redis.set(this.#queue.toKey("xent-queue:asked"), Date.now(), "PX", 60_000);
     const known = new Set(await this.#queue.getRanges(["waiting", "active", "delayed", "prioritized"]));
     for (const task of [...this.#missing.values()]) {
       if (known.has(task.id)) continue;
-      // It may have gone from one list to another in between.
+      // It may have moved to another list in the meantime.
       if ((await this.#queue.getJobState(task.id)) !== "unknown") continue;
       await this.#queue.remove(task.id);
       await this.#add([task]);
@@ -209,7 +209,7 @@ class Collection<T extends object, R> {
   }
 }
 
-/** Takes tasks and their results out of Redis: another run computes them again. */
+/** Deletes tasks and their results from Redis. A later run computes them again. */
 export async function forget({
   url,
   name,
@@ -234,14 +234,16 @@ export async function forget({
   }
 }
 
-/** Of what is in Redis, not of Redis. */
+/** Whether an error comes from damaged data in Redis, not from Redis itself. */
 function isDamage(error: unknown): boolean {
   return error instanceof SyntaxError || (error instanceof Error && error.message.startsWith("WRONGTYPE"));
 }
 
 function assertId(id: unknown): void {
   if (typeof id !== "string" || id === "" || id.includes(":") || /^\d+$/.test(id)) {
-    throw new QueueError(`the id of a task is some text without ":", and no number, got ${JSON.stringify(id)}`);
+    throw new QueueError(
+      `the id of a task must be a string without ":" that is not a number, got ${JSON.stringify(id)}`,
+    );
   }
 }
 
@@ -249,7 +251,7 @@ function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-/** Redis may be away for long: an abort does not wait for it. */
+/** Rejects on an abort without waiting for the promise: Redis may be away for long. */
 function unlessAborted<T>(signal: AbortSignal | undefined, promise: Promise<T>): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {

@@ -10,9 +10,9 @@ export class QueueError extends Error {
   override readonly name = "QueueError";
 }
 
-/** The number of times Redis is asked whether it runs, if the connection is cut. */
+/** The most attempts to reach Redis at the start, if the connection is cut. */
 const ATTEMPTS = 3;
-/** The longest time for Redis to answer whether it runs. */
+/** The longest time for Redis to answer at the start. */
 const ANSWER_MS = 20_000;
 /** A connection that is silent for this long while an answer is due is replaced. */
 const SILENCE_MS = 60_000;
@@ -52,7 +52,7 @@ export class Connections {
     return redis;
   }
 
-  /** Adds an object that uses a connection, to be closed by {@link end} if that takes no longer than it may. */
+  /** Adds an object that uses a connection. {@link end} closes it, within the time that it allows. */
   use<T extends { close(): Promise<unknown> }>(make: (connection: Redis) => T): T {
     const made = make(this.open());
     this.#users.push(made);
@@ -79,7 +79,7 @@ export async function within(milliseconds: number, work: Promise<unknown>): Prom
   }
 }
 
-/** Rejects with {@link QueueError} where Redis does not run now. Later, its clients wait for it. */
+/** Rejects with {@link QueueError} if Redis does not run now. Later, its clients wait for it. */
 export async function assertReachable(url: string): Promise<void> {
   assertUrl(url);
   let reason: unknown;
@@ -93,7 +93,7 @@ export async function assertReachable(url: string): Promise<void> {
   throw new QueueError(`there is no Redis at ${addressOf(url)}: ${why}`);
 }
 
-/** What is no such URL may be a password in part, or all of it: none of it is shown. */
+/** Throws if it is not a URL of a Redis. The error does not show it, because any part of it may be a password. */
 function assertUrl(url: string): void {
   const { protocol = "", host = "", pathname = "", search = "", hash = "" } = URL.canParse(url) ? new URL(url) : {};
   // A password with / or ? or # in it ends the host too early, and becomes another part.
@@ -126,7 +126,7 @@ async function reasonNotToAnswer(url: string): Promise<unknown> {
 /** An error of Redis or of its client, as a {@link QueueError}. */
 export function queueError(url: string, error: unknown): QueueError {
   if (error instanceof QueueError) return error;
-  // Redis appends the place in a script of the client's, which is of no use to the reader.
+  // Redis appends the position in a script of BullMQ, which does not help the user.
   const reason = reasonOf(error, "the connection has ended").replace(/\.? script: .*$/s, "");
   return new QueueError(`the Redis at ${addressOf(url)} fails: ${reason}`, { cause: error });
 }
@@ -138,7 +138,7 @@ function reasonOf(error: unknown, otherwise: string): string {
 /** Throws {@link QueueError} for a name that a queue cannot have. */
 export function assertName(name: string): void {
   if (typeof name !== "string" || name === "" || name.includes(":")) {
-    throw new QueueError(`the name of a queue is some text without ":", got ${JSON.stringify(name)}`);
+    throw new QueueError(`the name of a queue must be a string without ":", got ${JSON.stringify(name)}`);
   }
 }
 

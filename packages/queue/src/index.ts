@@ -1,6 +1,6 @@
 /**
  * Tasks on a queue in Redis, computed by workers on any number of machines, with exactly one result each. On top of BullMQ: a task that was
- * computed twice counts once, and an interrupted run continues where it was.
+ * computed twice counts once, and an interrupted run continues where it stopped.
  *
  * @module
  */

@@ -8,7 +8,7 @@ export interface ServeOptions<T, R> {
   /** The name of the queue. No ":". */
   readonly name: string;
   /**
-   * Validates and converts the JSON of a task. Throws where it is not a task, which then fails for good. Default: any JSON is a task, from
+   * Validates and converts the JSON of a task. If it throws, the task fails for good. Default: any JSON is a task, from
    * any process that can write to Redis.
    */
   readonly read?: (data: unknown) => T;
@@ -83,7 +83,7 @@ export async function serve<T, R>(options: ServeOptions<T, R>): Promise<void> {
     const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
     const running = async (): Promise<void> => {
       while (!signal.aborted) {
-        // BullMQ's worker ends where its connection is cut while it starts.
+        // BullMQ's worker ends if its connection is cut while it starts.
         await worker.run().catch((error: Error) => onTrouble?.(error));
         await within(RETRY_MS, aborted);
       }

@@ -7,7 +7,7 @@ export const PAGE = 65536;
 export const HEAP_START = 4096;
 
 /** Bytes of one thread's scratch memory: `SCRATCH_BYTES` in crates/kernel/src/scratch.rs. */
-export const SCRATCH_BYTES = 76600;
+export const SCRATCH_BYTES = 75568;
 
 /** Bytes of the job record (see job.ts). */
 export const JOB_BYTES = 144;
@@ -28,7 +28,7 @@ export interface Kernel {
   run(job: number, scratch: number, begin: number, end: number): void;
   /** Sums a segment of a row. */
   sum_segment(job: number, scratch: number, record: number, row: number, segment: number): void;
-  /** Computes the loss of a row whose segments are all summed. Returns 0 where the row must be computed as a whole. */
+  /** Computes the loss of a row whose segments are all summed. Returns 0 if the row must be computed as a whole. */
   finish_row(job: number, scratch: number, record: number, row: number): number;
   /** Writes the gradient of a segment, after the loss of its row. */
   write_segment(job: number, scratch: number, record: number, row: number, segment: number): void;
@@ -36,10 +36,10 @@ export interface Kernel {
   reduce(job: number, begin: number, end: number): void;
 }
 
-/** What each kernel exports. */
+/** The export that every kernel has. */
 export type Runs = Pick<Kernel, "run">;
 
-/** The imports of the kernels: of the loss's under the names of wasm-bindgen. The function is for a table of objects, which numbers do not need. */
+/** The imports of all kernels. That of the loss has wasm-bindgen's names, with a function for a table of objects, which is not needed. */
 export function importsOf(memory: WebAssembly.Memory): WebAssembly.Imports {
   return { "./xent_wasm_bg.js": { memory, __wbindgen_init_externref_table: () => {} }, env: { memory } };
 }

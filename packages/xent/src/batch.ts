@@ -35,10 +35,10 @@ import { inSlices } from "./time-slices.ts";
 import { BatchMemory } from "./views.ts";
 
 /**
- * Rows of logits and labels in the kernel's own memory: nothing is copied. Every array is a view of that memory, and stays alive
- * through every run with any options, and through one calls. Only `createBatch` grows the memory: if it is not shared, take the
- * arrays from the batch again after that, since JavaScript has detached the earlier ones. Results are views too, valid until the
- * next run of the batch, the next `createBatch` or dispose.
+ * Rows of logits and labels in the kernel's own memory, without copies. Every array is a view of that memory. It stays valid
+ * through runs with any options and through one-call functions. Only `createBatch` grows the memory, which detaches the views of a
+ * memory that is not shared: take the arrays from the batch again after it. Results are views, too, valid until the next run of
+ * the batch, the next `createBatch` or dispose.
  */
 export class Batch<
   L extends LogitsType = "float32",
@@ -54,9 +54,9 @@ export class Batch<
   readonly #memory: BatchMemory<L, K>;
   readonly #owner: BatchOwner;
   #disposed = false;
-  /** In the middle of {@link runAsync}. */
+  /** Whether {@link runAsync} is in progress. */
   #running = false;
-  /** The last {@link partials}. */
+  /** The run of the last {@link partials}. */
   #partials: Run | undefined;
 
   /** @internal Made by `createBatch` and `attachBatch`. */
@@ -69,12 +69,12 @@ export class Batch<
     this.#owner = owner;
   }
 
-  /** In the batch's layout, [rows, classes] unless it has another. Write your logits here. */
+  /** The logits, in the batch's layout: [rows, classes], or its `shape`. Write your logits here. */
   get logits(): LogitsArrays[L] {
     return this.#views.logits;
   }
 
-  /** [rows]. Write your labels here. Throws TypeError where the batch was created with `targets`. */
+  /** The labels, [rows]. Write your labels here. Throws TypeError if the batch was created with `targets`. */
   get labels(): T extends false ? LabelsArrays[K] : never {
     const { labels } = this.#views;
     if (labels === undefined) throw new TypeError(`this batch has ${targetsName(this.#plan.targets)}, and no labels`);
@@ -82,30 +82,30 @@ export class Batch<
   }
 
   /**
-   * In the layout of the logits, or undefined where the batch was created with labels. Write your soft targets here, or with
-   * `targets: "logits"` those logits.
+   * The targets, in the layout of the logits, or undefined if the batch was created with labels. Write your soft targets here or,
+   * with `targets: "logits"`, the target logits.
    */
   get targets(): TargetsOf<L, T> {
     return this.#views.targets as TargetsOf<L, T>;
   }
 
-  /** In the layout of the logits, or undefined where the batch was created without. "in-place": the logits' memory. */
+  /** The gradient, in the layout of the logits, or undefined if the batch was created without one. "in-place": the logits' memory. */
   get gradient(): G extends false ? undefined : GradientArrays[L] {
     return this.#views.gradient as G extends false ? undefined : GradientArrays[L];
   }
 
-  /** [rows]. The losses that runs have written, by any thread or handle; 0 in rows that none has run. */
+  /** The losses, [rows], as written by runs of any thread or handle; 0 in rows that no run has computed. */
   get loss(): LossArrays[L] {
     return this.#views.loss;
   }
 
   /**
-   * Writes logits of any kind that one call takes, from element `offset` of {@link logits} on: numbers are rounded once to the batch's
-   * type, those of a Float16Array into a "float16" batch are exact, and a Uint16Array has bits. Nested arrays may leave out the
-   * padding of a `stride`.
+   * Writes logits of any kind that the one-call functions take, from element `offset` of {@link logits} on. Numbers are rounded once
+   * to the batch's type; those of a Float16Array are exact in a "float16" batch. A Uint16Array holds bits. Nested arrays may leave out
+   * the padding of a `stride`.
    *
-   * Throws before a byte is written: TypeError for bits where the batch has numbers, and for what is no number; RangeError for what
-   * does not fit.
+   * Throws before a byte is written: TypeError for bits if the batch has numbers, and for anything that is not a number; RangeError
+   * for a source that does not fit.
    */
   setLogits(source: Logits, offset = 0): void {
     this.#setLogits(source, offset, () => this.logits);
@@ -126,10 +126,10 @@ export class Batch<
   }
 
   /**
-   * Writes labels of any kind that one call takes, from row `offset` on.
+   * Writes labels of any kind that the one-call functions take, from row `offset` on.
    *
-   * Throws before a byte is written: TypeError for what is no integer; RangeError for one that the batch's type of labels does not have,
-   * and for what does not fit. Whether they are classes is checked by runs.
+   * Throws before a byte is written: TypeError for anything that is not an integer; RangeError for a label outside the range of the
+   * batch's label type, and for a source that does not fit. Runs check that labels are classes.
    */
   setLabels(source: Labels, offset = 0): void {
     const { labels } = flatLabels("source", source);
@@ -139,7 +139,7 @@ export class Batch<
     (this.labels as Int32Array).set(exact as Int32Array, offset);
   }
 
-  /** As {@link setLogits}, for {@link targets}. Throws TypeError where the batch was created with labels. */
+  /** Like {@link setLogits}, for {@link targets}. Throws TypeError if the batch was created with labels. */
   setTargets(source: Logits, offset = 0): void {
     const { layout, targets: kind } = this.#plan;
     if (kind === "logits") {
@@ -156,12 +156,12 @@ export class Batch<
   }
 
   /**
-   * Computes the losses of all rows, or of those in `rows: [begin, end]`. What is summed, averaged and returned is then
-   * about these rows only. Blocks until done; uses the threads of the instance where the calling thread may wait for them
-   * and they are not busy with a {@link runAsync}. Same results, to the bit, either way.
+   * Computes the losses of all rows, or of those in `rows: [begin, end]`; sums, means and results then cover these rows only.
+   * Blocks until done. Uses the threads of the instance if the calling thread may wait for them and they are not busy with a
+   * {@link runAsync}. The results have the same bits either way.
    *
-   * Throws RangeError for a label outside of [0, classes), before a byte is written; TypeError in the middle of a
-   * {@link runAsync} of this batch; WorkerError where a worker of the pool fails.
+   * Throws RangeError for a label outside of [0, classes), before a byte is written; TypeError while a {@link runAsync} of this
+   * batch is in progress; WorkerError if a worker of the pool fails.
    */
   run<RG extends boolean = false, RP extends boolean = false, RC extends boolean = false>(
     options?: RunOptions<RG, RP, RC>,
@@ -171,11 +171,11 @@ export class Batch<
   }
 
   /**
-   * As {@link run}, without blocking: the workers compute it, or where there are none this thread, a few milliseconds at a
-   * time. Jobs of one instance are done one after the other. Until it has settled the batch is the job's: nothing may be
-   * written there, and `dispose` frees the memory only then.
+   * Like {@link run}, without blocking: the workers compute it or, without workers, this thread does, a few milliseconds at a
+   * time. An instance computes one such job at a time. Until the promise settles, the batch belongs to the job: do not write to
+   * it. `dispose` frees the memory only then.
    *
-   * Rejects with the errors of {@link run}, and with TypeError where batch or instance are disposed in the meantime.
+   * Rejects with the errors of {@link run}, and with TypeError if batch or instance are disposed in the meantime.
    */
   async runAsync<RG extends boolean = false, RP extends boolean = false, RC extends boolean = false>(
     options?: RunOptions<RG, RP, RC>,
@@ -186,8 +186,8 @@ export class Batch<
   }
 
   /**
-   * What this batch knows of its rows if its classes are a shard of more: classes `classOffset` and on of `classesTotal`. Labels
-   * are classes of all; `classWeights` and soft targets are those of the batch's. After {@link mergePartials} of all shards,
+   * The partial results of the rows, if the batch is a shard: its classes begin at `classOffset` of `classesTotal`. Labels range over
+   * all classes; `classWeights` and soft targets cover the batch's classes. After {@link mergePartials} of all shards,
    * {@link lossFromPartials} gives the losses and {@link gradientFromPartials} this shard's gradient. The result is a copy.
    *
    * Options and errors are those of {@link run}.
@@ -197,17 +197,17 @@ export class Batch<
     return this.#finishPartials(this.#now({ ...run, settings: ownWeights(run.settings) }));
   }
 
-  /** As {@link partials}, without blocking: see {@link runAsync}. */
+  /** Like {@link partials}, without blocking: see {@link runAsync}. */
   async partialsAsync(options: PartialsOptions): Promise<Partials> {
     return this.#later(readPartialsRun(options, this.#plan), (job) => this.#finishPartials(job));
   }
 
   /**
-   * The gradient of this shard, given what all shards together know of the rows, with the options of the last {@link partials}.
-   * Returns {@link gradient}, or the part of it with these rows.
+   * The gradient of this shard, from the merged partials of all shards, with the options of the last {@link partials}.
+   * Returns {@link gradient}, or its part with these rows.
    *
-   * Throws TypeError where there was no such call, or where there is no memory for a gradient; RangeError where classes are
-   * missing, or where the rows, labels or options are not those of that call.
+   * Throws TypeError if there was no such call, or if the batch has no memory for a gradient; RangeError if classes are missing, or
+   * if rows, labels or options differ from those of that call.
    */
   gradientFromPartials(merged: Partials, options?: { reduction?: Reduction }): GradientArrays[L] {
     const run = this.#readMerged(merged, options);
@@ -215,7 +215,7 @@ export class Batch<
     return gradientOf(this.#memory, run);
   }
 
-  /** As {@link gradientFromPartials}, without blocking: see {@link runAsync}. */
+  /** Like {@link gradientFromPartials}, without blocking: see {@link runAsync}. */
   async gradientFromPartialsAsync(merged: Partials, options?: { reduction?: Reduction }): Promise<GradientArrays[L]> {
     const run = this.#readMerged(merged, options);
     return this.#later(run, () => gradientOf(this.#memory, run));
@@ -234,7 +234,7 @@ export class Batch<
   }
 
   #now(run: Run): Job {
-    // Code of the caller's (a getter, a Proxy) has run while the options were read.
+    // Reading the options may have run code of the caller (a getter, a Proxy).
     this.#assertIdle();
     const job = writeJob(this.#engine, this.#memory, run, true);
     compute(this.#engine, job);
@@ -244,7 +244,7 @@ export class Batch<
   async #later<R>({ settings, ...rest }: Run, finish: (job: Job) => R): Promise<R> {
     this.#assertIdle();
     const { kernel, scratch, pool, inTurn } = this.#engine;
-    // Until its turn comes, the caller may write to the arrays that were given.
+    // Until the turn of this job, the caller may write to the arrays of its options.
     const run = { ...rest, settings: ownWeights(settings) };
     this.#running = true;
     try {
@@ -269,8 +269,8 @@ export class Batch<
   }
 
   /**
-   * This batch as data, for `attachBatch` in a worker that has attached the same memory. It reserves the worker's working
-   * memory (4 bytes a class, 84 a row), so call it once a worker.
+   * This batch as data, for `attachBatch` in a worker that has attached the same memory. It reserves working memory for the
+   * worker (4 bytes for each class, 84 for each row), so call it once for each worker.
    */
   share(): SharedBatch<L, K, G, T> {
     this.#assertAlive();
@@ -281,7 +281,7 @@ export class Batch<
     return { ...this.#plan, buffer: this.#owner.allocate(bufferBytes), bufferBytes };
   }
 
-  /** Gives the memory back. The second call does nothing. */
+  /** Frees the memory. A second call does nothing. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -308,11 +308,11 @@ export class Batch<
   }
 }
 
-/** What a batch needs of the instance that has made it. */
+/** What a batch needs from its instance. */
 export interface BatchOwner {
-  /** Throws TypeError where the instance was disposed. */
+  /** Throws TypeError if the instance was disposed. */
   assertAlive(): void;
-  /** Memory that is given back with the batch's. */
+  /** Allocates memory that is freed with the batch's. */
   allocate(bytes: number): number;
   release(): void;
 }

@@ -1,4 +1,4 @@
-// One call: what is given is checked, then written into a memory and computed there.
+// One call: its arguments are checked, written into a memory, and computed there.
 
 import { countRows, type DivergenceOptions, readDivergence } from "./divergence.ts";
 import type { Engine } from "./engine.ts";
@@ -35,12 +35,12 @@ import { BatchMemory } from "./views.ts";
 export interface Call {
   readonly logits: Source;
   readonly settings: Settings;
-  /** Of a divergence: 0 for each row that does not count. */
+  /** For a divergence: 0 for each row that does not count. */
   readonly mask: Uint8Array | undefined;
-  /** Labels, or else targets. */
+  /** Either labels or targets are present. */
   readonly labels: CheckedLabels | undefined;
   readonly targets: Source | undefined;
-  /** The batch that it is computed as. */
+  /** The batch that computes it. */
   readonly parts: BatchParts<LogitsType, "int32", boolean, TargetsType>;
 }
 
@@ -54,12 +54,12 @@ interface CheckedLabels {
 type Options = LossOptions & ShapeOptions;
 type DivergenceCallOptions = DivergenceOptions & ShapeOptions;
 
-/** What the logits of a call are compared with. */
+/** The labels or targets of a call. */
 type Given =
   | { readonly labels: LabelRows; readonly targets?: undefined; readonly title?: undefined }
   | { readonly labels?: undefined; readonly targets: Source; readonly title: "targets" | "targetLogits" };
 
-/** Throws TypeError for the wrong kind of thing, RangeError where sizes do not fit and for labels that are no classes. */
+/** Throws TypeError for a wrong type, RangeError if sizes do not fit and for labels outside the range of classes. */
 export function readLabelsCall(logits: Logits, given: Labels, options: Options | undefined): Call {
   const rows = flatLabels("labels", given);
   const call = readCall(logits, options, { labels: rows });
@@ -71,7 +71,7 @@ export function readLabelsCall(logits: Logits, given: Labels, options: Options |
   return { ...call, labels: { labels, rules, count, normalizer }, targets: undefined };
 }
 
-/** As {@link readLabelsCall}, with soft targets. */
+/** Like {@link readLabelsCall}, with soft targets. */
 export function readTargetsCall(logits: Logits, given: Targets, options: Options | undefined): Call {
   const targets = readTargets("targets", given);
   const call = readCall(logits, options, { targets, title: "targets" });
@@ -83,7 +83,7 @@ export function readTargetsCall(logits: Logits, given: Targets, options: Options
   return { ...call, labels: undefined, targets };
 }
 
-/** As {@link readTargetsCall}, with the logits of another model. */
+/** Like {@link readTargetsCall}, with the logits of another model. */
 export function readDivergenceCall(logits: Logits, given: Logits, options: DivergenceCallOptions | undefined): Call {
   const targets = readLogits("targetLogits", given);
   const call = readCall(logits, options, { targets, title: "targetLogits" });
@@ -95,14 +95,14 @@ export function readDivergenceCall(logits: Logits, given: Logits, options: Diver
   return { ...call, labels: undefined, targets };
 }
 
-/** Whether any array of a call is a view of this memory, and would be detached where it grows. */
+/** Whether any array of a call is a view of this memory, which growth would detach. */
 export function reads({ logits, targets, labels, settings }: Call, { buffer }: WebAssembly.Memory): boolean {
   const { classWeights, sampleWeights } = settings;
   const views = [...logits.parts, ...(targets?.parts ?? []), labels?.labels, classWeights, sampleWeights];
   return views.some((view) => ArrayBuffer.isView(view) && view.buffer === buffer);
 }
 
-/** Computes a call in the place of its batch. */
+/** Computes a call in a batch that is placed in a memory. */
 export function computeCall(
   { logits, settings, mask, labels, targets }: Call,
   engine: Engine,
@@ -161,7 +161,7 @@ function readCall(
   if (type === undefined) {
     throw new TypeError('"logits" is a Uint16Array: say what its numbers are, with logits: "float16" or "bfloat16"');
   }
-  // Read once.
+  // Read the caller's array only once.
   const own = Array.isArray(stated) ? (Array.from(stated) as readonly number[]) : stated;
   const shape = own ?? logits.shape ?? shapeOfTargets ?? shapeOfRows(logits.elements, labels?.labels);
   if (shape === logits.shape && logits.elements === 0 && logits.shape[logits.shape.length - 1] === 0) {

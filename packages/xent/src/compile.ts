@@ -12,7 +12,7 @@ export function compile(variant: Variant, shared: boolean): WebAssembly.Module {
   return compileEmbedded(embedded, compiled, variant, shared);
 }
 
-/** As {@link compile}, without blocking. */
+/** Like {@link compile}, without blocking. */
 export function compileAsync(variant: Variant, shared: boolean): Promise<WebAssembly.Module> {
   return compileEmbeddedAsync(embedded, compiled, variant, shared);
 }

@@ -14,35 +14,35 @@ import { type SharedXent, Xent } from "./xent.ts";
 /** How an instance is made. */
 export interface XentOptions {
   /**
-   * Threads, the calling one among them; "auto": as many as run at once here. Default 1. Where threads can not share a memory (a
-   * page without cross-origin isolation) there is one, and `threads` of the instance says so. "auto" gives one thread, too, where
-   * workers are forbidden or do not start.
+   * The number of threads, including the calling one; "auto": as many as can run in parallel here. Default 1. If threads cannot share
+   * a memory (a page without cross-origin isolation), there is one, and `threads` of the instance is 1. "auto" also gives one thread
+   * if workers are forbidden or do not start.
    */
   threads?: number | "auto" | undefined;
-  /** "auto" (default): fused multiply-add where the engine has it. "simd128": the same bits on every machine. */
+  /** "auto" (default): fused multiply-add if the engine has it. "simd128": the same bits on every machine. */
   variant?: "auto" | Variant | undefined;
-  /** Ceiling of the memory in bytes. Default 4 GiB, which is also the most. */
+  /** The most bytes that the memory may have. Default 4 GiB, which is also the maximum. */
   maxBytes?: number | undefined;
   /** Whether the memory can be shared with workers of your own. Default: whether there is more than one thread. */
   shared?: boolean | undefined;
   /**
-   * Makes a worker that imports `xent/worker`, for each thread but the first. Default: one from a source in this package, which
-   * a Content-Security-Policy may forbid.
+   * Creates a worker that imports `xent/worker`, for each thread but the first. Default: a worker from a source string in this
+   * package, which a Content-Security-Policy may forbid.
    */
   createWorker?: (() => PoolWorker) | undefined;
   /**
-   * The kernel, compiled from one of this version's .wasm files, where nothing may be compiled at run time. A shared memory
-   * takes those whose names end in -shared. Default: compiled from what this package contains.
+   * The kernel, compiled from one of this version's .wasm files, for environments that do not allow compiling at run time. A shared
+   * memory needs a file whose name ends in -shared. Default: compiled from the module in this package.
    */
   module?: WasmModule | undefined;
 }
 
-/** How an instance of one thread is made. */
+/** Options of {@link createXentSync}. */
 export interface XentSyncOptions extends Omit<XentOptions, "threads" | "createWorker"> {
   threads?: 1 | undefined;
 }
 
-/** An instance of one thread; the kernel is compiled on it (a few milliseconds, the first time). */
+/** Creates an instance with one thread. The first call compiles the kernel on this thread, in a few milliseconds. */
 export function createXentSync(options?: XentSyncOptions): Xent {
   const settings = readXentOptions(options);
   const { threads, auto, variant, maxBytes, alone, module } = settings;
@@ -52,10 +52,10 @@ export function createXentSync(options?: XentSyncOptions): Xent {
 }
 
 /**
- * An instance, with a pool of workers where `threads` says so. They sleep when there is nothing to do, keep no process alive,
- * and end with `dispose`.
+ * Creates an instance, with a pool of workers if `threads` is more than 1. The workers sleep while idle, do not keep the process
+ * alive, and end with `dispose`.
  *
- * Rejects with Error where a worker does not start, unless `threads` is "auto".
+ * Rejects with Error if a worker does not start, unless `threads` is "auto".
  */
 export async function createXent(options?: XentOptions): Promise<Xent> {
   const settings = readXentOptions(options);
@@ -64,7 +64,7 @@ export async function createXent(options?: XentOptions): Promise<Xent> {
     try {
       return await withPool(settings);
     } catch (error) {
-      // What is no worker is no matter of the environment.
+      // createWorker returned something that is not a worker, which is an error in any environment.
       if (!auto || error instanceof NoWorker) throw error;
     }
   }
@@ -86,9 +86,9 @@ function instance({ variant }: Settings, module: WebAssembly.Module, heap: Heap)
   return new Xent(module, variant, makeEngine(module, heap.memory, heap.allocateZeroed(WORKSPACE_BYTES)), heap);
 }
 
-/** In a worker: an instance over a memory whose owner called `share()`. It runs batches that were shared with it. */
+/** In a worker: creates an instance over a memory whose owner called `share()`. It runs batches that were shared with it. */
 export function attach(shared: SharedXent): Xent {
-  // Of whichever realm they are.
+  // The objects may come from another realm.
   const kinds = [shared?.memory, shared?.module].map((value) => Object.prototype.toString.call(value));
   if (kinds.join() !== "[object WebAssembly.Memory],[object WebAssembly.Module]") {
     throw wrongType("shared", "what xent.share() returns", shared);
@@ -102,11 +102,11 @@ const MOST_THREADS = 256;
 
 interface Settings {
   readonly threads: number;
-  /** Whether fewer threads will do. */
+  /** Whether fewer threads are acceptable. */
   readonly auto: boolean;
   readonly variant: Variant;
   readonly maxBytes: number | undefined;
-  /** Whether the memory of a single thread is shared. */
+  /** Whether the memory is shared if there is only one thread. */
   readonly alone: boolean;
   readonly createWorker: (() => PoolWorker) | undefined;
   readonly module: WebAssembly.Module | undefined;
@@ -128,7 +128,7 @@ function readXentOptions(options: XentOptions = {}): Settings {
   return { threads, auto, variant, maxBytes, alone: shared ?? false, createWorker, module };
 }
 
-/** The environment is asked for threads only where they are wanted. */
+/** Asks the environment for threads only if they are wanted. */
 function readThreads(threads: unknown = 1, mayShare: boolean): number {
   if (threads === "auto") return mayShare && hasThreads() ? Math.min(availableParallelism(), MOST_THREADS) : 1;
   if (typeof threads === "string") throw wrongType("threads", 'an integer or "auto"', threads);
@@ -148,6 +148,6 @@ function readVariant(asked: unknown = "auto", module: WebAssembly.Module | undef
     throw new RangeError('"variant" expected "auto" or "simd128": this engine has no relaxed SIMD');
   }
   if (variant !== "auto") return variant;
-  // Where multiply-add is not fused, relaxed has the same bits, and is slower.
+  // Without a fused multiply-add, relaxed has the bits of simd128 and is slower.
   return relaxed && fuses() ? "relaxed" : "simd128";
 }

@@ -2,22 +2,22 @@ import { wrongType } from "./errors.ts";
 import { type LossOptions, readOptions, type Settings } from "./options.ts";
 import { assertAttached, typedArrayKind } from "./typed-array.ts";
 
-/** Whether each row counts: 0 or false where not. */
+/** Whether each row counts: 0 or false if not. */
 export type Mask = Uint8Array | readonly boolean[];
 
-/** What to compute of a divergence: those of the options of a loss that have a meaning there, and which rows count. */
+/** Options of a divergence: the options of a loss that apply to it, and which rows count. */
 export interface DivergenceOptions<G extends boolean = boolean, P extends boolean = boolean>
   extends Pick<LossOptions<G, P>, "gradient" | "reduction" | "sampleWeights" | "predictions"> {
-  /** t > 0: both logits are divided by it. Default 1. */
+  /** t > 0: the logits of both models are divided by it. Default 1. */
   temperature?: number | undefined;
-  /** [rows]; 0 or false: the row is ignored, its loss and gradient are 0 and it does not count. Default: all rows count. */
+  /** [rows]. A row with 0 or false is ignored: its loss and gradient are 0, and it does not count. Default: all rows count. */
   mask?: Mask | undefined;
 }
 
 /** Options of a loss that a divergence does not take. */
 const OTHERS = ["ignoreIndex", "classWeights", "labelSmoothing", "zLoss", "softcap", "invalidLabels"] as const;
 
-/** Options of a divergence, checked: weights are 0 in the rows that do not count. */
+/** Checked options of a divergence. Sample weights are 0 in rows that do not count. */
 export interface Divergence {
   readonly settings: Settings;
   /** 0 for each row that does not count. */
@@ -29,7 +29,7 @@ export function countRows(mask: Uint8Array, begin: number, end: number): number 
   return mask.subarray(begin, end).reduce((sum, counts) => sum + (counts === 0 ? 0 : 1), 0);
 }
 
-/** As {@link readOptions}, for a divergence. Throws TypeError for an option that has no meaning there. */
+/** Like {@link readOptions}, for a divergence. Throws TypeError for an option that does not apply to it. */
 export function readDivergence(
   options: (LossOptions & DivergenceOptions) | undefined,
   rows: number,
@@ -55,7 +55,7 @@ function readMask(mask: unknown, rows: number): Uint8Array | undefined {
   const bytes = typedArrayKind(mask) === "Uint8Array";
   if (!bytes && !Array.isArray(mask)) throw wrongType("mask", expected, mask);
   assertAttached("mask", mask);
-  // Read once.
+  // Read the caller's array only once.
   const own: readonly unknown[] = Array.from(mask as ArrayLike<unknown>);
   if (own.length !== rows) throw new RangeError(`"mask" expected one for each of ${rows} rows, got ${own.length}`);
   return Uint8Array.from(own, (counts, row) => {

@@ -1,16 +1,16 @@
-// Modules as text in this package: see scripts/build.mjs.
+// Compiles the modules that this package embeds as text: see scripts/build.mjs.
 
 import type { Variant } from "./features.ts";
 import { relax } from "./relax.ts";
 
-/** A module, as a generated file has it. */
+/** A module in a generated file. */
 export interface Embedded {
   readonly wasm: string;
   readonly memoryFlags: { readonly at: number; readonly shared: number };
   readonly steps: string;
 }
 
-/** What has been compiled. */
+/** Compiled modules, by variant and kind of memory. */
 export type Compiled = Map<string, WebAssembly.Module>;
 
 /** The module for this variant and kind of memory, compiled on first use. */
@@ -33,7 +33,7 @@ export function compileEmbedded(
   return module;
 }
 
-/** As {@link compileEmbedded}, without blocking. */
+/** Like {@link compileEmbedded}, without blocking. */
 export async function compileEmbeddedAsync(
   embedded: Embedded,
   modules: Compiled,
@@ -64,7 +64,7 @@ function moduleBytes(embedded: Embedded, variant: Variant, shared: boolean): Uin
   const bytes = fromHex(embedded.wasm.replaceAll("\n", ""));
   if (variant === "relaxed") relax(bytes, embedded.steps);
   const { at, shared: bit } = embedded.memoryFlags;
-  // One build serves both kinds of memory.
+  // One build serves private and shared memories.
   if (shared) bytes[at] = (bytes[at] as number) | bit;
   return bytes;
 }
@@ -76,7 +76,7 @@ interface Hexadecimal {
 
 function fromHex(hex: string): Uint8Array<ArrayBuffer> {
   const { Uint8Array: Bytes, Buffer } = globalThis as unknown as Hexadecimal;
-  // Node.js before 25 has the latter only. Loops take milliseconds before an engine has compiled them.
+  // Node.js before 25 has only Buffer. A loop takes milliseconds before the engine has compiled it.
   if (Bytes.fromHex) return Bytes.fromHex(hex);
   if (Buffer) return Buffer.from(hex, "hex");
   const bytes = new Uint8Array(hex.length / 2);
@@ -84,7 +84,7 @@ function fromHex(hex: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** "0" is 48, and "a" is 97. */
+/** The value of a hexadecimal digit: "0" has code 48, "a" 97. */
 function digit(hex: string, at: number): number {
   const code = hex.charCodeAt(at);
   return (code & 15) + 9 * (code >> 6);

@@ -11,9 +11,9 @@ export interface Engine {
   readonly kernel: Kernel;
   /** Address of this thread's scratch memory. */
   readonly scratch: number;
-  /** The record of a job that is waited for. */
+  /** The record of a job that this thread waits for. */
   readonly waited: JobRecord;
-  /** Of one that is not: one at a time, see {@link inTurn}. */
+  /** The record of an asynchronous job: one at a time, see {@link inTurn}. */
   readonly queued: JobRecord;
   /** Calls the function once all earlier calls have settled. */
   readonly inTurn: <T>(job: () => Promise<T>) => Promise<T>;
@@ -25,7 +25,7 @@ const JOB_ROOM: number = Math.ceil((JOB_BYTES + SCHEDULE_BYTES) / 64) * 64;
 /** Bytes of an engine's workspace: two job records and the scratch memory. */
 export const WORKSPACE_BYTES: number = 2 * JOB_ROOM + SCRATCH_BYTES;
 
-/** Over a memory that has a workspace for it. */
+/** Makes an engine over a memory that has a workspace for it. */
 export function makeEngine(module: WebAssembly.Module, memory: WebAssembly.Memory, workspace: number): Engine {
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = <T>(job: () => Promise<T>): Promise<T> => {

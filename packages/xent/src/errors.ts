@@ -29,7 +29,7 @@ export function integer(title: string, value: unknown, minimum: number, maximum:
   return value;
 }
 
-/** Throws TypeError for what is no object, or has another property than these. */
+/** Throws TypeError unless `value` is an object with no other properties than these. */
 export function checkNames(
   title: string,
   value: unknown,

@@ -28,7 +28,7 @@ export function hasRelaxedSimd(): boolean {
 
 /** Whether the engine's relaxed multiply-add rounds once. If not, it gives the bits of simd128, and is slower. */
 export function fuses(): boolean {
-  // Where nothing may be compiled, this cannot be tested. Most engines fuse.
+  // If the environment does not allow compiling, this cannot be tested. Most engines fuse.
   fused ??=
     attempt(() => {
       const { madd } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(MADD))).exports;
@@ -43,7 +43,7 @@ export function isShared({ buffer }: WebAssembly.Memory): boolean {
   return Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]";
 }
 
-/** The result, or undefined where the environment throws on the attempt. */
+/** The result, or undefined if the environment throws on the attempt. */
 export function attempt<T>(ask: () => T): T | undefined {
   try {
     return ask();

@@ -49,7 +49,10 @@
 //   linear/index     xent/linear, a bundle of its own: of this file it has the types only
 //   linear/create    createLinear: a layer in the memory of an instance
 //   linear/linear    a layer: its surface, and its steps on the pool or this thread
-//   linear/steps     a run of a layer: products and losses, chunk by chunk
+//   linear/steps     a run of a layer: products and losses, chunk by chunk, or tile by tile
+//   linear/prepare   the options and labels of a run, checked
+//   linear/result    what a run returns
+//   linear/layer     features, weight and bias, of the layer or of that of its targets
 //   linear/layer-memory  the arrays of a layer: views of its memory
 //   linear/plan      what a layer takes, and where it lies
 //   linear/product   the record of a product
@@ -73,7 +76,7 @@
 //   abi            the interface to the kernel
 //   wasm           types of WebAssembly
 //
-//   edge/compile, edge/runtime, edge/worker  replace compile, runtime and the source of the workers where nothing may be compiled;
+//   edge/compile, edge/runtime, edge/worker  replace compile, runtime and the source of the workers in edge runtimes;
 //                                            edge/linear-modules replaces linear/modules; edge/wasm declares the imports of .wasm files
 
 export type { Batch } from "./batch.ts";

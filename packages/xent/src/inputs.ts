@@ -11,7 +11,7 @@ import { assertAttached, bareView, typedArrayKind } from "./typed-array.ts";
 export type Logits =
   | LogitsArray
   | NestedArray<number>
-  // Rows of the same kind.
+  // All rows have the same kind.
   | NestedArray<Float32Array>
   | NestedArray<Float64Array>
   | NestedArray<Uint16Array>
@@ -27,7 +27,7 @@ export type Targets =
 
 type LogitsArray = Float32Array | Float64Array | Uint16Array | NumbersOf16Bits;
 
-/** Float16Array, where the runtime has one. */
+/** A Float16Array, if the runtime has the type. */
 export interface NumbersOf16Bits extends ArrayBufferView {
   readonly length: number;
   readonly [index: number]: number;
@@ -90,7 +90,7 @@ export function readLogits(title: string, value: unknown): Source {
   );
 }
 
-/** Throws TypeError for target logits that this type would round. Ordinary numbers are rounded as logits are. */
+/** Throws TypeError for target logits that this type would round. Ordinary numbers are rounded, as for logits. */
 export function assertWidens({ kind }: Source, type: LogitsType): void {
   const kinds: Record<LogitsType, readonly Source["kind"][]> = {
     float64: ["Float64Array", "Float32Array", "Float16Array"],
@@ -111,7 +111,7 @@ export function readTargets(title: string, value: unknown): Source {
   return source;
 }
 
-/** How a source lies in a batch: runs of `run` numbers, one every `step` elements, `extent` elements in all. */
+/** The places of a source in a batch: runs of `run` numbers, one every `step` elements, over `extent` elements. */
 export interface Rows {
   readonly run: number;
   readonly step: number;
@@ -134,7 +134,7 @@ export function rowsOf({ shape, elements }: Source, { classes, rowStride, inner 
   throw new RangeError(`"source" of sizes ${showShape(shape)} does not fit ${rows}`);
 }
 
-/** Throws RangeError where these elements do not fit from this offset on. */
+/** Throws RangeError unless these elements fit at this offset. */
 export function assertFits({ extent }: Pick<Rows, "extent">, offset: number, capacity: number): void {
   integer("offset", offset, 0, capacity);
   if (extent > capacity - offset) {

@@ -1,5 +1,5 @@
-// The record of a job: what the kernel is to compute, of which crates/kernel/src/job.rs has the original (a test compares the two),
-// and behind that how the threads of a pool deal it out: pool/schedule.ts.
+// The job record. It begins with the fields that the kernel reads, which crates/kernel/src/job.rs defines (a test compares the two).
+// The schedule for the threads of a pool follows: pool/schedule.ts.
 
 /** The fields that the kernel reads, in order. */
 export const JOB_FIELDS = {
@@ -56,7 +56,7 @@ export class JobRecord {
     this.#memory = memory;
   }
 
-  /** Writes what the kernel reads. */
+  /** Writes the fields that the kernel reads. */
   write(job: Record<Field, number>): void {
     this.#refresh();
     for (let i = 0; i < WORDS.length; i++) this.#words[i] = job[WORDS[i] as Field];

@@ -78,7 +78,7 @@ export function flatLabels(title: string, labels: unknown): LabelRows {
     isLabel,
     (length) => new Array<number | bigint>(length),
   );
-  // Those of a typed array are checked and copied without a look at the type of each.
+  // An Int32Array is checked and copied faster, without a type check for each label.
   const isInt32 = all.every((label) => label === (Number(label) | 0));
   const flat = isInt32 ? Int32Array.from(all as readonly number[]) : all;
   return { labels: flat, shape: found.shape.length > 1 ? found.shape : undefined };
@@ -103,7 +103,7 @@ export function exactLabels(title: string, labels: FlatLabels, type: LabelsType)
   return exact;
 }
 
-/** What a copy of the labels has in place of ignored and invalid ones. */
+/** The values that stand for ignored and invalid labels in a copy. */
 export const IGNORED = -1;
 const INVALID = -2;
 
@@ -111,13 +111,13 @@ const INVALID = -2;
 export interface LabelRules {
   readonly classes: number;
   readonly ignoreIndex: number | undefined;
-  /** Whether a label outside of the range is an error; otherwise its row is NaN. */
+  /** Whether a label outside the range is an error; otherwise its row is NaN. */
   readonly strict: boolean;
   /** Row i has label i + shift of its sequence; the last `shift` rows of each sequence have none and are ignored. */
   readonly shift: number;
   /** Rows of a sequence. */
   readonly sequence: number;
-  /** Weight of each class in the normalizer; 1 where absent. */
+  /** Weight of each class in the normalizer; 1 if absent. */
   readonly classWeights: Float32Array | undefined;
 }
 
@@ -127,9 +127,8 @@ export function isDirect(labels: FlatLabels, rules: LabelRules): boolean {
 }
 
 /**
- * Checks the labels of the rows from `begin` to `end`. Returns how many are not ignored, and their weight: the same without
- * class weights. Throws TypeError for what is not an integer, RangeError for one outside of
- * [0, classes).
+ * Checks the labels of the rows from `begin` to `end`. Returns how many are not ignored, and the sum of their weights, which is the
+ * same number without class weights. Throws TypeError for a label that is not an integer, RangeError for one outside of [0, classes).
  */
 export function readLabels(
   labels: FlatLabels,
@@ -140,7 +139,7 @@ export function readLabels(
   const { classes, ignoreIndex, strict, shift, classWeights } = rules;
   if (strict && shift === 0) {
     const count = countClasses(labels, classes, ignoreIndex, begin, end);
-    // Otherwise a label is invalid, and the loop below finds it.
+    // If the count is undefined, a label is invalid, and the loop below finds it.
     if (count !== undefined) {
       return [count, classWeights ? weightOfLabels(labels, classWeights, ignoreIndex, begin, end) : count];
     }
@@ -156,7 +155,7 @@ export function readLabels(
   return [count, normalizer];
 }
 
-/** Writes the labels that {@link readLabels} has accepted, as the kernel reads them. */
+/** Writes labels that {@link readLabels} has accepted in the form that the kernel reads. */
 export function copyLabels(
   labels: FlatLabels,
   rules: LabelRules,
@@ -179,7 +178,7 @@ export function copyLabels(
   for (let row = begin; row < end; row++) target[row] = label(row);
 }
 
-/** The common cases, without a branch for each label. Returns how many are not ignored; undefined where one is invalid. */
+/** The common cases, without a branch for each label. Returns how many are not ignored; undefined if one is invalid. */
 function countClasses(
   labels: FlatLabels,
   classes: number,
@@ -188,7 +187,7 @@ function countClasses(
   end: number,
 ): number | undefined {
   const last = classes - 1;
-  // A label below 0 sets the sign bit, and so does one above the last class.
+  // A label below 0 or above the last class sets the sign bit.
   let bad = 0;
   let ignored = 0;
   const words = wordsOf(labels);
@@ -225,7 +224,7 @@ function countClasses(
   return bad < 0 || high !== 0 ? undefined : end - begin - ignored;
 }
 
-/** The sum of the weights of labels that {@link countClasses} has let pass. */
+/** The sum of the weights of labels that {@link countClasses} has accepted. */
 function weightOfLabels(
   labels: FlatLabels,
   classWeights: Float32Array,
@@ -256,20 +255,20 @@ function wordsOf(labels: FlatLabels): Int32Array | undefined {
   return isWide ? new Int32Array(labels.buffer, labels.byteOffset, 2 * labels.length) : undefined;
 }
 
-/** An ignore index as a pair of words; undefined where labels of this type cannot have it. */
+/** An ignore index as a pair of words; undefined if labels of this type cannot have it. */
 function wordsOfIndex(labels: FlatLabels, ignoreIndex: number | undefined): { low: number; high: number } | undefined {
   if (ignoreIndex === undefined || (ignoreIndex < 0 && labels instanceof BigUint64Array)) return undefined;
   return { low: ignoreIndex | 0, high: Math.floor(ignoreIndex / 2 ** 32) };
 }
 
-/** A function from a row to its class, or to {@link IGNORED}, or, where that is allowed, to INVALID. */
+/** A function that maps a row to its class, to {@link IGNORED} or, unless `strict`, to INVALID. */
 function labelReader(labels: FlatLabels, rules: LabelRules): (row: number) => number {
   const { classes, ignoreIndex, strict, shift, sequence } = rules;
   const words = wordsOf(labels);
   return (row) => {
     if (shift > 0 && (row % sequence) + shift >= sequence) return IGNORED;
     const at = row + shift;
-    // Compared in 64 bits: 2^32 must not become 0.
+    // Compare all 64 bits: 2^32 must not count as 0.
     if (words && words[2 * at + 1] === 0) {
       const low = words[2 * at] as number;
       if (low >= 0 && low < classes && low !== ignoreIndex) return low;
@@ -287,7 +286,7 @@ function labelReader(labels: FlatLabels, rules: LabelRules): (row: number) => nu
   };
 }
 
-/** The message is that of TensorFlow. */
+/** The error for a label that is not a class, with TensorFlow's message. */
 function outside(label: number | bigint, row: number, classes: number): RangeError {
   return new RangeError(
     `Received a label value of ${label} at row ${row}, which is outside the valid range of [0, ${classes})`,

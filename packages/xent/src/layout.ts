@@ -5,9 +5,9 @@ export interface Layout {
   readonly rows: number;
   readonly classes: number;
   readonly rowStride: number;
-  /** From one class to the next. */
+  /** The distance from one class to the next. */
   readonly classStride: number;
-  /** The number of rows whose logits are interleaved; 1 where the class axis is the last. */
+  /** The number of rows whose logits are interleaved; 1 if the class axis is the last. */
   readonly inner: number;
   /** The number of elements of the whole array. */
   readonly elements: number;

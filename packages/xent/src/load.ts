@@ -2,9 +2,9 @@ import { importsOf, type Kernel } from "./abi.ts";
 import { wrongType } from "./errors.ts";
 import { attempt, isShared, type Variant } from "./features.ts";
 
-/** The variant of a module that somebody else has compiled. */
+/** The variant of a module that the caller compiled. */
 export function variantOf(module: unknown): Variant {
-  // Which also takes one of another realm's, as bundlers for edge runtimes give.
+  // customSections also accepts a module of another realm, which edge runtimes may give.
   const sections = attempt(() => WebAssembly.Module.customSections(module as WebAssembly.Module, "xent"));
   if (sections === undefined) throw wrongType("module", "a WebAssembly.Module", module);
   const [section] = sections;
@@ -15,7 +15,7 @@ export function variantOf(module: unknown): Variant {
 
 const EXPORTS: readonly (keyof Kernel)[] = ["run", "sum_segment", "finish_row", "write_segment", "reduce"];
 
-/** The kernel over a memory. Throws TypeError for a module of another version, or of the other kind of memory. */
+/** Instantiates the kernel over a memory. Throws TypeError for a module of another version, or for the other kind of memory. */
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernel {
   let exports: WebAssembly.Exports;
   try {

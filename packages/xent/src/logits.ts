@@ -11,7 +11,7 @@ export interface LogitsArrays {
 /** The name of a type of logits. */
 export type LogitsType = keyof LogitsArrays;
 
-/** What rows are compared with: labels (false), soft targets (true), or other logits, of the type of their own. */
+/** What rows are compared with: labels (false), soft targets (true), or target logits of the same type ("logits"). */
 export type TargetsType = boolean | "logits";
 
 /** The typed arrays of targets. */
@@ -21,7 +21,7 @@ export type TargetsOf<L extends LogitsType, T extends TargetsType> = T extends "
     ? Float32Array
     : undefined;
 
-/** What batches with such targets have, as messages say it. */
+/** The name of these targets in messages. */
 export function targetsName(targets: TargetsType): string {
   return targets === "logits" ? "target logits" : "soft targets";
 }

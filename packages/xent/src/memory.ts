@@ -6,7 +6,7 @@ function sizeOf(bytes: number): number {
   return Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
 }
 
-/** Maximum sizes to try: all of wasm32 first. An engine may reserve the whole maximum, so smaller ones follow where that fails. */
+/** Maximum sizes to try: all of wasm32 first. An engine may reserve the whole maximum, so smaller ones follow if that fails. */
 const LIMITS = [2 ** 32, 2 ** 30, 2 ** 28] as const;
 
 function reserve(limits: readonly number[], shared: boolean): { memory: WebAssembly.Memory; limit: number } {
@@ -39,7 +39,7 @@ export class Heap {
   /** Memory from here on has never been allocated, so it is zero. */
   #touched: number = HEAP_START;
 
-  /** Without `maxBytes`, as large as the address space allows. */
+  /** Without `maxBytes`, the memory may grow as far as the address space allows. */
   constructor(maxBytes: number | undefined, shared: boolean) {
     const limits = maxBytes === undefined ? LIMITS : [maxBytes];
     const { memory, limit } = reserve(limits, shared);
@@ -52,7 +52,7 @@ export class Heap {
     return this.#maxPages * PAGE;
   }
 
-  /** Allocates `bytes` bytes and returns their address. Throws RangeError, and changes nothing, where the memory cannot grow so far. */
+  /** Allocates `bytes` bytes and returns their address. If the memory cannot grow so far, throws RangeError and changes nothing. */
   allocate(bytes: number): number {
     const size = sizeOf(bytes);
     let index = this.#find(size);
@@ -70,7 +70,7 @@ export class Heap {
     return address;
   }
 
-  /** As {@link allocate}, zeroed from byte `begin` on. */
+  /** Like {@link allocate}, zeroed from byte `begin` on. */
   allocateZeroed(bytes: number, begin = 0): number {
     const touched = this.#touched;
     const address = this.allocate(bytes);
@@ -118,7 +118,7 @@ export class Heap {
     this.#insert(pages * PAGE, (pages + missing) * PAGE);
   }
 
-  /** The most bytes that one piece can have. */
+  /** The most bytes that can be allocated in one piece. */
   get largest(): number {
     const pages = this.memory.buffer.byteLength / PAGE;
     const behind = (this.#maxPages - pages) * PAGE;

@@ -16,7 +16,7 @@ export interface Leaves {
 
 const DEEPEST = 32;
 
-/** Throws RangeError where rows differ in length, TypeError where they differ in kind. Does not read the leaves. */
+/** Throws RangeError if rows differ in length, TypeError if they differ in kind. Does not read the leaves. */
 export function leavesOf(title: string, array: readonly unknown[]): Leaves {
   const shape: number[] = [];
   let level: readonly unknown[] = [array];
@@ -42,14 +42,14 @@ export function leavesOf(title: string, array: readonly unknown[]): Leaves {
   }
 }
 
-/** Holes, too. */
+/** Includes holes, as undefined. */
 function entriesOfAll(rows: readonly (readonly unknown[])[], length: number): unknown[] {
   const entries: unknown[] = [];
   for (const row of rows) for (let i = 0; i < length; i++) entries.push(row[i]);
   return entries;
 }
 
-/** The numbers of leaves, each read once. Throws TypeError for the first entry that `accepts` does not let pass. */
+/** The numbers of leaves, each read once. Throws TypeError for the first entry that `accepts` rejects. */
 export function entriesOf<T extends number | bigint, A extends { [index: number]: T }>(
   title: string,
   { leaves, shape }: Leaves,

@@ -19,14 +19,14 @@ function inInstance<T>(call: (xent: Xent) => T): T {
 }
 
 /**
- * Loss of each row, and its gradient if asked for: TensorFlow's `tf.nn.sparse_softmax_cross_entropy_with_logits`.
+ * The loss of each row, and its gradient with `gradient: true`: TensorFlow's `tf.nn.sparse_softmax_cross_entropy_with_logits`.
  *
- * The kernel is compiled on first use. The arguments and the results are copied, so the results are yours to keep. For batches
- * without a copy, see {@link createXentSync} and `createBatch`.
+ * The kernel is compiled on first use. Arguments and results are copied, so you may keep the results. For batches without copies,
+ * see {@link createXentSync} and `createBatch`.
  *
- * @param logits [rows, classes], or of any `shape` with the classes on any `axis`; row-major, unnormalised log-probabilities.
- * @param labels One for each row, integers in [0, classes).
- * @throws RangeError for a label outside of that range, and for lengths that do not fit; TypeError for the wrong types.
+ * @param logits Unnormalised log-probabilities, row-major: [rows, classes], or any `shape` with the classes on any `axis`.
+ * @param labels One integer in [0, classes) for each row.
+ * @throws RangeError for a label outside that range, and for lengths that do not fit; TypeError for wrong types.
  *
  * @example
  * ```ts
@@ -44,7 +44,7 @@ export function sparseSoftmaxCrossEntropyWithLogits<
 }
 
 /**
- * Loss of each row for soft targets: TensorFlow's `tf.nn.softmax_cross_entropy_with_logits`. The targets need not sum
+ * The loss of each row for soft targets: TensorFlow's `tf.nn.softmax_cross_entropy_with_logits`. The targets need not sum
  * to 1. There is no `ignoreIndex`.
  *
  * @param logits Nested arrays [rows, classes], or an array of any `shape`.
@@ -67,15 +67,16 @@ export function softmaxCrossEntropyWithLogits<L extends Logits, G extends boolea
 }
 
 /**
- * Kullback-Leibler divergence of each row's softmax q from p, that of the logits of another model: the sum of p (log p - log q), in
- * nat. Exact also where both agree almost: a divergence of 1e-9 is not 0. With `gradient`, (q - p) / temperature.
+ * The Kullback-Leibler divergence of each row's softmax q from p, the softmax of another model's logits: the sum of
+ * p (log p - log q), in nat. It is exact even if both almost agree: a divergence of 1e-9 is not 0. The gradient is
+ * (q - p) / temperature.
  *
- * PyTorch: `F.kl_div(log_q, log_p, log_target=True)`, summed over the classes. A row is ignored where `mask` says so. For distillation
- * with a temperature t, Hinton's factor t^2 is yours.
+ * PyTorch: `F.kl_div(log_q, log_p, log_target=True)`, summed over the classes. `mask` says which rows are ignored. For distillation
+ * with a temperature t, multiply by Hinton's factor t^2 yourself.
  *
- * @param logits [rows, classes] as nested arrays, or an array of any `shape`. Those of the model that is judged or trained.
- * @param targetLogits Those of the model to be like, in the layout of the logits and of their type.
- * @throws RangeError for lengths that do not fit; TypeError for the wrong types, and for options that a divergence does not take.
+ * @param logits The logits of the model that is evaluated or trained: nested arrays [rows, classes], or an array of any `shape`.
+ * @param targetLogits The logits of the reference model, in the layout and type of `logits`.
+ * @throws RangeError for lengths that do not fit; TypeError for wrong types, and for options that a divergence does not take.
  *
  * @example
  * ```ts

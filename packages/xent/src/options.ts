@@ -2,49 +2,49 @@ import { checkNames, choice, integer, wrongType, wrongValue } from "./errors.ts"
 import { type NumbersOf16Bits, readSource } from "./inputs.ts";
 import { assertAttached, bareView, typedArrayKind } from "./typed-array.ts";
 
-/** What the gradient is the gradient of. */
+/** The reduction of the losses whose gradient is computed. */
 export type Reduction = "none" | "sum" | "mean";
 
-/** A number for each class, or for each row; kept as f32. */
+/** One number for each class, or for each row; converted to f32. */
 export type Weights = Float32Array | Float64Array | NumbersOf16Bits | readonly number[];
 
 /**
- * What to compute. Names and meanings follow PyTorch and Keras. All options combine. `G` and `P` are the types of `gradient` and
- * `predictions`, from which the type of the result follows.
+ * Options of a loss. Names and meanings follow PyTorch and Keras. All options combine. `G` and `P` are the types of `gradient` and
+ * `predictions`, which determine the type of the result.
  */
 export interface LossOptions<G extends boolean = boolean, P extends boolean = boolean> {
   /** Whether to compute the gradient of the reduced loss with respect to the logits. Default false. */
   gradient?: G | undefined;
   /**
-   * What the gradient is the gradient of. "none" (default) and "sum": the sum of the losses. "mean": their sum divided
-   * by `normalizer`. The losses are returned row by row in any case.
+   * What the gradient is of. "none" (default) and "sum": the sum of the losses. "mean": their sum divided by `normalizer`. The losses
+   * are returned row by row in any case.
    */
   reduction?: Reduction | undefined;
-  /** Rows with this label have loss 0 and gradient 0 and do not count. May lie outside of [0, classes). Default: none. */
+  /** Rows with this label have loss 0 and gradient 0, and do not count. It may lie outside of [0, classes). Default: none. */
   ignoreIndex?: number | undefined;
-  /** Weight of each class, [classes]. As in PyTorch, the mean is weighted by those of the labels. */
+  /** Weight of each class, [classes]. As in PyTorch, the mean is weighted by the weights of the labels. */
   classWeights?: Weights | undefined;
-  /** Factor of the loss of each row, [rows]. Does not change the normalizer. With 0, loss and gradient are 0, whatever the logits are. */
+  /** Factor of the loss of each row, [rows]. Does not change the normalizer. A row with 0 has loss and gradient 0, whatever its logits. */
   sampleWeights?: Weights | undefined;
-  /** e in [0, 1): (1 - e) of a target belongs to the label, e is spread evenly over all classes. Default 0. */
+  /** e in [0, 1): the label gets 1 - e of the target, and e is spread evenly over all classes. Default 0. */
   labelSmoothing?: number | undefined;
-  /** z >= 0: adds z (log-sum-exp)^2 to each loss, not weighted by class. Default 0. */
+  /** z >= 0: adds z (log-sum-exp)^2 to each loss, without class weights. Default 0. */
   zLoss?: number | undefined;
   /** c > 0: logits become c tanh(x / c) first. Default: no cap. */
   softcap?: number | undefined;
-  /** t > 0: logits are divided by it, after the cap. Default 1. */
+  /** t > 0: logits are divided by it, after the softcap. Default 1. */
   temperature?: number | undefined;
-  /** Whether to find the class of each row's largest logit, and count how many are the label. Default false. */
+  /** Whether to return the class of each row's largest logit, and how many of these are the label. Default false. */
   predictions?: P | undefined;
-  /** What a label outside of [0, classes) does. "throw" (default); or "nan", which makes its row NaN, as TensorFlow on GPU. */
+  /** How to treat a label outside of [0, classes): "throw" (default), or "nan", which makes its row NaN, as TensorFlow does on a GPU. */
   invalidLabels?: "throw" | "nan" | undefined;
 }
 
-/** The layout and type of the logits of a call, where the array does not tell. */
+/** The layout and type of the logits of a call, if the array does not state them. */
 export interface ShapeOptions {
-  /** Sizes of all axes of the logits. Default [rows, classes], with as many rows as labels. */
+  /** Sizes of all axes of the logits. Default [rows, classes], with one row for each label. */
   shape?: readonly number[] | undefined;
-  /** The axis of the classes in `shape`; from the end if negative. Default -1. */
+  /** The class axis in `shape`, counted from the end if negative. Default -1. */
   axis?: number | undefined;
   /** The type of 16-bit floats in a Uint16Array. */
   logits?: "float16" | "bfloat16" | undefined;
@@ -81,7 +81,6 @@ const DEFAULTS: Settings = {
 
 const NAMES = Object.keys(DEFAULTS);
 
-/** All of them. */
 export const REDUCTIONS: readonly Reduction[] = ["none", "sum", "mean"];
 
 /** Throws TypeError for an option that does not exist or is of the wrong type, RangeError for a wrong value. */
@@ -155,7 +154,7 @@ function weights(title: string, value: unknown): Float32Array | undefined {
 
 function assertLength(title: string, array: Float32Array | undefined, length: number, of: string): void {
   if (array === undefined) return;
-  // Code of the caller's has run since it was read.
+  // Code of the caller may have run since the array was read.
   assertAttached(title, array);
   if (array.length !== length) {
     throw new RangeError(`"${title}" expected one number for each of ${length} ${of}, got ${array.length}`);

@@ -17,7 +17,7 @@ export type BatchSpec<
   T extends TargetsType = TargetsType,
 > = (BatchOfRows | BatchOfShape) & BatchTypes<L, K, G, T>;
 
-/** Size of a batch whose rows lie one after the other. */
+/** Size of a batch whose rows are contiguous. */
 export interface BatchOfRows {
   /** Rows, at least 0. */
   rows: number;
@@ -33,7 +33,7 @@ export interface BatchOfRows {
 export interface BatchOfShape {
   /** The sizes of all axes of the logits. */
   shape: readonly number[];
-  /** The axis of the classes in `shape`; from the end if negative. Default -1. */
+  /** The class axis in `shape`, counted from the end if negative. Default -1. */
   axis?: number | undefined;
   rows?: undefined;
   classes?: undefined;
@@ -52,38 +52,38 @@ export interface BatchTypes<
   /** Type of the labels. Default "int32", the only type that a run does not convert. */
   labels?: K | undefined;
   /**
-   * What there is instead of labels. true: soft targets, which are probabilities. "logits": those of another model, and the loss is the
-   * divergence from its softmax. Either in the layout of the logits. Default false.
+   * What the batch has instead of labels. true: soft targets, which are probabilities. "logits": the logits of another model; the loss
+   * is then the divergence from its softmax. Both have the layout of the logits. Default false.
    */
   targets?: T | undefined;
   /**
-   * Next-token labels without a copy of your own: row i has label i + shift, and the last `shift` rows of each sequence
-   * are ignored. Default 0.
+   * For next-token labels without a shifted copy: row i has label i + shift, and the last `shift` rows of each sequence are ignored.
+   * Default 0.
    */
   shift?: number | undefined;
   /** Rows of one sequence, for `shift`. Default: all rows. */
   sequence?: number | undefined;
-  /** Whether there is memory for a gradient. Default false. */
+  /** Whether the batch has memory for a gradient. Default false. */
   gradient?: G | undefined;
 }
 
-/** The addresses of the arrays of a batch. 0: none. */
+/** The addresses of the arrays of a batch; 0 if it has no such array. */
 interface Regions {
   readonly logits: number;
   readonly labels: number;
   readonly targets: number;
   readonly gradient: number;
-  /** Before they are rounded. */
+  /** Losses before they are rounded. */
   readonly losses: number;
-  /** Rounded; 0 where they are f64. */
+  /** Rounded losses; 0 if the losses are f64. */
   readonly loss: number;
   readonly logSumExp: number;
   readonly predictions: number;
-  /** Labels converted for the kernel, where it cannot read them in place. */
+  /** Labels converted for the kernel; 0 if it reads them in place. */
   readonly kernelLabels: number;
 }
 
-/** What a batch consists of, checked. */
+/** A checked specification of a batch. */
 export interface BatchParts<
   L extends LogitsType = LogitsType,
   K extends LabelsType = LabelsType,
@@ -99,7 +99,7 @@ export interface BatchParts<
   readonly sequence: number;
 }
 
-/** A batch whose parts have their places in a memory. */
+/** A batch with addresses in a memory. */
 export interface PlacedBatch<
   L extends LogitsType = LogitsType,
   K extends LabelsType = LabelsType,
@@ -107,7 +107,7 @@ export interface PlacedBatch<
   T extends TargetsType = TargetsType,
 > extends BatchParts<L, K, G, T> {
   readonly regions: Regions;
-  /** Address and size of a run's working memory: that of the owner, or of the worker that this is for. */
+  /** Address and size of a run's working memory, for the owner or for the worker that this was shared with. */
   readonly buffer: number;
   readonly bufferBytes: number;
 }
@@ -120,7 +120,7 @@ export type SharedBatch<
   T extends TargetsType = TargetsType,
 > = PlacedBatch<L, K, G, T>;
 
-/** The cost of a class, in units of the plain loss. It decides whether another thread pays off. */
+/** The cost of a class, in units of the plain loss, which decides whether another thread pays off. */
 export function costOf({ logits, targets, regions }: PlacedBatch, { softcap, labelSmoothing }: Settings): number {
   if (targets === "logits") return logits === "float64" ? 8 : 4;
   const dense = labelSmoothing > 0 || regions.targets !== 0 ? 0.5 : 0;
@@ -182,7 +182,7 @@ export function readSpec<L extends LogitsType, K extends LabelsType, G extends B
 export interface BatchPlan<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends TargetsType> {
   /** Bytes of its arrays. */
   readonly bytes: number;
-  /** The batch in a block at this address, which begins with the working memory, followed by the arrays. */
+  /** Places the batch in a block at this address. The block begins with the working memory; the arrays follow. */
   at(address: number, workBytes: number): PlacedBatch<L, K, G, T>;
 }
 
@@ -231,7 +231,7 @@ export function planBatch<L extends LogitsType, K extends LabelsType, G extends 
 
 function readLayout({ rows, classes, stride, shape, axis }: BatchSpec<LogitsType, LabelsType>): Layout {
   if (shape === undefined) {
-    if (axis !== undefined) throw wrongType("shape", "the sizes of all axes, since there is an axis", shape);
+    if (axis !== undefined) throw wrongType("shape", 'the sizes of all axes, because "axis" is given', shape);
     return layoutOfRows(rows, classes, stride);
   }
   if (rows !== undefined || classes !== undefined || stride !== undefined) {

@@ -1,13 +1,13 @@
-// Makes the relaxed variant of a module of simd128. scripts/unfused.mjs, which makes the latter, uses this too.
+// Turns a simd128 module into the relaxed variant. scripts/unfused.mjs, which makes the simd128 module, checks its result with this.
 
 const F32X4_MUL = 0xe6;
 
-// A product and a sum need a local, which takes seven bytes: nop, seven times.
+// A product and a sum take seven bytes more than a fused operation, for a local: seven nops replace them.
 const fused = (operation: number) => [0xfd, operation, 2, 1, 1, 1, 1, 1, 1, 1];
 const F32X4_RELAXED_MADD = fused(0x85);
 const F64X2_RELAXED_MADD = fused(0x87);
 
-/** Makes a fused multiply-add of each product and sum of this module of simd128. `steps` are the bytes from one to the next. */
+/** Replaces each product with a sum in this simd128 module by a fused multiply-add. `steps`: the distances between them in bytes. */
 export function relax(bytes: Uint8Array, steps: string): void {
   let at = 0;
   for (const step of steps.split(" ")) {

@@ -2,11 +2,11 @@ import type { LogitsType, TargetsType } from "./logits.ts";
 
 /** The results of every call. Arrays have one entry for each row. */
 export interface Losses<A = Float32Array> {
-  /** The loss of each row, never reduced. f64 where the logits are. */
+  /** The loss of each row, never reduced; f64 if the logits are. */
   loss: A;
   /** Sum of the losses before they are rounded to f32, added in f64 and always in the same order. */
   sum: number;
-  /** `sum / normalizer`, and 0 where that is 0. */
+  /** `sum / normalizer`, and 0 if that is 0. */
   mean: number;
   /** The number of rows that are not ignored; with class weights, the sum of their labels' weights. */
   normalizer: number;
@@ -16,25 +16,25 @@ export interface Losses<A = Float32Array> {
   logSumExp: A;
 }
 
-/** With `gradient: true`. */
+/** Results with `gradient: true`. */
 export interface WithGradient<A> {
   /** Gradient of the reduced loss, in the layout of the logits. */
   gradient: A;
 }
 
-/** With `predictions: true`. */
+/** Results with `predictions: true`. */
 export interface WithPredictions<I> {
-  /** The first class with the largest logit, before softcap and temperature; -1 where `logSumExp` is NaN. */
+  /** The first class with the largest logit, before softcap and temperature; -1 if `logSumExp` is NaN. */
   predictions: I;
 }
 
-/** With `predictions: true`, where there are labels. */
+/** Results with `predictions: true` if there are labels. */
 export interface WithCorrect {
-  /** The number of rows, without ignored ones, whose prediction is the label. */
+  /** The number of rows whose prediction is the label, without ignored rows. */
   correct: number;
 }
 
-/** `T` if it is asked for; optional where that is not known at compile time. */
+/** `Parts` if they are asked for; optional if that is not known at compile time. */
 type IfAsked<Asked extends boolean, Parts> = [Asked] extends [true]
   ? Parts
   : [Asked] extends [false]
@@ -42,8 +42,8 @@ type IfAsked<Asked extends boolean, Parts> = [Asked] extends [true]
     : Partial<Parts>;
 
 /**
- * The result of a call. `A` and `I` are the types of its arrays: losses and gradient, and predictions. `G` and `P` are the types of the
- * options `gradient` and `predictions`. `T`: what there was instead of labels.
+ * The result of a call. `A` is the type of losses and gradient, `I` that of predictions. `G` and `P` are the types of the options
+ * `gradient` and `predictions`. `T`: what the call had instead of labels.
  */
 export type LossResult<
   A = Float32Array,
@@ -56,7 +56,7 @@ export type LossResult<
   IfAsked<P, WithPredictions<I>> &
   IfAsked<[T] extends [false] ? P : [T] extends [true | "logits"] ? false : boolean, WithCorrect>;
 
-// The type of an array with a buffer of its own, which exists only in TypeScript 5.7 and later.
+// TypeScript has a type for an array with an ArrayBuffer only from 5.7 on. These have it if it exists.
 /** Arrays that are the caller's own, by the type of the logits. */
 export interface OwnArrays {
   float32: ReturnType<typeof Float32Array.of>;

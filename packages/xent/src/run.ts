@@ -1,4 +1,4 @@
-// A run: options are checked once, a job of the kernel is made of them and of the labels, and a result of the finished job.
+// A run: its options are checked once; options and labels become a job of the kernel, and the finished job becomes a result.
 
 import { RECORD_BYTES } from "./abi.ts";
 import { countRows, type DivergenceOptions, readDivergence } from "./divergence.ts";
@@ -27,18 +27,18 @@ import type { BatchMemory } from "./views.ts";
 /** Options of a run. */
 export interface RunOptions<G extends boolean = boolean, P extends boolean = boolean, C extends boolean = boolean>
   extends LossOptions<G, P> {
-  /** Of a batch with `targets: "logits"`: which rows count. */
+  /** For a batch with `targets: "logits"`: which rows count. */
   mask?: DivergenceOptions["mask"];
   /** Only the rows from `begin` to `end`. Default: all. */
   rows?: readonly [begin: number, end: number] | undefined;
   /**
-   * Whether the arrays of the result are copies of its own. Default false: views, valid until the batch's next run. Those of a
-   * memory that is not shared take all of that memory along where they are posted to a worker or cloned.
+   * Whether the arrays of the result are copies. Default false: they are views, valid until the batch's next run. Posting or cloning a
+   * view of a memory that is not shared copies the whole memory.
    */
   copy?: C | undefined;
 }
 
-/** What a run returns. */
+/** The result of a run. */
 export type RunResult<
   L extends LogitsType = "float32",
   G extends boolean = boolean,
@@ -47,23 +47,23 @@ export type RunResult<
   T extends TargetsType = TargetsType,
 > = [C] extends [true] ? OwnResult<L, G, P, T> : LossResult<LossArrays[L], G, P, Int32Array, T>;
 
-/** What is to be computed of a batch, checked but for its labels, which may change until then. */
+/** The checked options of a run. Its labels are checked later, because they may change until then. */
 export interface Run {
   readonly settings: Settings;
   readonly begin: number;
   readonly end: number;
-  /** Whether the result is to be the caller's own. */
+  /** Whether the result is a copy. */
   readonly copy: boolean;
-  /** Where the batch's classes are a shard of more. */
+  /** Present if the batch's classes are a shard of all classes. */
   readonly shard: Shard | undefined;
-  /** Of a divergence: 0 for each row that does not count. */
+  /** For a divergence: 0 for each row that does not count. */
   readonly mask: Uint8Array | undefined;
 }
 
 const RUN_OPTIONS = ["rows", "copy"];
 const PARTIALS_OPTIONS = ["rows", ...SHARD_OPTIONS];
 
-/** Checks the options of a run. Getters and proxies of the caller's are asked here, and nowhere later. */
+/** Checks the options of a run. Getters and proxies of the caller are read only here. */
 export function readRun(options: RunOptions | undefined, plan: PlacedBatch, others: string[] = RUN_OPTIONS): Run {
   const { rows, classes } = plan.layout;
   const [begin, end] = readRows(options?.rows, rows);
@@ -84,7 +84,7 @@ export function readPartialsRun(options: PartialsOptions, plan: PlacedBatch): Ru
   return { ...readRun(options, plan, PARTIALS_OPTIONS), shard };
 }
 
-/** The gradient of what these partials were of, now that they are merged. */
+/** The run that computes the gradient after these partials were merged. */
 export function readMergedRun(
   { settings: ofPartials, begin, end, copy, shard, mask }: Run,
   merged: Partials,
@@ -114,26 +114,26 @@ function assertPossible({ gradient, ignoreIndex }: Settings, { regions }: Placed
   }
 }
 
-/** Labels that have been checked, as the kernel takes them. */
+/** Checked labels, in the form that the kernel reads. */
 export interface KernelLabels {
-  /** Rows that are not ignored, and their weight. */
+  /** The number of rows that are not ignored, and the sum of their weights. */
   readonly count: number;
   readonly normalizer: number;
-  /** 0 where there are soft targets. */
+  /** 0 if there are soft targets. */
   readonly address: number;
   readonly ignoreIndex: number | undefined;
-  /** Of a shard: for its result. */
+  /** For the result of a shard. */
   readonly copy: Int32Array | undefined;
 }
 
-/** What soft targets have instead. */
+/** The counterpart of {@link KernelLabels} for soft targets. */
 export function noLabels(rows: number): KernelLabels {
   return { count: rows, normalizer: rows, address: 0, ignoreIndex: undefined, copy: undefined };
 }
 
 /**
- * The label that the kernel ignores: none where no row has it. Copies have a mark instead of it; labels that are taken as they are have
- * 32 bits, and none of them another index.
+ * The label that the kernel ignores, or undefined if no row has it. Copied labels mark ignored rows with {@link IGNORED}; labels that
+ * the kernel reads in place keep the caller's `ignoreIndex`.
  */
 export function indexForKernel(
   ignoreIndex: number | undefined,
@@ -178,23 +178,23 @@ function readBatchLabels(batch: BatchMemory, { settings, begin, end, shard, mask
   return { count, normalizer, address: regions.kernelLabels, ignoreIndex: index, copy };
 }
 
-/** What shards of a divergence have instead of labels: which rows count. */
+/** The labels of a shard of a divergence, which only say which rows count. */
 function labelsOf(mask: Uint8Array | undefined, begin: number, end: number): Int32Array {
   return new Int32Array(end - begin).map((_, i) => (mask?.[begin + i] === 0 ? IGNORED : -2));
 }
 
-/** A run as a job that is written, and ready to be computed. */
+/** A run whose job record is written. */
 export interface Job {
   readonly run: Run;
   readonly record: JobRecord;
   readonly labels: KernelLabels;
-  /** How the pool deals it out, if it is worth that. */
+  /** The schedule for the pool, if threads pay off. */
   readonly schedule: Schedule | undefined;
   /** Address of a shard's records, one for each row of the batch. */
   readonly shardRecords: number;
 }
 
-/** Writes the job of a run that is waited for, or not. Throws RangeError for labels that are no classes. */
+/** Writes the job of a run, which is synchronous if `waits`. Throws RangeError for labels that are not classes. */
 export function writeJob(
   engine: Engine,
   batch: BatchMemory,
@@ -249,11 +249,11 @@ export function writeJob(
   return { run, record, labels, schedule, shardRecords: work.shardRecords };
 }
 
-/** Addresses beside the batch, in what was reserved with it. */
+/** Addresses in the working memory that was reserved with the batch. */
 interface WorkingMemory {
-  /** A record of each row of a shard; 0 where there is none. */
+  /** One record for each row of a shard; 0 without a shard. */
   readonly shardRecords: number;
-  /** Of rows in segments. */
+  /** Records of the rows in segments. */
   readonly segmentRecords: number;
   readonly classWeights: number;
   readonly sampleWeights: number;
@@ -279,13 +279,13 @@ function workingMemory({ layout, buffer, bufferBytes }: PlacedBatch, run: Run, s
   };
 }
 
-/** Computes a job that is waited for. */
+/** Computes a synchronous job. */
 export function compute({ kernel, scratch, pool }: Engine, { record, schedule, run }: Job): void {
   if (pool && schedule) pool.run(schedule, record.address);
   else kernel.run(record.address, scratch, run.begin, run.end);
 }
 
-/** What has come of a job. */
+/** The result of a job. */
 export function resultOf<L extends LogitsType>(
   { kernel }: Engine,
   batch: BatchMemory<L>,
@@ -320,7 +320,7 @@ export function resultOf<L extends LogitsType>(
   return result;
 }
 
-/** What has come of the job of a shard. */
+/** The partials of a shard's job. */
 export function partialsOf(batch: BatchMemory, { run, labels, shardRecords }: Job): Partials {
   const { rows, classes } = batch.plan.layout;
   const records = batch.doubles(shardRecords, RECORD * rows).subarray(RECORD * run.begin);
@@ -332,7 +332,7 @@ export function partialsOf(batch: BatchMemory, { run, labels, shardRecords }: Jo
 export function gradientOf<L extends LogitsType>(batch: BatchMemory<L>, { begin, end }: Run): GradientArrays[L] {
   const gradient = batch.views.gradient as GradientArrays[L];
   const { rows, rowStride, inner } = batch.plan.layout;
-  // Rows that lie side by side have no part of the array to themselves.
+  // Interleaved rows are not a contiguous part of the array.
   const whole = inner > 1 || (begin === 0 && end === rows);
   return whole ? gradient : (gradient.subarray(begin * rowStride, end * rowStride) as GradientArrays[L]);
 }

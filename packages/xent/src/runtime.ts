@@ -1,4 +1,4 @@
-// What xent uses of the runtime, beyond the language and WebAssembly.
+// What xent needs from the runtime, beyond the language and WebAssembly.
 
 import { attempt } from "./features.ts";
 
@@ -9,7 +9,7 @@ interface NodeModules {
   };
 }
 
-/** A module of Node.js, which Deno and Bun have too, without an import that a bundler would resolve. */
+/** A module of Node.js, also in Deno and Bun, without an import that a bundler would resolve. */
 export function nodeModule<K extends keyof NodeModules>(name: K): NodeModules[K] | undefined {
   return attempt(() => {
     const { process } = globalThis as { process?: { getBuiltinModule?(name: K): NodeModules[K] | undefined } };

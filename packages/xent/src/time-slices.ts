@@ -1,6 +1,6 @@
 import { nextTask } from "./runtime.ts";
 
-/** Elements that are computed between two looks at the clock: less than a millisecond of the plain loss. */
+/** Elements that are computed between two checks of the clock: less than a millisecond of the plain loss. */
 const LOOK = 2 ** 18;
 /** At 60 frames a second, a page has 16 ms for each frame. */
 const SLICE_MS = 8;

@@ -1,27 +1,27 @@
-// Typed arrays of the caller's, whatever properties of their own they have.
+// Properties of the caller's typed arrays, even if own properties hide them.
 
 /** The kind of a typed array ("Float32Array"), also of a subclass or from another realm; undefined for anything else. */
 export function typedArrayKind(value: unknown): string | undefined {
-  // The getter of %TypedArray%.prototype: a property of the value's own cannot hide it.
+  // The getter of %TypedArray%.prototype, which an own property of the value cannot hide.
   return Reflect.get(Uint8Array.prototype, Symbol.toStringTag, value);
 }
 
-/** The length of a typed array. As for {@link typedArrayKind}, properties of its own do not matter. */
+/** The length of a typed array, even if an own property hides it. */
 export function lengthOf(array: ArrayBufferView): number {
   return Reflect.get(Uint8Array.prototype, "length", array);
 }
 
-/** The buffer of a typed array, likewise. */
+/** The buffer of a typed array, even if an own property hides it. */
 export function bufferOf(array: ArrayBufferView): ArrayBufferLike {
   return Reflect.get(Uint8Array.prototype, "buffer", array);
 }
 
-/** The byte offset of a typed array in its buffer, likewise. */
+/** The byte offset of a typed array in its buffer, even if an own property hides it. */
 export function byteOffsetOf(array: ArrayBufferView): number {
   return Reflect.get(Uint8Array.prototype, "byteOffset", array);
 }
 
-/** A plain view of the same numbers, without the properties that the array may have of its own. */
+/** A plain view of the same numbers, without own properties. */
 export function bareView<T extends ArrayBufferView>(array: T): T {
   const View = Reflect.get(globalThis, typedArrayKind(array) as string) as new (
     buffer: ArrayBufferLike,

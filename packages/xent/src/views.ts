@@ -36,7 +36,7 @@ export class BatchMemory<L extends LogitsType = LogitsType, K extends LabelsType
     this.#memory = memory;
   }
 
-  /** The same ones until the memory grows, which detaches them. */
+  /** The views. They stay the same until the memory grows, which detaches them. */
   get views(): Views<L, K> {
     const { buffer } = this.#memory;
     let views = this.#views;
@@ -52,7 +52,7 @@ export class BatchMemory<L extends LogitsType = LogitsType, K extends LabelsType
     return new Float32Array(this.#memory.buffer, address, count);
   }
 
-  /** As {@link floats}. */
+  /** Like {@link floats}, as f64. */
   doubles(address: number, count: number): Float64Array {
     return new Float64Array(this.#memory.buffer, address, count);
   }

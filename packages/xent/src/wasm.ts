@@ -1,4 +1,4 @@
-// The types of WebAssembly, where the project has them from the DOM or from Node.js.
+// The types of WebAssembly, if the project has them from the DOM or from Node.js.
 
 type Of<Name extends string> = typeof globalThis extends { WebAssembly: Record<Name, { prototype: infer T }> }
   ? T

@@ -29,7 +29,7 @@ export interface SharedXent {
   readonly memory: WasmMemory;
   readonly module: WasmModule;
   readonly variant: Variant;
-  /** The worker's own working memory. */
+  /** Address of the worker's working memory. */
   readonly workspace: number;
 }
 
@@ -42,7 +42,7 @@ export class Xent implements Disposable {
   readonly #module: WebAssembly.Module;
   /** Undefined in an attached instance: only the owner of a memory allocates in it. */
   readonly #heap: Heap | undefined;
-  /** Batches that were created here and not disposed of. */
+  /** The number of batches that were created here and not disposed. */
   #batches = 0;
   /** A separate memory for one-call functions that would detach the views of batches. */
   #aside: Place | undefined;
@@ -59,18 +59,18 @@ export class Xent implements Disposable {
     Object.defineProperty(this, Symbol.for("nodejs.util.inspect.custom"), { value: inspect });
   }
 
-  /** Threads that a run uses, including the calling one where it may block. Fewer than requested after workers have ended. */
+  /** The number of threads that a run uses, including the calling one if it may block. Fewer than requested after workers have ended. */
   get threads(): number {
     return this.#engine.pool?.threads ?? 1;
   }
 
   /**
-   * A batch of rows whose arrays lie in the kernel's memory, for any number of runs. All arrays are zero at first.
+   * Creates a batch of rows whose arrays lie in the kernel's memory, for any number of runs. All arrays are zero at first.
    *
    * This may grow the memory. If it is not shared, that detaches the views of other batches: read those from their batch again.
    * Nothing else detaches views: the working memory of runs with any options is reserved here, if there is room for it.
    *
-   * Throws RangeError where the batch does not fit below `maxBytes`. Existing batches stay valid.
+   * Throws RangeError if the batch does not fit below `maxBytes`. Existing batches stay valid.
    */
   createBatch<
     L extends LogitsType = "float32",
@@ -131,13 +131,13 @@ export class Xent implements Disposable {
     return new Batch(this.#engine, shared, {
       assertAlive: () => this.#assertAlive(),
       allocate: () => {
-        throw new TypeError("share() expected the batch's owner: call it there, once a worker");
+        throw new TypeError("share() expected the batch's owner: call it there, once for each worker");
       },
       release: () => {},
     });
   }
 
-  /** As the function of this name, with this instance's variant and threads: copies in and out. */
+  /** Like the function of this name, with this instance's variant and threads. Copies arguments and results. */
   sparseSoftmaxCrossEntropyWithLogits<L extends Logits, G extends boolean = false, P extends boolean = false>(
     logits: L,
     labels: Labels,
@@ -147,7 +147,7 @@ export class Xent implements Disposable {
     return this.#once(readLabelsCall(logits, labels, options)) as OneCallResult<L, G, P, false>;
   }
 
-  /** As the function of this name, with this instance's variant and threads: copies in and out. */
+  /** Like the function of this name, with this instance's variant and threads. Copies arguments and results. */
   softmaxCrossEntropyWithLogits<L extends Logits, G extends boolean = false, P extends boolean = false>(
     logits: L,
     targets: Targets,
@@ -157,7 +157,7 @@ export class Xent implements Disposable {
     return this.#once(readTargetsCall(logits, targets, options)) as OneCallResult<L, G, P, true>;
   }
 
-  /** As the function of this name, with this instance's variant and threads: copies in and out. */
+  /** Like the function of this name, with this instance's variant and threads. Copies arguments and results. */
   klDivergenceWithLogits<L extends Logits, G extends boolean = false, P extends boolean = false>(
     logits: L,
     targetLogits: Logits,
@@ -168,7 +168,7 @@ export class Xent implements Disposable {
   }
 
   #once(call: Call): LossResult<Float32Array | Float64Array> {
-    // Code of the caller's has run while the call was read.
+    // Reading the call may have run code of the caller.
     this.#assertAlive();
     const plan = planBatch(call.parts);
     const workBytes = this.#bytesOfWork(call.parts, false);
@@ -212,7 +212,7 @@ export class Xent implements Disposable {
     };
   }
 
-  /** @internal What `xent/linear`, which is another bundle, builds on. */
+  /** @internal For `xent/linear`, which is a separate bundle. */
   host(method: string): Host {
     this.#assertAlive();
     const heap = owned(this.#heap, method);
@@ -239,11 +239,11 @@ export class Xent implements Disposable {
   }
 }
 
-/** What an instance consists of. */
+/** The parts of an instance. */
 export interface Host {
   readonly heap: Heap;
   readonly engine: Engine;
-  /** Throws TypeError where the instance was disposed. */
+  /** Throws TypeError if the instance was disposed. */
   assertAlive(): void;
 }
 
@@ -263,7 +263,7 @@ interface Place {
   readonly engine: Engine;
 }
 
-/** A larger memory of one-call functions is freed after the call. */
+/** One-call functions free a larger memory after the call. */
 export const KEPT_BYTES: number = 2 ** 26;
 
 function openAside(module: WebAssembly.Module, maxBytes: number): Place {

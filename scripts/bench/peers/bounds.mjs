@@ -1,4 +1,4 @@
-// The bounds of bounds.mjs, measured like peers. One thread always. They have no results.
+// The bounds of bounds.mjs as peers, always on one thread and without results.
 import { bounds } from "../bounds.mjs";
 
 export async function open({ pass }) {

@@ -1,5 +1,5 @@
 // jax-js, wasm backend, everything in one jit. Loss: logsumexp minus the label's logit; with the gradient: exp(x - max)
-// and its sum give both, and JavaScript takes 1 from the label's entry (valueAndGrad fails on takeAlongAxis, and oneHot
+// and its sum give both, and JavaScript subtracts 1 from the label's entry (valueAndGrad fails on takeAlongAxis, and oneHot
 // allocates classes x classes). The logits are a resident array; the results are read with data().
 import { readFileSync } from "node:fs";
 import { defaultDevice, init, jit, nn, numpy as np } from "@jax-js/jax";
@@ -36,7 +36,7 @@ async function prepare({ rows, classes, logits, labels, gradient }) {
   };
 }
 
-// Every function takes its arguments over: .ref keeps one for another use.
+// Every function consumes its arguments; .ref keeps one for another use.
 
 function lossOnly(x, y) {
   return [nn.logsumexp(x.ref, -1, { keepdims: true }).sub(np.takeAlongAxis(x, y, -1))];

@@ -1,10 +1,10 @@
 """JAX: optax.softmax_cross_entropy_with_integer_labels under jit; the gradient by value_and_grad in the same jit.
 
-With smoothing, soft targets and the z-loss: logsumexp minus what the targets take, which is up to three times quicker than
-optax.softmax_cross_entropy of smoothed labels. Logits of 16 bits become float32 first: the sum of exponentials would be
-rounded to them. Padded rows are cut to their classes in the jit.
+Smoothing, soft targets and the z-loss: logsumexp minus the dot product of targets and logits, which is up to three times
+faster than optax.softmax_cross_entropy of smoothed labels. 16-bit logits are converted to float32 first, because the sum of
+exponentials would be rounded to 16 bits. The jit cuts padded rows to their classes.
 
-Logits, labels and weights are resident arrays, the results new ones; each call waits for them.
+Logits, labels and weights are resident arrays. Each call waits for its results, which are new arrays.
 """
 
 import jax
@@ -16,7 +16,7 @@ class Peer:
     version = f"jax {jax.__version__}, optax {optax.__version__}"
 
     def __init__(self, threads):
-        del threads  # by XLA_FLAGS and the number of cores the process may use
+        del threads  # XLA_FLAGS and the process's cores set them
 
     def prepare(self, data, gradient):
         jax.config.update("jax_enable_x64", data.type == "float64" or data.labels_type == "int64")

@@ -1,7 +1,7 @@
-// The route of both ONNX Runtimes: LogSoftmax, the label's entry of it, and for the gradient Exp of it, from whose
-// entry at the label JavaScript then takes 1. Of eleven graphs that were tried (SoftmaxCrossEntropyLoss alone, with
-// OneHot, with ScatterElements; Softmax; ReduceLogSumExp; single operators) it is the fastest that is right for
-// unlikely labels too, on both.
+// The graph of both ONNX Runtimes: LogSoftmax and its entry at the label; for the gradient, Exp of it, from whose entry at
+// the label JavaScript subtracts 1. Eleven graphs were tried (SoftmaxCrossEntropyLoss alone, with OneHot, with
+// ScatterElements; Softmax; ReduceLogSumExp; single operators). On both, this is the fastest that is also right for unlikely
+// labels.
 import { constant, model, node, value } from "../../onnx.mjs";
 
 const nodes = [

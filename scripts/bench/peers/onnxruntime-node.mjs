@@ -1,5 +1,5 @@
-// onnxruntime-node: the graph of onnx-loss.mjs. Nothing is copied: inputs are views, and the outputs are written into
-// arrays that are given to each run.
+// onnxruntime-node: the graph of onnx-loss.mjs. Nothing is copied: inputs are views, and each run writes its outputs into
+// given arrays.
 import ort from "onnxruntime-node";
 import { session as create, subtractOneHot } from "./onnx-loss.mjs";
 

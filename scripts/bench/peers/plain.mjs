@@ -1,6 +1,6 @@
-// Plain JavaScript as one writes it with care: typed arrays, sums in double precision, a pass for the maximum and one for
-// the exponentials, nothing allocated in a call. Each batch has a copy of this module: V8's loops are slower after they
-// have seen arrays of several types.
+// Carefully written plain JavaScript: typed arrays, sums in double precision, one pass for the maximum and one for the
+// exponentials, no allocation in a call. Each batch has its own copy of this module, because loops in V8 get slower once
+// they have seen arrays of several types.
 
 let copies = 0;
 
@@ -50,7 +50,7 @@ function rows(data, loss, gradient) {
       const sum = gradient
         ? keepExponentials(x, from, classes, max, gradient, begin)
         : addExponentials(x, from, classes, max);
-      // What the targets that are not the label's have, and what they take of the logits.
+      // The sum of the targets other than the label's, and their products with the logits.
       let share = 0;
       let taken = 0;
       if (targets) {
@@ -118,7 +118,7 @@ function keepExponentials(x, from, count, max, to, begin) {
   return sum;
 }
 
-/** Classes on an axis that is not the last: neighbours along the last axis are done together, as they lie in memory. */
+/** Class axis not last: computes rows that are neighbours along the last axis together, in the order of the memory. */
 function columns({ rows, classes, shape, logits, labels }, loss, gradient) {
   const inner = shape.slice(2).reduce((a, b) => a * b);
   const TILE = 512;
@@ -158,19 +158,19 @@ function columns({ rows, classes, shape, logits, labels }, loss, gradient) {
   };
 }
 
-/** Labels of 64 bits without a BigInt for each. */
+/** 64-bit labels as 32-bit words: a BigInt for each would be slow. */
 function wordsOf(labels) {
   return labels instanceof BigInt64Array ? new Int32Array(labels.buffer).filter((_, i) => i % 2 === 0) : labels;
 }
 
-/** The logit at an index as the softmax takes it, or undefined where this is what the array has. */
+/** A function that reads a logit and applies type and options, or undefined if the array has the values as they are. */
 function reader({ logits, type, options: { softcap, temperature = 1 } }) {
   const narrow = type === "float16" || type === "bfloat16";
   if (narrow) {
     const values = type === "float16" ? float16Values() : bfloat16Values();
     return (k) => values[logits[k]];
   }
-  // With exp, for Math.tanh takes twice as long.
+  // By exp: Math.tanh takes twice as long.
   if (softcap) return (k) => (softcap - (2 * softcap) / (Math.exp(logits[k] * (2 / softcap)) + 1)) / temperature;
   if (temperature !== 1) return (k) => logits[k] / temperature;
   return undefined;

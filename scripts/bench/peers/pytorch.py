@@ -1,8 +1,8 @@
 """PyTorch: F.cross_entropy, eager or through torch.compile; the gradient by autograd.
 
-Logits, labels and weights are resident tensors, the results new ones. Logits of 16 bits become float32 first: for a few
-classes that is three times quicker than F.cross_entropy in 16 bits, and its loss is not rounded to these. Labels have 64
-bits, whatever they are elsewhere: PyTorch takes no others.
+Logits, labels and weights are resident tensors, results new ones. 16-bit logits are converted to float32 first: for a few
+classes, this is three times faster than F.cross_entropy in 16 bits, and the loss is not rounded to 16 bits. Labels always
+have 64 bits, because PyTorch takes no others.
 """
 
 import numpy as np
@@ -36,7 +36,7 @@ class Peer:
     def _compiled(self, function):
         if not self.compile:
             return function
-        # Each shape of its own: after the first one, compiled code would otherwise serve all sizes, or none.
+        # Compile for each shape: otherwise, after the first shape, code for all sizes, or no compiled code, would run.
         torch._dynamo.reset()
         return torch.compile(function, dynamic=False)
 
@@ -68,7 +68,7 @@ def _losses(data, compiled):
             loss = with_z_loss(x)
         return loss if sample_weights is None else loss * sample_weights
 
-    # The quickest for each of the two, of three that were tried.
+    # Three forms were tried; these are the fastest for eager and compiled mode.
     def with_z_loss(x):
         own = x.gather(1, labels[:, None])[:, 0]
         if compiled:

@@ -1,8 +1,8 @@
-"""TensorFlow: the operator that computes loss and gradient in one, eager; or tf.function with XLA.
+"""TensorFlow: the operator that computes loss and gradient together, eager; or tf.function with XLA.
 
-XLA: forward is tf.nn.sparse_softmax_cross_entropy_with_logits, the gradient comes from tf.GradientTape in the same
-function. The eager operator always computes the gradient: forward is the same call. Logits and labels are resident
-tensors, the results new ones. On the CPU a call returns when they are there (tried: reading them then takes no time).
+XLA: forward is tf.nn.sparse_softmax_cross_entropy_with_logits; tf.GradientTape in the same function gives the gradient. The
+eager operator always computes the gradient, so forward is the same call. Logits and labels are resident tensors, results new
+ones. On the CPU, a call returns when they are complete (reading them after it was found to take no time).
 """
 
 import tensorflow as tf

@@ -1,7 +1,7 @@
 // TensorFlow.js, wasm backend with SIMD. Loss: logSumExp minus the label's logit; gradient: softmax, from whose entry at
-// the label JavaScript then takes 1 (valueAndGrad needs the gradients that only the umbrella package registers; tf.oneHot costs more; dividing exp by
-// its sum is quicker for few classes and off by 1e-4 for 100,000). The logits are a resident tensor; the results are
-// read with dataSync, without which a user has nothing.
+// the label JavaScript subtracts 1 (valueAndGrad needs gradients that only the umbrella package registers; tf.oneHot costs
+// more; dividing exp by its sum is faster for few classes, and has errors of 1e-4 for 100,000). The logits are a resident
+// tensor; dataSync reads the results, as a user must.
 import { createRequire } from "node:module";
 import { dirname, sep } from "node:path";
 

@@ -1,6 +1,6 @@
-// xent. A resident batch: the logits are in its memory already, as where a model writes them there; results are views.
+// xent. Resident batch: the logits are already in its memory, as if a model had written them there; results are views.
 // One call: an ordinary Float32Array is copied in, and the results are copied out into new arrays.
-// Two threads: the pool. `dist`: another build of the package than this one.
+// Two threads: the pool. `dist`: another build of the package.
 import { existsSync, readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
@@ -46,7 +46,7 @@ function resident(xent, data) {
   };
 }
 
-/** Bits are copied as bits, whether the batch's array is one of floats or of bits. */
+/** Copies the bytes: the batch's array may have floats while `source` has bits. */
 function copy(source, { buffer, byteOffset, length }) {
   new source.constructor(buffer, byteOffset, length).set(source);
 }

@@ -1,4 +1,4 @@
-//! The loops over rows side by side, a lane a row.
+//! The loops over rows side by side, with one row in each lane.
 
 use crate::exp::{Direct, Polynomial, Range, Reduction};
 use crate::numbers::{Kind, Numbers, widen};
@@ -7,7 +7,7 @@ use crate::terms::{ASK, Choice, Loop, sinks};
 use crate::vector::{Element, FACTORS, Single, Twice, Wide, part};
 use core::cell::Cell;
 
-/// Class of each row's reference, and its logit as it is given. `labels` may be those of the scratch area.
+/// Finds the class of each row's reference, and its given logit. `labels` may be those of the scratch area.
 #[inline(always)]
 pub(super) fn take(
     logits: Numbers,
@@ -36,29 +36,32 @@ fn take_of(
     scratch: &Scratch,
 ) {
     let half = |place| widen(halves.get(place).map_or(0, Cell::get), if brain { Kind::Brain } else { Kind::Half });
-    let outputs = scratch.sample.iter().zip(&scratch.labels).zip(to);
-    for (row, (label, ((sample, class), to))) in labels.iter().zip(outputs).enumerate() {
+    let outputs = scratch.sample.iter().zip(&scratch.labels);
+    for (label, (sample, class)) in labels.iter().zip(outputs) {
         let label = label.get();
         let is_ignored = i64::from(label) == ignored;
-        let label = if is_ignored { 0 } else { label };
+        class.set(if is_ignored { 0 } else { label });
+        sample.set(f64::from(u8::from(!is_ignored)));
+    }
+    // A loop of its own: most of these logits are not in a cache, and the shorter the loop, the more of them are fetched at a time.
+    for (row, (class, to)) in scratch.labels.iter().zip(to).enumerate().take(labels.len()) {
+        let class = class.get() as u32 as usize;
         let mut x = f32::NAN;
-        if (label as u32 as usize) < classes {
-            let place = label as u32 as usize * stride + row;
+        if class < classes {
+            let place = class * stride + row;
             x = logits.get(place).map_or_else(|| half(place), Cell::get);
         }
         to.set(x);
-        class.set(label);
-        sample.set(f64::from(u8::from(!is_ignored)));
     }
 }
 
-/// Anchors from the logits of the references, in two parts and with slopes where `capped`; then logit, power and shift of each row. A
-/// row that may have no shift gets NaN.
+/// Computes anchors from the logits of the references (in two parts and with slopes if `capped`), and logit, power and shift of each
+/// row. Power and shift are NaN if the logit is out of range.
 #[inline(never)]
 pub(super) fn shifts<V: Single>(rows: usize, capped: bool, temperature: f64, scratch: &Scratch) {
     let range = Range::of::<f32>();
     let splat = Twice::<V::Wide>::splat;
-    // The bounds are within the range.
+    // The next larger number, because the comparison excludes the bounds, which are in range.
     let bound = f64::from_bits(range.max_shift.to_bits() + 1);
     let (least, most, nan) = (splat(-bound), splat(bound), splat(f64::NAN));
     let (divisor, one) = (splat(temperature), splat(1.0));
@@ -81,7 +84,7 @@ pub(super) fn shifts<V: Single>(rows: usize, capped: bool, temperature: f64, scr
     }
 }
 
-/// Begins all sums.
+/// Sets all sums to zero.
 #[inline(never)]
 pub(super) fn begin<V: Single>(rows: usize, dense: bool, scratch: &Scratch) {
     let zero = Twice::<V::Wide>::splat(0.0);
@@ -97,8 +100,8 @@ pub(super) fn begin<V: Single>(rows: usize, dense: bool, scratch: &Scratch) {
     }
 }
 
-/// The terms of `count` classes of `width` rows, a multiple of four: as [`crate::terms::terms`], with a shift, a sum and a trace for each
-/// lane.
+/// Computes the terms of `count` classes of `width` rows, a multiple of four: like [`crate::terms::terms`], with a shift, a sum and a
+/// trace for each lane.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
 pub(super) fn lanes<V: Single>(
@@ -184,7 +187,7 @@ fn each_lane<V: Single, R: Reduction<V>, const SINK: u32>(
                 }
             };
         }
-        // In a loop of its own, what rarely happens costs the others nothing.
+        // Two loops, so that the rare case costs the common one nothing.
         if SINK == ASK || hit {
             classes!(hit);
         } else {
@@ -198,30 +201,21 @@ fn each_lane<V: Single, R: Reduction<V>, const SINK: u32>(
     }
 }
 
-/// The vector from a place on.
+/// The vector that begins at a place.
 #[inline(always)]
 fn four(all: &[Cell<f32>], from: usize) -> Option<&[Cell<f32>; 4]> {
     all.get(from..from + 4)?.first_chunk()
 }
 
-/// Whether the terms of all rows are right.
+/// Sets sums that are out of range, and sums of rows with wrong terms, to NaN.
 #[inline(never)]
-pub(super) fn all_accepted<V: Single>(rows: usize, clamped: bool, scratch: &Scratch) -> bool {
-    (0..rows).all(|row| accepted::<V>(row, clamped, scratch))
-}
-
-#[inline(always)]
-fn accepted<V: Single>(row: usize, clamped: bool, scratch: &Scratch) -> bool {
-    let trace = scratch.traces.get(row).map_or(0, |t| t.get().bits());
-    if clamped { trace == 0 } else { Direct::<V, false, false>::accepts(trace) }
-}
-
-/// Makes the sums of rows NaN that are out of range or, unless `all` terms are right, where theirs are not.
-#[inline(never)]
-pub(super) fn check_sums<V: Single>(rows: usize, clamped: bool, all: bool, scratch: &Scratch) {
-    if !all {
-        for (row, off_label) in scratch.off_label.iter().enumerate().take(rows) {
-            if !accepted::<V>(row, clamped, scratch) {
+pub(super) fn check_sums<V: Single>(rows: usize, scratch: &Scratch) {
+    let accepts = Direct::<V, false, false>::accepts;
+    let (traces, rest) = V::chunks(part(&scratch.traces, 0, rows));
+    let any = traces.iter().fold(V::splat(0.0), |any, trace| any.or(V::load(trace))).any_bits();
+    if !accepts(rest.iter().fold(any, |any, trace| any | trace.get().bits())) {
+        for (trace, off_label) in scratch.traces.iter().zip(&scratch.off_label).take(rows) {
+            if !accepts(trace.get().bits()) {
                 off_label.set(f64::NAN);
             }
         }
@@ -264,14 +258,14 @@ pub(super) fn margins_of<V: Single>(
     }
 }
 
-/// Factors in two parts. A row whose factor has no two parts is not accepted: whether all have.
+/// Splits factors into two parts. A row whose factor cannot be split is not accepted. Returns whether all are.
 #[inline(never)]
 pub(super) fn split_factors<V: Single>(rows: usize, scratch: &Scratch) -> bool {
     let splat = Twice::<V::Wide>::splat;
     let [least, most, zero, nan] = [FACTORS.start, FACTORS.end, 0.0, f64::NAN].map(splat);
     let [magnitude, first_bits] = [i64::MAX as u64, !0xff_ffff].map(|bits| splat(f64::from_bits(bits)));
     let mut bad = zero;
-    // Lanes beyond the last row fit.
+    // 0 for the lanes beyond the last row, which can be split.
     for beyond in part(&scratch.factor, rows, rows.next_multiple_of(4)) {
         beyond.set(0.0);
     }
@@ -292,8 +286,8 @@ pub(super) fn split_factors<V: Single>(rows: usize, scratch: &Scratch) -> bool {
     !bad.total().is_nan()
 }
 
-/// The gradient of one class. Without q, all q are 1, and without slopes all slopes. `masked`: rows that are not accepted keep what is
-/// there.
+/// Writes the gradient of one class. Without q, all q are 1; without slopes, all slopes are 1. `masked`: rows that are not accepted keep
+/// their memory as it is.
 #[inline(always)]
 pub(super) fn write_of<V: Single>(
     terms: &[Cell<f32>],
@@ -327,7 +321,7 @@ fn scale<V: Single, const GENERAL: bool>(
     scratch: &Scratch,
 ) {
     let [high, low] = scratch.factors.each_ref().map(|part| V::chunks(part).0);
-    // Added to -0, a product keeps its bits.
+    // A product keeps its bits if -0 is added.
     let weight = V::splat(if weight == 0.0 { -0.0 } else { -weight as f32 });
     let at = |place: usize, term: V, q: V, slope: V, before: V, high: V, low: V| {
         if !GENERAL {
@@ -360,7 +354,7 @@ fn scale<V: Single, const GENERAL: bool>(
     }
 }
 
-/// Looks for larger logits in one more class.
+/// Updates the largest logit of each row with one more class.
 #[inline(never)]
 pub(super) fn largest_of<V: Single>(x: &[Cell<f32>], class: usize, scratch: &Scratch) {
     let (most, best) = (V::chunks(&scratch.shifts).0, V::chunks(&scratch.traces).0);
@@ -373,7 +367,7 @@ pub(super) fn largest_of<V: Single>(x: &[Cell<f32>], class: usize, scratch: &Scr
     }
 }
 
-/// The entries of the references.
+/// Writes the entries of the references.
 #[inline(never)]
 pub(super) fn put_references(rows: usize, classes: usize, stride: usize, g: &[Cell<f32>], scratch: &Scratch) {
     let known = scratch.label_gradient.iter().zip(&scratch.slope_at_label).zip(&scratch.loss);

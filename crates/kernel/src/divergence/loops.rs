@@ -1,9 +1,10 @@
-//! The loops over a tile of both rows.
+//! The loops over a tile of both rows of logits.
 
-use super::NEAR;
+use super::{NEAR, apart, log_ratio};
 use crate::exp::INVERSE_FACTORIALS;
 use crate::gradient::{lift_terms, lifted};
 use crate::numbers::{Kind, Numbers};
+use crate::power::times_exp;
 use crate::scratch::Scratch;
 use crate::terms::{Loop, Way, terms};
 use crate::vector::{Element, Factor, Single, Twice, Vector, Wide, part};
@@ -19,51 +20,92 @@ static COEFFICIENTS: [f64; 6] = [
     0.000_199_183_33_f32 as f64,
 ];
 
-/// What stands for the distance of a target of -inf, whose p is 0.
+/// A finite number that replaces the distance of a target of -inf, whose p is 0.
 static MOST: [f64; 2] = [f32::MAX as f64, f64::MAX];
 
-/// With this factor, no product of a term and a distance overflows.
-const SMALL: (f64, f64) = (f64::from_bits((1023 - 110) << 52), f64::from_bits((1023 - 750) << 52));
+/// A class with a larger d_j may count although its p_j is so small that the term is 0.
+const LARGE: (f64, f64) = ((1u64 << 32) as f64, f64::from_bits((1023 + 200) << 52));
 
-/// The terms of a tile of one of the rows, and their sum; NaN where they are not right.
+/// Computes the terms of a tile of one row and returns their sum; NaN if a term is not right.
 #[inline(always)]
-pub fn sum_terms<V: Single>(x: Numbers, to: Numbers, way: Way, shift: f64, temperature: f64, scratch: &Scratch) -> f64 {
-    let which = Loop::new(way, to.kind() == Kind::Double, 0.0, temperature).sum().keep();
+pub fn sum_terms<V: Single>(x: Numbers, to: Numbers, shift: f64, temperature: f64, scratch: &Scratch) -> f64 {
+    let which = Loop::new(Way::Direct, to.kind() == Kind::Double, 0.0, temperature).sum().keep();
     scratch.begin(true);
     scratch.shift.set(shift);
     terms::<V>(which, x, Numbers::NONE, to, usize::MAX, scratch);
     if which.accepts::<V>(scratch.trace.get()) { scratch.terms::<V::Wide>().total() } else { f64::NAN }
 }
 
-/// The divergence of a tile around c, in units of the targets' terms `p`, in which q is `ratio` times the logits' terms: in the scratch
-/// area's weights, and the sum of p expm1(-d) in its margins. `centre` is T c.
+/// Sums the divergence of a tile around c, in units of `scale` times the targets' terms `p`, in which q is `ratio` times the logits' terms.
+/// The result is in the scratch area's weights, and the sum of p expm1(-d) in its margins. `centre` is T c. NaN if the divergence is
+/// infinite.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
 pub fn sum<V: Single>(
-    t: Numbers,
-    x: Numbers,
-    p: Numbers,
-    q: Numbers,
-    centre: f64,
-    inverse: f64,
+    (t, p): (Numbers, Numbers),
+    (x, q): (Numbers, Numbers),
+    logits: impl Fn(usize) -> (f64, f64),
+    (centre_of_p, centre_of_q, centre): (f64, f64, f64),
+    power_of_p: f64,
+    temperature: f64,
     ratio: f64,
+    scale: f64,
     scratch: &Scratch,
 ) {
     let double = p.kind() == Kind::Double;
-    let mut scale = 1.0;
-    loop {
-        if double {
-            sum_of::<V::Double>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scale, scratch);
+    let inverse = 1.0 / temperature;
+    let (mut sum, mut error) = (f64::NAN, f64::NAN);
+    if scale == 1.0 {
+        let far = if double {
+            sum_of::<V::Double>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch)
         } else {
-            sum_of::<V>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scale, scratch);
-        }
-        let (sums, errors) = scratch.weights::<V::Wide>();
-        if (sums.total() + errors.total()).is_finite() || scale != 1.0 {
+            sum_of::<V>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch)
+        };
+        if !far {
             return;
         }
-        // The loss is infinite, or a product of a term and a distance has overflowed.
-        scale = if double { SMALL.1 } else { SMALL.0 };
+        let (sums, errors) = scratch.weights::<V::Wide>();
+        (sum, error) = (sums.total(), errors.total());
     }
+    let every = !(sum + error).is_finite();
+    // Class by class: each of them where something has overflowed, else those whose term is 0.
+    if every {
+        (sum, error) = (0.0, 0.0);
+    }
+    for place in 0..p.len() {
+        let p = p.get(place);
+        if !every && p != 0.0 {
+            continue;
+        }
+        // A fourth of T d, which does not overflow.
+        let (t, x) = logits(place);
+        let (t, x) = (0.25 * t - 0.25 * centre_of_p, 0.25 * x - 0.25 * centre_of_q);
+        let fourth = (t - x) - 0.25 * centre;
+        let d = 4.0 * (fourth / temperature);
+        if d > LARGE.0 {
+            if x == f64::NEG_INFINITY {
+                (sum, error) = (f64::NAN, f64::NAN);
+                break;
+            }
+            // The logarithms of p and of d. Beside them, 1 and e^-d do not count.
+            let (of_p, of_d) = (
+                4.0 * (t / temperature) - power_of_p * core::f64::consts::LN_2,
+                log_ratio::<V::Double>(fourth - 0.25 * temperature, fourth, 0.25 * temperature),
+            );
+            sum += times_exp::<V::Wide>(scale, of_p + of_d);
+            error -= p;
+        } else if every {
+            let far = q.get(place) * ratio - p;
+            let (mut term, mut off) = (if p == 0.0 { far } else { far + p * d }, far);
+            if d.abs() < 1.0 {
+                term = p * apart::<V::Wide>(d);
+                off = term - p * d;
+            }
+            sum += scale * term;
+            error += off;
+        }
+    }
+    scratch.set_weights(Twice::<V::Wide>::splat(0.25 * sum), Twice::splat(0.25 * error));
 }
 
 /// [`sum`] of one type.
@@ -77,34 +119,33 @@ fn sum_of<V: Vector>(
     centre: f64,
     inverse: f64,
     ratio: f64,
-    scale: f64,
     scratch: &Scratch,
-) {
+) -> bool {
     let splat = |x: f64| V::splat(V::Element::from_f64(x));
     let pick = |(single, double): (f64, f64)| if V::Element::DOUBLE { double } else { single };
     let near = splat(pick(NEAR) * pick(NEAR));
     let most = V::opaque(&MOST[usize::from(V::Element::DOUBLE)]);
-    let back = Twice::splat(1.0 / scale);
-    let (ratio, scale) = (splat(ratio * scale), splat(scale));
+    let ratio = splat(ratio);
     let (centre, inverse) = (Twice::<V::Wide>::splat(centre), Twice::splat(inverse));
     let polynomial = Polynomial::<V>::load();
     let ((mut t, t_rest), (mut x, x_rest)) = (V::chunks(t), V::chunks(x));
     let ((mut p, p_rest), (mut q, q_rest)) = (V::chunks(p), V::chunks(q));
     let (mut sums, mut errors) = (Twice::splat(0.0), Twice::splat(0.0));
-    // Of a vector: p (e^r - 1 - r), and p (e^r - 1), which is q - p where r is not small. Not one from the other: a large p r takes
-    // all digits from the difference.
+    // For a vector: p (e^r - 1 - r), and p (e^r - 1), which is q - p unless r is small. Neither is computed from the other: a large p r
+    // would cancel all digits.
     let at = |t: &V::Chunk, x: &V::Chunk, p: &V::Chunk, q: &V::Chunk| {
         let [t, x, p, q] = [t, x, p, q].map(V::load);
         let r = centre.sub(t.widen().sub(x.widen())).mul(inverse);
-        // Where the target is -inf, p is 0, and any number will do.
+        // If the target is -inf, p is 0, and any finite number will do.
         let rounded = most.min(V::narrow(r));
         let square = rounded.mul(rounded);
-        let p = p.mul(scale);
         let moment = p.mul(rounded);
         let small = near.above(square);
         let (near, far) = (moment.mul(rounded.mul(polynomial.at(rounded, square))), q.mul(ratio).sub(p));
-        (small.select(near, far.sub(moment)), small.select(near.add(moment), far))
+        let (either, moment_near) = (small.select(near, far), small.and(moment));
+        (either.sub(moment.xor(moment_near)), either.add(moment_near), rounded)
     };
+    let mut least = splat(0.0);
     let (room, _) = V::chunks(scratch.low());
     let mut ended = t_rest.is_empty();
     loop {
@@ -113,20 +154,22 @@ fn sum_of<V: Vector>(
         let (p_twos, p_one) = p.as_chunks::<2>();
         let (q_twos, q_one) = q.as_chunks::<2>();
         for (((t, x), p), q) in t_twos.iter().zip(x_twos).zip(p_twos).zip(q_twos) {
-            let (term, error) = at(&t[0], &x[0], &p[0], &q[0]);
-            let (other_term, other_error) = at(&t[1], &x[1], &p[1], &q[1]);
+            let (term, error, r) = at(&t[0], &x[0], &p[0], &q[0]);
+            let (other_term, other_error, other_r) = at(&t[1], &x[1], &p[1], &q[1]);
+            least = least.min(r.min(other_r));
             sums = sums.add(term.add(other_term).widen());
             errors = errors.add(error.add(other_error).widen());
         }
         for (((t, x), p), q) in t_one.iter().zip(x_one).zip(p_one).zip(q_one) {
-            let (term, error) = at(t, x, p, q);
+            let (term, error, r) = at(t, x, p, q);
+            least = least.min(r);
             sums = sums.add(term.widen());
             errors = errors.add(error.widen());
         }
         if ended {
             break;
         }
-        // The end as a vector of its own, so that the loop is there once: its other lanes have terms of 0.
+        // Pad the end to a vector whose other lanes have terms of 0, so that one loop serves all.
         let [to_t, to_x, to_p, to_q, ..] = room else { break };
         let end = |rest: &[Cell<V::Element>], to: &V::Chunk| V::load_partial(rest, V::Element::default()).store(to);
         end(t_rest, to_t);
@@ -136,10 +179,11 @@ fn sum_of<V: Vector>(
         (t, x, p, q) = (part(room, 0, 1), part(room, 1, 2), part(room, 2, 3), part(room, 3, 4));
         ended = true;
     }
-    scratch.set_weights(sums.mul(back), errors.mul(back));
+    scratch.set_weights(sums, errors);
+    splat(-pick(LARGE)).above(least).any_bits() != 0
 }
 
-/// (e^r - 1 - r) / r^2, coefficients in registers for the length of a loop.
+/// The polynomial (e^r - 1 - r) / r^2. A loop keeps its coefficients in registers.
 #[derive(Clone, Copy)]
 struct Polynomial<V>([V; 12]);
 
@@ -164,7 +208,8 @@ impl<V: Vector> Polynomial<V> {
     }
 }
 
-/// The gradient of a tile from its terms: `to = q * of_q - p * of_p`, 0 where both are the same. `to` may be where either lies.
+/// Writes the gradient of a tile from its terms: `to = q * of_q - p * of_p`, which is 0 if both rows are equal. `to` may be the memory of
+/// either.
 #[inline(always)]
 pub fn write<V: Single>(p: Numbers, q: Numbers, of_p: f64, of_q: f64, to: Numbers) {
     if to.kind() == Kind::Double {

@@ -1,4 +1,4 @@
-//! `exp` in `f64`: for the terms of the labels, and for what is computed once a row.
+//! `exp` in `f64`, for the terms of the labels and for values that are computed once for each row.
 
 use super::{DOUBLE, INVERSE_FACTORIALS};
 use crate::vector::{Element, Pair, Wide};
@@ -30,7 +30,7 @@ pub struct ExpWide<W> {
 }
 
 impl<W: Wide> ExpWide<W> {
-    /// For e^x 2^lift with |lift| <= 400, within a relative error of 1.9e-9, or 2^-51 for `f64` logits.
+    /// Constants for e^x 2^lift with |lift| <= 400, within a relative error of 1.9e-9, or 2^-51 for `f64` logits.
     #[inline(always)]
     pub fn load<E: Element>(lift: f64) -> Self {
         let one = W::splat(1.0);
@@ -44,13 +44,13 @@ impl<W: Wide> ExpWide<W> {
         }
     }
 
-    /// For e^x 2^(lift - power).
+    /// Constants for e^x 2^(lift - power).
     #[inline(always)]
     pub fn below(self, power: W) -> Self {
         Self { shift: self.shift.sub(power), ..self }
     }
 
-    /// e^x 2^lift for results between 2^-1000 and 2^1000. NaN beyond, where the exponent would wrap around.
+    /// e^x 2^lift for results between 2^-1000 and 2^1000; else NaN, because the exponent would wrap around.
     #[inline(always)]
     pub fn at<E: Element>(&self, x: W) -> W {
         let shifted = x.mul(self.log2_e).add(self.shift);
@@ -74,7 +74,7 @@ impl<W: Wide> ExpWide<W> {
     }
 }
 
-/// e^x of one `f64` to the last places, for |x| <= 600.
+/// e^x of one `f64`, to the last digits, for |x| <= 600.
 #[inline(never)]
 pub fn exp<W: Pair>(x: f64) -> f64 {
     ExpWide::<W>::load::<f64>(0.0).at::<f64>(W::splat(x)).to_array()[0]

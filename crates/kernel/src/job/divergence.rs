@@ -8,7 +8,6 @@ use crate::partial::RECORD_BYTES;
 use crate::row::{fill, scatter};
 use crate::scratch::Scratch;
 use crate::targets::combine;
-use crate::terms::Way;
 use crate::tile::Line;
 use crate::vector::Single;
 use core::marker::PhantomData;
@@ -28,24 +27,26 @@ impl Job {
             let rows = JobRow::<V> { job: self, scratch, row: index, lanes: PhantomData };
             // SAFETY: the caller's obligations, for this row.
             unsafe {
+                let mut partial = None;
                 if self.records != 0 {
                     let record = self.records + index * RECORD_BYTES;
                     if self.merged != 0 {
                         let merged = &*core::ptr::with_exposed_provenance::<partial::Merged>(record);
                         partial::write::<V::Wide>(&rows, &run, merged);
-                    } else {
-                        let partial = &*core::ptr::with_exposed_provenance::<partial::Partial>(record);
-                        partial::sum::<V::Wide>(&rows, &run, partial, scratch);
+                        continue;
                     }
-                    continue;
+                    partial = Some(&*core::ptr::with_exposed_provenance::<partial::Partial>(record));
                 }
-                let best = if self.predictions == 0 { -1 } else { rows.best(false) };
                 let sample = if self.sample_weights == 0 {
                     1.0
                 } else {
                     f64::from(one::<f32>(self.sample_weights, index).get())
                 };
-                let (loss, log_sum_exp) = row::<V::Wide>(&rows, &run, sample, scratch);
+                let best = if self.predictions == 0 { -1 } else { rows.best(false) };
+                let (loss, log_sum_exp) = row::<V::Wide>(&rows, &run, sample, partial, scratch);
+                if partial.is_some() {
+                    continue;
+                }
                 one(self.loss, index).set(loss);
                 self.results(self.log_sum_exp, index, 1).set(0, log_sum_exp);
                 if self.predictions != 0 {
@@ -68,7 +69,7 @@ impl Job {
         Line { numbers: unsafe { self.numbers(address, first, span) }, stride, softcap: 0.0 }
     }
 
-    /// One of them.
+    /// One target or logit.
     ///
     /// # Safety
     ///
@@ -79,7 +80,7 @@ impl Job {
         unsafe { self.side(row, of_targets) }.get(class)
     }
 
-    /// The first class with the largest of them.
+    /// The first class with the largest target or logit.
     ///
     /// # Safety
     ///
@@ -90,13 +91,13 @@ impl Job {
         largest::of_line::<V>(&unsafe { self.side(row, of_targets) }, 0, self.classes as usize, scratch)
     }
 
-    /// Whether the gradient has a place of its own in which terms of the logits may lie.
+    /// Whether the gradient has its own memory, which can hold terms of the logits.
     #[inline(always)]
     fn keeps(&self) -> bool {
         self.gradient != 0 && self.gradient != self.logits && self.class_stride == 1
     }
 
-    /// Where the terms of the logits go: into the gradient, if that is a place of their own.
+    /// The memory for the terms of the logits: the gradient's if it has its own, else the scratch area.
     ///
     /// # Safety
     ///
@@ -111,8 +112,8 @@ impl Job {
         scratch.target_of(self.double()).part(0, to - from)
     }
 
-    /// Classes `from` to `to`, and where terms of them go. `fetch`: logits that are not read where they lie are brought into the scratch
-    /// area, and else they are there.
+    /// The logits of the classes `from` to `to`, and the memory for their terms. `fetch`: copy logits that cannot be read in place into
+    /// the scratch area; otherwise they are there already.
     ///
     /// # Safety
     ///
@@ -161,7 +162,6 @@ impl Job {
         scratch: &Scratch,
         row: usize,
         of_targets: bool,
-        way: Way,
         shift: f64,
         centre: f64,
         from: usize,
@@ -169,7 +169,7 @@ impl Job {
     ) -> f64 {
         // SAFETY: the caller's obligation.
         let (x, terms) = unsafe { self.tile_of::<V>(scratch, row, of_targets, centre, from, to, true) };
-        sum_terms::<V>(x, terms, way, shift, self.temperature, scratch)
+        sum_terms::<V>(x, terms, shift, self.temperature, scratch)
     }
 
     /// [`Rows::sum`]
@@ -185,19 +185,25 @@ impl Job {
         row: usize,
         centre_of_p: f64,
         centre_of_q: f64,
+        power_of_p: f64,
         centre: f64,
         ratio: f64,
+        scale: f64,
         from: usize,
         to: usize,
     ) {
         // SAFETY: the caller's obligation.
-        let ((t, p), (x, q)) = unsafe {
+        let (of_p, of_q) = unsafe {
             (
                 self.tile_of::<V>(scratch, row, true, centre_of_p, from, to, false),
                 self.tile_of::<V>(scratch, row, false, centre_of_q, from, to, false),
             )
         };
-        sum::<V>(t, x, p, q, centre, 1.0 / self.temperature, ratio, scratch);
+        // SAFETY: as above.
+        let logits =
+            |place| unsafe { (self.logit_of(row, true, from + place), self.logit_of(row, false, from + place)) };
+        let centres = (centre_of_p, centre_of_q, centre);
+        sum::<V>(of_p, of_q, logits, centres, power_of_p, self.temperature, ratio, scale, scratch);
     }
 
     /// [`Rows::write`]
@@ -243,7 +249,7 @@ impl<V: Single> Rows for JobRow<'_, V> {
 
     #[inline(always)]
     fn logit(&self, of_targets: bool, class: usize) -> f64 {
-        // SAFETY: the obligation of the function that has made this.
+        // SAFETY: the obligation of the function that created this.
         unsafe { self.job.logit_of(self.row, of_targets, class) }
     }
 
@@ -257,14 +263,14 @@ impl<V: Single> Rows for JobRow<'_, V> {
     fn terms(&self, of_targets: bool, side: Side, from: usize, to: usize) -> f64 {
         let Self { job, scratch, row, .. } = *self;
         // SAFETY: as above.
-        unsafe { job.make_terms::<V>(scratch, row, of_targets, side.way, side.shift, side.centre, from, to) }
+        unsafe { job.make_terms::<V>(scratch, row, of_targets, side.shift, side.centre, from, to) }
     }
 
     #[inline(always)]
-    fn sum(&self, (p, q): (Side, Side), centre: f64, ratio: f64, from: usize, to: usize) {
+    fn sum(&self, (p, q): (Side, Side), centre: f64, ratio: f64, scale: f64, from: usize, to: usize) {
         let Self { job, scratch, row, .. } = *self;
         // SAFETY: as above.
-        unsafe { job.sum_divergence::<V>(scratch, row, p.centre, q.centre, centre, ratio, from, to) }
+        unsafe { job.sum_divergence::<V>(scratch, row, p.centre, q.centre, p.power, centre, ratio, scale, from, to) }
     }
 
     #[inline(always)]

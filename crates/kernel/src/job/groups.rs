@@ -1,4 +1,4 @@
-//! Rows of few classes as a group: logits and targets are brought together for [`crate::short`], and results to where they belong.
+//! Rows of few classes as a group: gathers logits and targets for [`crate::short`], and writes results to their places.
 
 use super::{Job, cells, one};
 use crate::largest;
@@ -11,7 +11,7 @@ use crate::vector::Single;
 use core::marker::PhantomData;
 
 impl Job {
-    /// Rows of few classes.
+    /// Computes rows of few classes.
     ///
     /// # Safety
     ///
@@ -23,7 +23,7 @@ impl Job {
         let together = in_lines && self.row_stride == self.classes;
         let (first, ..) = self.place(row);
         let span = (count - 1) * self.row_stride as usize + classes;
-        // SAFETY: the caller's obligation, and nothing refers to what was in the scratch area's room before.
+        // SAFETY: the caller's obligation, and nothing refers to the previous content of the scratch area's room.
         let complete = unsafe {
             let staged = scratch.tile_of(self.double());
             let raw = if together {
@@ -140,7 +140,7 @@ impl Job {
                 copy::<V>(Numbers::of::<f32>(cells(self.targets, first, count * classes)), all);
                 return all;
             }
-            // From the last row on, since each is staged at the beginning of this memory.
+            // Backwards, because each row is staged at the beginning of this memory.
             let staged = if self.targets == 0 { 1 } else { count };
             for i in (0..staged).rev() {
                 let tile = self.targets(row + i).tile::<V>(0, classes, double, scratch);

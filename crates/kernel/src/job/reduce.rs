@@ -6,7 +6,7 @@ use crate::vector::{Single, Twice, Wide};
 use core::cell::Cell;
 
 impl Job {
-    /// Adds up what all calls of [`Job::run`] have written, always in the same order, and rounds it.
+    /// Adds up the losses that all calls of [`Job::run`] have written, always in the same order, and rounds them.
     ///
     /// # Safety
     ///
@@ -36,7 +36,7 @@ impl Job {
     }
 }
 
-/// Four independent sums hide the latency of each.
+/// Adds and rounds losses. Four independent sums hide the latency of each.
 #[inline(always)]
 fn sum_and_round<V: Single>(losses: &[Cell<f64>], rounded: &[Cell<f32>]) -> f64 {
     let (fours, rest) = losses.as_chunks::<4>();

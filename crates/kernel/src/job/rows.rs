@@ -1,5 +1,5 @@
-//! How rows are computed: which of [`short`] (by [`super::groups`]), [`column`] and [`crate::row`] they go through, and what becomes of
-//! those that leave their window.
+//! Chooses how rows are computed: by [`short`] (through [`super::groups`]), [`mod@column`] or [`crate::row`], and how rows that leave their
+//! window are computed again.
 
 use super::{Job, cells, logits_type, one};
 use crate::column::{self, Column};
@@ -19,7 +19,7 @@ impl Job {
     #[inline(always)]
     pub(super) unsafe fn rows<V: Single>(&self, scratch: &Scratch, begin: usize, end: usize) {
         let (classes, inner) = (self.classes as usize, self.inner as usize);
-        // Rows of f64 logits are computed one by one, which keeps the module small.
+        // Rows of f64 logits are computed one by one, to keep the module small.
         let lanes = !self.double() && self.class_stride != 1;
         let in_columns = lanes && inner >= column::MIN_INNER && classes < 1 << 24;
         let mut row = begin;
@@ -47,8 +47,8 @@ impl Job {
         }
     }
 
-    /// How many of so many rows go side by side. A block of those that are staged is a tile; of the others, the longer a class's line is,
-    /// the better the processor fetches it ahead.
+    /// How many of these rows to compute side by side. If they are staged, a block of them is a tile. If not, as many as possible: the
+    /// processor prefetches long lines better.
     #[inline(always)]
     fn rows_side_by_side(&self, rows: usize) -> usize {
         let is_direct = self.softcap == 0.0 && self.logits_type == logits_type::F32;
@@ -59,7 +59,7 @@ impl Job {
         rows.min(ROWS) & !3
     }
 
-    /// Rows of many classes. The losses of several rows are computed together, in the time of one.
+    /// Computes rows of many classes. The losses of several rows are computed together, in the time of one.
     ///
     /// # Safety
     ///
@@ -92,7 +92,7 @@ impl Job {
         }
     }
 
-    /// The ends of rows that were summed, and their losses.
+    /// Computes the ends of rows that were summed, and writes their losses.
     ///
     /// # Safety
     ///
@@ -110,7 +110,7 @@ impl Job {
         }
     }
 
-    /// The rows that were not accepted: their losses are NaN.
+    /// Computes the rows that were not accepted, whose losses are NaN, one by one.
     ///
     /// # Safety
     ///
@@ -127,7 +127,7 @@ impl Job {
         }
     }
 
-    /// A row that leaves the window around its label.
+    /// Computes a row that leaves the window around its label.
     ///
     /// # Safety
     ///
@@ -146,7 +146,7 @@ impl Job {
         }
     }
 
-    /// Writes losses and log-sum-exps of the scratch area's arrays.
+    /// Writes losses and log-sum-exps from the scratch area's arrays.
     ///
     /// # Safety
     ///
@@ -164,7 +164,7 @@ impl Job {
         }
     }
 
-    /// Rows side by side.
+    /// Computes rows side by side.
     ///
     /// # Safety
     ///
@@ -172,7 +172,7 @@ impl Job {
     #[inline(never)]
     unsafe fn column<V: Single>(&self, scratch: &Scratch, row: usize, count: usize) {
         let (first, span, stride) = self.place(row);
-        // SAFETY: the caller's obligation, and nothing refers to what was in the scratch area's room before.
+        // SAFETY: the caller's obligation, and nothing refers to the previous content of the scratch area's room.
         let complete = unsafe {
             let span = span + count - 1;
             let mut targets = self.targets(row);
@@ -206,7 +206,7 @@ impl Job {
         unsafe { self.rest_alone::<V>(scratch, row, count) }
     }
 
-    /// One row of a shard.
+    /// Computes one row of a shard.
     ///
     /// # Safety
     ///
@@ -227,13 +227,13 @@ impl Job {
     }
 }
 
-/// Rows of many classes whose ends are found together, and, with a gradient, logits of these: their terms stay in a near cache
-/// until they are scaled.
+/// The most rows of many classes whose ends are computed together.
 const LONG_ROWS: usize = 32;
 
+/// The most logits of these rows with a gradient, so that their terms stay in a near cache until they are scaled.
 const LONG_GROUP: usize = 8192;
 
-/// Losses, and log-sum-exps rounded to the type of the logits.
+/// Writes losses, and log-sum-exps rounded to the type of the logits.
 #[inline(never)]
 fn put_rows<V: Vector>(loss: &[Cell<f64>], log_sum_exp: &[Cell<V::Element>], scratch: &Scratch) {
     let ((fours, rest), (to, to_rest)) = (loss.as_chunks::<4>(), V::chunks(log_sum_exp));

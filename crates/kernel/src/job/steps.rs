@@ -1,4 +1,4 @@
-//! A row whose classes several threads compute, step by step.
+//! The steps of a row whose classes several threads compute.
 
 use super::{Job, one};
 use crate::partial::{Header, Segment, Split};
@@ -14,7 +14,7 @@ impl Job {
         self.records | self.targets == 0 && self.class_stride == 1 && self.classes as usize > short::MAX_CLASSES
     }
 
-    /// A row for several threads: `record` is the address of its [`Header`], which the records of its segments follow.
+    /// A row for several threads. `record` is the address of its [`Header`]; the records of its segments follow.
     ///
     /// # Safety
     ///
@@ -35,13 +35,13 @@ impl Job {
         }
     }
 
-    /// A step on a row whose classes several threads compute: the sum of a segment; the end, when all are summed, which says whether
-    /// (1) the segments can be written, or (0) the row must be computed as a whole; and then the gradient of a segment.
+    /// A step of a row whose classes several threads compute: the sum of a segment; the end, when all are summed, which returns 1 if the
+    /// segments can be written or 0 if the row must be computed as a whole; then the gradient of a segment.
     ///
     /// # Safety
     ///
-    /// As [`Job::run`], for this row; but the outputs of a segment, and those of the row, are written by the thread that takes this
-    /// step, before or after the others. `record` is the address of a [`Header`] and of a [`Segment`] for every [`SEGMENT`] classes.
+    /// As [`Job::run`], for this row; but different threads may take the steps of the row, each of which writes the outputs of its segment
+    /// or of the row. `record` is the address of a [`Header`], followed by a [`Segment`] for every [`SEGMENT`] classes.
     #[inline(never)]
     pub unsafe fn step<V: Single>(&self, step: Step, segment: usize, scratch: usize, record: usize, row: u32) -> u32 {
         if !self.splits() {
@@ -75,7 +75,7 @@ impl Job {
     }
 }
 
-/// A step of a thread on a row whose classes are divided among threads.
+/// A step of a row whose classes are divided among threads.
 #[derive(Clone, Copy)]
 pub enum Step {
     /// The sum of a segment.

@@ -11,8 +11,8 @@ use crate::terms::Way;
 use crate::vector::{Pair, Single, Wide};
 
 impl<V: Single> Row<'_, V> {
-    /// A row that leaves the window of its label: logits of any finite size, labels far below the maximum or at -inf. Around the label,
-    /// which needs no search for the largest logit, and else around that.
+    /// Computes a row that leaves the window of its label: logits of any finite size, labels far below the maximum or at -inf. Sums around
+    /// the label first, and if that fails around the largest logit.
     #[inline(always)]
     pub fn run_centred(&self, best: i32) {
         let scratch = self.scratch;
@@ -29,7 +29,7 @@ impl<V: Single> Row<'_, V> {
             if !small {
                 break;
             }
-            // All parts of the loss have one sign where it is measured from the largest logit.
+            // Measured from the largest logit, all parts of the loss have the same sign.
             scratch.set_reference(largest);
         }
         if self.gradient.is_some() {
@@ -37,19 +37,19 @@ impl<V: Single> Row<'_, V> {
         }
     }
 
-    /// Sets what [`Way::Centred`] subtracts.
+    /// Sets the number that [`Way::Centred`] subtracts.
     #[inline(always)]
     pub fn centre(&self, logit: f64) {
         let rounded = if self.line.double() { logit } else { f64::from(logit as f32) };
         self.scratch.centre.set(rounded);
         self.scratch.centre_low.set(logit - rounded);
         if self.line.softcap == 0.0 {
-            // No second parts.
+            // Without a softcap, logits have no second parts.
             fill(self.scratch.low_of(self.line.double()), 1, 0.0);
         }
     }
 
-    /// None where the row has no result; else whether the loss is a small difference of large parts.
+    /// Sums and finishes the row. Returns none if the row has no result, else whether the loss has lost digits to cancellation.
     #[inline(always)]
     fn find_centred(&self, largest: &Reference) -> Option<bool> {
         let reference = self.scratch.reference();
@@ -72,7 +72,7 @@ impl<V: Single> Row<'_, V> {
         }
     }
 
-    /// As [`crate::ends`], from the sums around any centre. Whether the loss is a small difference of large parts.
+    /// Does the work of [`crate::ends`] for sums around any centre. Returns whether the loss has lost digits to cancellation.
     #[inline(always)]
     fn finish_centred(&self, largest: &Reference, centre: f64) -> bool {
         let (scratch, range) = (self.scratch, self.range());
@@ -80,7 +80,7 @@ impl<V: Single> Row<'_, V> {
         let splat = V::Wide::splat;
         let lift = range.unit();
         let (logit, centre) = (reference.logit / self.temperature, centre / self.temperature);
-        // From a distance of 40 on, the label adds nothing to the sum.
+        // At a distance of 40 or more, the label adds nothing to the sum.
         let distance = centre - logit;
         let label_term = exp::<V::Wide>(-distance.min(600.0)) * lift;
         let log = |a: f64, b: f64| log1p::<V::Wide, f64>(splat(a), splat(b), splat(a + b)).to_array()[0];
@@ -122,7 +122,7 @@ impl<V: Single> Row<'_, V> {
         small
     }
 
-    /// No result: the row has a NaN or +inf, or is -inf throughout, or its label is no class.
+    /// Writes the results of a row without a loss: it has a NaN or +inf, is -inf throughout, or its label is not a class.
     #[inline(always)]
     pub(super) fn leave_broken(&self) {
         self.put(&self.scratch.log_sum_exp, f64::NAN);

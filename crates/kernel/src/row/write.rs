@@ -10,18 +10,17 @@ use crate::vector::{Element, Single};
 use core::cell::Cell;
 
 impl<V: Single> Row<'_, V> {
-    /// The gradient of a row whose ends were found.
+    /// Writes the gradient of a row whose ends were computed.
     #[inline(always)]
     pub fn write_found(&self) {
         let scratch = self.scratch;
-        let clamped = scratch.clamped_row[self.place % ROWS].get() == 1;
         let class = scratch.labels[self.place % ROWS].get() as u32 as usize;
         scratch.shift.set(self.range().shift(self.get(&scratch.power)));
         scratch.set_reference(Reference { class, logit: 0.0, slope: self.get(&scratch.slope_at_label), anchor: 0.0 });
-        self.write(if clamped { Way::Clamped } else { Way::Direct }, 0, self.classes);
+        self.write(Way::Direct, 0, self.classes);
     }
 
-    /// Multiplies the terms of a tile by the softcap's slopes, if it is only they that the gradient is made of.
+    /// Multiplies the terms of a tile by the softcap's slopes. Only for gradients that consist of the terms alone.
     #[inline(always)]
     pub(super) fn slope(&self, terms: Numbers) {
         if self.line.softcap != 0.0 {
@@ -29,7 +28,7 @@ impl<V: Single> Row<'_, V> {
         }
     }
 
-    /// The same gradient everywhere.
+    /// Sets all entries of the gradient to a value.
     #[inline(always)]
     pub fn fill(&self, value: f64) {
         if let Some(Gradient { numbers, stride, .. }) = self.gradient {
@@ -37,7 +36,7 @@ impl<V: Single> Row<'_, V> {
         }
     }
 
-    /// The gradient of the classes `from` to `to`, once the sums of all are known; the reference is in the scratch area.
+    /// Writes the gradient of the classes `from` to `to`, once all sums are known. The reference is in the scratch area.
     #[inline(never)]
     pub fn write(&self, way: Way, from: usize, to: usize) {
         let Some(Gradient { numbers, stride, .. }) = self.gradient else { return };
@@ -83,7 +82,7 @@ impl<V: Single> Row<'_, V> {
         self.write_others(from, to);
     }
 
-    /// The entries that are not made of their term: the reference's and, where that is another class, the label's.
+    /// Writes the entries with other formulas: that of the reference and, if it is another class, that of the label.
     #[inline(always)]
     fn write_others(&self, from: usize, to: usize) {
         let Some(Gradient { numbers, stride, .. }) = self.gradient else { return };
@@ -95,7 +94,7 @@ impl<V: Single> Row<'_, V> {
             && label != reference.class
             && classes.contains(&label)
         {
-            // So far it has what all classes have of q.
+            // So far, the entry has only the part of q that all classes share.
             let more = self.targets.class_weight(label) * (1.0 - self.targets.smoothing);
             let slope = self.scratch.label_slope.get();
             let so_far = numbers.get(label * stride);
@@ -121,7 +120,7 @@ fn fill_of<E: Element>(cells: &[Cell<E>], stride: usize, value: f64) {
     }
 }
 
-/// Every `stride`-th entry of `to`, from the first on.
+/// Copies numbers to every `stride`-th entry of `to`, from the first on.
 #[inline(always)]
 pub fn scatter(from: Numbers, to: Numbers, stride: usize) {
     if to.kind() == Kind::Double {

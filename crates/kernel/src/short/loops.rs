@@ -1,4 +1,4 @@
-//! The loops over a group of rows of few classes: each a function, for the registers.
+//! The loops over a group of rows of few classes. Each is a function, for better use of registers.
 
 use crate::gradient::{Scale, lift_terms, lifted, multiply_of};
 use crate::numbers::{Kind, Numbers};
@@ -6,7 +6,7 @@ use crate::scratch::{PerRow, ROWS, Scratch, fours};
 use crate::vector::{Element, Pair, Single, Twice, Vector, Wide, part};
 use core::cell::Cell;
 
-/// Notes the logit of each row's reference and sets its term to 0; where rows may be ignored, also which are.
+/// Stores the logit of each row's reference and sets its term to 0. If rows may be ignored, also stores which rows are.
 #[inline(always)]
 pub(super) fn take(
     high: Numbers,
@@ -39,7 +39,7 @@ fn take_of<E: Element, const PLAIN: bool>(
     temperature: f64,
     scratch: &Scratch,
 ) {
-    // As long as the logits: one check of a place serves all.
+    // Make it as long as the logits, so that one bounds check serves both.
     let terms = scratch.term::<E>().get(..high.len()).unwrap_or(&[]);
     let mut first = 0;
     let outputs = scratch.logit.iter().zip(scratch.sample.iter().zip(&scratch.labels));
@@ -66,7 +66,7 @@ fn take_of<E: Element, const PLAIN: bool>(
     }
 }
 
-/// Sums of each row's numbers, in memory that may be read a vector beyond the end of the last row.
+/// Sums the numbers of each row, in memory that may be read a vector beyond the end of the last row.
 #[inline(always)]
 pub(super) fn row_sums<V: Single>(x: Numbers, classes: usize, rows: usize, to: &PerRow) {
     match classes / V::LANES {
@@ -77,8 +77,8 @@ pub(super) fn row_sums<V: Single>(x: Numbers, classes: usize, rows: usize, to: &
     }
 }
 
-/// Of rows of `WHOLE` whole vectors and a rest: with so few classes (classifiers of up to eleven) a loop over them would be most of
-/// the work. Reads beyond the end of its rows.
+/// [`row_sums`] of rows of `WHOLE` whole vectors and a rest. With so few classes (at most eleven), a loop over them would be most of the
+/// work. Reads beyond the end of its rows.
 #[inline(never)]
 fn sums_of_few<V: Vector, const WHOLE: usize>(x: &[Cell<V::Element>], classes: usize, rows: usize, to: &PerRow) {
     let end = V::first_lanes(classes % V::LANES);
@@ -93,7 +93,7 @@ fn sums_of_few<V: Vector, const WHOLE: usize>(x: &[Cell<V::Element>], classes: u
             }
             sum.0.add(sum.1)
         };
-        // Not an array: that would live in stack memory.
+        // Not an array, which would be in stack memory.
         let (a, b) = (row(first), row(first + classes));
         let (c, d) = (row(first + 2 * classes), row(first + 3 * classes));
         Twice(V::Wide::sum_lanes(a, b), V::Wide::sum_lanes(c, d)).store(sums);
@@ -101,7 +101,7 @@ fn sums_of_few<V: Vector, const WHOLE: usize>(x: &[Cell<V::Element>], classes: u
     }
 }
 
-/// As [`sums_of_few`], for any number of classes.
+/// [`sums_of_few`] for any number of classes.
 #[inline(never)]
 fn sums_of_any<V: Vector>(mut x: &[Cell<V::Element>], classes: usize, rows: usize, to: &PerRow) {
     let end = V::first_lanes(classes % V::LANES);
@@ -125,7 +125,8 @@ fn sums_of_any<V: Vector>(mut x: &[Cell<V::Element>], classes: usize, rows: usiz
     }
 }
 
-/// Gradients from terms: see [`crate::gradient`]. That of row i begins at `i * stride`; entries and slopes lie as the terms do.
+/// Computes gradients from terms: see [`crate::gradient`]. Row i of the gradient begins at `i * stride`; entries and slopes have the layout
+/// of the terms.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
 pub(super) fn scale_rows<V: Single>(
@@ -158,7 +159,7 @@ pub(super) fn scale_rows<V: Single>(
 /// [`scale_rows_of`] for any number of classes.
 const ANY: usize = usize::MAX;
 
-/// [`scale_rows`] of one type; `WHOLE` whole vectors a row and a rest: see [`sums_of_few`]. `EACH`: with entries.
+/// [`scale_rows`] of one type, for rows of `WHOLE` whole vectors and a rest: see [`sums_of_few`]. `EACH`: with entries.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
 fn scale_rows_of<V: Vector, const WHOLE: usize, const EACH: bool>(
@@ -173,7 +174,7 @@ fn scale_rows_of<V: Vector, const WHOLE: usize, const EACH: bool>(
     scratch: &Scratch,
 ) {
     let whole = if WHOLE == ANY { classes / V::LANES } else { WHOLE };
-    // May reach into the next row, which is written later.
+    // A vector may reach into the next row, which is written later.
     let beyond = (whole + 1) * V::LANES;
     let over = complete && stride == classes && slope.is_empty();
     let (mut g, mut e) = (g, scratch.term::<V::Element>());
@@ -219,7 +220,7 @@ fn scale_rows_of<V: Vector, const WHOLE: usize, const EACH: bool>(
     }
 }
 
-/// The entries of the references.
+/// Writes the entries of the references.
 #[inline(always)]
 pub(super) fn put_references(
     rows: usize,

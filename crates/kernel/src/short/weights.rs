@@ -7,8 +7,8 @@ use crate::targets::Margins;
 use crate::vector::{Element, Single, Twice, Vector, Wide, part};
 use core::cell::Cell;
 
-/// Q and T M of each row, in memory that may be read a vector beyond the end of the last row. Without entries, all q are 1, and there is
-/// only T M.
+/// Computes Q and T M of each row, in memory that may be read a vector beyond the end of the last row. Without entries, all q are 1, and
+/// only T M is computed.
 #[inline(always)]
 pub(super) fn row_margins<V: Single>(
     high: Numbers,
@@ -35,8 +35,8 @@ pub(super) fn row_margins<V: Single>(
     }
 }
 
-/// T M of each row where all classes have the weight 1: C times the reference's logit less the sum of all, which is exact enough of `f32`
-/// logits that are as near to 0 as a group's. `temperature` as in [`row_margins_of`].
+/// T M of each row if all classes have weight 1: C times the reference's logit minus the sum of all logits. This is exact enough for `f32`
+/// logits, which are close to 0 in a group. `temperature` as in [`row_margins_of`].
 #[inline(always)]
 fn uniform_margins<V: Single>(x: Numbers, classes: usize, rows: usize, temperature: f64, scratch: &Scratch) {
     row_sums::<V>(x, classes, rows, &scratch.off_weight);
@@ -47,8 +47,8 @@ fn uniform_margins<V: Single>(x: Numbers, classes: usize, rows: usize, temperatu
     }
 }
 
-/// [`row_margins`] of one type. Distances are from the reference's logit times `temperature`; where that is 0, they are second parts,
-/// which are added to the margins that are there.
+/// [`row_margins`] of one type. Distances are from the reference's logit times `temperature`. If that is 0, `x` has second parts, which are
+/// added to the present margins.
 #[inline(never)]
 fn row_margins_of<V: Vector, const EACH: bool>(
     x: &[Cell<V::Element>],
@@ -83,7 +83,7 @@ fn row_margins_of<V: Vector, const EACH: bool>(
     }
 }
 
-/// The weights of the references of soft targets, and 0 in their places.
+/// Moves the weights of the references out of soft targets, and leaves 0 in their places.
 #[inline(always)]
 pub(super) fn take_weights(entries: Numbers, classes: usize, rows: usize, scratch: &Scratch) {
     if entries.kind() == Kind::Double {
@@ -109,7 +109,7 @@ fn take_weights_of<E: Element>(entries: &[Cell<E>], classes: usize, rows: usize,
     }
 }
 
-/// The weights of the references, q_r = `of_label` w_r.
+/// Sets the weights of the references, q_r = `of_label` w_r.
 #[inline(never)]
 pub(super) fn weights_of_labels(of_label: f64, class_weights: &[Cell<f32>], rows: usize, scratch: &Scratch) {
     let all = scratch.weight.iter().zip(&scratch.labels).take(rows);
@@ -122,7 +122,7 @@ pub(super) fn weights_of_labels(of_label: f64, class_weights: &[Cell<f32>], rows
     }
 }
 
-/// Multiplies Q and T M by what an entry is multiplied by, and makes M of T M. `all`: Q of every row.
+/// Multiplies Q and T M by the factor of an entry, and divides T M by T. `all`: Q of every row, if it is the same.
 #[inline(never)]
 pub(super) fn weigh_others<V: Single>(all: Option<f64>, factor: f64, temperature: f64, rows: usize, scratch: &Scratch) {
     let splat = Twice::<V::Wide>::splat;
@@ -134,8 +134,8 @@ pub(super) fn weigh_others<V: Single>(all: Option<f64>, factor: f64, temperature
     }
 }
 
-/// The sample weights of the rows that count; of a row that does not count, nothing does: not even an infinite margin. `ignores`: whether
-/// rows may be ignored, whose sample weight is 0 already.
+/// Sets the sample weights of the rows that count. For other rows, sets all weights to 0, so that not even an infinite margin counts.
+/// `ignores`: whether rows may be ignored; their sample weight is 0 already.
 #[inline(never)]
 pub(super) fn weigh_samples(weights: Option<&[Cell<f32>]>, ignores: bool, rows: usize, scratch: &Scratch) {
     if !ignores {

@@ -1,15 +1,16 @@
 //! The softcap of `f32` logits, from a table of y = c tanh(x / c) at points h apart.
 //!
-//! The points are k h for k from 0 on; the last one is at infinity. With x = k h + d, v = d / c and q = tanh(k h / c), of which the table has y_k = c q in two parts, 1 - q^2 and -q / c:
+//! The points are k h for k = 0, 1, ...; the last point is at infinity. With x = k h + d, v = d / c and q = tanh(k h / c), the table has
+//! y_k = c q in two parts, 1 - q^2 and -q / c:
 //!
 //! ```text
 //! y = y_k + (1 - q^2) d (1 + w)        w = a + a^2 + a^3 + b (1 + 2 a),   a = -q v,   b = -v^2 / 3
 //! slope = (1 - q^2) (1 + 2 a + 3 a^2 + 4 a^3 + b (3 + 8 a))
 //! ```
 //!
-//! which is Taylor's series as far as v^4, and |v| is at most 2^-7. h is a power of two, so d is exact; and half of h is at most an
-//! eighth of the temperature T, so that y / T is within u / 8 of its value (u = 2^-24: half of that from rounding 1 - q^2, half
-//! from its product with d), and a term within u / 8 of its size. A logit beyond the last point goes through [`super::cap`].
+//! This is the Taylor series up to v^4, and |v| is at most 2^-7. h is a power of two, so d is exact. Half of h is at most an eighth of the
+//! temperature T, so y / T is within u / 8 (u = 2^-24: half of the error from rounding 1 - q^2, half from its product with d), and a term
+//! within u / 8 of its size. [`super::cap`] computes logits beyond the last point.
 
 use super::wide::{self, FAR, vector_at};
 use crate::scratch::{Scratch, copy};
@@ -22,21 +23,21 @@ static ROUND: f64 = 12_582_912.0;
 static SIGN: f64 = -0.0;
 static COEFFICIENTS: [f64; 4] = [2.0, 3.0, 4.0, 8.0];
 
-/// The largest power of two that is not larger.
+/// The largest power of two that is not larger than x.
 #[inline(always)]
 fn power_of_two_below(x: f64) -> f64 {
     f64::from_bits(x.to_bits() & !((1 << 52) - 1))
 }
 
-/// h; 0 where there is no such table: of a cap that is many times the temperature it would end too early.
+/// h; 0 if no table is possible, because for a cap of many times the temperature it would end too early.
 #[inline(always)]
 fn step(cap: f64, temperature: f64) -> f64 {
     let h = power_of_two_below((cap / 64.0).min(temperature / 4.0));
-    // Its numbers, and 1 / h, are normal numbers of `f32`.
+    // The numbers of the table, and 1 / h, are normal numbers of `f32`.
     if (1e-15..1e15).contains(&h) && cap <= POINTS as f64 / 4.0 * h { h } else { 0.0 }
 }
 
-/// Begins a run with this cap, that has a gradient or not: fills the table, unless that is what it has.
+/// Begins a run with this cap, with or without a gradient: fills the table, unless it is already filled for the cap.
 #[inline(never)]
 pub fn begin<V: Vector>(cap_at: f64, temperature: f64, gradient: bool, scratch: &Scratch) {
     scratch.sloped.set(u64::from(gradient));
@@ -45,7 +46,7 @@ pub fn begin<V: Vector>(cap_at: f64, temperature: f64, gradient: bool, scratch: 
     if h == 0.0 || scratch.table_of.each_ref().map(Cell::get) == [cap_at, h] {
         return;
     }
-    // A thread may end at any time, and another go on with its scratch area.
+    // A thread may end at any time, and another thread may continue with its scratch area.
     scratch.table_of[0].set(0.0);
     compiler_fence(Ordering::SeqCst);
     let (x, high) = (scratch.term::<V::Element>(), scratch.tile::<V::Element>());
@@ -75,9 +76,9 @@ pub(super) fn stage<V: Vector>(
     slope: &[Cell<V::Element>],
     scratch: &Scratch,
 ) {
-    // Two loops: the processor does not look far enough ahead to have several rounds of one under way.
+    // Two loops: with one, the processor would not look far enough ahead to overlap iterations.
     let complete = divide::<V>(x, low, slope, scratch);
-    // Whose terms are made later.
+    // The memory of the terms, which are computed later.
     let kept = scratch.term::<V::Element>();
     if !complete {
         copy::<V>(x, kept);
@@ -88,8 +89,8 @@ pub(super) fn stage<V: Vector>(
     }
 }
 
-/// Of |x| = k h + d: the place of the point k and the sign of x, as bits, and d. Whether the table has all logits; its last point
-/// stands for those that are saturated.
+/// Splits |x| = k h + d: writes the index of the point k with the sign of x, as bits, and d. Returns whether the table covers all logits;
+/// its last point covers saturated ones.
 #[inline(never)]
 fn divide<V: Vector>(
     x: &[Cell<V::Element>],
@@ -118,7 +119,7 @@ fn divide<V: Vector>(
     missing.any_bits() == 0
 }
 
-/// y and, for a gradient, the slope, from what [`divide`] has left in `low` and `slope`.
+/// Computes y and, for a gradient, the slope, from the results of [`divide`] in `low` and `slope`.
 #[inline(never)]
 fn put_together<V: Vector>(
     high: &[Cell<V::Element>],
@@ -150,7 +151,7 @@ fn put_together<V: Vector>(
     }
 }
 
-/// The logits behind the last point but one for which the last one, that of saturation, cannot stand.
+/// Computes the logits between the last point but one and saturation, which the table does not cover.
 #[inline(never)]
 fn between<V: Vector>(
     x: &[Cell<V::Element>],

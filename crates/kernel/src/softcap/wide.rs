@@ -1,4 +1,4 @@
-//! The softcap in `f64`, one logit after the other.
+//! The softcap in `f64`.
 
 use crate::exp::{INVERSE_FACTORIALS, LN2_HIGH_WIDE, LN2_LOW_WIDE, Range};
 use crate::vector::{Element, Twice, Vector, Wide};
@@ -8,16 +8,16 @@ const ROUND: f64 = Range::of::<f64>().round;
 static ONE: f64 = 1.0;
 static SIGN: f64 = -0.0;
 
-/// From so many times c on the slope of `f32` logits is 0.
+/// At this multiple of c and beyond, the slope of `f32` logits is 0.
 pub(super) const FAR: f64 = 55.0;
 
-/// y and the slope there.
+/// y and the slope at x.
 #[inline(always)]
 pub fn cap<W: Wide, E: Element>(x: W, cap: W, inverse: W) -> (W, W) {
     let (one, sign) = (W::constant(&ONE), W::constant(&SIGN));
     let negative = x.and(sign);
     let u = x.sub_bits(negative).mul(inverse);
-    // From here on tanh is 1, and the slope stays what it is here: in `f64`, where its products with terms must stay normal.
+    // From here on, tanh is 1, and the slope stays constant: in `f64`, its products with terms must stay normal.
     let far = W::splat(if E::DOUBLE { 240.0 } else { FAR });
     let u = far.below(u).select(far, u);
     let twice = u.add(u);
@@ -58,7 +58,7 @@ pub(super) fn stage<V: Vector>(
     }
 }
 
-/// A vector of logits; of the rest of them, filled with 0; none beyond.
+/// A vector of logits. The last one is filled with 0; none beyond the end.
 #[inline(always)]
 pub(super) fn vector_at<V: Vector>(whole: &[V::Chunk], rest: &[Cell<V::Element>], place: usize) -> Option<V> {
     match whole.get(place) {

@@ -1,19 +1,19 @@
-//! Products of many numbers with one factor.
+//! Multiplies many numbers by one factor.
 
 use super::{Element, Vector};
 
-/// A factor for many numbers, in two parts. As a single `f32` it would add up to one ulp of error to each product.
+/// A factor for many numbers, in two parts. As a single `f32`, it would add an error of up to one ulp to each product.
 #[derive(Clone, Copy)]
 pub struct Factor<V> {
     high: V,
     low: V,
 }
 
-/// The sizes of a factor. Above the lower bound, its second part is exact.
+/// The range of a factor. Above the lower bound, its second part is exact.
 pub const FACTORS: core::ops::Range<f64> = 1e-36..1e38;
 
 impl<V: Vector> Factor<V> {
-    /// Splits 0, or a size within [`FACTORS`].
+    /// Splits a factor that is 0 or whose size is within [`FACTORS`].
     #[inline(always)]
     pub fn new(factor: f64) -> Self {
         if V::Element::DOUBLE {

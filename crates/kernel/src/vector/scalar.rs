@@ -1,4 +1,4 @@
-//! Vectors in arrays: the reference for tests, fuzzing and hosts without the vector instructions.
+//! Vectors as arrays: the reference for tests and fuzzing, and for hosts without the vector instructions.
 
 use super::{Element, POINTS, Pair, Single, Table, Twice, Vector, Wide, from_bf16, from_f16};
 use core::cell::Cell;
@@ -10,10 +10,10 @@ pub struct Lanes<E, const N: usize, const FUSED: bool>([E; N]);
 /// Rounds as `simd128` does.
 pub type Scalar = Lanes<f32, 4, false>;
 
-/// Rounds as the relaxed variant does where the engine fuses.
+/// Rounds as the relaxed variant does if the engine fuses.
 pub type Fused = Lanes<f32, 4, true>;
 
-/// What the two types do differently.
+/// The operations that differ between the two types.
 pub trait Lane: Element {
     /// Bias of the exponent.
     const EXPONENT_BITS: u32;
@@ -68,7 +68,7 @@ impl Lane for f64 {
         self * b
     }
 
-    /// The product in two parts (Dekker). Exact where the product is a normal number, which is enough for a reference.
+    /// The product in two parts (Dekker). It is exact if the product is a normal number, which is enough for a reference.
     fn fused(self, b: Self, c: Self) -> Self {
         let halves = |x: f64| {
             let high = f64::from_bits(x.to_bits() & !0x7ff_ffff);

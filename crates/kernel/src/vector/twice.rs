@@ -1,4 +1,4 @@
-//! Two vectors for one.
+//! Two vectors that are used as one.
 
 use super::{Pair, Wide};
 use core::cell::Cell;

@@ -1,4 +1,4 @@
-//! `simd128` with fused multiply-add, from which scripts/unfused.mjs makes the variant that has a product and a sum.
+//! `simd128` with fused multiply-add. scripts/unfused.mjs turns it into the variant that has a product and a sum instead.
 
 use super::{POINTS, Single, Table, Twice, Vector, Wide, from_bf16, from_f16};
 use core::arch::wasm32::*;
@@ -203,9 +203,9 @@ impl Vector for F32x4 {
 
     #[inline(always)]
     fn look_up(points: &Self::Chunk, table: &Table) -> [Self; 4] {
-        // Four loads of a word take less than one of a vector and four lanes of it.
+        // Four loads of a word are faster than one load of a vector and the extraction of four lanes.
         let [a, b, c, d] = points.each_ref().map(|point| {
-            // SAFETY: a cell is readable. Volatile, or LLVM would read them as one vector and take its lanes.
+            // SAFETY: a cell is readable. Volatile, because LLVM would otherwise load a vector and extract its lanes.
             let bits = unsafe { core::ptr::read_volatile(point.as_ptr()) }.to_bits();
             // SAFETY: 16 readable bytes, at any alignment.
             unsafe { v128_load(table[(bits / 16) as usize % POINTS].as_ptr().cast()) }
@@ -247,7 +247,7 @@ impl Vector for F32x4 {
 
     #[inline(always)]
     fn first_equal(self, b: Self) -> usize {
-        // Four lanes never set bit 4, so it marks that none is equal.
+        // Four lanes never set bit 4, so it stands for "none is equal".
         (u32::from(i32x4_bitmask(f32x4_eq(self.0, b.0))) | 1 << 4).trailing_zeros() as usize
     }
 }

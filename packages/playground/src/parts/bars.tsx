@@ -3,11 +3,11 @@ import { Value } from "./number.tsx";
 
 export interface Row {
   value: number;
-  /** A paler bar behind it, to compare with. */
+  /** The value of a paler bar behind it, for comparison. */
   before?: number;
 }
 
-/** One bar and one number for each class, from a common zero; the label's stands out. */
+/** One bar and one number for each class, from a common zero. The label is highlighted. */
 export function Bars(props: {
   name: string;
   caption: string;

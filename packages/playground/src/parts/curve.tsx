@@ -10,12 +10,12 @@ const x = (p: number): number => LEFT + p * (WIDTH - LEFT - 10);
 const y = (loss: number): number => 10 + (1 - Math.min(loss, MAX_LOSS) / MAX_LOSS) * (HEIGHT - BOTTOM - 10);
 
 const path = Array.from({ length: 101 }, (_, i) => {
-  // Even steps of the loss, where the curve is steep.
+  // Steps in the loss, not in p: the curve is steep.
   const loss = MAX_LOSS * (1 - i / 100) ** 2;
   return `${i ? "L" : "M"}${x(Math.exp(-loss)).toFixed(1)} ${y(loss).toFixed(1)}`;
 }).join("");
 
-/** -log p, and where the row is on it. */
+/** The curve -log p, with the row as a point on it. */
 export function Curve(props: { p: number; loss: number; title: string; xAxis: string; yAxis: string }): JSX.Element {
   const { p, loss, title, xAxis, yAxis } = props;
   return (

@@ -3,7 +3,7 @@ import { COMPUTED, type Computed } from "../f32.ts";
 import type { Range } from "../state.ts";
 import { USUAL } from "../verdict.ts";
 
-/** What each way of computing is off by, at each value of a slider. */
+/** The error of each form at one value of a slider. */
 export interface Point {
   at: number;
   error: Record<Computed, number>;
@@ -25,7 +25,7 @@ function y(error: number): number {
   return TOP + ((high - Math.min(high, Math.log10(error))) / (high - low)) * (HEIGHT - BOTTOM - TOP);
 }
 
-/** Errors in powers of ten. Above them a lane for what is not finite, below them one for what is next to nothing. */
+/** Errors on a logarithmic scale, with a lane above for results that are not finite and one below for negligible errors. */
 export function Differences(props: {
   title: string;
   axis: string;
@@ -37,7 +37,7 @@ export function Differences(props: {
 }): JSX.Element {
   const { title, axis, notFinite, usual, range, here, points } = props;
   const x = (at: number): number => LEFT + ((at - range.min) / (range.max - range.min)) * (WIDTH - LEFT - RIGHT);
-  // Dots: lines of no length with round ends.
+  // Dots are lines of length 0 with round ends.
   const dots = (of: Computed): string =>
     points.map(({ at, error }) => `M${x(at).toFixed(1)} ${y(error[of]).toFixed(1)}h0`).join("");
   return (

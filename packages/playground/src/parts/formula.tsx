@@ -1,4 +1,4 @@
-// Formulas in MathML Core, which browsers set themselves.
+// Formulas in MathML Core, which browsers render without a library.
 import type { ComponentChildren, JSX } from "preact";
 
 function F({ children, block }: { children: ComponentChildren; block?: boolean }): JSX.Element {
@@ -37,7 +37,7 @@ const Sum = (): JSX.Element => (
   </munder>
 );
 
-/** Brackets as text, which does not stretch. */
+/** Brackets as text, which do not stretch. */
 const T = ({ children }: { children: string }): JSX.Element => <mtext>{children}</mtext>;
 
 const SoftmaxAt = ({ at }: { at: string }): JSX.Element => (
@@ -79,7 +79,7 @@ export const LossFormula = ({ word }: { word: string }): JSX.Element => (
   </F>
 );
 
-/** The right side of the formula before, as it is computed. */
+/** The right side of the previous formula in its stable form. */
 export const StableFormula = (): JSX.Element => (
   <F block>
     <O>=</O>
@@ -128,7 +128,7 @@ export const GradientFormula = ({ word }: { word: string }): JSX.Element => (
   </F>
 );
 
-/** What each step computes, in short. */
+/** A short formula for each step. */
 export const stepFormulas: readonly (() => JSX.Element)[] = [
   () => (
     <F>
@@ -172,7 +172,7 @@ export const stepFormulas: readonly (() => JSX.Element)[] = [
   ),
 ];
 
-/** The names of the numbers that a row of the steps ends with. */
+/** The symbols of the numbers at the end of the steps. */
 export const Letter = {
   m: () => (
     <F>

@@ -2,11 +2,11 @@ import type { JSX } from "preact";
 
 interface Shown {
   digits: string;
-  /** Of ten, if it is shown so. */
+  /** The power of ten, if the number is shown with one. */
   power?: string;
 }
 
-/** Six decimals where there are few digits before them, powers of ten where six decimals would show too little. */
+/** Six decimals, fewer for large numbers, and a power of ten for numbers that six decimals cannot show. */
 function shown(value: number, short: boolean): Shown {
   if (Number.isNaN(value)) return { digits: "NaN" };
   const sign = value < 0 ? "−" : "";
@@ -21,13 +21,13 @@ function shown(value: number, short: boolean): Shown {
   return { digits: sign + (short ? String(Number(digits)) : digits) };
 }
 
-/** A number in a text. */
+/** A number for use in text. */
 export function show(value: number): string {
   const { digits, power } = shown(value, false);
   return power === undefined ? digits : `${digits}e${power}`;
 }
 
-/** A number with what it is called, and all its digits for those who want them. `short`: without zeros at the end. */
+/** A number with a name, and all its digits as a tooltip. `short`: without trailing zeros. */
 export function Value(props: { name: string; value: number; short?: boolean }): JSX.Element {
   const { name, value, short = false } = props;
   const { digits, power } = shown(value, short);

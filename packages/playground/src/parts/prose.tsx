@@ -1,6 +1,6 @@
 import type { JSX } from "preact";
 
-/** Text in which `code` is code. It may break between the words of a name, and nowhere else. */
+/** Text with `code` in backticks. Code may break between the words of a name only. */
 export function Prose({ children }: { children: string }): JSX.Element {
   return <>{children.split("`").map((part, i) => (i % 2 ? <Code key={part}>{part}</Code> : part))}</>;
 }

@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { Range } from "../state.ts";
 
-/** A range with its name before and its value behind it. */
+/** A slider, with its name before and its value after it. */
 export function Slider(props: {
   name: string;
   title: string;
@@ -26,7 +26,7 @@ export function Slider(props: {
   );
 }
 
-/** A slider for a logit. Its ends are wide enough for all logits, and do not move while one of them is dragged. */
+/** The common range of the logits' sliders. It includes all logits, and does not change while one of them is dragged. */
 export function useLogitRange(logits: readonly number[]): { range: Range; hold: () => void; release: () => void } {
   const [held, setHeld] = useState(0);
   const needed = Math.max(held, ...logits.map(Math.abs));

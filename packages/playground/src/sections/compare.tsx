@@ -152,7 +152,7 @@ function RowTitle({ of, t }: { of: Computed | "exact"; t: SectionProps["text"]["
   );
 }
 
-/** Errors along the whole of a slider. */
+/** Errors over the whole range of a slider. */
 function points(range: Range, error: keyof Errors, label: number, logits: (at: number) => number[]): Point[] {
   const places = Array.from(
     { length: Math.round((range.max - range.min) / range.step) + 1 },
@@ -161,7 +161,7 @@ function points(range: Range, error: keyof Errors, label: number, logits: (at: n
   return lossesOf(places.map(logits), label).map((losses, i) => {
     const of = (computed: Computed): number => {
       const errors = errorOf(losses, computed);
-      // A loss that f32 has hardly a number for is no error.
+      // Near the smallest f32 numbers, the rounding of the result is not an error of the form.
       return errors.difference <= 3 * SMALLEST ? 0 : errors[error];
     };
     return { at: places[i] ?? Number.NaN, error: { naive: of("naive"), stable: of("stable"), xent: of("xent") } };

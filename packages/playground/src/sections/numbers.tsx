@@ -66,7 +66,7 @@ export function Numbers({ state, change, text, steps }: SectionProps & { steps: 
   );
 }
 
-/** What is typed stays as it is until the logits are changed in another way. */
+/** The typed text stays as it is until the logits change in another way. */
 function TextOfLogits(props: {
   logits: readonly number[];
   onLogits: (logits: readonly number[]) => void;
@@ -141,7 +141,7 @@ function LogitSliders({ state, change, text }: SectionProps): JSX.Element {
   );
 }
 
-/** Buttons that bring the page to an example. */
+/** Buttons that show an example. */
 export function Examples<Name extends string>(props: {
   title: string;
   names: Record<Name, string>;
@@ -162,7 +162,7 @@ export function Examples<Name extends string>(props: {
 
 function CopyLink({ t }: { t: Texts["numbers"] }): JSX.Element {
   const [said, say] = useState("");
-  // A page that was not opened securely has no clipboard, and a browser may refuse it.
+  // A page outside a secure context has no clipboard, and a browser may refuse access to it.
   const copy = async (): Promise<void> => {
     try {
       await navigator.clipboard.writeText(location.href);

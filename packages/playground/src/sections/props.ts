@@ -1,7 +1,7 @@
 import type { State } from "../state.ts";
 import type { Texts } from "../texts/index.ts";
 
-/** What each section is given. */
+/** The props of each section. */
 export interface SectionProps {
   state: State;
   change: (part: Partial<State>) => void;

@@ -61,7 +61,7 @@ export function StepByStep({ state, text, steps }: SectionProps & { steps: Steps
   );
 }
 
-/** One number and what it is, with the sign by which it enters the next line. */
+/** A number with its formula and the sign with which it enters the next line. */
 function Line(props: {
   of: ComponentChildren;
   name: string;

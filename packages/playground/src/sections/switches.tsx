@@ -11,7 +11,7 @@ const LANGUAGES: readonly [Language, string][] = [
   ["de", "Deutsch"],
 ];
 
-/** Language and colours. The colours are the reader's, and stay out of the address. */
+/** Language and colours. Colours are the reader's preference, so they stay out of the address. */
 export function Switches({ state, change, text }: SectionProps): JSX.Element {
   const [theme, setTheme] = useState(readTheme);
   useEffect(() => {
@@ -48,7 +48,7 @@ export function Switches({ state, change, text }: SectionProps): JSX.Element {
   );
 }
 
-// Some browsers have no storage for files.
+// Some browsers have no storage for pages opened from disk.
 function readTheme(): Theme {
   try {
     return THEMES.find((theme) => theme === localStorage.getItem("theme")) ?? "auto";

@@ -1,6 +1,6 @@
 export const en = {
   title: "What sparse softmax cross-entropy computes",
-  lead: "A model gives each class a score, its logit. One class is the right one, the label. `sparse_softmax_cross_entropy_with_logits` makes one number of it, the loss: how little probability the model has left for the label. Here is each step of it, with your numbers.",
+  lead: "A model gives each class a score, its logit. One class is the correct one, the label. `sparse_softmax_cross_entropy_with_logits` turns the scores into one number, the loss: how little probability the model gives the label. This page shows each step, with your numbers.",
   formulas: "The formula",
   loss: "loss",
   language: "Language",
@@ -11,7 +11,7 @@ export const en = {
     heading: "Your numbers",
     text: "Logits",
     hint: "2 to 20 numbers. Commas, spaces, lines and brackets are all fine.",
-    invalid: "These are not 2 to 20 numbers between −1,000,000 and 1,000,000; the page still shows the ones before.",
+    invalid: "These are not 2 to 20 numbers between −1,000,000 and 1,000,000; the page still shows the previous ones.",
     label: "Choose the label, move the logits",
     isLabel: (j: number) => `class ${j} is the label`,
     logit: (j: number) => `logit of class ${j}`,
@@ -21,8 +21,8 @@ export const en = {
     example: {
       readme: "Four classes",
       equal: "All equal",
-      right: "Sure and right",
-      wrong: "Sure and wrong",
+      right: "Confident and right",
+      wrong: "Confident and wrong",
       ten: "A digit, 0 to 9",
     },
     result: "Loss",
@@ -42,21 +42,21 @@ export const en = {
     names: ["Logits", "Minus the largest", "Exponentials", "Softmax", "Loss", "Gradient"],
     texts: [
       "The scores, as the model gives them. Only the differences between them matter.",
-      "The largest is taken from all. That changes no result, as the factor cancels in step 4; but now no exponential can exceed 1.",
-      "All become positive. The largest is exactly 1, and a class that is 7 lower about a thousandth of it.",
-      "Divided by their sum S, they are probabilities: 1 in all.",
+      "The largest is subtracted from all. That changes no result, because the factor cancels in step 4; but now no exponential can exceed 1.",
+      "All become positive. The largest is exactly 1, and a class that is 7 lower is about a thousandth of it.",
+      "Divided by their sum S, they are probabilities: they add up to 1.",
       "The negative logarithm of the label's probability. It is computed without the softmax, so that nothing can vanish on the way:",
-      "How the loss changes with each logit: the softmax, less 1 at the label. Training moves each logit the other way. In all it is 0.",
+      "How the loss changes with each logit: the softmax, minus 1 at the label. Training moves each logit the other way. The entries add up to 0.",
     ],
     bars: (name: string) => `${name} of each class`,
   },
 
   compare: {
     heading: "Naive and stable",
-    text: "In a textbook, the loss is `-log(softmax(x)[y])`. In exact arithmetic that is the same. In `f32`, the numbers that neural networks are made of, it is the same to less than 2e-6 for ordinary rows: logits in [-8, 8], up to 100 classes. Then, at some point, it is not. Move the logits there:",
-    scale: "Scale: each logit, times",
-    offset: "Offset: then to each logit, plus",
-    examples: "Take me there",
+    text: "In a textbook, the loss is `-log(softmax(x)[y])`. In exact arithmetic, all forms of the loss are equal. In `f32`, the numbers that neural networks use, they agree within 2e-6 for ordinary rows: logits in [-8, 8], up to 100 classes. Beyond that, they do not. Move the logits there:",
+    scale: "Scale: multiply each logit by",
+    offset: "Offset: then add to each logit",
+    examples: "Go to",
     example: {
       ordinary: "An ordinary row",
       large: "Large logits",
@@ -83,16 +83,16 @@ export const en = {
       overflow: "An exponential is above 3.4e38, the largest f32: ∞ / ∞ is not a number.",
       overflowOfOthers:
         "An exponential is above 3.4e38, the largest f32. Divided by ∞, the label's probability is 0; -log(0) is infinite.",
-      infinite: "The probability of the label has become 0, the smallest f32 being 1.4e-45; -log(0) is infinite.",
+      infinite: "The probability of the label has become 0, because the smallest f32 is 1.4e-45; -log(0) is infinite.",
       vanished: "Every exponential has become 0: 0 / 0 is not a number.",
       zero: "Probability rounded to 1: nothing is left of the loss.",
       stableZero:
         "S rounded to 1: nothing is left of the loss. TensorFlow, PyTorch, JAX and ONNX Runtime return this 0.",
       far: "More than 2e-6 off.",
-      digits: "Within 2e-6, but the loss is small itself: few of its digits are right.",
+      digits: "Within 2e-6, but the loss itself is small: few of its digits are right.",
       fine: "Within 2e-6.",
-      tiny: "The loss is below the smallest f32, so that 0 is right.",
-      exact: "Right to the last places of f32.",
+      tiny: "The loss is below the smallest f32, so 0 is right.",
+      exact: "Right to the last digits of f32.",
     },
     byOffset: (scale: string) => `Difference from the exact loss, by offset (scale ${scale})`,
     byScale: (offset: string) => `Relative difference, by scale (offset ${offset})`,
@@ -100,12 +100,12 @@ export const en = {
     scaleAxis: "scale",
     notFinite: "∞ or NaN",
     afterword:
-      "The largest taken away first, as in step 2, cures the large logits and the unlikely labels. Confident rows it does not cure: 1 + 1e-9 is 1 in `f32`, and its logarithm 0. xent leaves the label's own term out of the sum, loss = log1p(sum of the others / the label's term), and keeps them too.",
+      "Subtracting the largest first, as in step 2, fixes large logits and unlikely labels. It does not fix confident rows: 1 + 1e-9 is 1 in `f32`, and its logarithm is 0. xent leaves the label's own term out of the sum, loss = log1p(sum of the others / the label's term), so confident rows are right, too.",
   },
 
   options: {
     heading: "What each option does",
-    text: "The same row with one option of xent. Pale: without it.",
+    text: "The same row with one option of xent. Pale bars: without it.",
     choose: "Option",
     value: {
       labelSmoothing: "e, spread over all classes",
@@ -125,15 +125,15 @@ export const en = {
     },
     says: {
       labelSmoothing:
-        "A part e of the target goes to all classes alike, where nll is the loss that each class would have as the label. No longer can a logit pay by growing without end.",
+        "A part e of the target is spread evenly over all classes; nll is the loss that each class would have as the label. A logit no longer gains by growing without bound.",
       zLoss:
-        "Adds a price for a large sum of exponentials, so that the logits do not drift as a whole. Softmax alone would not notice.",
+        "Adds a penalty for a large sum of exponentials, so that the logits do not drift as a whole. Softmax alone would not notice.",
       softcap:
-        "Bends the logits first, so that none leaves the range from -c to c. The gradient of a capped logit is small.",
+        "Caps the logits first, so that none leaves the range from -c to c. The gradient of a capped logit is small.",
       temperature:
-        "Divides the logits first. Above 1 the probabilities come closer together, below 1 the largest takes more.",
+        "Divides the logits first. Above 1, the probabilities come closer together; below 1, the largest takes more.",
       classWeights:
-        "Makes a class count more or less than others, for example a rare one more. Here the others have weight 1.",
+        "Makes a class count more or less than others: a rare class more, for example. Here the others have weight 1.",
       ignoreIndex:
         "A row with this label has loss 0 and gradient 0, and does not count in the mean: padding, for example.",
     },
@@ -146,10 +146,10 @@ export const en = {
     heading: "Where the original is",
     text: "In TensorFlow, `tf.nn.sparse_softmax_cross_entropy_with_logits` passes through four places:",
     places: [
-      "The Python function. It compares the shapes, makes one row of each place in the batch, casts `float16` to `float32`, and calls the op. Only where `enable_op_determinism` has been called, newer versions take `log_softmax_v2` and `gather` the label's entry instead: the same loss, without the other three.",
-      "The op, `SparseSoftmaxXentWithLogitsOp`. On a CPU, `CheckInvalidLabelIndex` refuses labels that are no class; on a GPU their rows become NaN. Then it calls `SparseXentFunctor`.",
-      "The computation, in `SparseXentEigenImpl`. Two arrays serve for everything: `scratch`, with a number a row, and `backprop`, with a number a logit.",
-      "The gradient, `_SparseSoftmaxCrossEntropyWithLogitsGrad`. There is nothing left to compute: it multiplies the op's second output, `backprop`, by the gradient that comes in for each row.",
+      "The Python function. It checks the shapes, turns each position in the batch into one row, casts `float16` to `float32`, and calls the op. Newer versions instead take `log_softmax_v2` and `gather` the label's entry, but only after `enable_op_determinism`: the same loss, without the other three places.",
+      "The op, `SparseSoftmaxXentWithLogitsOp`. On a CPU, `CheckInvalidLabelIndex` rejects labels that are not a class; on a GPU, their rows become NaN. Then it calls `SparseXentFunctor`.",
+      "The computation, in `SparseXentEigenImpl`. Two arrays serve for everything: `scratch`, with one number for each row, and `backprop`, with one for each logit.",
+      "The gradient, `_SparseSoftmaxCrossEntropyWithLogitsGrad`. There is nothing left to compute: it multiplies the op's second output, `backprop`, by the incoming gradient of each row.",
     ],
     table: "The steps of this page in SparseXentEigenImpl",
     columns: ["Step", "TensorFlow", "What it does"],
@@ -170,12 +170,12 @@ export const en = {
       {
         step: "4, 6",
         code: "SparseXentGradGenerator → backprop",
-        says: "divided by S, less 1 at the label: the gradient",
+        says: "divided by S, minus 1 at the label: the gradient",
       },
     ],
-    same: "So the gradient comes with the loss, from the same pass, even where it is not requested. The softmax is never stored: it is a part of step 6.",
+    same: "So the gradient comes with the loss, from the same pass, even where it is not requested. The softmax is never stored: it is part of step 6.",
     otherwise:
-      "xent takes the same steps, but for two: the loss of a confident row (see above), and the gradient at the label, which is not p - 1, where a p close to 1 leaves nothing, but the sum of the others with its sign turned.",
+      "xent takes the same steps, except for two. One is the loss of a confident row (see above). The other is the gradient at the label: it is not p - 1, which loses its digits for a p close to 1, but minus the sum of the others.",
   },
   footer: "This page is one file. It computes everything itself, and makes no requests.",
 };

@@ -11,7 +11,7 @@ export function isLanguage(name: string | null): name is Language {
   return name !== null && Object.hasOwn(texts, name);
 }
 
-/** The first of the browser's languages that the page has. */
+/** The first of the browser's languages that the page supports. */
 export function preferredLanguage(): Language {
   return navigator.languages.map((tag) => tag.slice(0, 2)).find(isLanguage) ?? "en";
 }

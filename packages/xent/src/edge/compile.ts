@@ -1,20 +1,20 @@
-// Takes the place of ../compile.ts where nothing may be compiled at run time, and imports of .wasm files give modules.
+// Replaces ../compile.ts in runtimes that do not allow compiling at run time, and where imports of .wasm files give modules.
 
-// scripts/bundle.mjs has their names, which differ between bundlers.
+// scripts/bundle.mjs resolves these names, which differ between bundlers.
 import relaxed from "wasm:relaxed";
 import simd128 from "wasm:simd128";
 import type { Variant } from "../features.ts";
 
-/** Whether there is a module of relaxed SIMD. */
+/** Whether the bundle has the relaxed module. */
 export const hasRelaxedModule: boolean = relaxed !== undefined;
 
-/** The kernel's module. There are no threads for which its memory could be shared. */
+/** The kernel's module. Edge runtimes have no threads, hence no shared memory. */
 export function compile(variant: Variant, shared: boolean): WebAssembly.Module {
   if (shared) throw new RangeError('"shared" expected false: this environment has no shared memory');
   return variant === "relaxed" && relaxed ? relaxed : simd128;
 }
 
-/** As {@link compile}. */
+/** Like {@link compile}. */
 export async function compileAsync(variant: Variant, shared: boolean): Promise<WebAssembly.Module> {
   return compile(variant, shared);
 }

@@ -1,6 +1,6 @@
-// Takes the place of ../runtime.ts: bundlers for edge runtimes complain of what is only asked for.
+// Replaces ../runtime.ts: bundlers for edge runtimes warn even about checks for missing features.
 
-/** There are no modules of Node.js, or none that are needed. */
+/** Edge runtimes have no modules of Node.js that are needed. */
 export function nodeModule(_name: string): undefined {}
 
 /** Whether there can be threads that share a memory. */
@@ -13,7 +13,7 @@ export function availableParallelism(): number {
   return 1;
 }
 
-/** Lets this thread do what else it has to do. */
+/** Yields to other tasks of this thread. */
 export function nextTask(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }

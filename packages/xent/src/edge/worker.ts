@@ -1,4 +1,4 @@
-// Takes the place of ../generated/worker.ts where there are no threads.
+// Replaces ../generated/worker.ts in runtimes without threads.
 
 /** No script. */
 export const workerSource: string = "";

@@ -8,7 +8,15 @@ import { variantOf } from "../load.ts";
 import type { Host } from "../xent.ts";
 import { Linear, type Products } from "./linear.ts";
 import { compileProducts } from "./modules.ts";
-import { type LinearPlan, type LinearSpec, planLinear, type WeightType } from "./plan.ts";
+import {
+  type AnyLinearSpec,
+  type LinearPlan,
+  type LinearSpec,
+  type LinearTargets,
+  planLinear,
+  type WeightType,
+} from "./plan.ts";
+import type { ChunkBatch } from "./steps.ts";
 
 /**
  * A linear layer and its loss, in the memory of this instance and with its threads. All zero at first.
@@ -18,10 +26,11 @@ import { type LinearPlan, type LinearSpec, planLinear, type WeightType } from ".
  *
  * Throws RangeError where it does not fit below `maxBytes`, with the largest `chunkRows` that does.
  */
-export function createLinear<W extends WeightType = "float32", K extends LabelsType = "int32">(
-  xent: Xent,
-  spec: LinearSpec<W, K>,
-): Linear<W, K> {
+export function createLinear<
+  W extends WeightType = "float32",
+  K extends LabelsType = "int32",
+  T extends LinearTargets = false,
+>(xent: Xent, spec: LinearSpec<W, K, T>): Linear<W, K, T> {
   const host = hostOf(xent);
   const { heap, engine } = host;
   const { pool } = engine;
@@ -30,9 +39,12 @@ export function createLinear<W extends WeightType = "float32", K extends LabelsT
   // Before anything grows.
   if (plan.bytes + plan.batchBytes > heap.largest) throw tooLarge(spec, host, plan);
   const address = heap.allocateZeroed(plan.bytes);
+  const batches: ChunkBatch[] = [];
   try {
-    return new Linear(host, products, plan, address, xent.createBatch(plan.batch));
+    for (const batch of plan.batches) batches.push(xent.createBatch(batch) as ChunkBatch);
+    return new Linear(host, products, plan, address, batches);
   } catch (error) {
+    for (const batch of batches) batch.dispose();
     heap.free(address);
     throw error;
   }
@@ -74,7 +86,7 @@ function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Ru
 }
 
 /** An error that says what could be done instead. */
-function tooLarge(spec: LinearSpec, { heap, engine }: Host, plan: LinearPlan): RangeError {
+function tooLarge(spec: AnyLinearSpec, { heap, engine }: Host, plan: LinearPlan): RangeError {
   const { pool } = engine;
   const needed = plan.bytes + plan.batchBytes;
   let rows = plan.chunkRows - 1;

@@ -8,6 +8,16 @@
 // The map of the modules is in ../index.ts, of which these have the types only: the instance may be of another bundle.
 
 export { createLinear } from "./create.ts";
-export type { Linear, LinearOptions } from "./linear.ts";
-export { bytesOf, type LinearSpec, type Parameter, type WeightArrays, type WeightType } from "./plan.ts";
-export type { LinearResult, WithTemperatureGradient } from "./steps.ts";
+export type { Layer } from "./layer.ts";
+export type { Linear } from "./linear.ts";
+export {
+  bytesOf,
+  type LayerSpec,
+  type LinearSpec,
+  type LinearTargets,
+  type Parameter,
+  type WeightArrays,
+  type WeightType,
+} from "./plan.ts";
+export type { LinearOptions } from "./prepare.ts";
+export type { LinearResult, WithTemperatureGradient } from "./result.ts";

@@ -1,9 +1,9 @@
 import type { Engine } from "../engine.ts";
 import { LABELS, type LabelsArrays, type LabelsType } from "../labels.ts";
 import { LOGITS } from "../logits.ts";
-import { type LinearPlan, upTo, type WeightArrays, type WeightType } from "./plan.ts";
+import { type LayerPlan, type LinearPlan, upTo, type WeightArrays, type WeightType } from "./plan.ts";
 
-/** The arrays of a layer: views of its memory, made anew each time, since that may grow. */
+/** The arrays of a layer with its loss: views of its memory, made anew each time, since that may grow. */
 export class LayerMemory<W extends WeightType = WeightType, K extends LabelsType = LabelsType> {
   readonly engine: Engine;
   readonly plan: LinearPlan<W, K>;
@@ -20,30 +20,39 @@ export class LayerMemory<W extends WeightType = WeightType, K extends LabelsType
     return offset === undefined ? 0 : this.address + offset;
   }
 
-  get features(): Float32Array {
-    return this.#floats(this.plan.offsets.features, this.plan.rows * this.plan.features) as Float32Array;
+  /** [rows, features], of the layer or of that of the targets. */
+  features({ features, offsets }: LayerPlan): Float32Array {
+    return new Float32Array(this.#buffer, this.place(offsets.features), this.plan.rows * features);
   }
 
-  get weight(): WeightArrays[W] {
-    const { weight, offsets, classes, features } = this.plan;
-    return new LOGITS[weight](this.#buffer, this.place(offsets.weight), classes * features) as WeightArrays[W];
+  /** [classes, features] */
+  weight<V extends WeightType>({ features, weight, offsets }: LayerPlan<V>): WeightArrays[V] {
+    const length = this.plan.classes * features;
+    return new LOGITS[weight](this.#buffer, this.place(offsets.weight), length) as WeightArrays[V];
   }
 
-  get bias(): Float32Array | undefined {
-    return this.#floats(this.plan.offsets.bias, this.plan.classes);
+  /** [classes] */
+  bias({ offsets }: LayerPlan): Float32Array | undefined {
+    return this.#floats(offsets.bias, this.plan.classes);
   }
 
-  get labels(): LabelsArrays[K] {
+  get labels(): LabelsArrays[K] | undefined {
     const { labels, offsets, rows } = this.plan;
-    return new LABELS[labels](this.#buffer, this.place(offsets.labels), rows);
+    return offsets.labels === undefined
+      ? undefined
+      : new LABELS[labels](this.#buffer, this.place(offsets.labels), rows);
+  }
+
+  get targets(): Float32Array | undefined {
+    return this.#floats(this.plan.offsets.targets, this.plan.rows * this.plan.classes);
   }
 
   get featuresGradient(): Float32Array | undefined {
-    return this.#floats(this.plan.offsets.featuresGradient, this.plan.rows * this.plan.features);
+    return this.#floats(this.plan.offsets.featuresGradient, this.plan.rows * this.plan.layer.features);
   }
 
   get weightGradient(): Float32Array | undefined {
-    return this.#floats(this.plan.offsets.weightGradient, this.plan.classes * this.plan.features);
+    return this.#floats(this.plan.offsets.weightGradient, this.plan.classes * this.plan.layer.features);
   }
 
   get biasGradient(): Float32Array | undefined {

@@ -1,27 +1,21 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
 import type { Runs } from "../abi.ts";
-import type { Batch } from "../index.ts";
-import { assertFits, type Logits, readLogits, writeSource } from "../inputs.ts";
-import {
-  copyLabels,
-  exactLabels,
-  flatLabels,
-  IGNORED,
-  type Labels,
-  type LabelsArrays,
-  type LabelsType,
-  readLabels,
-} from "../labels.ts";
-import { boolean, type LossOptions, ownWeights, readOptions } from "../options.ts";
+import { assertFits, type Logits, type Targets } from "../inputs.ts";
+import { exactLabels, flatLabels, type Labels, type LabelsArrays, type LabelsType } from "../labels.ts";
+import { targetsName } from "../logits.ts";
 import { type Schedule, writeSchedule } from "../pool/schedule.ts";
 import type { LossResult } from "../result.ts";
+import type { Partials } from "../shards/columns.ts";
 import { inSlices } from "../time-slices.ts";
 import type { Host } from "../xent.ts";
+import { type Guard, Layer, writeNumbers } from "./layer.ts";
 import { LayerMemory } from "./layer-memory.ts";
-import type { LinearPlan, WeightArrays, WeightType } from "./plan.ts";
+import type { LayerSpec, LinearPlan, LinearTargets, WeightArrays, WeightType } from "./plan.ts";
+import { type LinearOptions, type Prepared, prepare, readLinearOptions } from "./prepare.ts";
 import { writeProduct } from "./product.ts";
-import { type LinearResult, type Prepared, type ProductStep, Steps } from "./steps.ts";
+import type { LinearResult } from "./result.ts";
+import { type ChunkBatch, type ProductStep, Steps } from "./steps.ts";
 
 /** The products' kernel, and its number in the pool. */
 export interface Products {
@@ -29,17 +23,13 @@ export interface Products {
   readonly number: number;
 }
 
-/** Options of a run: those of a batch. */
-export interface LinearOptions<G extends boolean = boolean, P extends boolean = boolean> extends LossOptions<G, P> {
-  /** Whether the gradients of weight and bias are added to what is there, instead of being written. Default false. */
-  accumulate?: boolean | undefined;
-}
-
 /**
  * A linear layer and its loss. Every array is a view of the kernel's memory; if it is not shared, take them anew after `createBatch` or
  * `createLinear`, which make it grow.
  */
-export class Linear<W extends WeightType = "float32", K extends LabelsType = "int32"> implements Disposable {
+export class Linear<W extends WeightType = "float32", K extends LabelsType = "int32", T extends LinearTargets = false>
+  implements Disposable
+{
   readonly rows: number;
   readonly classes: number;
   /** Rows whose logits are in the memory at a time. */
@@ -47,42 +37,59 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
   readonly #host: Host;
   readonly #products: Products;
   readonly #memory: LayerMemory<W, K>;
-  /** Of a chunk. */
-  readonly #batch: Batch;
+  readonly #layer: Layer<W>;
+  readonly #targetLayer: Layer | undefined;
+  readonly #batches: readonly ChunkBatch[];
   readonly #steps: Steps;
+  readonly #guard: Guard = { assertAlive: () => this.#assertAlive(), assertIdle: () => this.#assertIdle() };
   #disposed = false;
   #running = false;
 
   /** @internal Made by `createLinear`. */
-  constructor(host: Host, products: Products, plan: LinearPlan<W, K>, address: number, batch: Batch) {
+  constructor(host: Host, products: Products, plan: LinearPlan<W, K>, address: number, batches: readonly ChunkBatch[]) {
     this.rows = plan.rows;
     this.classes = plan.classes;
     this.chunkRows = plan.chunkRows;
     this.#host = host;
     this.#products = products;
     this.#memory = new LayerMemory(host.engine, plan, address);
-    this.#batch = batch;
-    this.#steps = new Steps(this.#memory, batch);
+    this.#layer = new Layer(this.#memory, plan.layer, this.#guard);
+    this.#targetLayer = plan.targetLayer && new Layer(this.#memory, plan.targetLayer, this.#guard);
+    this.#batches = batches;
+    this.#steps = new Steps(this.#memory, batches);
   }
 
   /** [rows, features]. Write your features here. */
   get features(): Float32Array {
-    return this.#alive.features;
+    return this.#layer.features;
   }
 
   /** [classes, features]. Write your weight here. */
   get weight(): WeightArrays[W] {
-    return this.#alive.weight;
+    return this.#layer.weight;
   }
 
   /** [classes], or undefined where there is none. Write your bias here. */
   get bias(): Float32Array | undefined {
-    return this.#alive.bias;
+    return this.#layer.bias;
   }
 
-  /** [rows]. Write your labels here. */
-  get labels(): LabelsArrays[K] {
-    return this.#alive.labels;
+  /** [rows]. Write your labels here. Throws TypeError where the layer was created with `targets`. */
+  get labels(): T extends false ? LabelsArrays[K] : never {
+    const { labels, plan } = this.#alive;
+    if (labels === undefined) throw new TypeError(`this layer has ${targetsName(plan.targets)}, and no labels`);
+    return labels as T extends false ? LabelsArrays[K] : never;
+  }
+
+  /** [rows, classes]: soft targets, or with `targets: "logits"` those logits; else undefined. Write them here. */
+  get targets(): T extends true | "logits" ? Float32Array : undefined {
+    return this.#alive.targets as T extends true | "logits" ? Float32Array : undefined;
+  }
+
+  /** The layer whose logits are the targets, or undefined. Write its features, weight and bias there. */
+  get targetLayer(): T extends LayerSpec<infer V> ? Layer<V> : undefined {
+    this.#assertAlive();
+    return this.#targetLayer as T extends LayerSpec<infer V> ? Layer<V> : undefined;
   }
 
   /** [rows, features], 0 in ignored rows; undefined where the layer was created without. */
@@ -102,18 +109,17 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
 
   /** Writes features of any kind that `batch.setLogits` takes, from element `offset` on, with its checks. */
   setFeatures(source: Logits, offset = 0): void {
-    this.#write(source, "float32", () => this.features, offset);
+    this.#layer.setFeatures(source, offset);
   }
 
-  /** Writes weights likewise: numbers are rounded to the layer's type, and a Uint16Array has bits of it. */
+  /** Writes weights the same way: numbers are rounded to the layer's type, and a Uint16Array has bits of it. */
   setWeight(source: Logits, offset = 0): void {
-    this.#write(source, this.#memory.plan.weight, () => this.weight, offset);
+    this.#layer.setWeight(source, offset);
   }
 
-  /** Writes biases likewise. Throws TypeError where there is none. */
+  /** Writes biases the same way. Throws TypeError where there is none. */
   setBias(source: Logits, offset = 0): void {
-    if (!this.#memory.plan.bias) throw new TypeError("this layer has no bias: create it with bias: true");
-    this.#write(source, "float32", () => this.bias as Float32Array, offset);
+    this.#layer.setBias(source, offset);
   }
 
   /** Writes labels of any kind that `batch.setLabels` takes, from row `offset` on. */
@@ -125,15 +131,16 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
     (this.labels as Int32Array).set(exact as Int32Array, offset);
   }
 
-  #write(source: Logits, type: WeightType, target: () => Float32Array | Uint16Array, offset: number): void {
-    const numbers = readLogits("source", source);
-    if (numbers.kind === "Uint16Array" && type === "float32") {
-      throw new TypeError('"source" is a Uint16Array, whose numbers are bits, but here are float32 numbers');
-    }
-    const whole = { run: numbers.elements, step: numbers.elements, extent: numbers.elements };
-    this.#assertIdle();
-    assertFits(whole, offset, target().length);
-    writeSource(numbers, type, target(), offset, whole);
+  /** Writes {@link targets} of any kind that `batch.setTargets` takes, from element `offset` on. Throws TypeError where there are none. */
+  setTargets(source: Targets, offset = 0): void {
+    writeNumbers(source, "float32", () => this.#givenTargets, offset, this.#guard);
+  }
+
+  get #givenTargets(): Float32Array {
+    const { targets } = this.#alive;
+    if (targets) return targets;
+    const has = this.#targetLayer ? "a layer for its targets: write to targetLayer" : "labels";
+    throw new TypeError(`this layer has ${has}, and takes no targets`);
   }
 
   /**
@@ -143,16 +150,16 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
    * Throws RangeError for a label outside of [0, classes), before a byte is written; TypeError in the middle of a {@link runAsync} of
    * this layer; WorkerError where a worker of the pool fails.
    */
-  run<G extends boolean = false, P extends boolean = false>(options?: LinearOptions<G, P>): LinearResult<G, P> {
+  run<G extends boolean = false, P extends boolean = false>(options?: LinearOptions<G, P>): LinearResult<G, P, T> {
     this.#assertIdle();
     const steps = this.#steps.of(this.#prepare(options));
-    let loss: LossResult | undefined;
+    let found: LossResult | Partials | undefined;
     for (;;) {
-      const next = steps.next(loss);
-      if (next.done) return next.value as LinearResult<G, P>;
-      const step = next.value;
-      if ("loss" in step) loss = this.#batch.run(step.loss);
-      else this.#compute(step);
+      const { done, value } = steps.next(found);
+      if (done) return value as LinearResult<G, P, T>;
+      if ("loss" in value) found = value.batch.run(value.loss);
+      else if ("partials" in value) found = value.batch.partials(value.partials);
+      else this.#compute(value);
     }
   }
 
@@ -164,19 +171,19 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
    */
   async runAsync<G extends boolean = false, P extends boolean = false>(
     options?: LinearOptions<G, P>,
-  ): Promise<LinearResult<G, P>> {
+  ): Promise<LinearResult<G, P, T>> {
     this.#assertIdle();
     const steps = this.#steps.of(this.#prepare(options));
     this.#running = true;
     try {
-      let loss: LossResult | undefined;
+      let found: LossResult | Partials | undefined;
       for (;;) {
         this.#assertAlive();
-        const next = steps.next(loss);
-        if (next.done) return next.value as LinearResult<G, P>;
-        const step = next.value;
-        if ("loss" in step) loss = await this.#batch.runAsync(step.loss);
-        else await this.#computeLater(step);
+        const { done, value } = steps.next(found);
+        if (done) return value as LinearResult<G, P, T>;
+        if ("loss" in value) found = await value.batch.runAsync(value.loss);
+        else if ("partials" in value) found = await value.batch.partialsAsync(value.partials);
+        else await this.#computeLater(value);
       }
     } finally {
       this.#running = false;
@@ -196,7 +203,7 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
   }
 
   #release(): void {
-    this.#batch.dispose();
+    for (const batch of this.#batches) batch.dispose();
     this.#host.heap.free(this.#memory.address);
   }
 
@@ -217,27 +224,9 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
 
   /** Checks everything; nothing is written yet. */
   #prepare(options: LinearOptions | undefined): Prepared {
-    const { rows, classes, shift, sequence, gradient } = this.#memory.plan;
-    // Code of the caller's (a getter, a Proxy) runs in these lines only.
-    const accumulate = boolean("accumulate", options?.accumulate ?? false);
-    const settings = ownWeights(readOptions(options, rows, classes, ["accumulate"]));
+    const read = readLinearOptions(options, this.#memory);
     this.#assertIdle();
-    if (settings.gradient && gradient.size === 0) {
-      throw new TypeError('"gradient" expected a layer with memory for it: create it with gradient: true');
-    }
-    if (accumulate && !settings.gradient) throw new TypeError('"accumulate" expected gradient: true');
-    const { ignoreIndex, classWeights, sampleWeights, invalidLabels } = settings;
-    const rules = { classes, ignoreIndex, classWeights, strict: invalidLabels === "throw", shift, sequence };
-    const { labels } = this;
-    const [count, normalizer] = readLabels(labels, rules, 0, rows);
-    const ofRows = new Int32Array(rows);
-    copyLabels(labels, rules, 0, rows, ofRows);
-    const kept = new Uint32Array(rows);
-    let length = 0;
-    for (let row = 0; row < rows; row++) {
-      if (ofRows[row] !== IGNORED && sampleWeights?.[row] !== 0) kept[length++] = row;
-    }
-    return { settings, accumulate, labels: ofRows, kept: kept.subarray(0, length), count, normalizer };
+    return prepare(read, this.#memory);
   }
 
   /** Writes the record, and how it is dealt out; returns undefined where this thread is to compute all of it. */

@@ -2,6 +2,7 @@ import { JOB_BYTES } from "../abi.ts";
 import { checkNames, choice, integer, wrongType, wrongValue } from "../errors.ts";
 import { LABELS, type LabelsType, labelsType } from "../labels.ts";
 import { layoutOfRows } from "../layout.ts";
+import type { TargetsType } from "../logits.ts";
 import { boolean } from "../options.ts";
 import { bytesOfWork, planBatch, readSpec } from "../plan.ts";
 import { SCHEDULE_BYTES } from "../pool/schedule.ts";
@@ -21,18 +22,37 @@ export type WeightType = keyof WeightArrays;
 /** What a gradient is taken of. */
 export type Parameter = "features" | "weight" | "bias";
 
-/** Size and types of a linear layer with its loss. `W`, `K`: the types of weight and labels. */
-export interface LinearSpec<W extends WeightType = WeightType, K extends LabelsType = LabelsType> {
-  /** Rows of features, at least 0. */
-  rows: number;
+/** The input and parameters of a linear layer. `W`: the type of its weight. */
+export interface LayerSpec<W extends WeightType = WeightType> {
   /** Features of a row, at least 1: the width of the layer's input. */
   features: number;
-  /** Classes, at least 1. */
-  classes: number;
   /** Type of the weight. Default "float32". Its gradient is float32 in any case. */
   weight?: W | undefined;
   /** Whether there is a bias, a number for each class. Default false. */
   bias?: boolean | undefined;
+}
+
+/**
+ * What the logits are compared with. false: labels. true: soft targets, which are probabilities. "logits": those of another model, and
+ * the loss is the divergence from its softmax. A layer: the same, with the logits of that layer, which are not stored either.
+ */
+export type LinearTargets = TargetsType | LayerSpec;
+
+/** Size and types of a linear layer with its loss. `W`, `K`, `T`: the types of weight, labels and targets. */
+export interface LinearSpec<
+  W extends WeightType = WeightType,
+  K extends LabelsType = LabelsType,
+  T extends LinearTargets = false,
+> extends LayerSpec<W> {
+  /** Rows of features, at least 0. */
+  rows: number;
+  /** Classes, at least 1. */
+  classes: number;
+  /**
+   * What there is instead of labels: true: soft targets, [rows, classes]. "logits": another model's logits, [rows, classes]. The
+   * specification of a layer: another model's last layer, of as many rows and classes. Default false.
+   */
+  targets?: T | undefined;
   /** Type of the labels. Default "int32". */
   labels?: K | undefined;
   /** Next-token labels: row i has label i + shift, and the last `shift` rows of each sequence are ignored. Default 0. */
@@ -53,33 +73,58 @@ export interface LinearSpec<W extends WeightType = WeightType, K extends LabelsT
   module?: WasmModule | undefined;
 }
 
+/** Any of them. */
+export type AnyLinearSpec = LinearSpec<WeightType, LabelsType, LinearTargets>;
+
 const SPEC = [
-  ...["rows", "features", "classes", "weight", "bias", "labels", "shift", "sequence", "gradient", "chunkRows"],
-  "module",
+  ...["rows", "features", "classes", "weight", "bias", "targets", "labels", "shift", "sequence", "gradient"],
+  ...["chunkRows", "module"],
 ];
+const LAYER = ["features", "weight", "bias"];
 
 /** Rows of a chunk: the weight's packed rows stay in the caches, and few of the products' time is packing. */
 const MOST_ROWS = 256;
 /** Columns of an item of the features' gradient, at most. */
 export const MOST_COLUMNS = 256;
 
+/**
+ * Classes of a tile. Without gradients, the logits of a chunk are computed tile by tile, so their memory does not grow with the classes.
+ */
+export const TILE = 2048;
+
+interface LayerSizes<W extends WeightType> {
+  readonly features: number;
+  readonly weight: W;
+  readonly bias: boolean;
+}
+
+/** A layer, checked, and where its arrays lie. */
+export interface LayerPlan<W extends WeightType = WeightType> extends LayerSizes<W> {
+  readonly offsets: {
+    readonly features: number;
+    readonly weight: number;
+    readonly bias: number | undefined;
+    /** The features of a chunk, as products read them. */
+    readonly packed: number;
+  };
+}
+
 /** A checked specification, and where its parts lie in a block of memory. */
 export interface LinearPlan<W extends WeightType = WeightType, K extends LabelsType = LabelsType> {
   readonly rows: number;
-  readonly features: number;
   readonly classes: number;
-  readonly weight: W;
+  readonly layer: LayerPlan<W>;
   readonly labels: K;
-  readonly bias: boolean;
+  readonly targets: TargetsType;
+  /** Whose logits are the targets, if those are not given. */
+  readonly targetLayer: LayerPlan | undefined;
   readonly shift: number;
   readonly sequence: number;
   readonly gradient: ReadonlySet<Parameter>;
   readonly chunkRows: number;
-  /** From one row of the chunk's logits to the next. */
-  readonly stride: number;
   readonly scratchBytes: number;
-  /** What the loss of a chunk takes: a batch. */
-  readonly batch: { rows: number; classes: number; stride: number; gradient: "in-place" | false };
+  /** Batches that find the loss of a chunk: one of all classes; or, where they are tiled, one of a tile, and one of the rest if there is. */
+  readonly batches: readonly ChunkSpec[];
   readonly batchBytes: number;
   /** Of the block. */
   readonly bytes: number;
@@ -87,23 +132,31 @@ export interface LinearPlan<W extends WeightType = WeightType, K extends LabelsT
   readonly offsets: Offsets;
 }
 
+/** The specification of the batch of a chunk, or of a tile of one. */
+export interface ChunkSpec {
+  readonly rows: number;
+  readonly classes: number;
+  readonly stride: number;
+  readonly gradient: "in-place" | false;
+  readonly targets: TargetsType;
+}
+
 interface Offsets {
-  readonly features: number;
-  readonly weight: number;
-  readonly labels: number;
-  readonly bias: number | undefined;
+  readonly labels: number | undefined;
+  /** Soft targets, or logits that are given. */
+  readonly targets: number | undefined;
   readonly featuresGradient: number | undefined;
   readonly weightGradient: number | undefined;
   readonly biasGradient: number | undefined;
   readonly product: number;
   readonly index: number;
-  readonly packed: number;
   /** Of the bias's gradient, in f64. */
   readonly biasSums: number | undefined;
   readonly scratch: number;
 }
 
-const WEIGHT_BYTES = { float32: 4, float16: 2, bfloat16: 2 } as const;
+/** Bytes of a number of a weight. */
+export const WEIGHT_BYTES = { float32: 4, float16: 2, bfloat16: 2 } as const;
 
 function inBlocks(bytes: number): number {
   return Math.max(64, Math.ceil(bytes / 64) * 64);
@@ -115,54 +168,91 @@ export function upTo(step: number, length: number): number {
 }
 
 /** Checks a specification and lays out its parts. `indices`, `slots`: threads of the instance's pool. */
-export function planLinear<W extends WeightType, K extends LabelsType>(
-  spec: LinearSpec<W, K>,
+export function planLinear<W extends WeightType, K extends LabelsType, T extends LinearTargets>(
+  spec: LinearSpec<W, K, T>,
   indices: number,
   slots: number,
 ): LinearPlan<W, K> {
   checkNames("spec", spec, SPEC);
   const { rows, classes } = layoutOfRows(spec.rows, spec.classes);
-  const features = integer("features", spec.features, 1, 2 ** 29 - 1);
-  const weight = choice("weight", spec.weight ?? "float32", ["float32", "float16", "bfloat16"]) as W;
+  const own = readLayer("", spec);
+  const { targets, other } = readLinearTargets(spec.targets);
   const labels = labelsType(spec.labels ?? "int32") as K;
-  const bias = boolean("bias", spec.bias ?? false);
-  const gradient = readGradient(spec.gradient, bias);
+  const gradient = readGradient(spec.gradient, own.bias);
+  if (targets !== false) {
+    for (const name of ["labels", "shift", "sequence"] as const) {
+      if (spec[name] !== undefined) throw new TypeError(`"${name}" expected a layer with labels: this one has targets`);
+    }
+  }
   const shift = integer("shift", spec.shift ?? 0, 0, 2 ** 31);
   const sequence = integer("sequence", spec.sequence ?? Math.max(1, rows), 1, 2 ** 32);
   if (rows % sequence !== 0) throw wrongValue("sequence", `a divisor of ${rows} rows`, sequence);
   const chunkRows = readChunk(spec.chunkRows, rows);
 
   const padded = upTo(4, chunkRows);
-  const columns = Math.min(MOST_COLUMNS, upTo(8, features));
-  const stride = strideOf(classes);
-  const scratch = upTo(64, scratchBytes(padded, columns));
+  const scratch = upTo(64, scratchBytes(padded, Math.min(MOST_COLUMNS, upTo(8, own.features))));
   let bytes = 0;
   const part = (size: number): number => {
     const offset = bytes;
     bytes += inBlocks(size);
     return offset;
   };
+  const place = <V extends WeightType>(sizes: LayerSizes<V>): LayerPlan<V> => {
+    const offsets = {
+      features: part(4 * rows * sizes.features),
+      weight: part(WEIGHT_BYTES[sizes.weight] * classes * sizes.features),
+      bias: sizes.bias ? part(4 * classes) : undefined,
+      packed: part(4 * padded * upTo(8, sizes.features)),
+    };
+    return { ...sizes, offsets };
+  };
+  const layer = place(own);
+  const targetLayer = other && place(other);
   const offsets: Offsets = {
-    features: part(4 * rows * features),
-    weight: part(WEIGHT_BYTES[weight] * classes * features),
-    labels: part(LABELS[labels].BYTES_PER_ELEMENT * rows),
-    bias: bias ? part(4 * classes) : undefined,
-    featuresGradient: gradient.has("features") ? part(4 * rows * features) : undefined,
-    weightGradient: gradient.has("weight") ? part(4 * classes * features) : undefined,
+    labels: targets === false ? part(LABELS[labels].BYTES_PER_ELEMENT * rows) : undefined,
+    targets: targets !== false && targetLayer === undefined ? part(4 * rows * classes) : undefined,
+    featuresGradient: gradient.has("features") ? part(4 * rows * own.features) : undefined,
+    weightGradient: gradient.has("weight") ? part(4 * classes * own.features) : undefined,
     biasGradient: gradient.has("bias") ? part(4 * classes) : undefined,
     // The pool's words lie where they do behind the record of a loss, which is longer than a product's.
     product: part(JOB_BYTES + SCHEDULE_BYTES),
     index: part(4 * padded),
-    packed: part(4 * padded * upTo(8, features)),
     biasSums: gradient.has("bias") ? part(8 * upTo(4, classes)) : undefined,
     scratch: part(scratch * indices),
   };
-  const inPlace: "in-place" | false = gradient.size > 0 && "in-place";
-  const batch = { rows: padded, classes, stride, gradient: inPlace };
-  const loss = readSpec(batch);
-  const batchBytes = planBatch(loss).bytes + bytesOfWork(loss.layout, slots, true);
-  const sizes = { rows, features, classes, weight, labels, bias, shift, sequence, gradient, chunkRows, stride };
-  return { ...sizes, scratchBytes: scratch, batch, batchBytes, bytes, offsets };
+  const batches = tilesOf(classes, gradient.size > 0).map((classes) => {
+    const inPlace: "in-place" | false = gradient.size > 0 && "in-place";
+    return { rows: padded, classes, stride: strideOf(classes), gradient: inPlace, targets };
+  });
+  const batchBytes = batches.reduce((sum, batch) => {
+    const loss = readSpec(batch);
+    return sum + planBatch(loss).bytes + bytesOfWork(loss.layout, slots, true);
+  }, 0);
+  const sizes = { rows, classes, layer, labels, targets, targetLayer, shift, sequence, gradient, chunkRows };
+  return { ...sizes, scratchBytes: scratch, batches, batchBytes, bytes, offsets };
+}
+
+function readLayer<W extends WeightType>(of: "" | "targets.", spec: LayerSpec<W>): LayerSizes<W> {
+  const features = integer(`${of}features`, spec.features, 1, 2 ** 29 - 1);
+  const weight = choice(`${of}weight`, spec.weight ?? "float32", ["float32", "float16", "bfloat16"]) as W;
+  return { features, weight, bias: boolean(`${of}bias`, spec.bias ?? false) };
+}
+
+function readLinearTargets(given: unknown = false): { targets: TargetsType; other?: LayerSizes<WeightType> } {
+  if (typeof given === "boolean" || given === "logits") return { targets: given };
+  const expected = 'true, false, "logits" or the specification of a layer';
+  if (typeof given !== "object" || given === null) {
+    throw (typeof given === "string" ? wrongValue : wrongType)("targets", expected, given);
+  }
+  checkNames("targets", given, LAYER);
+  return { targets: "logits", other: readLayer("targets.", given as LayerSpec) };
+}
+
+/** The classes of each batch of a chunk. */
+function tilesOf(classes: number, isWhole: boolean): number[] {
+  if (isWhole || classes <= TILE) return [classes];
+  const rest = classes % TILE;
+  return rest === 0 ? [TILE] : [TILE, rest];
 }
 
 function readGradient(gradient: unknown = false, bias: boolean): ReadonlySet<Parameter> {
@@ -183,8 +273,8 @@ function readChunk(asked: unknown, rows: number): number {
   return Math.max(1, chunks === 1 ? rows : upTo(4, rows / chunks));
 }
 
-/** Rows that lie a power of two apart would share the same lines of the caches. */
-function strideOf(classes: number): number {
+/** From one row of a chunk's logits to the next. Rows that lie a power of two apart would share the same lines of the caches. */
+export function strideOf(classes: number): number {
   const stride = upTo(8, classes);
   return stride % 512 === 0 ? stride + 16 : stride;
 }
@@ -193,7 +283,7 @@ function strideOf(classes: number): number {
  * Bytes of the instance's memory that {@link createLinear} takes with this specification, of which all but the chunk's are arrays of the
  * caller's. `threads`: those of the instance.
  */
-export function bytesOf(spec: LinearSpec, threads = 1): number {
+export function bytesOf(spec: AnyLinearSpec, threads = 1): number {
   integer("threads", threads, 1, 256);
   const { bytes, batchBytes } = planLinear(spec, threads, threads === 1 ? 1 : threads + 1);
   return bytes + batchBytes;

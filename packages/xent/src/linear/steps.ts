@@ -1,34 +1,17 @@
 import type { Batch } from "../index.ts";
 import type { Settings } from "../options.ts";
-import type { LossResult, OwnResult } from "../result.ts";
+import type { LossResult } from "../result.ts";
+import type { Partials } from "../shards/columns.ts";
+import { lossFromPartials } from "../shards/loss.ts";
+import { mergePartials } from "../shards/partials.ts";
 import type { LayerMemory } from "./layer-memory.ts";
-import { MOST_COLUMNS, upTo } from "./plan.ts";
+import { type LayerPlan, type LinearTargets, MOST_COLUMNS, strideOf, TILE, upTo, WEIGHT_BYTES } from "./plan.ts";
+import type { Prepared } from "./prepare.ts";
 import { KIND, LOGITS_ITEM, type Product, WEIGHT_ITEM, WEIGHT_TYPES } from "./product.ts";
+import { emptyResult, type Found, gather, type LinearResult } from "./result.ts";
 
-/**
- * What a run returns: as of a batch, all of it the caller's own. In ignored rows `loss` is 0, `logSumExp` NaN and `prediction` -1: they
- * are not computed. The gradients are views of the layer.
- */
-export type LinearResult<G extends boolean = boolean, P extends boolean = boolean> = OwnResult<
-  "float32",
-  false,
-  P,
-  false
-> &
-  ([G] extends [true]
-    ? WithTemperatureGradient
-    : [G] extends [false]
-      ? { temperatureGradient?: never }
-      : Partial<WithTemperatureGradient>);
-
-/** With `gradient: true`. */
-export interface WithTemperatureGradient {
-  /**
-   * Of the reduced loss with respect to the temperature; NaN where there is a softcap, or the layer has no gradient of the features or
-   * of a bias that there is.
-   */
-  temperatureGradient: number;
-}
+/** A batch of a chunk, or of a tile of one. */
+export type ChunkBatch = Batch<"float32", "int32">;
 
 /** A product, whose items other threads may compute, too. */
 export interface ProductStep {
@@ -38,121 +21,180 @@ export interface ProductStep {
   readonly cost: number;
 }
 
-/** A step of a run: a product, or the loss of a chunk. */
-export type Step = ProductStep | { readonly loss: Parameters<Batch["run"]>[0] };
+/** A step of a run: a product, the loss of a chunk, or the partials of a tile. */
+export type Step =
+  | ProductStep
+  | { readonly batch: ChunkBatch; readonly loss: Parameters<ChunkBatch["run"]>[0] }
+  | { readonly batch: ChunkBatch; readonly partials: Parameters<ChunkBatch["partials"]>[0] };
 
-/** A run that is ready to be computed. */
-export interface Prepared {
-  readonly settings: Settings;
-  readonly accumulate: boolean;
-  /** Of each row, checked. */
-  readonly labels: Int32Array;
-  /** Rows that are computed. */
-  readonly kept: Uint32Array;
-  readonly count: number;
-  readonly normalizer: number;
+/** Rows of a chunk, with what their loss is computed from. */
+interface Chunk {
+  readonly rows: Uint32Array;
+  readonly labels: Int32Array | undefined;
+  readonly options: Parameters<ChunkBatch["run"]>[0];
 }
 
 /** Products that take as long as a class of the plain loss. */
 const MADDS = 8;
 
+type AnyResult = LinearResult<boolean, boolean, LinearTargets>;
+
+/** Steps that are each given their result back, and what has come of them. */
+type Sequence<R> = Generator<Step, R, LossResult | Partials | undefined>;
+
 /** The steps of a layer's runs. */
 export class Steps {
   readonly #memory: LayerMemory;
-  /** Of a chunk. */
-  readonly #batch: Batch;
+  readonly #batches: readonly ChunkBatch[];
 
-  constructor(memory: LayerMemory, batch: Batch) {
+  /** `batches`: those of the plan. */
+  constructor(memory: LayerMemory, batches: readonly ChunkBatch[]) {
     this.#memory = memory;
-    this.#batch = batch;
+    this.#batches = batches;
   }
 
-  /** What is to be computed, one after the other; it is given the loss of a chunk back. */
-  *of({
-    settings,
-    accumulate,
-    labels,
-    kept,
-    count,
-    normalizer,
-  }: Prepared): Generator<Step, LinearResult, LossResult | undefined> {
-    const { rows, features, classes, chunkRows, gradient } = this.#memory.plan;
-    const result = emptyResult(rows, settings.predictions);
-    const product = this.#product(settings, normalizer);
-    let added = accumulate;
+  /** What is to be computed, one step after the other. */
+  *of({ settings, accumulate, labels, kept, count, normalizer }: Prepared): Sequence<AnyResult> {
+    const { rows, chunkRows, targets } = this.#memory.plan;
+    const result = emptyResult(rows, settings.predictions, targets === false);
     if (settings.gradient) this.#clear(kept, accumulate);
+    const { reduction } = settings;
+    const scale = reduction !== "mean" ? 1 : normalizer === 0 ? 0 : 1 / normalizer;
     for (let begin = 0; begin < kept.length; begin += chunkRows) {
-      const chunk = kept.subarray(begin, begin + chunkRows);
-      const length = chunk.length;
-      const of = { ...product, rows: length };
-      const madds = upTo(4, length) * features;
-      this.#memory.index(length).set(chunk);
-      yield { product: { ...of, kind: KIND.PACK_ROWS }, items: Math.ceil(length / 4), cost: features };
-      yield {
-        product: { ...of, kind: KIND.LOGITS },
-        items: Math.ceil(classes / LOGITS_ITEM),
-        cost: (madds * Math.min(LOGITS_ITEM, classes)) / MADDS,
-      };
-      for (const [i, row] of chunk.entries()) this.#batch.labels[i] = labels[row] as number;
-      gather(result, chunk, (yield { loss: this.#lossOptions(settings, chunk) }) as LossResult);
-      if (!settings.gradient) continue;
-      if (gradient.has("features")) {
-        const columns = this.#columns();
-        yield {
-          product: { ...of, kind: KIND.FEATURES, columns },
-          items: Math.ceil(features / columns),
-          cost: (upTo(4, length) * classes * columns) / MADDS,
-        };
-      }
-      if (gradient.has("weight")) {
-        yield { product: { ...of, kind: KIND.PACK_COLUMNS }, items: Math.ceil(features / 8), cost: length };
-      }
-      if (gradient.has("weight") || gradient.has("bias")) {
-        yield {
-          product: { ...of, kind: KIND.WEIGHT, accumulate: added ? 1 : 0 },
-          items: Math.ceil(classes / WEIGHT_ITEM),
-          cost: (madds * Math.min(WEIGHT_ITEM, classes)) / MADDS,
-        };
-      }
-      added = true;
+      const of = kept.subarray(begin, begin + chunkRows);
+      const chunk = { rows: of, labels, options: this.#lossOptions(settings, of) };
+      this.#memory.index(of.length).set(of);
+      gather(result, of, yield* this.#loss(chunk));
+      if (settings.gradient) yield* this.#gradients(of.length, scale, accumulate || begin > 0);
     }
     const { sum } = result;
-    const { temperature } = settings;
     const sums = { ...result, mean: normalizer === 0 ? 0 : sum / normalizer, normalizer, count };
     if (!settings.gradient) return sums;
     const slope = this.#finishBias(accumulate);
-    return { ...sums, temperatureGradient: this.#temperatureGradient(settings, kept, slope) / temperature };
+    return { ...sums, temperatureGradient: this.#temperatureGradient(settings, kept, slope) / settings.temperature };
   }
 
-  /** The record of products, but for the chunk and the kind. */
-  #product({ reduction }: Settings, normalizer: number): Product {
-    const { offsets, weight, features, classes, stride } = this.#memory.plan;
+  /** The loss of a chunk: with gradient from all its logits, which it replaces by their gradient, else tile by tile. */
+  *#loss(chunk: Chunk): Sequence<Found> {
+    const { classes, layer, targetLayer } = this.#memory.plan;
+    const layers = targetLayer ? [layer, targetLayer] : [layer];
+    for (const each of layers) yield this.#packRows(each, chunk.rows.length);
+    const [whole] = this.#batches as [ChunkBatch];
+    if (whole.classes === classes) {
+      yield* this.#fill(whole, 0, chunk);
+      return (yield { batch: whole, loss: chunk.options }) as LossResult;
+    }
+    const parts: Partials[] = [];
+    for (let classOffset = 0; classOffset < classes; classOffset += TILE) {
+      const batch = this.#batches[classOffset + TILE <= classes ? 0 : 1] as ChunkBatch;
+      yield* this.#fill(batch, classOffset, chunk);
+      const classWeights = chunk.options?.classWeights as Float32Array | undefined;
+      const ofTile = classWeights?.subarray(classOffset, classOffset + batch.classes);
+      const options = { ...chunk.options, classWeights: ofTile, classOffset, classesTotal: classes };
+      parts.push((yield { batch, partials: options }) as Partials);
+    }
+    return lossFromPartials(mergePartials(parts));
+  }
+
+  /** Logits, and labels or targets, of the classes of this batch. */
+  *#fill(batch: ChunkBatch, begin: number, { rows, labels }: Chunk): Sequence<void> {
+    const { layer, targetLayer, classes } = this.#memory.plan;
+    yield this.#logits(layer, rows.length, batch, begin, batch.logits.byteOffset);
+    if (targetLayer) yield this.#logits(targetLayer, rows.length, batch, begin, (batch as Targets).targets.byteOffset);
+    const { targets } = this.#memory;
+    if (labels) for (const [i, row] of rows.entries()) batch.labels[i] = labels[row] as number;
+    if (!targets) return;
+    const to = (batch as Targets).targets;
+    const stride = strideOf(batch.classes);
+    for (const [i, row] of rows.entries()) {
+      const from = row * classes + begin;
+      to.set(targets.subarray(from, from + batch.classes), i * stride);
+    }
+  }
+
+  *#gradients(rows: number, scale: number, accumulate: boolean): Sequence<void> {
+    const { gradient, layer, classes } = this.#memory.plan;
+    const { features } = layer;
+    const [batch] = this.#batches as [ChunkBatch];
+    const product = {
+      ...this.#product(layer, rows),
+      logits: batch.logits.byteOffset,
+      stride: strideOf(classes),
+      scale,
+    };
+    const madds = upTo(4, rows) * features;
+    if (gradient.has("features")) {
+      const columns = this.#columns();
+      yield {
+        product: { ...product, kind: KIND.FEATURES, columns },
+        items: Math.ceil(features / columns),
+        cost: (upTo(4, rows) * classes * columns) / MADDS,
+      };
+    }
+    if (gradient.has("weight")) {
+      yield { product: { ...product, kind: KIND.PACK_COLUMNS }, items: Math.ceil(features / 8), cost: rows };
+    }
+    if (gradient.has("weight") || gradient.has("bias")) {
+      yield {
+        product: { ...product, kind: KIND.WEIGHT, accumulate: accumulate ? 1 : 0 },
+        items: Math.ceil(classes / WEIGHT_ITEM),
+        cost: (madds * Math.min(WEIGHT_ITEM, classes)) / MADDS,
+      };
+    }
+  }
+
+  #packRows(layer: LayerPlan, rows: number): ProductStep {
+    const product = { ...this.#product(layer, rows), kind: KIND.PACK_ROWS };
+    return { product, items: Math.ceil(rows / 4), cost: layer.features };
+  }
+
+  /** The logits of the classes of this batch, from class `begin` on. */
+  #logits(layer: LayerPlan, rows: number, batch: ChunkBatch, begin: number, logits: number): ProductStep {
+    const { features, weight, bias } = layer;
+    const { classes } = batch;
+    const of = this.#product(layer, rows);
+    const product = {
+      ...of,
+      kind: KIND.LOGITS,
+      weight: of.weight + begin * features * WEIGHT_BYTES[weight],
+      bias: bias ? of.bias + 4 * begin : 0,
+      classes,
+      logits,
+      stride: strideOf(classes),
+    };
+    const cost = (upTo(4, rows) * features * Math.min(LOGITS_ITEM, classes)) / MADDS;
+    return { product, items: Math.ceil(classes / LOGITS_ITEM), cost };
+  }
+
+  /** The record of products with a layer, but for the kind and what differs by it. */
+  #product({ features, weight, offsets: own }: LayerPlan, rows: number): Product {
+    const { offsets, classes } = this.#memory.plan;
     const place = (offset: number | undefined): number => this.#memory.place(offset);
     return {
-      source: place(offsets.features),
+      source: place(own.features),
       index: place(offsets.index),
-      packed: place(offsets.packed),
-      weight: place(offsets.weight),
-      bias: place(offsets.bias),
-      logits: this.#batch.logits.byteOffset,
+      packed: place(own.packed),
+      weight: place(own.weight),
+      bias: place(own.bias),
+      logits: 0,
       features_gradient: place(offsets.featuresGradient),
       weight_gradient: place(offsets.weightGradient),
       bias_gradient: place(offsets.biasSums),
       kind: 0,
       weight_type: WEIGHT_TYPES[weight],
-      rows: 0,
+      rows,
       features,
       classes,
-      stride,
+      stride: 0,
       columns: MOST_COLUMNS,
       accumulate: 0,
-      scale: reduction !== "mean" ? 1 : normalizer === 0 ? 0 : 1 / normalizer,
+      scale: 1,
     };
   }
 
   /** Columns of an item, so that there are as many items as threads, or a multiple. */
   #columns(): number {
-    const { features } = this.#memory.plan;
+    const { features } = this.#memory.plan.layer;
     const threads = this.#memory.engine.pool?.threads ?? 1;
     const items = threads * Math.ceil(features / (threads * MOST_COLUMNS));
     return upTo(8, Math.ceil(features / items));
@@ -160,32 +202,34 @@ export class Steps {
 
   /** What no product writes. */
   #clear(kept: Uint32Array, accumulate: boolean): void {
-    const { rows, features } = this.#memory.plan;
+    const { rows, layer } = this.#memory.plan;
     const { featuresGradient } = this.#memory;
     if (featuresGradient && kept.length < rows) {
       let next = 0;
       for (let row = 0; row < rows; row++) {
         if (row === kept[next]) next++;
-        else featuresGradient.fill(0, row * features, (row + 1) * features);
+        else featuresGradient.fill(0, row * layer.features, (row + 1) * layer.features);
       }
     }
     if (kept.length === 0 && !accumulate) this.#memory.weightGradient?.fill(0);
     this.#memory.biasSums?.fill(0);
   }
 
-  #lossOptions(settings: Settings, chunk: Uint32Array): Parameters<Batch["run"]>[0] {
-    const { gradient, classWeights, labelSmoothing, zLoss, softcap, temperature, predictions, sampleWeights } =
-      settings;
-    const { invalidLabels } = settings;
-    const own = sampleWeights && new Float32Array(this.#batch.rows);
-    if (own) for (const [i, row] of chunk.entries()) own[i] = sampleWeights[row] as number;
-    const ofRows = { rows: [0, chunk.length] as const, sampleWeights: own, invalidLabels };
-    return { gradient, classWeights, labelSmoothing, zLoss, softcap, temperature, predictions, ...ofRows };
+  #lossOptions(settings: Settings, rows: Uint32Array): Chunk["options"] {
+    const { gradient, temperature, predictions, sampleWeights } = settings;
+    const [{ rows: padded }] = this.#batches as [ChunkBatch];
+    const own = sampleWeights && new Float32Array(padded);
+    if (own) for (const [i, row] of rows.entries()) own[i] = sampleWeights[row] as number;
+    const options = { gradient, temperature, predictions, sampleWeights: own, rows: [0, rows.length] as const };
+    if (this.#memory.plan.targets === "logits") return options;
+    const { classWeights, labelSmoothing, zLoss, softcap, invalidLabels } = settings;
+    return { ...options, classWeights, labelSmoothing, zLoss, softcap, invalidLabels };
   }
 
   /** Rounds the bias's gradient, and returns the sum of its products with the bias; NaN where it is not known. */
   #finishBias(accumulate: boolean): number {
-    const { bias, biasGradient, biasSums, plan } = this.#memory;
+    const { biasGradient, biasSums, plan } = this.#memory;
+    const bias = this.#memory.bias(plan.layer);
     if (bias === undefined) return 0;
     if (biasGradient === undefined || biasSums === undefined) return Number.NaN;
     let product = 0;
@@ -202,9 +246,12 @@ export class Steps {
    * product of its features with their gradient, and of the bias with its own.
    */
   #temperatureGradient({ softcap }: Settings, kept: Uint32Array, ofBias: number): number {
-    const { features: source, featuresGradient } = this.#memory;
-    if (featuresGradient === undefined || softcap !== undefined) return Number.NaN;
-    const { features } = this.#memory.plan;
+    const { featuresGradient, plan } = this.#memory;
+    const { targets, layer } = plan;
+    // Target logits are divided by the temperature, too.
+    if (featuresGradient === undefined || softcap !== undefined || targets === "logits") return Number.NaN;
+    const source = this.#memory.features(layer);
+    const { features } = layer;
     let sum = ofBias;
     for (const row of kept) {
       let ofRow = 0;
@@ -217,26 +264,5 @@ export class Steps {
   }
 }
 
-interface Rows {
-  loss: Float32Array<ArrayBuffer>;
-  logSumExp: Float32Array<ArrayBuffer>;
-  predictions?: Int32Array<ArrayBuffer>;
-  correct?: number;
-  sum: number;
-}
-
-function emptyResult(rows: number, predictions: boolean): Rows {
-  const result = { loss: new Float32Array(rows), logSumExp: new Float32Array(rows).fill(Number.NaN), sum: 0 };
-  return predictions ? { ...result, predictions: new Int32Array(rows).fill(-1), correct: 0 } : result;
-}
-
-/** What a chunk has found, where it belongs. */
-function gather(result: Rows, chunk: Uint32Array, of: LossResult): void {
-  for (const [i, row] of chunk.entries()) {
-    result.loss[row] = of.loss[i] as number;
-    result.logSumExp[row] = of.logSumExp[i] as number;
-    if (result.predictions) result.predictions[row] = of.predictions?.[i] as number;
-  }
-  result.sum += of.sum;
-  if (result.correct !== undefined) result.correct += of.correct as number;
-}
+/** A chunk's batch, where there are targets. */
+type Targets = Batch<"float32", "int32", "in-place" | false, true | "logits">;

@@ -60,7 +60,7 @@ export class Pool {
   readonly slots: number;
   readonly #memory: WebAssembly.Memory;
   readonly #words: Int32Array;
-  /** The calling thread; undefined where it may not block. */
+  /** The calling thread; undefined if it may not block. */
   readonly #own: Thread | undefined;
   #members: Member[] = [];
   #pending: Pending | undefined;
@@ -76,7 +76,7 @@ export class Pool {
     this.#own = own;
   }
 
-  /** Starts all workers. Where one of them does not start, ends the others and throws Error. */
+  /** Starts all workers. If one of them does not start, ends the others and throws Error. */
   static async start(spec: PoolSpec): Promise<Pool> {
     const { memory, module, kernel, scratch, threads, createWorker } = spec;
     const slots = threads + 1;
@@ -146,7 +146,7 @@ export class Pool {
         failed(String(error));
       }
     });
-    // Handled even if nothing awaits it: another worker may have failed before.
+    // Handle the rejection here, because nothing awaits this promise if another worker has failed before.
     ready.catch(() => {});
     return { index: start.index, worker, ready };
   }
@@ -156,12 +156,12 @@ export class Pool {
     return this.#members.length + (this.#own ? 1 : 0);
   }
 
-  /** Indices of the threads that there are now are below this, and those of later ones too. */
+  /** All present and later threads have indices below this. */
   get indices(): number {
     return 1 + Math.max(0, ...this.#members.map(({ index }) => index));
   }
 
-  /** Gives every thread another kernel, for jobs with the number that is returned. Those come late to it who are at work. */
+  /** Sends every thread another kernel, and returns its number for jobs. A busy thread receives it later. */
   add(module: WebAssembly.Module, kernel: Runs): number {
     const words = this.#words;
     this.#own?.kernels.push(kernel);
@@ -172,18 +172,18 @@ export class Pool {
     return number;
   }
 
-  /** The schedule of a job, if threads pay off: for {@link run}, where this thread `waits`, or for {@link runAsync}. */
+  /** The schedule of a job, if threads pay off: for {@link run} if this thread `waits`, else for {@link runAsync}. */
   schedule(extent: Extent, waits: boolean): Schedule | undefined {
     if (!waits) return schedule(extent, this.#members.length, 1);
     return this.#own && !this.#pending ? schedule(extent, this.threads, 2) : undefined;
   }
 
-  /** Throws WorkerError where a lost worker may still be writing. */
+  /** Throws WorkerError if a lost worker may still be writing. */
   assertAlive(): void {
     if (this.#lost) throw this.#lost;
   }
 
-  /** Computes the job whose record, with this schedule, is at an address: with this thread and the workers, and waits for them. Throws WorkerError where one of them fails. */
+  /** Computes the job with this record on this thread and the workers, and waits for them. Throws WorkerError if a worker fails. */
   run(schedule: Schedule, job: number): void {
     const own = this.#own;
     if (own === undefined) throw new Error("unreachable: there is no schedule for a thread that may not wait");
@@ -206,7 +206,7 @@ export class Pool {
     if (words[WORD.failed] !== 0) throw this.#failure();
   }
 
-  /** As {@link run}, but on the workers only and without blocking. One job at a time. */
+  /** Like {@link run}, but on the workers only and without blocking. One job at a time. */
   runAsync(schedule: Schedule, job: number): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#pending = { resolve, reject, watch: setInterval(() => this.#watch(), WAIT_MS) };

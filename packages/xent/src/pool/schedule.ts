@@ -5,13 +5,13 @@ export interface Schedule {
   /** The number of threads worth waking. */
   readonly threads: number;
   readonly begin: number;
-  /** Rows of a chunk, and chunks. */
+  /** The rows of a chunk, and the number of chunks. */
   readonly chunk: number;
   readonly chunks: number;
   /** The first of the rows that are divided into segments, and the end of all rows. */
   readonly splitRow: number;
   readonly end: number;
-  /** Segments of such a row, and the bytes of the records of all of them. */
+  /** The segments of such a row, and the bytes of the records of all these rows. */
   readonly segments: number;
   readonly recordBytes: number;
   /** The cost of the longest item, in classes of the plain loss. */
@@ -29,8 +29,8 @@ export interface Extent {
   readonly splits: boolean;
 }
 
-// Measured: waking a thread and waiting for it takes about 15 us, in which another thread computes 20,000 classes. The fixed cost of a
-// row is that of four classes.
+// Measured: waking a thread and waiting for it takes about 15 us, in which another thread computes 20,000 classes. A row has the fixed
+// cost of four classes.
 const WORTH_A_THREAD = 40_000;
 const ROW = 4;
 /** Classes of a chunk: enough to make its claim cheap, and few enough that other threads hardly wait for the last one. */
@@ -40,7 +40,7 @@ const GROUP = 1024;
 /** Rows in segments for each thread. */
 export const MOST_SPLIT_ROWS = 2;
 
-/** The schedule for `available` threads; undefined where fewer than `least` pay off. */
+/** The schedule for `available` threads; undefined if fewer than `least` pay off. */
 export function schedule(extent: Extent, available: number, least: number): Schedule | undefined {
   const { begin, end, classes, cost, splits } = extent;
   const rows = end - begin;
@@ -60,7 +60,7 @@ export function schedule(extent: Extent, available: number, least: number): Sche
 
 function splitRows(rows: number, threads: number): number {
   if (rows < MOST_SPLIT_ROWS * threads) return rows;
-  // The rows that do not divide evenly, and enough others for threads that are a row apart to end together.
+  // The rows that do not divide evenly, and one more for each thread, so that threads that are a row apart end together.
   return (rows % threads) + (rows < 64 * threads ? threads : 0);
 }
 
@@ -75,7 +75,7 @@ export function bytesOfRecord(segments: number): number {
   return HEADER_BYTES + SEGMENT_BYTES * segments;
 }
 
-/** A schedule as the threads read it: words of the job's record, behind those that the kernel reads. */
+/** The schedule in the words of the job record after those that the kernel reads. */
 export const DEALT = {
   items: 0,
   begin: 1,
@@ -87,9 +87,9 @@ export const DEALT = {
   sums: 6,
   /** Address of the records of the rows in segments. */
   records: 7,
-  /** Which of a thread's kernels computes the job. */
+  /** The index of the kernel that computes the job. */
   kernel: 8,
-  /** Address of scratch memory for that, if it is not the threads' own, and how much of it each thread has. */
+  /** Address of the scratch memory of another kernel than that of the loss, and the bytes for each thread. */
   scratch: 9,
   scratchBytes: 10,
 } as const;
@@ -97,7 +97,7 @@ export const DEALT = {
 /** Bytes of these words. */
 export const SCHEDULE_BYTES = 48;
 
-/** What computes a job, if that is not the kernel of the loss: the number that the pool has given, and scratch memory. */
+/** Another kernel than that of the loss: its number in the pool, and its scratch memory. */
 export interface OtherKernel {
   readonly kernel: number;
   readonly scratch: number;

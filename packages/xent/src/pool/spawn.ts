@@ -1,7 +1,7 @@
 import { workerSource } from "../generated/worker.ts";
 import { nodeModule } from "../runtime.ts";
 
-/** A worker of the web, or of node:worker_threads. */
+/** A web worker, or a worker of node:worker_threads. */
 export interface PoolWorker {
   postMessage(message: unknown): void;
   terminate(): unknown;
@@ -25,7 +25,7 @@ export function mayWait(words: Int32Array): boolean {
   }
 }
 
-/** A worker of the pool, from the embedded source, so there is no file to find, serve or bundle. */
+/** Starts a worker of the pool from the embedded source, so there is no file to find, serve or bundle. */
 export function spawn(): PoolWorker {
   // Deno's web workers keep the process alive even when idle.
   const threads = nodeModule("node:worker_threads");
@@ -33,7 +33,7 @@ export function spawn(): PoolWorker {
   if (threads) return new threads.Worker(workerSource, { eval: true, execArgv: [], env: {}, name: "xent" });
   const url = URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
   const worker = new Worker(url, { name: "xent" });
-  // By the first message, the worker has fetched the URL.
+  // When the first message arrives, the worker has fetched the URL.
   worker.addEventListener("message", () => URL.revokeObjectURL(url), { once: true });
   return worker;
 }

@@ -4,7 +4,7 @@
 import type { Kernel, Runs } from "../abi.ts";
 import { bytesOfRecord, DEALT, MOST_SPLIT_ROWS, type Schedule, scheduleWords } from "./schedule.ts";
 
-/** The words by which the threads keep in step. A job's are written while the gate is closed and nobody is inside. */
+/** The words that synchronise the threads. Those of a job are written while the gate is closed and no thread is inside. */
 export const WORD = {
   /** Incremented for every job; idle workers wait for a change. */
   epoch: 0,
@@ -16,11 +16,11 @@ export const WORD = {
   done: 3,
   /** 1 + the index of the thread that failed. */
   failed: 4,
-  /** From here on they stay as they are while a job lasts: in another cache line. Address of its record. */
+  /** The address of the job record. This word and the next do not change during a job, so they have another cache line. */
   job: 16,
   /** 1: the worker that does the last item notifies the caller, which is not waiting here. */
   tell: 17,
-  /** Kernels that threads have been sent. */
+  /** The number of kernels that were sent to the threads. */
   kernels: 18,
 } as const;
 
@@ -44,7 +44,7 @@ function pending(words: Int32Array, row: number): number {
   return words.length - 1 - 2 * row;
 }
 
-/** Begins a job whose record is written, while the gate is closed and nobody is inside. */
+/** Begins a job whose record is written, while the gate is closed and no thread is inside. */
 export function begin(words: Int32Array, job: number, { splitRow, end, segments }: Schedule, tell: boolean): void {
   words[WORD.next] = 0;
   words[WORD.done] = 0;
@@ -60,20 +60,20 @@ export function begin(words: Int32Array, job: number, { splitRow, end, segments 
 /** The state of a thread. */
 export interface Thread {
   readonly kernel: Kernel;
-  /** All of its kernels, in the order in which the pool has given them; the first is {@link kernel}. */
+  /** All kernels of the thread, in the order in which the pool sent them; the first is {@link kernel}. */
   readonly kernels: Runs[];
   readonly memory: WebAssembly.Memory;
   readonly index: number;
   readonly words: Int32Array;
   /** Address of its scratch memory. */
   readonly scratch: number;
-  /** Waits for a while for this word to change from this value. Throws where waiting is useless. */
+  /** Waits for a while for this word to change from this value. Throws if waiting is useless. */
   wait(word: number, value: number): void;
 }
 
-/** The other threads will finish their items soon. */
+/** How long to spin for other threads, which will finish their items soon. */
 export const SPIN_INSIDE_MS = 0.05;
-/** Another job often follows a job. */
+/** How long to spin for another job, which often follows. */
 export const SPIN_OUTSIDE_MS = 0.5;
 
 /** Spins on a word for a while, since sleeping and waking takes 15 us or more. Returns whether it has changed from this value. */

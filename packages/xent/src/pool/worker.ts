@@ -54,7 +54,7 @@ function receive(message: Start | Addition): void {
   serve(served);
 }
 
-/** What a worker has begun with. */
+/** The state of a worker. */
 interface Served {
   readonly thread: Thread;
   /** The last job that it has looked at. */

@@ -1,11 +1,11 @@
-// The container of both file formats: kind, version and length, little-endian arrays, and a checksum.
+// The container of both file formats: a header with magic, version and length, little-endian arrays, and a checksum.
 //
-//     8 bytes  what it is, in ASCII
+//     8 bytes  magic, in ASCII
 //     u32      version
 //     u32      0
 //     u64      bytes of the file
-//     ...      arrays, one after the other
-//     u32      CRC-32 (zlib's) of all that comes before
+//     ...      arrays, without gaps
+//     u32      CRC-32 (zlib's) of all preceding bytes
 
 import { wrongType } from "../errors.ts";
 import { bufferOf, byteOffsetOf, lengthOf, typedArrayKind } from "../typed-array.ts";
@@ -40,7 +40,7 @@ export class Unpacked {
   #at = HEADER;
   readonly version: number;
 
-  /** Throws RangeError where the bytes are another file, of a version after `newest`, not all of it, or damaged. */
+  /** Throws RangeError if the bytes are a file of another kind or of a version after `newest`, or are incomplete or damaged. */
   constructor(bytes: Uint8Array, magic: string, newest: number) {
     if (typedArrayKind(bytes) !== "Uint8Array") throw wrongType("bytes", "a Uint8Array", bytes);
     this.#name = magic;
@@ -63,7 +63,7 @@ export class Unpacked {
     if (length < expected) throw this.error(`a truncated file: ${length} of ${expected} bytes`);
     if (length > expected) throw this.error(`${length - expected} bytes more than the ${expected} of the file`);
     if (crc32(bytes.subarray(0, -CHECKSUM)) !== view.getUint32(length - CHECKSUM, true)) {
-      throw this.error("a damaged file: its checksum is another");
+      throw this.error("a damaged file: its checksum does not match");
     }
     return version;
   }
@@ -81,12 +81,12 @@ export class Unpacked {
     return array;
   }
 
-  /** Throws RangeError where bytes are left. */
+  /** Throws RangeError if bytes are left. */
   end(): void {
     if (this.#at !== this.#bytes.length - CHECKSUM) throw this.error("sizes that contradict one another");
   }
 
-  /** The error that says what is wrong with the file. */
+  /** An error about the file. */
   error(got: string): RangeError {
     return new RangeError(`"bytes" expected ${this.#name}, got ${got}`);
   }

@@ -10,20 +10,20 @@ import { findInvalidHeader, findInvalidRow, has } from "./valid.ts";
 
 const PARTIALS = "XENTPART";
 const TOTALS = "XENTTOTL";
-/** What is read, too: all before it. What says nothing that version 1 does not is still written as that. */
+/** The newest versions; older ones are read, too. A file is written in the oldest version that can represent it. */
 const PARTIALS_VERSION = 3;
 const TOTALS_VERSION = 2;
 
 const NAMES = Object.keys(COLUMNS) as Column[];
 
 /**
- * Partials as bytes: 32 a row, 8 more where a label was seen, where they were merged, and with class weights; 4 more with sample
- * weights, 32 with label smoothing or soft targets, 8 with a softcap, 40 of a divergence.
+ * Partials as bytes: 32 for each row; 8 more if a label was seen, 8 if they were merged, 8 with class weights, 4 with sample weights, 32
+ * with label smoothing or soft targets, 8 with a softcap, and 40 for a divergence.
  */
 export function encodePartials(partials: Partials): OwnUint8Array {
   assertPartials(partials);
   const { rows, classesTotal, classes, settings } = partials;
-  // Columns that have only their default are left out.
+  // Leave out columns that have only default values.
   const saysNothing = (name: Column): boolean =>
     OPTIONAL.includes(name) && partials[name].every((value, row) => Object.is(value, usual(partials, name, row)));
   const names = NAMES.filter((name) => !saysNothing(name));
@@ -38,8 +38,8 @@ export function encodePartials(partials: Partials): OwnUint8Array {
 }
 
 /**
- * Decodes the bytes of {@link encodePartials}. Throws RangeError where they are something else, are damaged, or hold values that neither
- * `partials` nor `mergePartials` gives.
+ * Decodes the bytes of {@link encodePartials}. Throws RangeError if they are something else, are damaged, or hold values that
+ * `partials` and `mergePartials` never give.
  */
 export function decodePartials(bytes: Uint8Array): Partials {
   const file = new Unpacked(bytes, PARTIALS, PARTIALS_VERSION);
@@ -78,7 +78,7 @@ export function decodePartials(bytes: Uint8Array): Partials {
   return partials;
 }
 
-/** Totals as bytes, some 100 of them, and 16 a source: the same ones for the same totals. */
+/** Totals as bytes: about 100, and 16 for each source. Equal totals give equal bytes. */
 export function encodeTotals(totals: Totals): OwnUint8Array {
   if (!(totals instanceof Totals)) throw wrongType("totals", "Totals", totals);
   const { count, correct, sources } = totals;
@@ -91,14 +91,14 @@ export function encodeTotals(totals: Totals): OwnUint8Array {
   return pack(TOTALS, TOTALS_VERSION, [Float64Array.from(numbers.concat(sources.length)), words]);
 }
 
-/** A file has no NaN: a sum that is NaN is written as these two. */
+/** A file has no NaN: a sum that is NaN is written as Infinity and -Infinity. */
 function written(terms: readonly number[]): readonly number[] {
   return terms.some(Number.isNaN) ? [Infinity, -Infinity] : terms;
 }
 
 /**
- * Decodes the bytes of {@link encodeTotals}. Throws RangeError where they are something else, are damaged, or hold values that no
- * totals have.
+ * Decodes the bytes of {@link encodeTotals}. Throws RangeError if they are something else, are damaged, or hold values that totals
+ * never have.
  */
 export function decodeTotals(bytes: Uint8Array): Totals {
   const file = new Unpacked(bytes, TOTALS, TOTALS_VERSION);

@@ -1,6 +1,6 @@
 // Partial results of rows, column by column.
 
-/** The options of a run that all shards of a row have in common. */
+/** The options of a run that all shards share. */
 export interface PartialsSettings {
   readonly labelSmoothing: number;
   readonly zLoss: number;
@@ -14,57 +14,56 @@ export interface PartialsSettings {
 }
 
 /**
- * The partial results of rows, from some of their classes: those of a shard, or of several after {@link mergePartials}.
- * This is plain data, which can be posted to another thread, or sent to another machine by `encodePartials`. Arrays have one entry
- * for each row.
+ * Partial results of rows over some of their classes: of a shard, or of several after {@link mergePartials}. This is plain data, which
+ * can be posted to another thread, or sent to another machine by `encodePartials`. Arrays have one entry for each row.
  */
 export interface Partials {
   readonly rows: number;
-  /** All classes of a row. */
+  /** The number of all classes of a row. */
   readonly classesTotal: number;
   /** The ranges of classes that were seen, [begin, end), in order and not adjacent. */
   readonly classes: readonly (readonly [begin: number, end: number])[];
   readonly settings: PartialsSettings;
   /**
-   * The class of the row; -1 where the row is ignored, -2 where its label is invalid (`invalidLabels: "nan"`). With soft targets, the class
-   * with the largest logit so far, which takes the place of the label below; -2 where there is none. Of a divergence, -2 in rows that
-   * count.
+   * The label of the row; -1 if the row is ignored, -2 if the label is invalid (`invalidLabels: "nan"`). With soft targets, the class
+   * with the largest logit so far, which replaces the label in the columns below; -2 if there is none. Of a divergence, -2 in rows
+   * that count.
    */
   readonly labels: Int32Array;
-  /** The largest logit, after softcap and temperature; -Infinity where all logits are -Infinity, NaN where one is NaN or Infinity. */
+  /** The largest logit, after softcap and temperature; -Infinity if all logits are -Infinity, NaN if one is NaN or Infinity. */
   readonly maximum: Float64Array;
-  /** The unit of {@link sum} is 2^power; where that is NaN, e^maximum. */
+  /** The unit of {@link sum} is 2^power, or e^maximum if the power is NaN. */
   readonly power: Float64Array;
-  /** Sum of the exponentials of all logits but the label's; of a divergence, of all. */
+  /** The sum of the exponentials of all logits but the label's; of a divergence, of all logits. */
   readonly sum: Float64Array;
   /** The rounding error of the sum, after merging. */
   readonly sumLow: Float64Array;
-  /** The label's logit; NaN where it was not seen. */
+  /** The label's logit; NaN if it was not seen. */
   readonly labelLogit: Float64Array;
-  /** The first class with the largest logit; -1 where there is none. */
+  /** The first class with the largest logit; -1 if there is none. */
   readonly predictions: Int32Array;
-  /** The class weight of the label; NaN where it was not seen. All 1 without class weights. With soft targets, the target. */
+  /** The class weight of the label; NaN if it was not seen. All 1 without class weights. With soft targets, the target. */
   readonly labelWeight: Float64Array;
   /** Factors of the losses. All 1 without sample weights. */
   readonly sampleWeights: Float32Array;
   /**
-   * With label smoothing or soft targets, else empty: the sums of the weights, and of weight times logit, over all classes but the label. Of
-   * soft targets, their own weights.
+   * With label smoothing or soft targets, else empty: the sums of the weights, and of weight times logit, over all classes but the
+   * label. For soft targets, the weights are the targets.
    */
   readonly weight: Float64Array;
   readonly weightLow: Float64Array;
   readonly weighted: Float64Array;
   readonly weightedLow: Float64Array;
-  /** With a softcap, else empty: the largest logit before softcap and temperature, which predictions are of; NaN where it is not known. */
+  /** With a softcap, else empty: the largest logit before softcap and temperature, which decides predictions; NaN if unknown. */
   readonly largest: Float64Array;
   /** Of a divergence, else empty: {@link maximum}, {@link power}, {@link sum} and {@link sumLow} of the target logits. */
   readonly targetMaximum: Float64Array;
   readonly targetPower: Float64Array;
   readonly targetSum: Float64Array;
   readonly targetSumLow: Float64Array;
-  /** Of a divergence, else empty: that within the classes that were seen, in the unit of {@link targetSum}. */
+  /** Of a divergence, else empty: the divergence within the classes that were seen, in the unit of {@link targetSum}. */
   readonly divergence: Float64Array;
-  /** Of a divergence, else empty: how much {@link sum} exceeds the value for which the divergence of these classes is least. */
+  /** Of a divergence, else empty: how much {@link sum} exceeds the value that minimises the divergence of these classes. */
   readonly excess: Float64Array;
 }
 

@@ -5,7 +5,7 @@ import type { Partials } from "./columns.ts";
 import { ExactSum } from "./exact.ts";
 import { above, factorOf, logUnit, type Scale } from "./scale.ts";
 
-/** Folds a row of shards: the divergences within them, and that of their sums. */
+/** Merges a row of shards: adds the divergences within them, and the divergence between their sums. */
 export function mergeDivergence(all: readonly Partials[], row: number, out: Partials): void {
   const logits = scaleOf(all.map((part) => scaleOfLogits(part, row)));
   const targets = scaleOf(all.map((part) => scaleOfTargets(part, row)));
@@ -20,9 +20,9 @@ export function mergeDivergence(all: readonly Partials[], row: number, out: Part
     const more = at(part.excess) * toLogits;
     excess.add(more);
     sum.add(-more);
-    // Infinite, also where 0 stands for what it is a divergence of.
+    // Infinity stays Infinity, even if its factor is 0.
     within.add(at(part.divergence) === Infinity ? Infinity : at(part.divergence) * toTargets);
-    // For a sum so small beside the others that few of its digits are left.
+    // log q, for a sum that is so small beside the others that it keeps few of its digits.
     const own = at(part.sum) - at(part.excess);
     const logQ = toLogits < SMALL && own > 0 ? Math.log(own) + logUnit(scaleOfLogits(part, row)) : NaN;
     return { p: targetSum.value, q: sum.value, logQ };
@@ -43,7 +43,7 @@ export function mergeDivergence(all: readonly Partials[], row: number, out: Part
   out.divergence[row] = within.value;
 }
 
-/** Shifted by less than this, a sum may be subnormal. */
+/** Scaled by a smaller factor than this, a sum may be subnormal. */
 const SMALL = 2 ** -900;
 
 function share(part: number, all: number): number {
@@ -64,14 +64,14 @@ function scaleOfTargets({ targetMaximum, targetPower }: Partials, row: number): 
   return { maximum: targetMaximum[row] as number, power: targetPower[row] as number };
 }
 
-/** That of the largest maximum; of equals, of the larger power, in any order. */
+/** The scale with the largest maximum; of equal maxima, the larger power, whatever the order. */
 function scaleOf(all: readonly Scale[]): Scale {
   const maximum = all.reduce((most, scale) => Math.max(most, scale.maximum), -Infinity);
   const powers = all.filter((scale) => Object.is(scale.maximum, maximum)).map((scale) => scale.power);
   return { maximum, power: powers.length === 0 ? 0 : Math.max(...powers) };
 }
 
-/** a (d + expm1(-d)) of a part with these shares of all p and of all q, with d = log(a / b). */
+/** a (d + expm1(-d)) with d = log(a / b), for a part with the share a of all p and b of all q. */
 function between(a: number, b: number): number {
   if (a === 0) return b;
   if (b === 0) return Infinity;
@@ -81,7 +81,7 @@ function between(a: number, b: number): number {
   return a * (Math.abs(d) < NEAR ? d * d * series(d) : d + expm1);
 }
 
-/** Where |d| is less, d + expm1(-d) is a small difference. */
+/** If |d| is less, d + expm1(-d) cancels, and a series replaces it. */
 const NEAR = 0.35;
 
 /** (d + expm1(-d)) / d^2 */
@@ -94,12 +94,12 @@ function series(d: number): number {
 interface RowDivergence {
   readonly loss: number;
   readonly logSumExp: number;
-  /** From e^(x - maximum) to the softmax, of the logits and of the targets. */
+  /** The factors from e^(x - maximum) to the softmax, of the logits and of the targets. */
   readonly factor: number;
   readonly targetFactor: number;
 }
 
-/** What merged partials say of a row. NaN where a logit or target is NaN or Infinity, or where all of either are -Infinity. */
+/** The results of a row from merged partials. NaN if a logit or target is NaN or Infinity, or if all of either are -Infinity. */
 export function findDivergence(merged: Partials, row: number): RowDivergence {
   const at = (column: Float64Array | Float32Array): number => column[row] as number;
   const [logits, targets] = [scaleOfLogits(merged, row), scaleOfTargets(merged, row)];

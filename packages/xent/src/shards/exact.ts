@@ -7,7 +7,7 @@ function twoSum(a: number, b: number): readonly [sum: number, lost: number] {
   return [sum, a - (sum - back) + (b - back)];
 }
 
-/** The rounded product of two numbers and its rounding error (Dekker), or 0 where the error overflows. */
+/** The rounded product of two numbers and its rounding error (Dekker), or 0 if the error overflows. */
 export function twoProduct(a: number, b: number): readonly [product: number, lost: number] {
   const product = a * b;
   const [aHigh, aLow] = halves(a);
@@ -29,7 +29,7 @@ function halves(x: number): readonly [high: number, low: number] {
 export class ExactSum {
   /** From the smallest to the largest. */
   #parts: number[] = [];
-  /** The part, in units of 2^-1074, that was set aside where the others would have overflowed. */
+  /** The part, in units of 2^-1074, that was set aside because the others would have overflowed. */
   #aside = 0n;
   /** Sum of the summands that are not finite. */
   #infinite = 0;
@@ -55,7 +55,7 @@ export class ExactSum {
       carry = sum;
     }
     if (carry !== 0) parts[kept++] = carry;
-    // An assignment costs time also where it changes nothing.
+    // An assignment of the same length would still cost time.
     if (parts.length !== kept) parts.length = kept;
   }
 
@@ -124,7 +124,7 @@ function unitsOf(x: number): bigint {
 /** This many units, rounded to the nearest number. */
 function rounded(units: bigint): number {
   if (units < 0n) return -rounded(-units);
-  // 64 bits, the last of which stands for all below, round as all bits do.
+  // Round the top 64 bits, the last of which is set if any bit below is: the result is that of rounding all bits.
   const below = BigInt(Math.max(0, 4 * units.toString(16).length - 64));
   const high = units >> below;
   return Number(high << below === units ? high : high | 1n) * 2 ** (Number(below) - 1074);

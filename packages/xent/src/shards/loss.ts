@@ -5,30 +5,30 @@ import { ExactSum, twoProduct } from "./exact.ts";
 import { assertPartials, isDense } from "./partials.ts";
 import { above } from "./scale.ts";
 
-/** Losses of rows whose classes were all seen. Arrays have one entry for each row. */
+/** Results of rows from the partials of all classes. Arrays have one entry for each row. */
 export interface PartialsResult {
   /** The loss of each row, never reduced. */
   loss: Float32Array;
   /** The exact sum of the losses, rounded to f64. */
   sum: number;
-  /** `sum / normalizer`, and 0 where that is 0. */
+  /** `sum / normalizer`, and 0 if that is 0. */
   mean: number;
-  /** The number of rows that are not ignored; with class weights, but for soft targets, the sum of their labels' weights. */
+  /** The number of rows that are not ignored; with class weights and labels, the sum of the labels' weights. */
   normalizer: number;
   /** The number of rows that are not ignored. */
   count: number;
   /** Logarithm of the sum of the exponentials of a row's logits, after softcap and temperature. */
   logSumExp: Float32Array;
-  /** First class with the largest logit, -1 where {@link logSumExp} is NaN. */
+  /** First class with the largest logit, -1 if {@link logSumExp} is NaN. */
   predictions: Int32Array;
-  /** The number of rows, without ignored ones, whose prediction is the label; 0 with soft targets. */
+  /** The number of rows whose prediction is the label, without ignored rows; 0 with soft targets. */
   correct: number;
 }
 
 /**
- * The losses of rows from the merged partials of all shards: those of a run over all classes, within the same bounds.
+ * The losses of rows from the merged partials of all shards, within the same bounds as those of a run over all classes.
  *
- * Throws RangeError where classes are missing.
+ * Throws RangeError if classes are missing.
  */
 export function lossFromPartials(merged: Partials): PartialsResult {
   assertComplete(merged);
@@ -46,7 +46,7 @@ export function lossFromPartials(merged: Partials): PartialsResult {
     loss[row] = found.loss;
     logSumExp[row] = found.logSumExp;
     predictions[row] = Number.isNaN(found.logSumExp) ? -1 : (merged.predictions[row] as number);
-    // Before it is rounded.
+    // Add the loss before it is rounded.
     sum.add(found.loss);
     if (label === IGNORED) continue;
     count++;
@@ -59,7 +59,7 @@ export function lossFromPartials(merged: Partials): PartialsResult {
 }
 
 /**
- * The merged result of a row, from which the kernel computes the gradient of a shard: `Merged` in crates/kernel/src/partial.rs, or of a
+ * The merged result of a row, from which the kernel computes the gradient of a shard: `Merged` in crates/kernel/src/partial.rs, for a
  * divergence in divergence/partial.rs.
  */
 export function gradientRecord(merged: Partials, row: number, scale: number, classOffset: number): readonly number[] {
@@ -95,7 +95,7 @@ export function normalizerOf({ rows, labels, labelWeight, settings }: Partials):
   return sum.value;
 }
 
-/** Throws RangeError unless these are all classes. */
+/** Throws RangeError unless the partials cover all classes. */
 export function assertComplete(merged: Partials): void {
   assertPartials(merged);
   const { classes, classesTotal } = merged;
@@ -105,15 +105,15 @@ export function assertComplete(merged: Partials): void {
   throw new RangeError(`"merged" expected all ${classesTotal} classes, but [${missing.join(", ")}) are in no shard`);
 }
 
-/** At this distance between maximum and label or more, the label's term may be too small to divide by. */
+/** If the label's logit is this far below the maximum, its term may be too small to divide by. */
 const FAR = 600;
 
 const BROKEN = { loss: NaN, logSumExp: NaN, probability: NaN, own: NaN };
 
-/** A loss this far below its parts is a small difference of them: crates/kernel/src/ends.rs. */
+/** If the loss is below this part of its terms, they cancel: crates/kernel/src/ends.rs. */
 const SMALLEST_LOSS = 0.75;
 
-/** What a weight of a class other than the label is multiplied by. */
+/** The factor of the weights of classes other than the label. */
 function spreadOf({ settings: { labelSmoothing, softTargets }, classesTotal }: Partials): number {
   return softTargets === 1 ? 1 : labelSmoothing / classesTotal;
 }
@@ -127,7 +127,7 @@ function findRow(merged: Partials, row: number) {
   const sample = at(merged.sampleWeights);
   const counts = label !== IGNORED && sample !== 0;
   if (!Number.isFinite(maximum) || label < IGNORED) return counts ? BROKEN : { ...BROKEN, loss: 0 };
-  // From here on relative to the maximum.
+  // From here on, logits are relative to the maximum.
   const others = (at(merged.sum) + at(merged.sumLow)) * Math.exp(-above(maximum, { maximum, power: at(merged.power) }));
   if (label === IGNORED) return { ...BROKEN, loss: 0, logSumExp: maximum + Math.log1p(others - 1) };
   const logit = at(merged.labelLogit);
@@ -148,7 +148,7 @@ function findRow(merged: Partials, row: number) {
   const z = zLoss === 0 ? 0 : 2 * zLoss * logSumExp;
   let loss = fromLabel + fromRest;
   if (dense && softTargets === 0 && loss < SMALLEST_LOSS * (ownTarget + rest) * Math.min(1, nll)) {
-    // Measured from the largest logit, all parts have the same sign.
+    // Relative to the largest logit, all parts have the same sign.
     const least = Math.log1p(others - 1 + own);
     loss = (ownTarget + rest) * least + ownTarget * distance + tiltOf(merged, row, maximum, spread);
   }
@@ -163,7 +163,7 @@ function findRow(merged: Partials, row: number) {
 }
 
 /**
- * `spread` times the sum of w (value - x) over all classes but the label, from two sums that may be large. Infinity where the sum of w x
+ * `spread` times the sum of w (value - x) over all classes but the label, from two sums that may be large. Infinity if the sum of w x
  * overflows.
  */
 function tiltOf(merged: Partials, row: number, value: number, spread: number): number {

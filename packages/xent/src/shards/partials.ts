@@ -16,12 +16,12 @@ import { above, factorOf } from "./scale.ts";
 import { findInvalidHeader } from "./valid.ts";
 
 /**
- * Merges the partials of several shards of the classes, in any order and any grouping. Sums are exact until they are rounded to 106
- * bits, so the result does not depend on either, unless the sums of two shards are more than a factor of 2^40 apart, or soft targets
- * have capped logits. Even then, no loss depends on it, but for that of a divergence, which may differ in its last bits.
+ * Merges the partials of several shards of the classes. Sums are exact until they are rounded to 106 bits, so the result does not
+ * depend on order or grouping, unless the sums of two shards differ by more than a factor of 2^40, or soft targets have capped logits.
+ * Even then, no loss depends on them, except the loss of a divergence, which may differ in its last bits.
  *
- * Throws TypeError for anything but {@link Partials}; RangeError where rows, labels, number of classes or options differ, or where a class
- * is in two of them.
+ * Throws TypeError for anything but {@link Partials}; RangeError if rows, labels, number of classes or options differ, or if a class is
+ * in two of them.
  */
 export function mergePartials(...partials: readonly (Partials | readonly Partials[])[]): Partials {
   const all = partials.flat() as readonly Partials[];
@@ -73,7 +73,7 @@ function mergeRow(all: readonly Partials[], row: number, out: Partials, soft: bo
     const [most, raw] = [part.maximum[row] as number, part.largest[row] ?? NaN];
     const best = part.predictions[row] as number;
     const isMore = most > maximum || prediction < 0;
-    // Before the softcap, which makes large logits alike. Of equals, the first class and the larger power, in any order of the shards.
+    // Compare before the softcap, which makes large logits equal. Of equals, take the first class and the larger power, whatever the order.
     const isFirst = most === maximum && best >= 0 && best < prediction;
     const isBest = raw < largest || raw > largest ? raw > largest : isMore || isFirst;
     if (prediction < 0 || isBest) {
@@ -96,7 +96,7 @@ function mergeRow(all: readonly Partials[], row: number, out: Partials, soft: bo
     const from = { maximum: part.maximum[row] as number, power: part.power[row] as number };
     const factor = factorOf(from, { maximum, power });
     for (const column of [part.sum, part.sumLow]) if (column[row] !== 0) sum.add((column[row] as number) * factor);
-    // Of several references, all but one become terms like others.
+    // Only one reference remains; the others become ordinary terms.
     const term = soft && part !== reference ? Math.exp(above(part.labelLogit[row] as number, from)) : 0;
     if (term !== 0) sum.add(term * factor);
   }
@@ -116,7 +116,7 @@ function mergeRow(all: readonly Partials[], row: number, out: Partials, soft: bo
   }
 }
 
-/** w x in two parts; 0 without weight, also at -Infinity. */
+/** w x in two parts; nothing without weight, even at -Infinity. */
 function productOf(weight: number, logit: number): readonly number[] {
   return weight === 0 || Number.isNaN(weight)
     ? []
@@ -127,7 +127,7 @@ function productOf(weight: number, logit: number): readonly number[] {
 
 type Part = "weight" | "weightLow" | "weighted" | "weightedLow";
 
-/** Infinity where it overflows. */
+/** The sum of a column with `more`, in two parts. Infinity if it overflows. */
 function sumOf(
   all: readonly Partials[],
   row: number,
@@ -139,13 +139,13 @@ function sumOf(
   for (const term of more) sum.add(term);
   for (const part of all) {
     sum.add(part[high][row] as number);
-    // After an overflow, there is no rest.
+    // After an overflow, there is no low part.
     if (Number.isFinite(part[high][row])) sum.add(part[low][row] as number);
   }
   return sum.pair;
 }
 
-/** Throws TypeError unless all properties are there, RangeError for values that no run gives. */
+/** Throws TypeError if a property is missing, RangeError for values that no run gives. */
 export function assertPartials(partials: unknown): asserts partials is Partials {
   const value = partials as Partials;
   const isWhole =
@@ -174,7 +174,7 @@ function assertAlike(first: Partials, other: Partials): void {
     const [a, b] = [first.settings[name], other.settings[name]];
     if (a !== b) throw differs(name, a, b);
   }
-  // With soft targets, each shard has a reference of its own.
+  // With soft targets, each shard has its own reference.
   const columns =
     first.settings.softTargets === 1 ? (["sampleWeights"] as const) : (["labels", "sampleWeights"] as const);
   for (const name of columns) {
@@ -183,7 +183,7 @@ function assertAlike(first: Partials, other: Partials): void {
   }
 }
 
-/** All classes, in order. */
+/** The ranges of all classes, in order. */
 function unionOf(all: readonly Partials[]): [number, number][] {
   const union: [number, number][] = [];
   for (const [begin, end] of all.flatMap((part) => part.classes).sort(([a], [b]) => a - b)) {

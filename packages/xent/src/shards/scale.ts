@@ -23,7 +23,7 @@ export function logUnit({ maximum, power }: Scale): number {
   return Number.isNaN(power) ? maximum : power * Math.LN2;
 }
 
-/** The factor from one scale to another whose maximum is not smaller. Exact where both have a power. */
+/** The factor from one scale to another whose maximum is not smaller. Exact if both have a power. */
 export function factorOf(from: Scale, to: Scale): number {
   const shift = from.power - to.power;
   if (!Number.isNaN(shift)) return powerOfTwo(shift);

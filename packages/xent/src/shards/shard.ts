@@ -7,7 +7,7 @@ import { type Column, type Partials, type PartialsSettings, SETTINGS } from "./c
 import { assertComplete, gradientRecord, normalizerOf } from "./loss.ts";
 import { emptyPartials } from "./partials.ts";
 
-/** Which of all classes a batch has. */
+/** The place of a batch's classes among all classes. */
 export interface ShardOptions {
   /** The first of the batch's classes. */
   classOffset: number;
@@ -38,7 +38,7 @@ export function readShard(options: PartialsOptions | undefined, classes: number)
   return { classOffset, classesTotal, merged: undefined };
 }
 
-/** Numbers of a record. */
+/** The number of f64 in a record. */
 export const RECORD: number = RECORD_BYTES / 8;
 
 /** The fields of a record: `Partial` in crates/kernel/src/partial.rs. */
@@ -47,7 +47,7 @@ const FIELDS = [
   ...["weight", "weighted", "weightedLow", "largest"],
 ] as const;
 
-/** The same in crates/kernel/src/divergence/partial.rs. */
+/** The fields of a record of a divergence: crates/kernel/src/divergence/partial.rs. */
 const FIELDS_OF_DIVERGENCE = [
   ...["maximum", "sum", "power", "targetMaximum", "predictions", "targetPower"],
   ...["targetSum", "divergence", "excess"],
@@ -82,7 +82,7 @@ export function readPartials(
   return partials;
 }
 
-/** Throws RangeError unless these are all rows, with these labels, and all classes. */
+/** Throws RangeError unless the merged partials have these rows and labels, and all classes. */
 export function assertMerged(
   merged: Partials,
   labels: Int32Array | undefined,

@@ -11,7 +11,8 @@ export interface RowsResult {
 }
 
 /**
- * Exact sums over any number of rows, on any number of machines. They have the same bits for any order and any grouping of the results. Totals that were told what they are of, by {@link addSource}, do not count it twice.
+ * Exact sums over any number of rows, on any number of machines. They have the same bits for any order and grouping of the results.
+ * Totals with sources ({@link addSource}) refuse to count a source twice.
  */
 export class Totals {
   readonly #sum = new ExactSum();
@@ -50,8 +51,8 @@ export class Totals {
   }
 
   /**
-   * Says what rows these totals are of, so that {@link merge} notices where they would be counted twice: 128 bits as 32 hexadecimal
-   * digits, of a checksum or a UUID. Throws RangeError where it was said before.
+   * Names the source of these rows, so that {@link merge} can refuse to count them twice: 128 bits of a checksum or a UUID, as 32
+   * hexadecimal digits. Throws RangeError if these totals already have the source.
    */
   addSource(source: string): this {
     if (typeof source !== "string") throw wrongType("source", "32 hexadecimal digits", source);
@@ -62,8 +63,8 @@ export class Totals {
   }
 
   /**
-   * Adds the rows of other totals. Throws RangeError, and adds none, where the rows are more than 2^53 - 1 together, or where both
-   * have a source in common.
+   * Adds the rows of other totals. Throws RangeError, and adds nothing, if there would be more than 2^53 - 1 rows, or if both have a
+   * source in common.
    */
   merge(other: Totals): this {
     if (!(other instanceof Totals)) throw wrongType("other", "Totals", other);
@@ -94,12 +95,12 @@ export class Totals {
     return this.#count;
   }
 
-  /** The number of rows, without ignored ones, whose prediction is the label. */
+  /** The number of rows whose prediction is the label, without ignored rows. */
   get correct(): number {
     return this.#correct;
   }
 
-  /** `sum / normalizer`, and 0 where that is 0. */
+  /** `sum / normalizer`, and 0 if that is 0. */
   get mean(): number {
     const { normalizer } = this;
     return normalizer === 0 ? 0 : this.sum / normalizer;
@@ -110,12 +111,12 @@ export class Totals {
     return { sum: this.#sum.terms, normalizer: this.#normalizer.terms };
   }
 
-  /** What was said by {@link addSource}, sorted. */
+  /** The sources that {@link addSource} has named, sorted. */
   get sources(): string[] {
     return [...this.#sources].sort();
   }
 
-  /** From their `terms`, and `sources` if there are any. */
+  /** Totals from their `terms`, and `sources` if there are any. */
   static of(
     terms: { sum: Iterable<number>; normalizer: Iterable<number> },
     count: number,

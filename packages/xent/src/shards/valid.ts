@@ -1,4 +1,4 @@
-// Which values partials may have: those that computing and merging give. Readers of files rely on it.
+// The values that partials can have after computing and merging. Readers of files rely on these checks.
 
 import type { Column, Partials, PartialsSettings } from "./columns.ts";
 
@@ -14,7 +14,7 @@ const SETTINGS: { readonly [name in keyof PartialsSettings]: (value: number) => 
   divergence: (divergence) => divergence === 0 || divergence === 1,
 };
 
-/** From here on a maximum may be too large for a power (`TOO_LARGE` in crates/kernel/src/partial.rs, and room). */
+/** From here on, a maximum may be too large for a power: `TOO_LARGE` in crates/kernel/src/partial.rs, with a margin. */
 const LARGE = 2 ** 30;
 /** A power is close to maximum / ln 2, so the largest term of a sum is close to 1. */
 const NEAR = 4;
@@ -27,7 +27,7 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
   power: (power, row, { maximum }) => isPower(power, maximum[row] as number),
   sum: (sum, row, { maximum, labelLogit, classesTotal }, isSeen) => {
     const most = maximum[row] as number;
-    // The sum has the largest term, unless that is the label's.
+    // The sum includes the largest term, unless it is the label's.
     const least = isSeen && labelLogit[row] === most ? 0 : 1 / MOST_TERM;
     return isSum(sum, most, least, classesTotal);
   },
@@ -44,7 +44,7 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
     return best !== labels[row] || Number.isNaN(most) || labelLogit[row] === most;
   },
   labelWeight: (weight, _, __, isSeen) => isSeen || Number.isNaN(weight),
-  // Weights may be any numbers, so their sums may be too.
+  // Weights may be any numbers, and so may their sums.
   sampleWeights: () => true,
   weight: () => true,
   weightLow: (low, row, { weight }) => isRest(low, weight[row] as number),
@@ -62,7 +62,7 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
     if (targetSum[row] === 0) return divergence === 0;
     return most === -Infinity ? divergence === Infinity : divergence >= 0;
   },
-  // Sums of terms are more exact than that.
+  // The excess is a rounding error, which is far below this bound.
   excess: (excess, row, { sum }) => Number.isNaN(sum[row]) || Math.abs(excess) <= 1e-3 * (sum[row] as number),
 };
 
@@ -99,7 +99,7 @@ export function has(classes: Partials["classes"], label: number): boolean {
   return false;
 }
 
-/** The first invalid setting of partials; undefined where all are valid. */
+/** The first invalid setting of partials; undefined if all are valid. */
 export function findInvalidHeader({ classes, classesTotal, settings }: Omit<Partials, Column>): string | undefined {
   if (!(Number.isInteger(classesTotal) && classesTotal >= 1 && classesTotal < 2 ** 31)) {
     return `${classesTotal} classes`;
@@ -119,7 +119,7 @@ export function findInvalidHeader({ classes, classesTotal, settings }: Omit<Part
   return other && `a ${other} of ${settings[other]}, and a divergence`;
 }
 
-/** The first value that neither a run nor merging gives; undefined where all are valid. */
+/** The first value that neither a run nor merging gives; undefined if all are valid. */
 export function findInvalidRow(partials: Partials): string | undefined {
   const { labels, classes } = partials;
   const isSeen = Array.from(labels, (label) => has(classes, label));

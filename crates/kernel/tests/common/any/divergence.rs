@@ -3,9 +3,9 @@
 use super::*;
 use xent_kernel::{DIVERGENCE, DIVERGENCE_GRADIENT_ULP};
 
-/// A softmax: e^(y - largest), their sum, and the largest.
+/// A softmax: a fourth of each distance from the largest logit, which does not overflow; e^(y - largest), their sum, and the largest.
 struct Softmax {
-    y: Vec<f64>,
+    fourths: Vec<f64>,
     terms: Vec<f64>,
     sum: f64,
     largest: f64,
@@ -20,9 +20,9 @@ impl Softmax {
             return None;
         }
         // Before the division: what both rows have in common goes first.
-        let y: Vec<f64> = x.iter().map(|x| (x - largest) / given.temperature).collect();
-        let terms: Vec<f64> = y.iter().map(|y| y.exp()).collect();
-        Some(Self { sum: terms.iter().sum(), y, terms, largest: largest / given.temperature })
+        let fourths: Vec<f64> = x.iter().map(|x| 0.25 * x - 0.25 * largest).collect();
+        let terms: Vec<f64> = fourths.iter().map(|x| (4.0 * (x / given.temperature)).exp()).collect();
+        Some(Self { sum: terms.iter().sum(), fourths, terms, largest: largest / given.temperature })
     }
 }
 
@@ -46,16 +46,29 @@ impl Given {
         for _ in 0..2 {
             let mut error = 0.0;
             loss = 0.0;
-            for ((&t, &x), (&p_term, &q_term)) in p.y.iter().zip(&q.y).zip(p.terms.iter().zip(&q.terms)) {
+            for ((&t, &x), (&p_term, &q_term)) in p.fourths.iter().zip(&q.fourths).zip(p.terms.iter().zip(&q.terms)) {
+                let distance = (t - x) - 0.25 * centre * self.temperature;
+                let r = -4.0 * (distance / self.temperature);
+                let log_p = 4.0 * (t / self.temperature) - p.sum.ln();
                 let (p, q) = (p_term / p.sum, q_term / q.sum);
-                let r = centre - (t - x);
                 if t == f64::NEG_INFINITY {
                     loss += q;
+                } else if x == f64::NEG_INFINITY {
+                    loss = f64::INFINITY;
                 } else if r.abs() < 0.5 {
                     loss += p * excess(r);
                     error += p * r.exp_m1();
                 } else {
-                    loss += if r == f64::NEG_INFINITY { f64::INFINITY } else { p * (-r - 1.0) + q };
+                    // Where p is 0, its logarithm is not; only beside a large distance may it matter.
+                    let far = r < -1e9;
+                    let p_d = (log_p + distance.ln() - (0.25 * self.temperature).ln()).exp();
+                    loss += if far {
+                        p_d
+                    } else if p == 0.0 {
+                        0.0
+                    } else {
+                        -p * r
+                    } + (q - p);
                     error += q - p;
                 }
             }
@@ -85,11 +98,15 @@ impl Given {
             let got = output.loss[row];
             // d_j is a difference of f64.
             let largest = x.iter().chain(&t).map(|x| if x.is_finite() { x.abs() } else { 0.0 }).fold(1.0, f64::max);
-            let least = (largest / self.temperature * 2f64.powi(-51)).powi(2) + 2f64.powi(-173);
+            // What is subtracted from larger logits before is subtracted exactly.
+            let centred = if self.logits_type == logits_type::F64 { 1e6 } else { 800.0 };
+            let least = ((largest / self.temperature).min(centred) * 2f64.powi(-51)).powi(2) + 2f64.powi(-173);
             if !same(got, loss) && beyond((got - loss).abs(), DIVERGENCE * loss + least) {
                 return Err(format!("divergence of row {row} is {got:e}, exact {loss:e}"));
             }
             let got = output.log_sum_exp[row];
+            let beyond_f32 = self.logits_type != logits_type::F64 && (lse as f32).is_infinite();
+            let lse = if beyond_f32 { f64::from(lse as f32) } else { lse };
             if !same(got, lse) && beyond((got - lse).abs(), 2.5e-7 * lse.abs().max(1.0)) {
                 return Err(format!("log-sum-exp of row {row} is {got}, exact {lse}"));
             }
