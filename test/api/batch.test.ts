@@ -1,5 +1,4 @@
-// Whose memory an array is, how long it stays right, and that rows are independent of how they are divided.
-import { runInNewContext } from "node:vm";
+// Which memory the arrays of a batch are in, how long they stay valid, and that ranges of rows are independent of each other.
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import {
@@ -20,7 +19,7 @@ import { variants } from "../support/variants.ts";
 
 const GRADIENTS = [false, true, "in-place"] as const;
 
-/** Rows, some entries of them replaced, and where they are cut into ranges. */
+/** Rows, the entries of them that are replaced, and where they are cut into ranges. */
 interface Example {
   rows: number;
   classes: number;
@@ -41,16 +40,11 @@ function arraysOf(result: LossResult): ArrayBufferView[] {
   return Object.values(result).filter((value) => ArrayBuffer.isView(value));
 }
 
-function transferred<T extends Float32Array | Int32Array>(array: T): T {
-  structuredClone(array, { transfer: [array.buffer as ArrayBuffer] });
-  return array;
-}
-
 describe.each(variants)("%s", (variant) => {
   const xent = createXentSync({ variant });
   afterAll(() => xent.dispose());
 
-  describe("a batch's arrays are the memory", () => {
+  describe("the arrays of a batch are views of the memory", () => {
     test.each(GRADIENTS)("gradient: %s", (gradient) => {
       using batch = exampleBatch(xent, { rows: 5, classes: 7, gradient });
       const results = arraysOf(batch.run(everything({ rows: 5, classes: 7, gradient })));
@@ -59,7 +53,7 @@ describe.each(variants)("%s", (variant) => {
       for (const array of arrays) expect(array.buffer).toBe(xent.memory.buffer);
     });
 
-    test("what is written into it is what runs", () => {
+    test("a run reads what was written into the views", () => {
       using batch = xent.createBatch({ rows: 1, classes: 2 });
       const logits = new Float32Array(xent.memory.buffer, batch.logits.byteOffset, 2);
       const labels = new Int32Array(xent.memory.buffer, batch.labels.byteOffset, 1);
@@ -70,14 +64,14 @@ describe.each(variants)("%s", (variant) => {
       expect(batch.run().loss[0]).toBe(0);
     });
 
-    test("a gradient of its own leaves the logits as they are", () => {
+    test("a separate gradient does not change the logits", () => {
       using batch = exampleBatch(xent, { rows: 5, classes: 7, gradient: true });
       const { gradient } = batch.run(EVERYTHING);
       expect(gradient?.byteOffset).toBe(batch.gradient?.byteOffset);
       expect(batch.logits).toEqual(exampleRows(5, 7).logits);
     });
 
-    test("an in-place gradient is the logits' memory, and has the same bits", () => {
+    test("an in-place gradient takes the place of the logits, and has the same bits", () => {
       using apart = exampleBatch(xent, { rows: 5, classes: 7, gradient: true });
       using batch = exampleBatch(xent, { rows: 5, classes: 7, gradient: "in-place" });
       expect(bitsOf(batch.run({ predictions: true }))).toEqual(bitsOf(apart.run({ predictions: true })));
@@ -91,7 +85,7 @@ describe.each(variants)("%s", (variant) => {
     });
   });
 
-  describe("the one-call form's arrays are the caller's", () => {
+  describe("the arrays of the one-call form belong to the caller", () => {
     test.each<[string, typeof sparseSoftmaxCrossEntropyWithLogits]>([
       ["function", sparseSoftmaxCrossEntropyWithLogits],
       ["method", (...args) => xent.sparseSoftmaxCrossEntropyWithLogits(...args)],
@@ -107,8 +101,8 @@ describe.each(variants)("%s", (variant) => {
     });
   });
 
-  describe("other batches are not disturbed", () => {
-    test("by another batch of the instance", () => {
+  describe("a run does not change another batch", () => {
+    test("of the same instance", () => {
       const specs = GRADIENTS.flatMap((gradient) => [1, 10, 300].map((classes) => ({ rows: 9, classes, gradient })));
       const batches = specs.map((spec, seed) => ({ spec, batch: exampleBatch(xent, spec, seed) }));
       const results = batches.map(({ spec, batch }) => batch.run(everything(spec)));
@@ -124,7 +118,7 @@ describe.each(variants)("%s", (variant) => {
       }
     });
 
-    test("by another instance", () => {
+    test("of another instance", () => {
       using other = createXentSync({ variant });
       using batch = exampleBatch(xent, { rows: 9, classes: 10, gradient: true });
       batch.run(EVERYTHING);
@@ -135,10 +129,10 @@ describe.each(variants)("%s", (variant) => {
     });
   });
 
-  describe.each([false, true])("when the memory has grown, shared: %s", (shared) => {
+  describe.each([false, true])("after the memory has grown, shared: %s", (shared) => {
     const BIG = { rows: 1, classes: 100_000 };
 
-    test("a batch's arrays are where they were, with what was in them", () => {
+    test("the arrays of a batch have their old offsets and contents", () => {
       using growing = createXentSync({ variant, shared });
       const batch = exampleBatch(growing, { rows: 5, classes: 7, gradient: true });
       const result = batch.run(EVERYTHING);
@@ -164,7 +158,7 @@ describe.each(variants)("%s", (variant) => {
         ({ logits, labels }) => ({ logits, labels: new BigInt64Array(labels.buffer, labels.byteOffset, 2) }),
       ],
       ["part of them", ({ logits, labels }) => ({ logits: logits.subarray(100_000), labels: labels.subarray(1) })],
-    ])("during a one-call that reads a batch's own %s, it still reads them", (_, args) => {
+    ])("a one-call that makes it grow still reads its %s, which are views of a batch", (_, args) => {
       using growing = createXentSync({ variant, shared });
       const batch = growing.createBatch({ rows: 2, classes: 100_000 });
       batch.logits.set(exampleRows(2, 100_000).logits);
@@ -208,7 +202,7 @@ describe.each(variants)("%s", (variant) => {
       return batch;
     }
 
-    test("rows have the same bits however they are divided, and no other rows are written", () => {
+    test("gives rows the same bits for any division into ranges, and writes no other rows", () => {
       fc.assert(
         fc.property(input, (example) => {
           const { rows, classes, ignored, gradient, asked, cuts } = example;
@@ -247,7 +241,7 @@ describe.each(variants)("%s", (variant) => {
       );
     });
 
-    test("the parts that have run make up the batch's results", () => {
+    test("ranges that were run one by one fill the results of the batch", () => {
       using whole = exampleBatch(xent, { rows: 20, classes: 10 });
       using batch = exampleBatch(xent, { rows: 20, classes: 10 });
       expect([...batch.loss]).toEqual(new Array(20).fill(0));
@@ -262,7 +256,7 @@ describe.each(variants)("%s", (variant) => {
     });
   });
 
-  describe("sizes at the edge", () => {
+  describe("the smallest and largest sizes", () => {
     test.each(GRADIENTS)("no rows: empty results, gradient: %s", (gradient) => {
       using batch = xent.createBatch({ rows: 0, classes: 3, gradient });
       const result = batch.run(everything({ rows: 0, classes: 3, gradient }));
@@ -308,220 +302,6 @@ describe.each(variants)("%s", (variant) => {
     test("a row of 2 GiB is refused", () => {
       expect(thrown(() => xent.createBatch({ rows: 0, classes: 2 ** 29 }))).toMatch(/^RangeError: "classes" /);
     });
-  });
-});
-
-describe("logits and labels of the one-call form", () => {
-  const { logits, labels } = exampleRows(4, 3);
-  const expected = bitsOf(sparseSoftmaxCrossEntropyWithLogits(logits, labels, EVERYTHING));
-
-  test.each<[string, Logits]>([
-    ["numbers", [...logits]],
-    ["rows of numbers", [0, 1, 2, 3].map((row) => [...logits.subarray(3 * row, 3 * row + 3)])],
-    ["in the middle of its memory", Float32Array.of(9, ...logits, 9).subarray(1, 13)],
-    ["over shared memory", new Float32Array(new SharedArrayBuffer(48)).map((_, at) => logits[at] as number)],
-    ["Float32Array of another realm", runInNewContext("Float32Array.from(logits)", { logits })],
-    [
-      "rows of numbers of another realm",
-      runInNewContext("[0, 3, 6, 9].map((at) => Array.from(logits.slice(at, at + 3)))", { logits }),
-    ],
-  ])("%s", (_, logits) => {
-    expect(bitsOf(sparseSoftmaxCrossEntropyWithLogits(logits, labels, EVERYTHING))).toEqual(expected);
-  });
-
-  test.each<[string, unknown, unknown, string]>([
-    ["too few labels", logits, [0, 1, 2, 0, 1], 'RangeError: "labels" has 5 rows, which do not divide 12 logits'],
-    ["no labels", logits, [], 'RangeError: "labels" has 0 rows, which do not divide 12 logits'],
-    ["no logits", [], [0], 'RangeError: "logits" expected at least one class, got 0 logits'],
-    ["too few rows", [[1, 2]], [0, 1], 'RangeError: "labels" has 2 rows, which do not fit 1 rows of 2 logits'],
-    [
-      "too many rows",
-      [
-        [1, 2],
-        [3, 4],
-      ],
-      [0],
-      'RangeError: "labels" has 1 rows, which do not fit 2 rows of 2 logits',
-    ],
-    [
-      "rows, no labels",
-      [
-        [1, 2],
-        [3, 4],
-      ],
-      [],
-      'RangeError: "labels" has 0 rows, which do not fit 2 rows of 2 logits',
-    ],
-    [
-      "a longer row",
-      [
-        [1, 2],
-        [1, 2],
-        [1, 2, 3],
-      ],
-      [0, 0, 0],
-      'RangeError: "logits" has 2 numbers in row 0, but 3 in row 2',
-    ],
-    ["an empty row", [[1, 2], []], [0, 0], 'RangeError: "logits" has 2 numbers in row 0, but 0 in row 1'],
-    ["empty rows", [[], []], [0, 0], 'RangeError: "logits" expected at least one class, got 0 logits'],
-    ["empty rows, no labels", [[], []], [], 'RangeError: "logits" expected at least one class, got 0 logits'],
-    [
-      "a number among rows",
-      [[1, 2], 3],
-      [0, 0],
-      'TypeError: "logits" expected rows of numbers, but row 1 is something else, got 3',
-    ],
-    [
-      "a row among numbers",
-      [1, [2]],
-      [0],
-      'TypeError: "logits" expected numbers, but entry 1 is something else, got Array',
-    ],
-    [
-      "a string among numbers",
-      [1, "2"],
-      [0],
-      'TypeError: "logits" expected numbers, but entry 1 is something else, got "2"',
-    ],
-    [
-      "a hole among numbers",
-      Object.assign([1], { 2: 3 }),
-      [0],
-      'TypeError: "logits" expected numbers, but entry 1 is something else, got undefined',
-    ],
-    [
-      "a bigint in a row",
-      [[1, 2n]],
-      [0],
-      'TypeError: "logits" expected numbers, but row 0 has something else at 1, got 2n',
-    ],
-    [
-      "Int32Array",
-      new Int32Array(12),
-      labels,
-      'TypeError: "logits" expected a Float32Array, Float64Array, Float16Array or Uint16Array, or (nested) arrays of numbers, got Int32Array',
-    ],
-    [
-      "Uint16Array that does not say what its numbers are",
-      new Uint16Array(12),
-      labels,
-      'TypeError: "logits" is a Uint16Array: say what its numbers are, with logits: "float16" or "bfloat16"',
-    ],
-    [
-      "Uint8Array",
-      new Uint8Array(12),
-      labels,
-      'TypeError: "logits" expected a Float32Array, Float64Array, Float16Array or Uint16Array, or (nested) arrays of numbers, got Uint8Array',
-    ],
-    [
-      "a string",
-      "123",
-      labels,
-      'TypeError: "logits" expected a Float32Array, Float64Array, Float16Array or Uint16Array, or (nested) arrays of numbers, got "123"',
-    ],
-    [
-      "null",
-      null,
-      labels,
-      'TypeError: "logits" expected a Float32Array, Float64Array, Float16Array or Uint16Array, or (nested) arrays of numbers, got null',
-    ],
-    [
-      "undefined",
-      undefined,
-      labels,
-      'TypeError: "logits" expected a Float32Array, Float64Array, Float16Array or Uint16Array, or (nested) arrays of numbers, got undefined',
-    ],
-  ])("%s", (_, logits, labels, message) => {
-    expect(thrown(() => sparseSoftmaxCrossEntropyWithLogits(logits as Logits, labels as Labels))).toBe(message);
-  });
-
-  const detached = (title: string) =>
-    `TypeError: "${title}" is detached: its memory was transferred, or belonged to a WebAssembly.Memory that has grown`;
-  test.each<[string, Logits, Labels, string]>([
-    ["logits", transferred(logits.slice()), labels, detached("logits")],
-    ["labels", logits, transferred(labels.slice()), detached("labels")],
-    ["logits, with no labels", transferred(logits.slice()), [], detached("logits")],
-    ["labels, with no logits", [], transferred(labels.slice()), detached("labels")],
-  ])("detached: %s", (_, logits, labels, message) => {
-    expect(thrown(() => sparseSoftmaxCrossEntropyWithLogits(logits, labels))).toBe(message);
-  });
-
-  test("detached: a batch's logits from before the memory grew", () => {
-    using xent = createXentSync();
-    const { logits } = exampleBatch(xent, { rows: 4, classes: 3 });
-    xent.createBatch({ rows: 1, classes: 100_000 });
-    expect(thrown(() => xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels))).toBe(detached("logits"));
-  });
-});
-
-describe("after dispose", () => {
-  const uses: [string, (batch: Batch) => unknown][] = [
-    ["logits", (batch) => batch.logits],
-    ["labels", (batch) => batch.labels],
-    ["gradient", (batch) => batch.gradient],
-    ["run", (batch) => batch.run()],
-    ["share", (batch) => batch.share()],
-  ];
-  const spec: RowsSpec = { rows: 4, classes: 3, gradient: true };
-
-  test.each(uses)("of a batch, its %s is refused", (_, use) => {
-    using xent = createXentSync({ shared: true });
-    const [batch, other] = [exampleBatch(xent, spec), exampleBatch(xent, spec)];
-    batch.dispose();
-    expect(thrown(() => use(batch))).toBe("TypeError: this batch was disposed");
-    expect(thrown(() => use(other))).toBe("nothing");
-  });
-
-  test.each(uses)("of the instance, a batch's %s is refused", (_, use) => {
-    const xent = createXentSync({ shared: true });
-    const batch = exampleBatch(xent, spec);
-    xent.dispose();
-    expect(thrown(() => use(batch))).toBe("TypeError: this Xent was disposed");
-    expect(thrown(() => batch.dispose())).toBe("nothing");
-  });
-
-  test("of the instance, it is refused", () => {
-    const xent = createXentSync({ shared: true });
-    const shared = exampleBatch(xent, spec).share();
-    const { logits, labels } = exampleRows(4, 3);
-    xent.dispose();
-    xent.dispose();
-    for (const use of [
-      () => xent.createBatch(spec),
-      () => xent.attachBatch(shared),
-      () => xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels),
-      () => xent.share(),
-    ]) {
-      expect(thrown(use)).toBe("TypeError: this Xent was disposed");
-    }
-  });
-
-  test("of a batch, a second dispose frees nothing", () => {
-    using xent = createXentSync();
-    const first = xent.createBatch(spec);
-    first.dispose();
-    const second = exampleBatch(xent, spec);
-    first.dispose();
-    const third = exampleBatch(xent, spec, 3);
-    expect(third.logits.byteOffset).not.toBe(second.logits.byteOffset);
-    third.run(EVERYTHING);
-    expect(second.logits).toEqual(exampleRows(4, 3).logits);
-  });
-
-  test("by `using`", () => {
-    const left: Batch[] = [];
-    const xent = createXentSync();
-    {
-      using batch = exampleBatch(xent, spec);
-      left.push(batch);
-      expect(batch.run().loss.length).toBe(4);
-    }
-    expect(thrown(() => left[0]?.run())).toBe("TypeError: this batch was disposed");
-    {
-      using alias = xent;
-      left.push(alias.createBatch(spec));
-    }
-    expect(thrown(() => left[1]?.run())).toBe("TypeError: this Xent was disposed");
   });
 });
 

@@ -1,4 +1,4 @@
-// test/golden/errors.json: bad labels, types, shapes and values. Class, row and value of the error; and NaN instead.
+// test/golden/errors.json: invalid labels, types, shapes and values. The class, row and value of each error, or NaN instead of it.
 import { describe, expect, test } from "vitest";
 import {
   createXentSync,
@@ -52,7 +52,7 @@ function call(entry: ErrorCase, more: LossOptions = {}) {
   return xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels, options);
 }
 
-/** Whether the logits may be given as nested arrays: an empty one does not say how many classes its no rows have. */
+/** Whether the logits may be nested arrays: an empty one does not tell the number of classes. */
 function isNested({ shape, labelsShape, logits, options }: ErrorCase): boolean {
   const isMatrix = shape.length === 2 && labelsShape.length === 1 && (logits as unknown[]).length > 0;
   return isMatrix && Object.keys(options).every((name) => name === "ignoreIndex");
@@ -80,7 +80,7 @@ test("there are cases of all kinds", () => {
   expect(cases.filter((entry) => entry.ifNaN).length).toBeGreaterThan(50);
 });
 
-// A flat array of labels has no shape of its own to be wrong.
+// A flat array of labels has no shape that could be wrong.
 const shaped = ["labels-rank-mismatch", "labels-extra-dim-1"];
 
 describe("golden errors", () => {

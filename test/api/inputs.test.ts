@@ -1,4 +1,4 @@
-// Whatever arrays numbers come in, they are the same numbers, or an error that says what would be right.
+// Arrays of every kind give the same numbers, or an error that tells what to pass.
 import { describe, expect, test } from "vitest";
 import {
   type Labels,
@@ -41,7 +41,7 @@ describe("logits of one call", () => {
     else expect(loss[0]).toBe(Math.fround(oneTwoThree));
   });
 
-  test("of rows that are Float64Arrays are computed in f64", () => {
+  test("are computed in f64 where their rows are Float64Arrays", () => {
     const rows = [Float64Array.of(1, 1 + 2 ** -40), Float64Array.of(0, -(2 ** -40))];
     const { gradient } = sparseSoftmaxCrossEntropyWithLogits(rows, [0, 0], { gradient: true });
     expect(gradient).toBeInstanceOf(Float64Array);
@@ -84,7 +84,7 @@ describe("logits of one call", () => {
     expect(thrown(() => sparseSoftmaxCrossEntropyWithLogits(logits as never, labels as never))).toBe(message);
   });
 
-  test("that contain themselves are refused", () => {
+  test("are refused where an array contains itself", () => {
     const own: unknown[] = [];
     own.push(own);
     expect(thrown(() => sparseSoftmaxCrossEntropyWithLogits(own as never, [0]))).toMatch(
@@ -113,7 +113,7 @@ describe("labels of one call", () => {
     expect(bitsOf(sparseSoftmaxCrossEntropyWithLogits(logits, labels))).toEqual(expected);
   });
 
-  test("as rows, with a last axis of 1 or not, are those of logits of three axes", () => {
+  test("may be nested like logits of three axes, with a last axis of 1 or without", () => {
     const shape = { shape: [2, 3, 5] };
     for (const labels of [
       [
@@ -141,7 +141,7 @@ describe("labels of one call", () => {
     ).toMatch(/^RangeError: "labels" of sizes \[3, 2\] does not fit logits of \[2, 3, 5\]/);
   });
 
-  test("beyond 64 bits are no class, whatever their last bits are", () => {
+  test("are no class beyond 64 bits, whatever their low bits", () => {
     const labels = [2n ** 64n, 0];
     const [first, second] = sparseSoftmaxCrossEntropyWithLogits(
       [
@@ -177,7 +177,7 @@ describe("soft targets of one call", () => {
     ["rows of typed arrays", [Float64Array.of(0, 0.25, 0.75)]],
   ])("may be %s", (_, targets) => {
     expect(bitsOf(softmaxCrossEntropyWithLogits([[1, 2, 3]], targets))).toEqual(expected);
-    // Where only they say what the sizes are.
+    // Here only the targets tell the sizes.
     if (targets !== undefined && Array.isArray(targets) && Array.isArray(targets[0]))
       expect(bitsOf(softmaxCrossEntropyWithLogits(Float32Array.from(numbers), targets))).toEqual(expected);
   });

@@ -1,4 +1,4 @@
-// Which labels are taken, which are refused, in which words, and that nothing is written then.
+// Which labels are accepted, which are refused with which message, and that a refusal writes nothing.
 import { runInNewContext } from "node:vm";
 import { afterAll, describe, expect, test } from "vitest";
 import {
@@ -31,7 +31,7 @@ function inBatch(labels: Int32Array, options?: LossOptions): LossResult {
   return { ...result, loss: result.loss.slice() };
 }
 
-/** Good labels, but for some rows. */
+/** Valid labels, except for the given rows. */
 function labelsWith<T>(bad: Record<number, T>): (number | T)[] {
   const labels: (number | T)[] = [...good];
   for (const [row, label] of Object.entries(bad)) labels[Number(row)] = label;
@@ -68,7 +68,7 @@ describe("a label outside of [0, classes) is a RangeError in TensorFlow's words"
     expect(thrown(() => oneCall(labelsWith({ 3: label })))).toBe(outside(label, 3));
   });
 
-  test("in a batch, rows are counted from the batch's first, and only the rows that run are read", () => {
+  test("a batch counts rows from its first one, and reads labels only of the rows that run", () => {
     using batch = exampleBatch(xent, { rows: ROWS, classes: CLASSES });
     batch.labels[1] = 77;
     expect(thrown(() => batch.run({ rows: [1, 3] }))).toBe(outside(77, 1));
@@ -78,7 +78,7 @@ describe("a label outside of [0, classes) is a RangeError in TensorFlow's words"
   });
 });
 
-describe("labels of 64 bits are read as words, and all of them count", () => {
+describe("all 64 bits of a label count", () => {
   const wide = [
     0n,
     1n,
@@ -116,7 +116,7 @@ describe("labels of 64 bits are read as words, and all of them count", () => {
   );
 });
 
-describe("something that is not an integer is a TypeError", () => {
+describe("a label that is not an integer is a TypeError", () => {
   test.each<[string, unknown, string]>([
     ["NaN", Number.NaN, "NaN"],
     ["a fraction", 1.5, "1.5"],
@@ -141,7 +141,7 @@ describe("something that is not an integer is a TypeError", () => {
     );
   });
 
-  test("the first bad row is named, and before those that are no class", () => {
+  test("the error names the first label that is not an integer, even after one that is no class", () => {
     expect(thrown(() => oneCall(labelsWith<unknown>({ 1: 99, 2: "1" }) as never))).toMatch(/^TypeError: .* row 2 /);
     expect(thrown(() => oneCall(labelsWith<unknown>({ 1: "1", 2: 99 }) as never))).toMatch(/^TypeError: .* row 1 /);
   });
@@ -164,7 +164,7 @@ describe("something that is not an integer is a TypeError", () => {
   });
 });
 
-describe("every integer type gives the same", () => {
+describe("every integer type gives the same result", () => {
   const expected = bitsOf(oneCall(good, EVERYTHING));
   const elsewhere = (code: string): Labels => runInNewContext(code, { labels: good });
   test.each<[string, Labels]>([
@@ -181,7 +181,7 @@ describe("every integer type gives the same", () => {
       "Int32Array over shared memory",
       new Int32Array(new SharedArrayBuffer(4 * ROWS)).map((_, row) => good[row] as number),
     ],
-    // Such as those that a Node API returns under Jest, whose tests run in a realm of their own.
+    // Under Jest, whose tests run in a realm of their own, Node APIs return such arrays.
     ["Int32Array of another realm", elsewhere("Int32Array.from(labels)")],
     ["BigInt64Array of another realm", elsewhere("BigInt64Array.from(labels, BigInt)")],
     ["numbers of another realm", elsewhere("Array.from(labels)")],
@@ -214,7 +214,7 @@ describe("ignoreIndex", () => {
     ["Uint32Array", Uint32Array.of(0, 2 ** 32 - 100, 0, 0, 0, 0)],
     ["BigUint64Array", BigUint64Array.of(0n, 2n ** 64n - 100n, 0n, 0n, 0n, 0n)],
     ["numbers", [0, 2 ** 32 - 100, 0, 0, 0, 0]],
-  ])("is not met by a label with the same low bits: %s", (_, labels) => {
+  ])("does not match a label with the same low bits: %s", (_, labels) => {
     expect(thrown(() => oneCall(labels, { ignoreIndex: -100 }))).toBe(outside(labels[1] as number | bigint, 1));
   });
 });
@@ -248,7 +248,7 @@ describe("a call that throws has written nothing", () => {
     expect(firstChange(xent.memory, before)).toBeUndefined();
   });
 
-  test.each([false, true])("batch: a gradient that it has no memory for, with a bad label: %s", (bad) => {
+  test.each([false, true])("batch: a gradient without memory for it, with an invalid label: %s", (bad) => {
     using batch = exampleBatch(xent, { rows: ROWS, classes: CLASSES });
     if (bad) batch.labels[0] = 9;
     const before = copyBytes(xent.memory);

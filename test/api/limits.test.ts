@@ -1,4 +1,4 @@
-// Each number at the end of what is accepted, and one step behind it.
+// The largest or smallest accepted value of each number, and the next one, which is refused.
 import { expect, test } from "vitest";
 import { type BatchSpec, createXentSync, type LabelsType, type LogitsType, type RunOptions } from "xent";
 import { exampleBatch } from "../support/example.ts";
@@ -90,11 +90,11 @@ test.each<[string, () => unknown, () => unknown]>([
   expect(thrown(refused)).toMatch(/^RangeError: /);
 });
 
-test.each([{ rows: 2 }, { classes: 3 }, { stride: 3 }])("a shape takes the place of %o", (more) => {
+test.each([{ rows: 2 }, { classes: 3 }, { stride: 3 }])("a shape is refused beside %o", (more) => {
   expect(thrown(create({ shape: [2, 3], ...more } as never))).toMatch(/^TypeError: "shape" replaces rows/);
 });
 
-test("an engine without memory is named", () => {
+test("the error says that the engine has no memory", () => {
   const { Memory } = WebAssembly;
   Object.assign(WebAssembly, { Memory: undefined });
   try {
@@ -106,7 +106,7 @@ test("an engine without memory is named", () => {
   }
 });
 
-test("as many rows as there are numbers for are refused for their memory only", () => {
+test("the largest number of rows is refused only for its memory", () => {
   expect(thrown(create({ rows: 2 ** 32 - 1, classes: 1 }))).toMatch(/^RangeError: \d+ bytes do not fit/);
   expect(thrown(create({ rows: 2 ** 32, classes: 1 }))).toMatch(/^RangeError: "rows" expected/);
   expect(thrown(create({ shape: [2 ** 32 - 1, 1] }))).toMatch(/^RangeError: \d+ bytes do not fit/);

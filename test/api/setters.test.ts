@@ -23,7 +23,7 @@ const oneTwoThree = 2.40760596444438;
 describe("setLogits", () => {
   const types: LogitsType[] = ["float32", "float64", "float16", "bfloat16"];
 
-  test.each(types)("writes the same numbers from every kind of array that has them, type: %s", (logits) => {
+  test.each(types)("writes the same numbers from every kind of array into %s", (logits) => {
     using batch = xent.createBatch({ rows: 1, classes: 3, logits });
     const sources: Logits[] = [
       numbers,
@@ -63,7 +63,7 @@ describe("setLogits", () => {
       return batch.logits[0] as number;
     };
     const check = (steps: number, part: number, exponent: number): void => {
-      // A number of this type and a part of the way to the next one.
+      // A number of this type, and a fraction of the step to the next one.
       const step = Math.max(tiny, 2 ** (exponent - fraction));
       const below = Math.min(huge, steps * step);
       const exact = below + part * step;
@@ -92,7 +92,7 @@ describe("setLogits", () => {
     expect(batch.run().loss[0]).toBeNaN();
   });
 
-  test("writes from an element on, and leaves the others", () => {
+  test("writes from the given element on, and no others", () => {
     using batch = xent.createBatch({ rows: 2, classes: 2 });
     batch.setLogits([1, 2, 3, 4]);
     batch.setLogits([9], 1);
@@ -101,7 +101,7 @@ describe("setLogits", () => {
     expect([...batch.logits]).toEqual([1, 9, 3, 8]);
   });
 
-  test("writes nested rows where rows begin, and refuses what are no rows of the batch", () => {
+  test("writes nested rows at the start of rows, and refuses rows of another length", () => {
     using padded = xent.createBatch({ rows: 2, classes: 2, stride: 3 });
     for (const rows of [
       [
@@ -155,14 +155,14 @@ describe("setLogits", () => {
     ).toMatch(/does not fit 2 classes with 3 interleaved rows/);
   });
 
-  test("takes the batch's own memory", () => {
+  test("accepts views of the memory of the batch", () => {
     using batch = xent.createBatch({ rows: 1, classes: 4 });
     batch.setLogits([1, 2, 3, 4]);
     batch.setLogits(batch.logits.subarray(0, 3), 1);
     expect([...batch.logits]).toEqual([1, 1, 2, 3]);
   });
 
-  test("writes nothing where an entry is no number, or the batch is busy", async () => {
+  test("writes nothing if an entry is no number or the batch is busy", async () => {
     using batch = xent.createBatch({ rows: 1, classes: 3 });
     expect(thrown(() => batch.setLogits([1, "2" as never]))).toMatch(
       /^TypeError: "source" expected numbers, but entry 1/,
@@ -228,7 +228,7 @@ describe("setLabels", () => {
 });
 
 describe("setTargets", () => {
-  test("writes numbers of every kind, rounded to f32", () => {
+  test("writes numbers of every type, rounded to f32", () => {
     using batch = xent.createBatch({ rows: 1, classes: 3, targets: true });
     batch.setLogits(numbers);
     const { loss } = softmaxCrossEntropyWithLogits([numbers], [0, 0.1, 0.9]);

@@ -1,14 +1,14 @@
-// Every way in which a call can throw, found by V8's coverage: each has a case here, after which no byte of any memory has changed.
+// V8's coverage finds every throw statement. Each has a case here, after which no byte of any memory has changed.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseAst } from "rolldown/parseAst";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { attach, createXent, createXentSync, type Xent } from "xent";
 import { copyBytes, firstChange } from "../support/bytes.ts";
 import { EVERYTHING, exampleBatch, exampleRows } from "../support/example.ts";
 import { BEGIN } from "../support/place.ts";
 import { shardThrows } from "../support/shard-throws.ts";
+import { throwsLeft } from "../support/throw-statements.ts";
 import { taken } from "../support/variants.ts";
 
 const dist = fileURLToPath(new URL("../../packages/xent/dist/", import.meta.url));
@@ -27,7 +27,7 @@ const OTHERS: Record<string, RegExp> = {
   ...(taken.includes("relaxed") && { "this engine has it": /this engine has no relaxed SIMD/ }),
 };
 
-/** V8 counts from here on, before xent is loaded, how often each block runs. */
+/** From here on, before xent is loaded, V8 counts how often each block runs. */
 const session = await vi.hoisted(async () => {
   const { Session } = await import("node:inspector/promises");
   const session = new Session();
@@ -36,36 +36,6 @@ const session = await vi.hoisted(async () => {
   await session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: true });
   return session;
 });
-
-/** The throw statements of dist/index.js that have not run. */
-async function throwsLeft(): Promise<string[]> {
-  const { result } = await session.post("Profiler.takePreciseCoverage");
-  const script = result.find(({ url }) => url.endsWith("/packages/xent/dist/index.js"));
-  if (script === undefined) throw new Error("V8 has counted nothing of xent");
-  await session.post("Debugger.enable");
-  const { scriptSource } = await session.post("Debugger.getScriptSource", { scriptId: script.scriptId });
-  session.disconnect();
-  // The innermost range around a statement has its count.
-  const ranges = script.functions.flatMap(({ ranges }) => ranges);
-  const countAt = (at: number): number | undefined =>
-    ranges
-      .filter(({ startOffset, endOffset }) => startOffset <= at && at < endOffset)
-      .sort((a, b) => a.endOffset - a.startOffset - (b.endOffset - b.startOffset))[0]?.count;
-  const throws = throwsIn(parseAst(scriptSource));
-  expect(throws.length).toBeGreaterThan(50);
-  return throws.filter(({ start }) => !countAt(start)).map(({ start, end }) => scriptSource.slice(start, end));
-}
-
-interface Span {
-  start: number;
-  end: number;
-}
-
-function throwsIn(node: unknown): Span[] {
-  if (typeof node !== "object" || node === null) return [];
-  const below = Object.values(node).flatMap(throwsIn);
-  return "type" in node && node.type === "ThrowStatement" ? [node as unknown as Span, ...below] : below;
-}
 
 const xent = createXentSync({ maxBytes: 4 * PAGE });
 const batch = exampleBatch(xent, { ...SPEC, gradient: true });
@@ -103,7 +73,7 @@ ended.dispose();
 let pooled: Xent;
 beforeAll(async () => {
   pooled = await createXent({ threads: 2 });
-  // What it writes has been written before.
+  // A run writes the same values again.
   await plain.runAsync();
 });
 afterAll(() => pooled.dispose());
@@ -121,15 +91,15 @@ const run = (options: unknown, of = batch) => of.run(options as never);
 const instance = (options: unknown) => createXentSync(options as never);
 
 const empty = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0);
-/** A module that says that it is simd128, and exports nothing. */
+/** A module that claims to be simd128, and exports nothing. */
 const impostor = new WebAssembly.Module(Uint8Array.of(...empty, 0, 12, 4, ...Buffer.from("xentsimd128")));
 const wasm = (name: string) => new WebAssembly.Module(readFileSync(join(dist, `xent-${name}.wasm`)));
 
-/** What is tried; in groups for the eye only. */
+/** All cases. The groups have no meaning. */
 const CASES: Record<string, () => unknown> = {
   // Instances.
-  "options of an instance that are no object": () => instance(3),
-  "an option that no instance has": () => instance({ Threads: 1 }),
+  "instance options that are no object": () => instance(3),
+  "an unknown instance option": () => instance({ Threads: 1 }),
   "maxBytes too small": () => instance({ maxBytes: 1 }),
   "maxBytes of the wrong type": () => instance({ maxBytes: "1" }),
   "createWorker that is no function": () => instance({ createWorker: 1 }),
@@ -137,20 +107,20 @@ const CASES: Record<string, () => unknown> = {
   "threads over a private memory": () => instance({ threads: 2, shared: false }),
   "threads that are a word": () => instance({ threads: "all" }),
   "threads below 1": () => instance({ threads: 0 }),
-  "threads, and no time to wait for them": () => instance({ threads: 2 }),
-  "a variant that there is not": () => instance({ variant: "avx" }),
-  "a variant that the module is not": () => instance({ variant: "relaxed", module: wasm("simd128") }),
+  "threads in createXentSync": () => instance({ threads: 2 }),
+  "an unknown variant": () => instance({ variant: "avx" }),
+  "a variant other than that of the module": () => instance({ variant: "relaxed", module: wasm("simd128") }),
   "relaxed SIMD": () => (taken.includes("relaxed") ? instance({ variant: "avx" }) : instance({ variant: "relaxed" })),
-  "a module that is none": () => instance({ module: {} }),
-  "a module of something else": () => instance({ module: new WebAssembly.Module(empty) }),
+  "a module that is an object": () => instance({ module: {} }),
+  "a module of another program": () => instance({ module: new WebAssembly.Module(empty) }),
   "a module without exports": () => instance({ module: impostor }),
-  "a module for the other memory": () => instance({ module: wasm("simd128-shared") }),
-  "a module for the other memory, later": () => createXent({ module: wasm("simd128"), shared: true }),
-  "options of an instance that are no object, later": () => createXent(3 as never),
-  "a worker that is none": () => createXent({ threads: 2, createWorker: () => ({}) as never }),
+  "a module for the other kind of memory": () => instance({ module: wasm("simd128-shared") }),
+  "a module for the other kind of memory, in createXent": () => createXent({ module: wasm("simd128"), shared: true }),
+  "instance options that are no object, in createXent": () => createXent(3 as never),
+  "a worker that is an object": () => createXent({ threads: 2, createWorker: () => ({}) as never }),
   "attach to nothing": () => attach(undefined as never),
   "attach to a module without exports": () => attach({ ...share, module: impostor }),
-  "no memory to be had": () => {
+  "an engine without memory": () => {
     const { Memory } = WebAssembly;
     Object.assign(WebAssembly, {
       Memory: () => {
@@ -166,29 +136,29 @@ const CASES: Record<string, () => unknown> = {
 
   // Batches.
   "a specification that is no object": () => create(3),
-  "a specification with a word too many": () => create({ ...SPEC, gradients: true }),
+  "a specification with an unknown property": () => create({ ...SPEC, gradients: true }),
   "a batch without classes": () => create({ rows: 1, classes: 0 }),
-  "a batch of less than no rows": () => create({ rows: -1, classes: 1 }),
+  "a negative number of rows": () => create({ rows: -1, classes: 1 }),
   "a stride below the classes": () => create({ ...SPEC, stride: 1 }),
-  "logits of a type that there is not": () => create({ ...SPEC, logits: "int8" }),
-  "labels of a type that there is not": () => create({ ...SPEC, labels: "float32" }),
+  "an unknown type of logits": () => create({ ...SPEC, logits: "int8" }),
+  "an unknown type of labels": () => create({ ...SPEC, labels: "float32" }),
   "targets of the wrong type": () => create({ ...SPEC, targets: 1 }),
   "a gradient of the wrong type": () => create({ ...SPEC, gradient: 1 }),
-  "a gradient in place of 16 bits": () => create({ ...SPEC, gradient: "in-place", logits: "float16" }),
+  "an in-place gradient of 16-bit logits": () => create({ ...SPEC, gradient: "in-place", logits: "float16" }),
   "a shift below 0": () => create({ ...SPEC, shift: -1 }),
   "a sequence below 1": () => create({ ...SPEC, sequence: 0 }),
-  "a sequence that does not divide": () => create({ ...SPEC, sequence: 3 }),
+  "a sequence that does not divide the rows": () => create({ ...SPEC, sequence: 3 }),
   "an axis without a shape": () => create({ ...SPEC, axis: 1 }),
   "a shape and rows": () => create({ ...SPEC, shape: [1, 2] }),
-  "a shape that is none": () => create({ shape: 3 }),
+  "a shape that is a number": () => create({ shape: 3 }),
   "a shape without axes": () => create({ shape: [] }),
-  "a shape below 0": () => create({ shape: [2, -1] }),
-  "an axis that the shape has not": () => create({ shape: [2, 2], axis: 2 }),
+  "a negative shape": () => create({ shape: [2, -1] }),
+  "an axis outside of the shape": () => create({ shape: [2, 2], axis: 2 }),
   "a shape without classes": () => create({ shape: [2, 0] }),
   "a shape with too many rows": () => create({ shape: [2 ** 31, 2 ** 31, 1] }),
   "a row of 2 GiB": () => create({ rows: 1, classes: 2 ** 30 }),
   "a batch above maxBytes": () => create({ rows: 1000, classes: 1000 }),
-  "a batch that the engine has no memory for": () => {
+  "a batch beyond the memory of the engine": () => {
     const { grow } = xent.memory;
     xent.memory.grow = () => {
       throw new RangeError("no");
@@ -201,7 +171,7 @@ const CASES: Record<string, () => unknown> = {
   },
   "a batch of a disposed instance": () => disposed.createBatch(SPEC),
   "a batch of an attached instance": () => attached.createBatch(SPEC),
-  "a batch that nobody has shared": () => attached.attachBatch({} as never),
+  "a batch that was not shared": () => attached.attachBatch({} as never),
   "a batch that is attached to a disposed instance": () => disposed.attachBatch(lentShare),
   "labels of a batch that has targets": () => soft.labels,
   "arrays of a disposed batch": () => gone.logits,
@@ -215,14 +185,14 @@ const CASES: Record<string, () => unknown> = {
   "sharing a batch of a private memory": () => batch.share(),
   "sharing a disposed instance": () => disposed.share(),
   "sharing a disposed batch": () => gone.share(),
-  "sharing what is attached": () => attached.share(),
-  "sharing a batch that is attached": () => borrowed.share(),
+  "sharing an attached instance": () => attached.share(),
+  "sharing an attached batch": () => borrowed.share(),
 
   // Runs.
   "a run of a disposed batch": () => run({}, gone),
   "a run of a disposed instance": () => run({}, left),
   "a run of a batch that is attached to a disposed instance": () => run({}, stale),
-  "a run, later, of a disposed batch": () => gone.runAsync(),
+  "a runAsync of a disposed batch": () => gone.runAsync(),
   "a run whose batch is disposed before it begins": () => {
     const job = early.runAsync();
     early.dispose();
@@ -231,28 +201,28 @@ const CASES: Record<string, () => unknown> = {
   "a run in the middle of another": async () => {
     const [first, second] = [plain.runAsync(), plain.runAsync()];
     await Promise.allSettled([first, second]);
-    // Only the second one: the first one has done its work.
+    // The first call is valid, the second one throws.
     return { error: second };
   },
   "options that are no object": () => run(3),
-  "an option that there is not": () => run({ gradients: true }),
+  "an unknown option": () => run({ gradients: true }),
   "rows that are no range": () => run({ rows: 3 }),
   "rows that begin too early": () => run({ rows: [-1, 2] }),
   "rows that end too late": () => run({ rows: [0, ROWS + 1] }),
-  "a gradient that there is no memory for": () => run({ gradient: true }, plain),
+  "a gradient without memory for it": () => run({ gradient: true }, plain),
   "an ignoreIndex for targets": () => run({ ignoreIndex: 0 }, soft as never),
   "a mask of the wrong type": () => run({ mask: 1 }, taught as never),
   "a mask of numbers": () => run({ mask: new Array(ROWS).fill(1) }, taught as never),
   "a mask of the wrong length": () => run({ mask: [true] }, taught as never),
   "a mask that is detached": () => run({ mask: detachedMask }, taught as never),
   "an ignoreIndex for a divergence": () => run({ ignoreIndex: 0 }, taught as never),
-  "an option that a divergence has not": () => run({ softcap: 30 }, taught as never),
-  "targets of a batch that there are not": () => create({ ...SPEC, targets: "soft" }),
+  "an option that a divergence does not have": () => run({ softcap: 30 }, taught as never),
+  "an unknown kind of targets": () => create({ ...SPEC, targets: "soft" }),
   "a label that is no class": () => run({}, badLabels),
   "a label that is no class, with weights": () => run({ classWeights: new Float32Array(CLASSES) }, badLabels),
   "a label of 64 bits that is no class": () => run({}, bigLabels as never),
-  "a run that needs more memory than there is left": () => run({ classWeights: weightsOfFull }, full),
-  "a label that is no class, and working memory": () => run({ temperature: 2 }, badLabels),
+  "a run that needs more memory than is left": () => run({ classWeights: weightsOfFull }, full),
+  "a label that is no class, in a run that needs working memory": () => run({ temperature: 2 }, badLabels),
   "gradient of the wrong type": () => run({ gradient: 1 }),
   "reduction of the wrong value": () => run({ reduction: "average" }),
   "ignoreIndex of the wrong value": () => run({ ignoreIndex: 0.5 }),
@@ -279,16 +249,16 @@ const CASES: Record<string, () => unknown> = {
     Object.defineProperty(sampleWeights, 0, { get: detach });
     return run({ classWeights, sampleWeights });
   },
-  "a run of what is attached without memory of its own": () =>
+  "a run of an attached batch without memory of its own": () =>
     attached.attachBatch({ ...lentShare, buffer: 0 }).run({ temperature: 2 }),
 
   // What is written for the caller.
-  "bits into a batch of float32": () => batch.setLogits(new Uint16Array(1)),
+  "bits for a batch of float32": () => batch.setLogits(new Uint16Array(1)),
   "logits that do not fit": () => batch.setLogits([1, 2], ROWS * CLASSES - 1),
-  "logits at a place that there is not": () => batch.setLogits([1], -1),
+  "logits at a negative offset": () => batch.setLogits([1], -1),
   "rows that are no rows of the batch": () => batch.setLogits([[1]]),
   "logits for a disposed batch": () => gone.setLogits([1]),
-  "labels of a type that the batch has not": () => plain.setLabels([2 ** 31]),
+  "labels of another type than the batch": () => plain.setLabels([2 ** 31]),
   "labels that do not fit": () => plain.setLabels(labels, 1),
   "labels for a disposed batch": () => gone.setLabels([1]),
   "targets that do not fit the batch": () => soft.setTargets([1], ROWS * CLASSES),
@@ -300,44 +270,46 @@ const CASES: Record<string, () => unknown> = {
 
   // One call.
   "one call of a disposed instance": () => disposed.sparseSoftmaxCrossEntropyWithLogits([[1]], [0]),
-  "one soft call of a disposed instance": () => disposed.softmaxCrossEntropyWithLogits([[1]], Float32Array.of(0)),
+  "one call with soft targets of a disposed instance": () =>
+    disposed.softmaxCrossEntropyWithLogits([[1]], Float32Array.of(0)),
   "one divergence of a disposed instance": () => disposed.klDivergenceWithLogits([[1]], [[1]]),
   "one divergence of an attached instance": () => attached.klDivergenceWithLogits([[1]], [[1]]),
-  "target logits that are none": () => oneDivergence([[1]], 3),
+  "target logits that are no array": () => oneDivergence([[1]], 3),
   "target logits of another shape": () => oneDivergence([[1, 2]], [[1], [2]]),
-  "target logits that are too few": () => oneDivergence(logits, logits.slice(1), { shape: [ROWS, CLASSES] }),
+  "too few target logits": () => oneDivergence(logits, logits.slice(1), { shape: [ROWS, CLASSES] }),
   "target logits of a wider type": () => oneDivergence(logits, Float64Array.from(logits), { shape: [ROWS, CLASSES] }),
   "one call of an attached instance": () => attached.sparseSoftmaxCrossEntropyWithLogits([[1]], [0]),
-  "one soft call of an attached instance": () => attached.softmaxCrossEntropyWithLogits([[1]], Float32Array.of(0)),
-  "labels that are none": () => one(logits, 3),
+  "one call with soft targets of an attached instance": () =>
+    attached.softmaxCrossEntropyWithLogits([[1]], Float32Array.of(0)),
+  "labels that are no array": () => one(logits, 3),
   "labels that are detached": () => one(logits, detachedLabels),
-  "a label among numbers that is no integer": () => one(logits, [0, 1, 1.5, 2]),
-  "a label among numbers that is no class": () => one(logits, [0, 1, 2, 99]),
+  "a label in an array that is no integer": () => one(logits, [0, 1, 1.5, 2]),
+  "a label in an array that is no class": () => one(logits, [0, 1, 2, 99]),
   "labels that do not fit the shape": () => one(logits, labels, { shape: [2, 12] }),
   "labels that do not divide the logits": () => one(logits, new Int32Array(5)),
-  "labels, and no logits": () => one([], labels),
+  "labels without logits": () => one([], labels),
   "options of one call that are no object": () => one(logits, labels, 3),
-  "an option that one call has not": () => one(logits, labels, { rows: [0, 1] }),
-  "16 bits that nobody knows": () => one(new Uint16Array(24), labels),
-  "16 bits of a type that there is not": () => one(new Uint16Array(24), labels, { logits: "int16" }),
-  "logits that are none": () => one(3, labels),
-  "an array of logits of a type that there is not": () => one(new Int32Array(24), labels),
+  "an option that one call does not have": () => one(logits, labels, { rows: [0, 1] }),
+  "16 bits of an unknown type": () => one(new Uint16Array(24), labels),
+  "16 bits with an unknown type": () => one(new Uint16Array(24), labels, { logits: "int16" }),
+  "logits that are no array": () => one(3, labels),
+  "a typed array that can not be logits": () => one(new Int32Array(24), labels),
   "logits that are detached": () => one(detached, labels),
   "a logit that is no number": () => one(["1"], [0]),
   "a row without logits": () => one([[]], [0]),
-  "a row that is none": () => one([[1], 1], [0, 0]),
-  "a row that is longer": () => one([[1], [1, 2]], [0, 0]),
+  "a row that is a number": () => one([[1], 1], [0, 0]),
+  "a longer row": () => one([[1], [1, 2]], [0, 0]),
   "a logit in a row that is no number": () => one([[1, "1"]], [0]),
-  "logits in too many arrays": () => one(nest([1], 32), [0]),
-  "rows of logits of a type that there is not": () => one([new Int32Array(6)], [0]),
+  "logits that are nested too deeply": () => one(nest([1], 32), [0]),
+  "rows of typed arrays that can not be logits": () => one([new Int32Array(6)], [0]),
   "rows of logits that are detached": () => one([detached], [0]),
-  "rows of labels of a type that there is not": () => one(logits, [new Float32Array(ROWS)]),
+  "rows of typed arrays that can not be labels": () => one(logits, [new Float32Array(ROWS)]),
   "labels of other sizes than the rows": () => one(logits, [[0, 1, 2, 3]], { shape: [2, 2, CLASSES] }),
-  "a shape of one call that is none": () => one(logits, labels, { shape: 3 }),
+  "a shape of one call that is a number": () => one(logits, labels, { shape: 3 }),
   "a shape that does not fit": () => one(logits, labels, { shape: [ROWS, 1] }),
   "a call above maxBytes": () => one(new Float32Array(1e6), new Int32Array(10)),
-  "targets that are none": () => oneSoft([[1]], ["1"]),
-  "targets of bits": () => oneSoft([[1]], new Uint16Array(1)),
+  "targets that are no array": () => oneSoft([[1]], ["1"]),
+  "targets that are bits": () => oneSoft([[1]], new Uint16Array(1)),
   "targets of other sizes": () => oneSoft([[1, 2]], [[1], [2]]),
   "targets that are detached": () => oneSoft(logits, detached, { shape: [ROWS, CLASSES] }),
   "targets that do not fit": () => oneSoft([[1]], new Float32Array(2)),
@@ -360,7 +332,7 @@ describe("a call that throws has written nothing and taken no memory", () => {
     }
   });
 
-  test("but for a job that has begun, which has written in its own batch only", async () => {
+  test("a job that has begun has written in its own batch only", async () => {
     const big = createXentSync();
     const own = exampleBatch(big, SPEC);
     const slow = big.createBatch({ rows: 4, classes: 2 ** 18 });
@@ -381,8 +353,8 @@ describe("a call that throws has written nothing and taken no memory", () => {
     expect([loss, logits].map(copyBytes)).toEqual(before);
   });
 
-  test("and every throw statement has a case here, but for those of another kind", async () => {
-    const left = await throwsLeft();
+  test("every throw statement has a case here, except for those in OTHERS", async () => {
+    const left = await throwsLeft(session);
     expect(left.filter((text) => !Object.values(OTHERS).some((other) => other.test(text)))).toEqual([]);
     for (const other of Object.values(OTHERS)) expect(left.join("\n")).toMatch(new RegExp(other.source, "m"));
   });
@@ -398,7 +370,7 @@ async function thrownBy(call: () => unknown): Promise<unknown> {
   throw new Error("nothing was thrown");
 }
 
-test("what is left can be used", () => {
+test("the objects still work after all cases", () => {
   expect(batch.run(EVERYTHING).sum).toBe(
     exampleBatch(createXentSync(), { ...SPEC, gradient: true }).run(EVERYTHING).sum,
   );

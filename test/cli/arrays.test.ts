@@ -1,4 +1,4 @@
-// Shapes that contradict, and .npy as others than NumPy write them.
+// Shapes that do not match, and .npy files of other programs than NumPy.
 import { describe, expect, test } from "vitest";
 import { bytesOf, npy, safetensors } from "../support/array-files.ts";
 import { cliFolder } from "../support/cli-folder.ts";
@@ -14,7 +14,7 @@ const evaluated = (...args: string[]): { sum: number; mean: number; labels: { dt
 describe("labels", () => {
   const values = Float32Array.from({ length: 30 }, (_, i) => ((i * 7) % 11) - 4);
   const classes = Int32Array.of(0, 1, 2, 3, 4, 0);
-  /** As the formula has it. */
+  /** By the formula. */
   const mean =
     Array.from(classes, (label, row) => {
       const logits = [...values.subarray(5 * row, 5 * row + 5)];
@@ -28,7 +28,7 @@ describe("labels", () => {
   });
 
   test.each([[[3, 2]], [[3, 2, 1]], [[1, 6]], [[6, 1]], [[2, 1, 3]], [[1, 2, 3]], [[2, 3, 1, 1]]])(
-    "of shape %j do not, and both shapes are named",
+    "of shape %j do not fit them, and the error names both shapes",
     (shape) => {
       write("x.npy", npy("float32", [2, 3, 5], values));
       write("y.npy", npy("int32", shape, classes));
@@ -46,7 +46,7 @@ describe("labels", () => {
     },
   );
 
-  test("fit where rows have one axis: [6] and [6, 1], not [2, 3]", () => {
+  test("of shape [6] and [6, 1] fit logits of shape [6, 5], those of [2, 3] do not", () => {
     write("x.npy", npy("float32", [6, 5], values));
     for (const shape of [[6], [6, 1]]) {
       write("y.npy", npy("int32", shape, classes));
@@ -58,7 +58,7 @@ describe("labels", () => {
     );
   });
 
-  test("and weights of a shape that contradicts are refused", () => {
+  test("class weights of another shape are refused", () => {
     write("w.npy", npy("float32", [2, 2], new Float32Array(4).fill(1)));
     expect(evaluate("--class-weights", "w.npy").stderr).toBe(
       "xent: w.npy: expected weights of shape [4], found [2, 2]\n",
@@ -115,7 +115,7 @@ describe("a .npy", () => {
       "big endian, 8 bits",
       npyOf("{'descr': '>u1', 'fortran_order': False, 'shape': (3,), }\n", Uint8Array.from(labels)),
     ],
-  ])("as of %s has the labels that were saved", (_, content) => {
+  ])("as written by %s has the labels that were saved", (_, content) => {
     write("Y.NPY", content);
     expect(evaluated("--logits", "logits.npy", "--labels", "Y.NPY").sum).toBe(right());
   });
@@ -124,7 +124,7 @@ describe("a .npy", () => {
     ["float16", ">f2", Uint16Array.from({ length: 12 }, (_, i) => 0x3c00 + 40 * i)],
     ["float32", ">f4", Float32Array.from({ length: 12 }, (_, i) => Math.sqrt(i))],
     ["float64", ">f8", Float64Array.from({ length: 12 }, (_, i) => Math.sqrt(i))],
-  ])("of %s, big endian, has the logits that were saved, in any batches", (type, descr, data) => {
+  ])("of big-endian %s has the logits that were saved, for any batch size", (type, descr, data) => {
     write("labels.txt", "2 0 1");
     write("little.npy", npy(type, [3, 4], data));
     write("big.npy", npyOf(`{'descr': '${descr}', 'fortran_order': False, 'shape': (3, 4), }\n`, swapped(data)));
@@ -159,7 +159,7 @@ describe("a .npy", () => {
 });
 
 test.each(["x.npy", "x.npz", "x.safetensors", "x.bin", "y.npy", "y.txt"])(
-  "a Git LFS pointer is called one: %s",
+  "the error says that a file is a Git LFS pointer: %s",
   (name) => {
     write(name, `version https://git-lfs.github.com/spec/v1\noid sha256:${"0".repeat(64)}\nsize 12345\n`);
     const option = name.startsWith("x") ? "--logits" : "--labels";

@@ -40,7 +40,7 @@ const wanted = expected.compare;
 const { folder, run, write, path } = cliFolder("compare");
 const json = (...args: string[]): Comparison => xentJson(["compare", "--threads", "2", ...args], { cwd: folder });
 
-/** Of losses in f32, and of what follows from differences of them. */
+/** Bounds for losses in f32, and for statistics of their differences. */
 const near = (got: number, value: number, within = 1e-6): void =>
   expect(Math.abs(got / value - 1)).toBeLessThan(within);
 
@@ -96,7 +96,7 @@ describe("two models", () => {
     ["in small batches", ["x.npy", "o.npy", "--batch-rows", "3"]],
     ["of different types", ["x.npy", "o64.npy"]],
     ["with their classes on another axis", ["x-across.npy", "o-across.npy", "--axis", "1"]],
-  ])("are compared as NumPy and PyTorch do: %s", (_, args) => {
+  ])("give the statistics of NumPy and PyTorch: %s", (_, args) => {
     const comparison = json(...args, "--labels", "y.npy");
     expectGolden(comparison);
     expect(comparison.divergence.largest.row).toBe(wanted.divergence.row);
@@ -104,7 +104,7 @@ describe("two models", () => {
     expect(comparison.labelProbability.largestIncrease.row).toBe(wanted.change.mostRow);
   });
 
-  test("are compared over several files, row by row and by clusters", () => {
+  test("may be in several files, with a result for each row and cluster", () => {
     const args = ["--base", "x0.npy", "x1.npy", "x2.npy", "x3.npy", "--other", "o0.npy", "o1.npy", "o2.npy", "o3.npy"];
     const comparison = json(...args, "--labels", "{path}.y.npy", "--per-row", "rows.csv");
     expectGolden(comparison);
@@ -125,7 +125,7 @@ describe("two models", () => {
     }
   });
 
-  test("take a temperature on both, and a mask", () => {
+  test("may have a temperature for both, and a mask", () => {
     const { divergence } = json("x.npy", "o.npy", "--labels", "y.npy", "--temperature", "2");
     near(divergence.mean, wanted.divergenceAtTemperature2, 1e-5);
     const masked = json("x.npy", "o.npy", "--labels", "y.npy", "--mask", "m.npy");
@@ -133,7 +133,7 @@ describe("two models", () => {
     near(masked.base.mean, expected.masked.mean);
   });
 
-  test("that are the same diverge by exactly 0, and that are almost the same do not", () => {
+  test("diverge by exactly 0 if they are the same, and by more if they are almost the same", () => {
     const same = json("x.npy", "x.npy", "--labels", "y.npy");
     expect(same.divergence).toMatchObject({ mean: 0, median: 0, percentile99: 0 });
     expect(same.difference).toMatchObject({ mean: 0, standardError: 0 });
@@ -152,7 +152,7 @@ describe("two models", () => {
     expect(mean).toBeLessThan(2 ** -29);
   });
 
-  test("that do not fit together are refused, with both named", () => {
+  test("are refused if they do not match, and the error names both", () => {
     const error = (...args: string[]): string => run("compare", ...args, "--labels", "y.npy").stderr;
     expect(error("x.npy", "o0.npy")).toBe(
       "xent: o0.npy: expected logits of shape [4, 8, 5] as in x.npy, found [8, 5]\n",
@@ -168,7 +168,7 @@ describe("two models", () => {
     expect(error("x.npy", "o.npy", "--html", "o.npy")).toMatch(/^xent: --html: o\.npy: /);
   });
 
-  test("have rows without a finite divergence counted and the first one named", () => {
+  test("may have rows without a finite divergence, which are counted and the first is named", () => {
     const masked = Float32Array.from(golden.other);
     masked[3 * C + (((golden.labels[3] as number) + 1) % C)] = -Infinity;
     write("masked.npy", npy("float32", shape, masked));

@@ -1,4 +1,4 @@
-// What is named on the command line counts once, whatever its names: files, options, totals of the same rows.
+// Files, options and totals that are given twice, under any names, do not count twice.
 import { copyFileSync, linkSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { beforeEach, describe, expect, test } from "vitest";
 import { decodeTotals, encodeTotals, Totals } from "xent";
@@ -34,7 +34,7 @@ describe("totals", () => {
       json("evaluate", `${name}.npy`, "--labels", "{path}.txt", "--totals", `${name}.totals`);
   });
 
-  test("named twice are refused, by whatever name", () => {
+  test("that are given twice are refused, under any name", () => {
     refused("a.totals: is given twice: its rows would count twice", "merge", "a.totals", "b.totals", "a.totals");
     const same = "is the same file as a.totals: its rows would count twice";
     refused(`./a.totals: ${same}`, "merge", "a.totals", "./a.totals");
@@ -44,7 +44,7 @@ describe("totals", () => {
     for (const name of ["link.totals", "hard.totals"]) refused(`${name}: ${same}`, "merge", "a.totals", name);
   });
 
-  test("a copy of them is noticed, and so are those of another evaluation of the same rows", () => {
+  test("of the same rows are refused: a copy, or those of another evaluation", () => {
     copyFileSync(path("a.totals"), path("copy.totals"));
     const twice = "has rows that are in a.totals, too: they would count twice";
     refused(`copy.totals: ${twice}`, "merge", "a.totals", "b.totals", "copy.totals");
@@ -66,7 +66,7 @@ describe("totals", () => {
     refused(`again.totals: ${twice}`, "merge", "a.totals", "again.totals");
   });
 
-  test("that are merged already are not merged with a part of them", () => {
+  test("that contain others are not merged with them", () => {
     const { summary } = json("merge", "a.totals", "b.totals", "--output", "all.totals");
     expect(summary.counted).toBe(6);
     refused(
@@ -79,25 +79,25 @@ describe("totals", () => {
     const before = readFileSync(path("all.totals"));
     refused(both, "merge", "a.totals", "all.totals", "b.totals", "--output", "all.totals");
     expect(readFileSync(path("all.totals"))).toEqual(before);
-    // Once more without them: as before.
+    // Without the merged file, the merge gives the same bytes again.
     expect(json("merge", "b.totals", "a.totals", "--output", "all.totals").summary).toEqual(summary);
     expect(readFileSync(path("all.totals"))).toEqual(before);
   });
 
-  test("of several files say what each of them is of", () => {
+  test("of several files name the source of each", () => {
     json("evaluate", "a.npy", "b.npy", "--labels", "{path}.txt", "--totals", "all.totals");
     json("merge", "a.totals", "b.totals", "--output", "merged.totals");
     expect(readFileSync(path("all.totals"))).toEqual(readFileSync(path("merged.totals")));
     expect(decodeTotals(readFileSync(path("all.totals"))).sources).toHaveLength(2);
   });
 
-  test("of other labels or other logits are other rows", () => {
+  test("with other labels or logits count as other rows", () => {
     write("c.txt", "0 1 3");
     json("evaluate", "--logits", "a.npy", "--labels", "c.txt", "--totals", "c.totals");
     expect(json("merge", "a.totals", "b.totals", "c.totals").summary.counted).toBe(9);
   });
 
-  test("that do not say what they are of are merged, and what looks like a copy is mentioned", () => {
+  test("without sources are merged, with a notice about what looks like a copy", () => {
     const silent = encodeTotals(Totals.of({ sum: [1.5], normalizer: [1] }, 1, 0));
     write("old.totals", silent);
     write("older.totals", silent);
@@ -111,7 +111,7 @@ describe("totals", () => {
 });
 
 describe("files of logits", () => {
-  test("named twice are refused, by whatever name", () => {
+  test("that are given twice are refused, under any name", () => {
     refused(
       "a.npy: is given twice: its rows would count twice",
       "evaluate",
@@ -127,7 +127,7 @@ describe("files of logits", () => {
     refused(message, "evaluate", "a.npy", "d.npy", "--labels", "{path}.txt");
   });
 
-  test("that are alike by chance all count", () => {
+  test("with the same content under different names all count", () => {
     write("b.npy", logits);
     const { counted, mean } = json("evaluate", "a.npy", "b.npy", "--labels", "{path}.txt", "--totals", "all.totals");
     expect({ counted, mean }).toEqual({ counted: 6, mean: json("evaluate", "a.npy", "--labels", "a.txt").mean });
@@ -136,7 +136,7 @@ describe("files of logits", () => {
     refused(message, "merge", "all.totals", "b.totals");
   });
 
-  test("may all be named by --logits", () => {
+  test("may all be given with --logits", () => {
     const all = json("evaluate", "--logits", "a.npy", "--logits", "b.npy", "--labels", "{path}.txt");
     expect(all).toMatchObject({ shards: 2, counted: 6 });
     expect(json("evaluate", "--logits", "a.npy", "b.npy", "--labels", "{path}.txt").sum).toBe(all.sum);
@@ -144,7 +144,7 @@ describe("files of logits", () => {
 });
 
 describe("an option that is given twice", () => {
-  test("is refused, with a value or another", () => {
+  test("is refused, with the same value or another one", () => {
     for (const [option, flags, ...values] of [
       ["--labels", "--labels <file>", "a.txt", "a.txt"],
       ["--temperature", "--temperature <t>", "1", "2"],
@@ -174,11 +174,11 @@ describe("an option that is given twice", () => {
     expect(run("evaluate", "a.npy", "--labels", "a.txt", ...mixed).status).toBe(2);
   });
 
-  test("says the same twice without a value", () => {
+  test("is accepted if it has no value", () => {
     expect(evaluate("--json", "--json", "--strict", "--strict").status).toBe(0);
   });
 
-  test("collects, where that is what it means: --ignore-index", () => {
+  test("adds a value if it is --ignore-index", () => {
     const labels = ["evaluate", "a.npy", "--labels", "a.txt"];
     const both = json(...labels, "--ignore-index", "0", "--ignore-index", "2");
     write("one.npy", npy("float32", [1, 4], Float32Array.of(4, 5, 6, 7)));

@@ -1,4 +1,4 @@
-// xent evaluate, as it is built: whole files, in batches, with options.
+// xent evaluate: whole files, batches and options.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
@@ -48,7 +48,7 @@ const write = (name: string, content: string | Buffer): void => writeFileSync(jo
 const evaluated = (...args: string[]): Evaluation =>
   xentJson(overriding(["evaluate", "--threads", "1", ...FILES, ...args]), { cwd: folder });
 
-/** What the library has for the same rows. */
+/** The result of the library for the same rows. */
 function expected(options: LossOptions, spec: { shift?: number; sequence?: number } = {}): LossResult {
   const batch = createXentSync().createBatch({ rows: ROWS, classes: CLASSES, ...spec });
   batch.logits.set(logits);
@@ -56,7 +56,7 @@ function expected(options: LossOptions, spec: { shift?: number; sequence?: numbe
   return batch.run({ predictions: true, ...options });
 }
 
-/** The command's sum: of the losses as they are in f32. So few have an exact sum in f64. */
+/** The command adds losses that are rounded to f32; the sum of so few is exact in f64. */
 const sumOf = ({ loss }: LossResult): number => loss.reduce((total, value) => total + value, 0);
 
 beforeAll(() => {
@@ -86,7 +86,7 @@ describe("the logits of a language model", () => {
     });
   });
 
-  test("are reported in words without --json, and without a bar where there is no terminal", () => {
+  test("are printed as text without --json, and without a progress bar if there is no terminal", () => {
     const { stdout, stderr } = xentCommand(args);
     expect(stderr).toBe("");
     expect(stdout).toMatch(/^[\n -~±]+$/);
@@ -105,12 +105,12 @@ describe("batches", () => {
     expect(results("--batch-rows", rows)).toEqual(results());
   });
 
-  test("are the same with several threads", () => {
+  test("give the same result with several threads", () => {
     expect(results("--batch-rows", "8", "--threads", "2")).toEqual(results());
     expect(results("--threads", "3")).toEqual(results());
   });
 
-  test("have all threads from 16 MiB of logits on, and one below", () => {
+  test("use all threads from 16 MiB of logits on, and one thread below", () => {
     expect(evaluated("--threads", "auto").threads).toBe(1);
     const rows = 2 ** 12;
     write("many.bin", Buffer.alloc(2 ** 24));
@@ -124,7 +124,7 @@ describe("batches", () => {
     ["1", 0],
     ["2", 2],
     ["3", 3],
-  ])("with --threads %s are computed by as many, beside the one that reads", (threads, workers) => {
+  ])("use as many workers as --threads %s, and the main thread reads", (threads, workers) => {
     const counting = `
       import threads from "node:worker_threads";
       let workers = 0;
@@ -147,7 +147,7 @@ describe("options", () => {
     ["a z term", ["--z-loss", "0.01"], { zLoss: 0.01 }],
     ["a cap and a temperature", ["--softcap", "5", "--temperature", "1.5"], { softcap: 5, temperature: 1.5 }],
     ["an ignored label", ["--ignore-index", `${labels[3]}`], { ignoreIndex: labels[3] as number }],
-  ])("have the result of the library: %s", (_, args, options) => {
+  ])("give the result of the library: %s", (_, args, options) => {
     const result = expected(options);
     const { normalizer, correct } = result;
     const sum = sumOf(result);
@@ -161,7 +161,7 @@ describe("options", () => {
     });
   });
 
-  test.each(["weights.npy", "weights.txt", "weights.f32"])("take class weights from %s", (file) => {
+  test.each(["weights.npy", "weights.txt", "weights.f32"])("read class weights from %s", (file) => {
     const weights = Float32Array.from({ length: CLASSES }, (_, j) => 0.25 + (j % 5) / 4);
     if (file.endsWith(".npy")) write(file, npy("float32", [CLASSES], weights));
     else write(file, file.endsWith(".txt") ? weights.join("\n") : Buffer.from(weights.buffer));
@@ -195,7 +195,7 @@ describe("--per-row", () => {
     const { loss } = expected({});
     evaluated("--per-row", "out.npy", "--batch-rows", "11");
     const written = readFileSync(join(folder, "out.npy"));
-    // The header is as NumPy's, but for one blank.
+    // The header is that of NumPy, except for one blank.
     expect(written.subarray(128)).toEqual(Buffer.from(loss.buffer, loss.byteOffset, loss.byteLength));
     expect(written.toString("latin1", 0, 128)).toContain(`'descr': '<f4', 'fortran_order': False, 'shape': (${ROWS},)`);
   });

@@ -1,4 +1,4 @@
-// xent explain, as it is built: one row, step by step.
+// xent explain: the loss of one row, step by step.
 import { describe, expect, test } from "vitest";
 import type { LossOptions } from "xent";
 import { xentCommand, xentJson } from "../support/cli.ts";
@@ -49,7 +49,7 @@ describe.each(cases)("explain with %s", (_, args, label, options) => {
   ]);
   const exact = exactRow({ x: logits, target: label, sampleWeight: 1 }, options);
 
-  test("has the exact steps", () => {
+  test("prints the exact steps", () => {
     expect(relative(steps["loss"] as number, exact.loss)).toBeLessThan(1e-14);
     expect(relative(steps["logSumExp"] as number, exact.logSumExp)).toBeLessThan(1e-14);
     steps.gradient.forEach((value, j) => {
@@ -58,20 +58,20 @@ describe.each(cases)("explain with %s", (_, args, label, options) => {
     expect(steps.softmax.reduce((sum, p) => sum + p)).toBeCloseTo(1, 14);
   });
 
-  test("says how far each way is from the exact loss", () => {
+  test("prints the error of each way to compute the loss", () => {
     for (const { value, ulp: said } of [kernel, stable, naive]) {
       expect(Math.abs(Number(said) - ulp(value, exact.loss))).toBeLessThan(1e-3 + 1e-6 * Number(said));
     }
     expect(kernel.ulp).toBeLessThanOrEqual(8);
   });
 
-  test("has the kernel's gradient", () => {
+  test("prints the gradient of the kernel", () => {
     gradient.forEach((value, j) => {
       expect(Math.abs(value - (exact.gradient[j] as number)) * 2 ** 24).toBeLessThan(64 * (exact.parts[j] as number));
     });
   });
 
-  test("says what each option changes", () => {
+  test("prints what each option changes", () => {
     expect(changes.map(({ option }) => option).sort()).toEqual(Object.keys(options).sort());
     for (const { option, lossWithout, gradientWithout } of changes) {
       const { [option as keyof LossOptions]: __, ...others } = options;
@@ -84,11 +84,11 @@ describe.each(cases)("explain with %s", (_, args, label, options) => {
   });
 });
 
-describe("what explain is given", () => {
+describe("the logits of explain", () => {
   const explained = (args: string[], input?: string): number[] =>
     xentJson<Explanation>(["explain", ...args], input === undefined ? {} : { input }).logits;
 
-  test("may be arguments, a list with commas, or standard input, wherever the options are", () => {
+  test("may be arguments, a list with commas, or standard input, before or after the options", () => {
     const logits = [-1, 2, Math.fround(-3.1), 4];
     expect(explained(["-1", "2", "-3.1", "4", "--label", "0"])).toEqual(logits);
     expect(explained(["--label", "0", "-1", "2", "-3.1", "4"])).toEqual(logits);
@@ -99,14 +99,14 @@ describe("what explain is given", () => {
     expect(explained(["-", "--label", "0"], "-1 2 -3.1 4")).toEqual(logits);
   });
 
-  test.each(["0", "1"])("make everything NaN where one is inf, whatever the label: %s", (label) => {
+  test.each(["0", "1"])("give NaN in all steps if one is inf, label %s", (label) => {
     const { steps, kernel } = xentJson<{ steps: Record<string, unknown>; kernel: { value: unknown; digits: unknown } }>(
       ["explain", "inf", "1", "--label", label],
     );
     expect([steps["sum"], steps["log"], steps["loss"], kernel.value]).toEqual(Array(4).fill("NaN"));
   });
 
-  test("may be infinite, and JSON has it as a string", () => {
+  test("may be infinite, which JSON has as a string", () => {
     expect(explained(["0", "-inf", "1e0", "--label", "0"])).toEqual([0, "-Infinity", 1]);
   });
 
@@ -129,16 +129,16 @@ describe("what explain is given", () => {
       "2 1 --label 0 --temperature 0",
       "xent: option '--temperature <t>' argument '0' is invalid. Expected a number > 0.",
     ],
-  ])("is refused where it is wrong: %s", (args, message) => {
+  ])("are refused if an argument is wrong: %s", (args, message) => {
     expect(xentCommand(["explain", ...args.split(" ")])).toEqual({ status: 2, stdout: "", stderr: `${message}\n` });
   });
 });
 
-describe("what explain prints", () => {
+describe("the text of explain", () => {
   test.each([
     ["1e38 -1e38 3e38", true],
     ["1e38 -1e38 2e38", false],
-  ])("says of %s whether its loss is more than f32 can hold", (logits, isMore) => {
+  ])("tells whether the loss of %s is more than f32 can hold", (logits, isMore) => {
     const { stdout } = xentCommand(["explain", ...logits.split(" "), "--label", "1"]);
     expect(stdout.includes("the exact loss is more than f32 can hold: Infinity is right\n")).toBe(isMore);
   });
@@ -148,7 +148,7 @@ describe("what explain prints", () => {
   test.each([
     ["80 columns", 80],
     ["a narrow terminal", 48],
-  ])("fits %s, and is plain where there is no terminal", (_, columns) => {
+  ])("fits %s, and has no escapes without a terminal", (_, columns) => {
     for (const args of [[...ROW, ...EVERYTHING], ROW, [long], ["1e-30", "1e30", "-inf", ...EVERYTHING.slice(0, 4)]]) {
       const { stdout, status } = xentCommand(["explain", ...args, "--label", "0"], { columns });
       expect(status).toBe(0);
@@ -157,19 +157,19 @@ describe("what explain prints", () => {
     }
   });
 
-  test("shows of many classes the label and the most likely ones", () => {
+  test("shows the label and the most likely classes of many", () => {
     const { stdout } = xentCommand(["explain", long, "--label", "5"]);
     expect(stdout.match(/^(\d+|y = \d+) /gm)).toHaveLength(20);
     expect(stdout).toContain("y = 5 ");
     expect(stdout).toContain("and 2980 classes with smaller logits; --json has all");
   });
 
-  test("says that an ignored label has no loss, also one that is no class", () => {
+  test("tells that an ignored label has no loss, even if it is no class", () => {
     const { stdout } = xentCommand(["explain", "1", "2", "--label", "-100", "--ignore-index", "-100"]);
     expect(stdout).toContain("the label -100 is ignored: loss and gradient are 0");
   });
 
-  test("shows a loss that f32 does not give, and how far off it is", () => {
+  test("shows a loss that the plain f32 forms miss, and their errors", () => {
     const { kernel, stable, naive } = xentJson<Explanation>(["explain", "20", "0", "0", "--label", "0"]);
     expect(kernel.value).toBeCloseTo(4.1223e-9, 12);
     expect(kernel.digits).toBeGreaterThan(6);

@@ -1,5 +1,5 @@
-// Mutated files, tasks and answers: each is read right or refused, in bounded time and memory, and no handle is left open.
-// npm run search -- files -- --minutes 60 does so for longer, with another seed.
+// Mutated files, tasks and answers: each is read correctly or refused, in bounded time and memory, and no handle stays open.
+// npm run search -- files -- --minutes 60 runs longer, with another seed.
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,7 +24,7 @@ afterAll(() => {
 });
 
 const handles = (): number => (process.platform === "linux" ? readdirSync("/proc/self/fd").length : 0);
-/** Of a processor, whatever else the machine does. */
+/** Processor time, which other load does not change. */
 const MOST_SECONDS = 5;
 
 async function tried(target: Target, bytes: Uint8Array): Promise<string> {
@@ -45,16 +45,16 @@ async function tried(target: Target, bytes: Uint8Array): Promise<string> {
 describe.each(all.map((target) => [target.name, target] as const))("%s", (name, target) => {
   const { seeds, mend = (bytes) => bytes } = target;
 
-  test("what was good is read", async () => {
+  test("valid input is read", async () => {
     for (const bytes of seeds) expect(await tried(target, bytes)).toBe("read");
   });
 
-  test("what was kept is read right, or refused", async () => {
+  test("input of the corpus is read correctly, or refused", async () => {
     for (const bytes of corpusOf(name)) await tried(target, bytes);
   });
 
   test(
-    "what was mutated is read right, or refused",
+    "mutated input is read correctly, or refused",
     async () => {
       const random = randomOf(seed + name.length);
       const pool = [...seeds, ...corpusOf(name)];
@@ -76,7 +76,7 @@ describe.each(all.map((target) => [target.name, target] as const))("%s", (name, 
       }
       expect(handles()).toBeLessThanOrEqual(handlesBefore + 2);
       if (memory > 0) expect((process.memoryUsage().rss - memory) / 2 ** 20).toBeLessThan(150);
-      // It has come further than to one and the same check.
+      // The inputs reach more than one check.
       expect(seen.size).toBeGreaterThan(2);
     },
     Math.max(60_000, 2000 * seconds),

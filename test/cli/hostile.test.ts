@@ -1,4 +1,4 @@
-// Files that lie, that are no files, and places that are none: one line, status 1, and nothing is left behind or in the way.
+// Malformed files, devices and pipes: the command prints one line, has status 1, and leaves nothing behind.
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync } from "node:fs";
 import { zipSync } from "fflate";
@@ -13,7 +13,7 @@ import { cliFolder, logits } from "../support/cli-folder.ts";
 const { folder, path, write, run, evaluate } = cliFolder("hostile");
 const isLinux = process.platform === "linux";
 
-/** Peak memory of a command in MB, which has to end by itself. */
+/** Runs a command to its end, and measures its peak memory in MB. */
 function peakOf(args: readonly string[]): Ended & { peak: number } {
   const program = `import { readFileSync, writeFileSync } from "node:fs";
     process.on("exit", () => writeFileSync("peak", /VmHWM:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]));`;
@@ -22,15 +22,15 @@ function peakOf(args: readonly string[]): Ended & { peak: number } {
   return { status, stdout, stderr, peak: Number(readFileSync(path("peak"), "utf8")) / 1024 };
 }
 
-/** Of an evaluation with these class weights. */
+/** Peak memory of an evaluation with these class weights. */
 const peakOfWeights = (file: string) =>
   peakOf(["evaluate", "--threads", "1", "--logits", "logits.npy", "--labels", "labels.txt", "--class-weights", file]);
 
-describe("a zip whose directory lies", () => {
+describe("a zip with a wrong directory", () => {
   const CENTRAL = { method: 10, crc: 16, compressed: 20, uncompressed: 24, offset: 42 };
   const content = { "logits.npy": logits };
 
-  /** With other numbers in its directory. */
+  /** A zip with these numbers in its directory. */
   function lying(level: 0 | 6, changes: Partial<Record<keyof typeof CENTRAL, number>>): Buffer {
     const bytes = Buffer.from(zipSync(content, { level }));
     const directory = bytes.indexOf("PK\x01\x02");
@@ -56,7 +56,7 @@ describe("a zip whose directory lies", () => {
     ["a place in the middle", lying(6, { offset: 7 })],
     ["another checksum", lying(6, { crc: 1 })],
     ["an array shorter than it is, stored", lying(0, { compressed: 200, uncompressed: 200 })],
-  ])("says %s: an error, for logits and weights", (_, bytes) => {
+  ])("that claims %s is an error, for logits and for weights", (_, bytes) => {
     write("bad.npz", bytes);
     for (const option of ["--logits", "--class-weights"]) {
       const { status, stdout, stderr } = evaluate(option, "bad.npz");
@@ -65,14 +65,14 @@ describe("a zip whose directory lies", () => {
     }
   });
 
-  test("an entry of no bytes, 133 in all", () => {
+  test("is an error if an entry is empty", () => {
     write("bad.npz", zipSync({ "logits.npy": new Uint8Array() }));
     expect(evaluate("--logits", "bad.npz").stderr).toBe(
       "xent: bad.npz:logits: truncated: its header needs 8 bytes, but 0 are left\n",
     );
   });
 
-  test("that leads beyond all numbers", () => {
+  test("that points beyond the file is an error", () => {
     const bytes = Buffer.from(zipSync(content, { level: 0 }));
     const end = bytes.indexOf("PK\x05\x06");
     // A directory of the 64-bit kind, which is nowhere.
@@ -88,8 +88,8 @@ describe("a zip whose directory lies", () => {
   });
 });
 
-describe.runIf(isLinux)("memory is asked for when a shape is known to fit, not before", () => {
-  test("a deflated file of weights that is a thousand times as large when it is not", () => {
+describe.runIf(isLinux)("memory is allocated only after the shape has been checked:", () => {
+  test("weights that decompress to a thousand times their size", () => {
     const weights = npy("float64", [2e7], new Float64Array(2e7));
     write("huge.npz", zipSync({ "weights.npy": weights }, { level: 6 }));
     expect(statSync(path("huge.npz")).size).toBeLessThan(500_000);
@@ -101,7 +101,7 @@ describe.runIf(isLinux)("memory is asked for when a shape is known to fit, not b
     expect(peak).toBeLessThan(150);
   }, 60_000);
 
-  test("weights in a text without end", () => {
+  test("weights in a very long text", () => {
     write("many.txt", "1 ".repeat(2e7));
     const { status, stderr, peak } = peakOfWeights("many.txt");
     expect({ status, stderr }).toEqual({
@@ -118,7 +118,7 @@ describe.runIf(isLinux)("memory is asked for when a shape is known to fit, not b
     ],
     ["brackets", `{"logits":${"[".repeat(2e7)}${"]".repeat(2e7)}}`],
     ["numbers", `{"logits":{"dtype":"F32","shape":[${"1,".repeat(1e7)}1],"data_offsets":[0,0]}}`],
-  ])("a safetensors header of very many %s", (_, header) => {
+  ])("a safetensors header with millions of %s", (_, header) => {
     write("many.safetensors", withHeader(header));
     const { status, stderr, peak } = peakOf([
       "evaluate",
@@ -136,7 +136,7 @@ describe.runIf(isLinux)("memory is asked for when a shape is known to fit, not b
     expect(peak).toBeLessThan(100 + (3 * header.length) / 2 ** 20);
   });
 
-  test("a header of text is one of few values", () => {
+  test("a long text in a header counts as one value", () => {
     const text = '[,\\"'.repeat(1e6);
     const tensor = { dtype: "F32", shape: [3, 4], data_offsets: [0, 48] };
     const header = JSON.stringify({ __metadata__: { text }, logits: tensor });
@@ -160,7 +160,7 @@ describe.runIf(isLinux)("memory is asked for when a shape is known to fit, not b
     expect(run("merge", "pipe.part").stderr).toBe("xent: pipe.part: is not a regular file\n");
   });
 
-  test("merge reads no more of a file than it says that it has", () => {
+  test("merge reads no more than the length in the header", () => {
     write("long.totals", encodeTotals(Totals.of({ sum: [1], normalizer: [1] }, 1, 0)));
     truncateSync(path("long.totals"), 2 ** 33);
     const { status, stderr, peak } = peakOf(["merge", "long.totals"]);
@@ -172,8 +172,8 @@ describe.runIf(isLinux)("memory is asked for when a shape is known to fit, not b
   });
 });
 
-describe("a file that is cut while it is read is an error", () => {
-  test("of numbers", async () => {
+describe("a file that shrinks while it is read is an error", () => {
+  test("in binary", async () => {
     write("cut.npy", npy("float32", [5000], new Float32Array(5000)));
     const { file, size } = await openFile(path("cut.npy"));
     const bytes = new FileBytes("cut.npy", file, 0, size);
@@ -183,7 +183,7 @@ describe("a file that is cut while it is read is an error", () => {
     await bytes.close();
   });
 
-  test("of text", async () => {
+  test("in text", async () => {
     write("cut.txt", "1 ".repeat(200_000));
     const words = wordsOf(path("cut.txt"));
     expect((await words.next()).value).toHaveLength(32_768);
@@ -199,7 +199,7 @@ describe("a text of numbers", () => {
   test.each([
     ["digits", "1".repeat(1500)],
     ["zeros", "0".repeat(1500)],
-  ])("does not end at a word of 1,500 %s", (_, word) => {
+  ])("is read beyond a word of 1,500 %s", (_, word) => {
     write("labels.txt", `0 1 2 ${word} 0 1 2 0 1 2 0`);
     expect(evaluate().status).toBe(1);
     write("labels.txt", `0 1 ${word} 0 1 2 0 1 2 0`);
@@ -210,7 +210,7 @@ describe("a text of numbers", () => {
     expect(evaluate("--class-weights", "weights.txt").status).toBe(1);
   });
 
-  test("nor where a chunk of it ends", () => {
+  test("is read across the end of a chunk", () => {
     write("labels.txt", `${" ".repeat(65_536 - 6)}0 1 2 ${"0".repeat(1500)}`);
     expect(evaluate().status).toBe(1);
     write("labels.txt", `0 1${" ".repeat(65_536 - 6)}${"2".repeat(1500)} 2`);
@@ -227,7 +227,7 @@ describe("names in files", () => {
   const seen = "\\u001b]0;owned\\u0007\\u001b[2J\\u009b31m\\u202egnp";
   const tensor = { type: "float32", shape: [3, 4], data: new Float32Array(12) };
 
-  test("do nothing to a terminal", () => {
+  test("do not control the terminal", () => {
     write("names.safetensors", safetensors({ [evil]: tensor }));
     const { status, stdout } = evaluate("--logits", "names.safetensors");
     expect(status).toBe(0);
@@ -271,19 +271,19 @@ describe("names in files", () => {
     ["something behind it", "}                  ", "} + 1              "],
     ["a zero before a number", "(3, 4)", "(03,4)"],
     ["no end", "}", " "],
-  ])("a .npy whose header has %s is an error, as for NumPy", (_, from, to) => {
+  ])("a .npy header with %s is an error, as in NumPy", (_, from, to) => {
     const header = logits.toString("latin1", 0, 128);
     expect(header).toContain(from);
     write("bad.npy", Buffer.concat([Buffer.from(header.replace(from, to), "latin1"), logits.subarray(128)]));
     expect(evaluate("--logits", "bad.npy").stderr).toMatch(/^xent: bad\.npy: expected an array of plain numbers/);
   });
 
-  test("nor are 0x10 and 0b1 weights", () => {
+  test("0x10 and 0b1 are no weights", () => {
     write("w.txt", "1 0x10 0b1 1");
     expect(evaluate("--class-weights", "w.txt").stderr).toBe("xent: w.txt: the weight of class 1 is NaN\n");
   });
 
-  test("a .npy that says twice what shape it has is an error, and one of 10,001 bytes of header", () => {
+  test("a .npy with two shapes, with a header of 10,001 bytes or with a huge shape is an error", () => {
     const twice = Buffer.from(
       logits.toString("latin1").replace("False, ", "False, 'shape': (4, 3), ").replace(/ {17}/, ""),
       "latin1",
@@ -305,7 +305,7 @@ describe("names in files", () => {
   });
 });
 
-test("an unexpected error is one line, too, not a stack trace", () => {
+test("an unexpected error is one line, without a stack trace", () => {
   const fault = "Object.defineProperty(Array.prototype, 'flatMap', { get() { throw new TypeError('boom') } })";
   const flags = ["--import", `data:text/javascript,${encodeURIComponent(fault)}`, binary];
   const args = ["evaluate", "--logits", "logits.npy", "--labels", "labels.txt", "--totals", "x"];

@@ -1,4 +1,4 @@
-// The command as its users get it: packed, installed into an empty project, and doing what the docs show.
+// The command as users install it: packed, installed into an empty project, and printing what the docs show.
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,13 +7,13 @@ import { zipSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { npy } from "../support/array-files.ts";
 import { blocksRunBy } from "../support/blocks.ts";
-import { binary, xentCommand } from "../support/cli.ts";
+import { binary, xentProcess } from "../support/cli.ts";
 import { output } from "../support/packed.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const data = join(root, "packages/examples/data");
 
-/** Folders of the packages that one needs, which npm has hoisted. */
+/** Folders of all dependencies of a package, where npm has hoisted them. */
 function dependenciesOf(folder: string): string[] {
   const { dependencies = {} } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
   return Object.keys(dependencies).flatMap((name) => {
@@ -28,7 +28,7 @@ describe("an installed package", () => {
   let files: string[] = [];
 
   beforeAll(() => {
-    // All of them as tarballs: no registry and no cache of npm's is asked.
+    // All of them are tarballs, so npm needs no registry and no cache.
     const folders = [...new Set([cli, ...dependenciesOf(cli)])];
     const pack = ["pack", "--json", "--ignore-scripts", "--pack-destination", project, ...folders];
     const packed = JSON.parse(output("npm", pack, root)) as { filename: string; files: { path: string }[] }[];
@@ -39,7 +39,7 @@ describe("an installed package", () => {
   }, 120_000);
   afterAll(() => rmSync(project, { recursive: true, force: true }));
 
-  test("contains what runs, and nothing that is left over", () => {
+  test("contains the files that run, and no others", () => {
     const known = /^(package\.json|README\.md|LICENSE-\w+|dist\/[\w-]+\.js)$/;
     expect(files.filter((path) => !known.test(path))).toEqual([]);
     expect(files).toContain("dist/main.js");
@@ -65,7 +65,7 @@ describe.each([
 ])("in %s", (_, engine, flags) => {
   const inEngine = (...args: string[]): string => output(engine, [...flags, binary, ...args], data);
 
-  test.skipIf(!existsSync(engine))("it does the same: simd128 has the same bits", () => {
+  test.skipIf(!existsSync(engine))("the command gives the same results: simd128 has the same bits", () => {
     const logits = new Float32Array(12 * 1000).map((_, i) => (i % 7) + (i % 11));
     const files = zipSync({
       "logits.npy": npy("float32", [12, 1000], logits),
@@ -83,7 +83,7 @@ describe.each([
       ["evaluate", "--logits", file, "--labels", file, "--batch-rows", "5"],
     ]) {
       const { seconds, ...there } = JSON.parse(inEngine(...args, "--variant", "simd128", "--json"));
-      const { seconds: _, ...here } = JSON.parse(xentCommand([...args, "--variant", "simd128", "--json"]).stdout);
+      const { seconds: _, ...here } = JSON.parse(xentProcess([...args, "--variant", "simd128", "--json"]).stdout);
       expect(there).toEqual(here);
     }
     rmSync(folder, { recursive: true });
@@ -96,15 +96,15 @@ describe("the docs", () => {
       return { file, line, command, printed };
     }),
   );
-  /** What a run does not say again: its time, and how many cores there are. */
+  /** Without the time and the number of threads, which differ from run to run. */
   const lasting = (printed: string): string => printed.replace(/^time .*$/m, "").replace(/threads: \d+$/m, "");
 
-  test("have an example of both commands", () => {
+  test("show both commands", () => {
     expect(shown.map(({ command }) => command.split(" ")[0])).toEqual(["explain", "evaluate"]);
   });
 
-  test.each(shown)("show what this prints: xent $command ($file:$line)", ({ command, printed }) => {
-    const { stdout } = xentCommand([...command.split(" "), "--variant", "simd128"], { cwd: data });
+  test.each(shown)("show the output of xent $command ($file:$line)", ({ command, printed }) => {
+    const { stdout } = xentProcess([...command.split(" "), "--variant", "simd128"], { cwd: data });
     expect(lasting(stdout)).toBe(lasting(printed));
   });
 });

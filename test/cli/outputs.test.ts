@@ -1,4 +1,4 @@
-// What the command line writes: whole or not at all, and in the place of nothing but a regular file.
+// Output files of the command: they are written whole or not at all, and replace only regular files of their own kind.
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
@@ -24,7 +24,7 @@ import { cliFolder, logits } from "../support/cli-folder.ts";
 const { folder, path, write, run, evaluate } = cliFolder("outputs");
 const isLinux = process.platform === "linux";
 
-describe("what is written", () => {
+describe("an output file", () => {
   const totals = ["--totals", "out.totals"];
   const partials = (...args: string[]) =>
     run(
@@ -58,7 +58,7 @@ describe("what is written", () => {
     expect(leftovers()).toEqual([]);
   });
 
-  test.skipIf(process.platform === "win32")("follows a link, and keeps who may read it", () => {
+  test.skipIf(process.platform === "win32")("follows a link, and keeps the permissions", () => {
     evaluate("--totals", "out.private");
     chmodSync(path("out.private"), 0o600);
     symlinkSync("out.private", path("out.totals"));
@@ -70,7 +70,7 @@ describe("what is written", () => {
     expect(evaluate("--totals", "out.link").stderr).toBe("xent: out.link: is a broken link\n");
   });
 
-  test("takes the place of nothing that is read", () => {
+  test("replaces no input", () => {
     expect(evaluate("--totals", "logits.npy")).toEqual({
       status: 2,
       stdout: "",
@@ -87,7 +87,7 @@ describe("what is written", () => {
     expect(evaluate("--logits", "both.safetensors:logits", "--totals", "both.safetensors").status).toBe(2);
   });
 
-  test("replaces nothing but its own kind, by content: not inputs whose name was forgotten", () => {
+  test("replaces only files whose content is of its own kind", () => {
     write("out.y.txt", "0 1 2");
     write("out.b.npy", logits);
     write("out.b.y.txt", "0 1 2");
@@ -125,7 +125,7 @@ describe("what is written", () => {
     expect(leftovers()).toEqual([]);
   });
 
-  test("replaces its own kind, and what is empty", () => {
+  test("replaces a file of its own kind, and an empty file", () => {
     write("out.totals", "");
     for (const option of ["--totals=out.totals", "--per-row=out.npy", "--per-row=out.csv", "--per-row=OUT.NPY"]) {
       const [name, file] = option.split("=") as [string, string];
@@ -142,7 +142,7 @@ describe("what is written", () => {
     }
   });
 
-  test.skipIf(process.platform === "win32")("takes the place of nothing that is read, by any link", () => {
+  test.skipIf(process.platform === "win32")("replaces no input under another name or link", () => {
     mkdirSync(path("out.folder"));
     symlinkSync("..", path("out.folder/up"));
     linkSync(path("logits.npy"), path("out.hard.npy"));
@@ -165,7 +165,7 @@ describe("what is written", () => {
     expect(leftovers()).toEqual([]);
   });
 
-  test.skipIf(process.platform === "win32")("is not what standard output goes to, nor is that what is read", () => {
+  test.skipIf(process.platform === "win32")("is not the file of standard output, which is no input either", () => {
     evaluate("--totals", "out.totals");
     const into = (file: string, ...args: string[]) => {
       const stdout = openSync(path(file), "a");
@@ -180,7 +180,7 @@ describe("what is written", () => {
     expect(into("out.log")).toBe("");
   });
 
-  test("is not written of files that change while they are read", async () => {
+  test("is not written if an input changes while it is read", async () => {
     const rows = 300_000;
     write("slow.npy", npy("float32", [rows, 20], new Float32Array(20 * rows)));
     write("slow.txt", "0 ".repeat(rows));
@@ -192,7 +192,7 @@ describe("what is written", () => {
       stderr += chunk;
     });
     const ended = new Promise((resolve) => child.on("close", resolve));
-    // Some of it has been read when there are lines.
+    // Once there are lines, a part of the input has been read.
     const hasLines = (): boolean => leftovers().some((name) => statSync(path(name)).size > 1000);
     while (!hasLines()) await new Promise((resolve) => setTimeout(resolve, 5));
     const file = openSync(path("slow.npy"), "r+");
@@ -203,7 +203,7 @@ describe("what is written", () => {
     expect(readdirSync(folder).filter((name) => name.startsWith("out"))).toEqual([]);
   });
 
-  test.skipIf(process.platform === "win32")("leaves no half of it under its name when it is killed", async () => {
+  test.skipIf(process.platform === "win32")("does not appear under its name if the command is killed", async () => {
     evaluate(...totals);
     const before = readFileSync(path("out.totals"));
     const rows = 300_000;
@@ -220,13 +220,13 @@ describe("what is written", () => {
     expect(existsSync(path("out.csv"))).toBe(false);
   });
 
-  test("does not stop the next run: a file that another process has left", () => {
-    // In a container every process may have the same number.
+  test("is written although another process left a partial file", () => {
+    // In a container every process may have the same id.
     for (let pid = 1; pid < 40; pid++) write(`out.totals.${pid}.partial`, "");
     expect(evaluate(...totals)).toMatchObject({ status: 0, stderr: "" });
   });
 
-  test.runIf(isLinux && process.getuid?.() === 0)("leaves nothing behind on a disk that is full", () => {
+  test.runIf(isLinux && process.getuid?.() === 0)("leaves nothing behind on a full disk", () => {
     mkdirSync(path("out.disk"));
     try {
       execFileSync("mount", ["-t", "tmpfs", "-o", "size=4k", "tmpfs", path("out.disk")], { stdio: "ignore" });
@@ -254,7 +254,7 @@ describe("what is written", () => {
     ["SIGINT", 130],
     ["SIGTERM", 143],
     ["SIGHUP", 129],
-  ])("is not there half after %s, status %d", async (signal, status) => {
+  ])("does not appear after %s, status %d", async (signal, status) => {
     const rows = 300_000;
     write("slow.npy", npy("float32", [rows, 20], new Float32Array(20 * rows)));
     write("slow.txt", "0 ".repeat(rows));

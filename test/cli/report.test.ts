@@ -1,4 +1,4 @@
-// The pages that --html writes: whole, asking for nothing, and safe with any name.
+// The pages that --html writes: complete, without requests, and safe for any file name.
 import { existsSync, readFileSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
 import { Quantiles } from "../../packages/cli/src/quantiles.ts";
@@ -18,7 +18,7 @@ beforeAll(() => {
   write("y.npy", labels);
 });
 
-/** What a page shows under which headings. */
+/** The headings of a page, with the pictures below them. */
 function read(name: string): { html: string; headings: string[]; pictures: number } {
   const html = readFileSync(path(name), "utf8");
   const headings = Array.from(html.matchAll(/<h2>([^<]*)<\/h2>/g), ([, heading = ""]) => heading);
@@ -26,7 +26,7 @@ function read(name: string): { html: string; headings: string[]; pictures: numbe
 }
 
 describe("a report", () => {
-  test("of an evaluation has its pictures in one file, and text where a name is markup", () => {
+  test("of an evaluation is one file with its pictures, and escapes markup in names", () => {
     const { status, stderr, stdout } = run("evaluate", EVIL, "--labels", "y.npy", "--html", "r.html");
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toMatch(/^calibration +expected error 0\.25542[56]$/m);
@@ -37,7 +37,7 @@ describe("a report", () => {
     expect(pictures).toBe(3);
     expect(html).not.toContain("<img");
     expect(html).toContain("default-src 'none'");
-    // But for the names of formats, nothing is anywhere else.
+    // Names of formats are the only addresses.
     expect(html.replaceAll(/http:\/\/www\.w3\.org\/\S+?(?=")/g, "")).not.toMatch(
       /https?:|<[^>]*\ssrc=|url\((?!#)|<script|@import/,
     );
@@ -45,7 +45,7 @@ describe("a report", () => {
     expect(html.match(/<tbody>(.*?)<\/tbody>/s)?.[1]?.match(/<tr>/g)).toHaveLength(Math.min(20, worst));
   });
 
-  test("of a comparison has the losses against each other, and the divergence by rank", () => {
+  test("of a comparison shows the two losses against each other and the divergence by rank", () => {
     expect(run("compare", "x.npy", "o.npy", "--labels", "y.npy", "--html", "c.html")).toMatchObject({
       status: 0,
       stderr: "",
@@ -58,7 +58,7 @@ describe("a report", () => {
     expect(pictures).toBe(3);
   });
 
-  test("takes the place of a report, and of nothing else", () => {
+  test("replaces a report, and no other file", () => {
     write("notes.html", "<!doctype html><p>my own</p>");
     const refused = run("evaluate", "x.npy", "--labels", "y.npy", "--html", "notes.html");
     expect(refused).toMatchObject({
@@ -74,8 +74,8 @@ describe("a report", () => {
   });
 });
 
-describe("rows that go by", () => {
-  test("are counted in bars, whole or divided, and none is lost", () => {
+describe("the statistics of a report", () => {
+  test("count every row in a bar, also when bars are divided", () => {
     const distribution = new Distribution();
     for (let i = 0; i < 1000; i++) distribution.add(i / 100);
     distribution.add(Infinity);
@@ -86,27 +86,27 @@ describe("rows that go by", () => {
     expect(Math.abs(distribution.quantile(0.5) / 5 - 1)).toBeLessThan(0.01);
   });
 
-  test("have their mean by position, of long sequences by some positions together", () => {
+  test("have the mean of each position, or of neighbouring positions of long sequences", () => {
     const positions = new Positions(1000);
     for (let i = 0; i < 3000; i++) positions.add(i % 1000, i % 1000);
     expect(positions.width).toBe(3);
     expect(positions.points[10]).toEqual({ position: 31, mean: 31 });
   });
 
-  test("are kept where they are the largest, the first of equal ones first, and NaN before all", () => {
+  test("keep the rows of the largest losses: NaN first, and the first of equal ones", () => {
     const largest = new Largest<number>(3);
     for (const [row, value] of [1, 5, NaN, 5, 2, 7, 5].entries()) largest.add(value, () => row);
     expect(largest.rows).toEqual([2, 5, 1]);
   });
 
-  test("are thinned out evenly", () => {
+  test("keep an even sample of the rows", () => {
     const each = new EachNth<number>(10);
     for (let i = 0; i < 100; i++) each.add(() => i);
     expect(each.step).toBe(16);
     expect(each.rows).toEqual([0, 16, 32, 48, 64, 80, 96]);
   });
 
-  test("have exact quantiles where all are kept, and else within 0.2 %", () => {
+  test("have exact quantiles of few rows, and of many within 0.2 %", () => {
     const values = Float64Array.from({ length: 10_001 }, (_, i) => Math.exp(((i * 7919) % 10_001) / 500 - 12));
     const [exact, rough] = [new Quantiles(values.length), new Quantiles(2 ** 30)];
     for (const value of values) {

@@ -67,7 +67,7 @@ describe("shards of the classes", () => {
     }
   });
 
-  test("merge into the loss of the whole", () => {
+  test("merge into the loss of the whole file", () => {
     const whole = json<Summary>(
       "evaluate",
       "--logits",
@@ -100,7 +100,7 @@ describe("shards of the classes", () => {
     expect(json<{ summary: Summary }>("merge", "all.part").summary).toEqual(merged.summary);
   });
 
-  test("merge step by step into the same bytes", () => {
+  test("give the same bytes when they are merged step by step", () => {
     expect(run("merge", "0.part", "2.part", "--output", "some.part")).toMatchObject({ status: 0, stderr: "" });
     expect(run("merge", "0.part", "2.part", "--output", "some.part").stdout).toContain(
       "[0, 1000) and [2000, 3000) of 3000",
@@ -110,7 +110,7 @@ describe("shards of the classes", () => {
     expect(readFileSync(path("steps.part"))).toEqual(readFileSync(path("all.part")));
   });
 
-  test("that do not fit together are named", () => {
+  test("are refused if they do not match, and the error names them", () => {
     const error = (...args: string[]) => run("merge", ...args).stderr;
     expect(error("0.part", "1.part")).toBe(
       "xent: only [0, 2000) of 3000 classes are present: use --output to merge the rest later\n",
@@ -131,7 +131,7 @@ describe("shards of the classes", () => {
     expect(run("merge").status).toBe(2);
   });
 
-  test("of a divergence are refused: there is no perplexity of one", () => {
+  test("are refused if they are of a divergence, which has no perplexity", () => {
     using xent = createXentSync();
     using batch = xent.createBatch({ rows: 1, classes: 3, targets: "logits" });
     writeFileSync(path("kl.part"), encodePartials(batch.partials({ classOffset: 0, classesTotal: 3 })));
@@ -141,7 +141,7 @@ describe("shards of the classes", () => {
     expect(readdirSync(folder)).not.toContain("kl.merged");
   });
 
-  test("are refused where their options make no sense", () => {
+  test("are refused if options contradict the files", () => {
     const before = readdirSync(folder);
     expect(partials(2, "--class-offset", "2500")).toEqual({
       status: 2,
@@ -183,7 +183,7 @@ describe("shards of the rows", () => {
     normalizer,
   });
 
-  test("together have the bits of one file, in any order, whatever the batches", () => {
+  test("give the bits of one file, in any order and for any batch size", () => {
     expect(numbers(json<Summary>("evaluate", ...args))).toEqual(numbers(whole));
     const other = [
       ...files.slice(1),
@@ -197,7 +197,7 @@ describe("shards of the rows", () => {
     expect(json<Summary>("evaluate", ...other)).toMatchObject({ ...numbers(whole), shards: 4, rows: ROWS });
   });
 
-  test("evaluated apart, merge into the same bits", () => {
+  test("give the same bits when they are evaluated separately and merged", () => {
     const totals = names.map((name) => {
       json("evaluate", `${name}.safetensors`, "--labels", "{file}:labels", ...options, "--totals", `${name}.totals`);
       return `${name}.totals`;
@@ -210,7 +210,7 @@ describe("shards of the rows", () => {
     expect(run("merge", "all.totals", "logits.npy").status).toBe(1);
   });
 
-  test("are refused where it is not said which labels are whose, or where classes differ", () => {
+  test("are refused if their labels are not named, or if classes differ", () => {
     const error = (...all: string[]) => run("evaluate", ...all).stderr;
     expect(error("--labels", "labels.npy")).toBe("xent: no logits: give --logits, or name them\n");
     expect(error(...files, "--labels", "labels.npy")).toBe(
@@ -224,7 +224,7 @@ describe("shards of the rows", () => {
     );
   });
 
-  test("say in which file a row has no finite loss", () => {
+  test("name the file of a row without a finite loss", () => {
     writeFileSync(path("a.npy"), npy("float32", [2, 3], new Float32Array(6)));
     writeFileSync(path("b.npy"), npy("float32", [2, 3], Float32Array.of(0, 0, 0, 0, NaN, 0)));
     for (const name of ["a", "b"]) writeFileSync(path(`${name}.txt`), "1 2");

@@ -1,4 +1,4 @@
-// What xent evaluate says beside sums, against NumPy and PyTorch in f64: golden/evaluators.json.
+// The statistics of xent evaluate against NumPy and PyTorch in f64: golden/evaluators.json.
 import { readFileSync, writeFileSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
 import { npy } from "../support/array-files.ts";
@@ -60,7 +60,7 @@ beforeAll(() => {
 });
 
 describe("the standard error", () => {
-  test("is that of the rows, and of the perplexity by the delta method", () => {
+  test("is that of the mean over rows, and of the perplexity by the delta method", () => {
     const { mean, perplexity, standardError, perplexityStandardError, group } = json(...whole);
     near(mean, expected.mean);
     near(standardError, expected.standardError);
@@ -71,13 +71,13 @@ describe("the standard error", () => {
     );
   });
 
-  test("is by sequences or by files where they are clusters, with the same bits for any batch", () => {
+  test("is clustered by sequence or file with --group, with the same bits for any batch size", () => {
     const bySequence = json(...whole, "--group", "sequence");
     near(bySequence.standardError, expected.bySequence);
     expect(bySequence.group).toEqual({ by: "sequence", count: N });
     expect(json(...whole, "--group", "sequence", "--batch-rows", "3").standardError).toBe(bySequence.standardError);
     near(json(...parts, "--group", "file").standardError, expected.bySequence);
-    // Said before the labels are read, of which there are none.
+    // The error comes before the labels, which do not exist, are opened.
     expect(run("evaluate", "x.npy", "--labels", "none.npy", "--group", "file").stderr).toBe(
       "xent: --group file: expected at least two with a row that counts, found 1\n",
     );
@@ -90,7 +90,7 @@ describe("the standard error", () => {
     }
   });
 
-  test("follows class weights", () => {
+  test("takes class weights into account", () => {
     const { mean, standardError } = json(...whole, "--class-weights", "w.npy");
     near(mean, expected.weighted.mean);
     near(standardError, expected.weighted.standardError);
@@ -98,7 +98,7 @@ describe("the standard error", () => {
 });
 
 describe("rows", () => {
-  test.each(["m.npy", "m.txt"])("count where the mask does: %s", (mask) => {
+  test.each(["m.npy", "m.txt"])("count only where the mask is not 0: %s", (mask) => {
     write("m.txt", golden.mask.join(" "));
     const { mean, counted, standardError } = json(...whole, "--mask", mask, "--group", "sequence");
     expect(counted).toBe(expected.masked.count);
@@ -106,13 +106,13 @@ describe("rows", () => {
     near(standardError, expected.masked.bySequence);
   });
 
-  test("that a mask leaves out may have any label", () => {
+  test("that are masked may have any label", () => {
     const labels = Int32Array.from(golden.labels, (label, row) => (golden.mask[row] ? label : -77));
     write("any.npy", npy("int32", [N, T], labels));
     near(json("--logits", "x.npy", "--labels", "any.npy", "--mask", "m.npy").mean, expected.masked.mean);
   });
 
-  test("of a mask that does not fit are refused", () => {
+  test("are refused with a mask of another length or type", () => {
     write("short.npy", npy("|b1", [3], Uint8Array.of(1, 0, 1)));
     expect(run("evaluate", ...whole, "--mask", "short.npy").stderr).toBe(
       "xent: short.npy: 3 mask values do not fit the 32 rows of x.npy\n",
@@ -126,13 +126,13 @@ describe("rows", () => {
     );
   });
 
-  test("shift with their mask, as labels do", () => {
+  test("take the mask of the shifted label", () => {
     const shifted = json(...whole, "--mask", "m.npy", "--shift", "1");
     const counted = golden.mask.filter((value, row) => value && row % T > 0).length;
     expect(shifted.counted).toBe(counted);
   });
 
-  test.each([["1"], ["-2"]])("lie side by side where the classes are another axis: %s", (axis) => {
+  test.each([["1"], ["-2"]])("may have the classes in another axis: %s", (axis) => {
     const args = ["--logits", "across.npy", "--axis", axis, "--labels", "y.bin", "--labels-dtype", "int64"];
     const { mean, standardError, topK } = json(...args, "--group", "sequence", "--top-k", "2", "--batch-rows", "9");
     near(mean, expected.mean);
@@ -140,7 +140,7 @@ describe("rows", () => {
     expect(topK).toMatchObject([{ k: 2, correct: expected.topK[2] }]);
   });
 
-  test("of an axis that there is not are refused", () => {
+  test("are refused with an axis that does not exist", () => {
     expect(run("evaluate", ...whole, "--axis", "3").stderr).toBe(
       "xent: x.npy: has no axis 3: its shape is [4, 8, 5]\n",
     );
@@ -148,7 +148,7 @@ describe("rows", () => {
 });
 
 describe("files", () => {
-  test("are told one by one, beside their macro average", () => {
+  test("are reported one by one, with their macro average", () => {
     const { files, macro, mean } = json(...parts);
     near(mean, expected.mean);
     expect(files.map(({ name, rows, counted, correct }) => ({ name, rows, counted, correct }))).toEqual(
@@ -165,7 +165,7 @@ describe("files", () => {
     near(macro.perplexity, Math.exp(macroMean));
   });
 
-  test("without a row that counts have no mean, and do not change the macro average", () => {
+  test("have no mean if no row counts, and then do not change the macro average", () => {
     write("none.npy", npy("float32", [2, C], new Float32Array(2 * C)));
     write("none.y.npy", npy("int32", [2], Int32Array.of(-1, -1)));
     const { files, macro } = json("0.npy", "none.npy", "--labels", "{path}.y.npy", "--ignore-index", "-1");
@@ -174,7 +174,7 @@ describe("files", () => {
     near(macro.mean, expected.files[0]?.mean as number);
   });
 
-  test("are a table in words", () => {
+  test("are printed as a table", () => {
     const { stdout } = run("evaluate", ...parts);
     expect(stdout).toMatch(/^file +rows +counted +mean loss +± +perplexity +accuracy$/m);
     expect(stdout).toMatch(/^0\.npy +8 +8 +1\.57425 +0\.398 +4\.82714 +25\.00 %$/m);
@@ -182,7 +182,7 @@ describe("files", () => {
     expect(stdout).toMatch(/^mean of files \(macro\) /m);
   });
 
-  test("have their rows one after the other in --per-row", () => {
+  test("have their rows in order in --per-row", () => {
     run("evaluate", ...parts, "--per-row", "rows.csv", "--mask", "{path}.m.npy");
     const lines = readFileSync(path("rows.csv"), "utf8").trimEnd().split("\n");
     expect(lines[0]).toBe("file,row,label,loss,prediction");
@@ -196,7 +196,7 @@ describe("files", () => {
   });
 });
 
-describe("answers", () => {
+describe("statistics", () => {
   test("of --top-k and --calibration are those of PyTorch", () => {
     const { topK, calibration } = json(...whole, "--top-k", "4,1,2", "--calibration", "--batch-rows", "5");
     expect(topK.map(({ k, correct }) => [k, correct])).toEqual([1, 2, 4].map((k) => [k, expected.topK[k]]));
@@ -206,7 +206,7 @@ describe("answers", () => {
     near(json(...parts, "--calibration", "5").calibration.expectedCalibrationError, expected.calibration[5] as number);
   });
 
-  test("hold for float16, for logits far from 0, and beside other options", () => {
+  test("are right for float16, for logits far from 0, and with other options", () => {
     write(
       "far.npy",
       npy(
@@ -238,14 +238,14 @@ describe("answers", () => {
     );
   });
 
-  test("of equal logits take the first ones first, as predictions do", () => {
+  test("of --top-k prefer the first of equal logits, as predictions do", () => {
     write("equal.npy", npy("float32", [4, 4], new Float32Array(16)));
     write("equal.y.npy", npy("int32", [4], Int32Array.of(0, 1, 2, 3)));
     const { topK } = json("--logits", "equal.npy", "--labels", "equal.y.npy", "--top-k", "1,2,3,9");
     expect(topK.map(({ correct }) => correct)).toEqual([1, 2, 3, 4]);
   });
 
-  test("of bits per byte take a number, or the size of a text", () => {
+  test("of --bytes take a number, or the size of a file", () => {
     near(json(...whole, "--bytes", "100").bitsPerByte, expected.bitsPerByte100);
     for (let n = 0; n < N; n++) write(`${n}.text`, "x".repeat(25));
     near(json(...parts, "--bytes", "{path}.text").bitsPerByte, expected.bitsPerByte100);
@@ -255,7 +255,7 @@ describe("answers", () => {
     );
   });
 
-  test("that a file of totals can not carry are refused by name", () => {
+  test("are refused with --totals if its file can not hold them", () => {
     for (const option of [["--top-k", "1"], ["--calibration"], ["--group", "sequence"]]) {
       expect(run("evaluate", ...whole, "--totals", "x.totals", ...option)).toMatchObject({
         status: 2,
@@ -303,7 +303,7 @@ describe("standard input", () => {
     });
   };
 
-  test("takes the place of one file", () => {
+  test("may be one of the files", () => {
     const meanOf = ({ stdout }: { stdout: string }): number => (JSON.parse(stdout) as Statistics).mean;
     near(meanOf(piped(readFileSync(path("y.npy")), "--logits", "x.npy", "--labels", "-")), expected.mean);
     near(meanOf(piped(Buffer.from(golden.labels.join("\n")), "--logits", "x.npy", "--labels", "-")), expected.mean);

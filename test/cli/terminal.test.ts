@@ -1,4 +1,4 @@
-// What a terminal sees, and what surroundings that have little to give do to the command.
+// The output in a terminal, a limited address space, and the prefix of errors.
 import { spawnSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { npy } from "../support/array-files.ts";
@@ -9,7 +9,7 @@ const { folder, write } = cliFolder("terminal");
 const isPosix = process.platform !== "win32";
 const python = ["python3", "python"].find((name) => spawnSync(name, ["--version"]).status === 0);
 
-/** What is seen of a command in a terminal of this type. */
+/** The output of a command in a terminal of this type. */
 function seen(term: string, ...args: string[]): string {
   const program = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
   const env = { ...process.env, TERM: term, CI: "", NO_COLOR: undefined, FORCE_COLOR: undefined };
@@ -20,7 +20,7 @@ function seen(term: string, ...args: string[]): string {
 }
 
 test.runIf(isPosix && python !== undefined)(
-  "TERM=dumb takes no escapes; another one does, and no time left before it is known",
+  "TERM=dumb gets no escapes; other terminals do, and the time left only once it is known",
   () => {
     write("rows.npy", npy("float32", [2000, 50], new Float32Array(100_000)));
     write("rows.txt", "0 ".repeat(2000));
@@ -38,7 +38,7 @@ test.runIf(isPosix && python !== undefined)(
 );
 
 test.runIf(process.platform === "linux" && process.allowedNodeEnvironmentFlags.has("--disable-wasm-trap-handler"))(
-  "a limited address space is enough, and ends with the status of the command",
+  "the command works in a limited address space, and has its usual status",
   () => {
     const limited = (...args: string[]) => {
       const command = ["-c", 'ulimit -v 8000000 && exec "$@"', "sh", process.execPath, binary, ...args];
@@ -56,7 +56,7 @@ test.runIf(process.platform === "linux" && process.allowedNodeEnvironmentFlags.h
   },
 );
 
-test("all errors begin with the name of the program", () => {
+test("every error begins with the name of the program", () => {
   for (const args of [
     [],
     ["nonsense"],

@@ -1,4 +1,4 @@
-// Numbers in texts, in files and as arguments: read right, or refused by name.
+// Numbers in text files and arguments: read correctly, or refused with an error that names the file.
 import { describe, expect, test } from "vitest";
 import { cliFolder } from "../support/cli-folder.ts";
 
@@ -14,14 +14,14 @@ describe("a text of labels", () => {
     ["commas", "2,0,1"],
     ["commas and spaces", "2, 0, 1\n"],
     ["lines of commas", "2,0\r\n1\r\n"],
-    ["a mark of UTF-8", "\ufeff2 0 1"],
+    ["a byte order mark of UTF-8", "\ufeff2 0 1"],
     ["UTF-16, as Windows PowerShell writes it", utf16("2\r\n0\r\n1\r\n", false)],
     ["UTF-16, big endian", utf16("2\r\n0\r\n1\r\n", true)],
     ["numpy.savetxt", "2.000000000000000000e+00\n0.000000000000000000e+00\n1.000000000000000000e+00\n"],
     ["pandas", "2.0\n0.0\n1.0\n"],
     ["exponents", "20e-1 0e5 0.1E1"],
     ["a sign", "+2 -0 +1"],
-  ])("with %s is read right", (_, content) => {
+  ])("with %s is read", (_, content) => {
     write("labels.txt", "2 0 1");
     const { sum } = JSON.parse(evaluate("--json").stdout);
     write("labels.txt", content);
@@ -51,12 +51,12 @@ describe("a text of labels", () => {
     expect(evaluate()).toEqual({ status: 1, stdout: "", stderr: `xent: labels.txt: ${message}\n` });
   });
 
-  test("of UTF-16 without a mark is refused", () => {
+  test("in UTF-16 without a byte order mark is refused", () => {
     write("labels.txt", Buffer.from("2 0 1", "utf16le"));
     expect(evaluate().stderr).toBe('xent: labels.txt: row 0 has "2\\u0000", which is not an integer\n');
   });
 
-  test("has a comma where a chunk of it ends", () => {
+  test("may have a comma at the end of a chunk", () => {
     for (const [gap, status] of [
       [",", 0],
       [" ,", 0],
@@ -69,7 +69,7 @@ describe("a text of labels", () => {
   });
 });
 
-test("weights in a text may be separated by commas, but each comma needs two numbers", () => {
+test("weights may be separated by commas, and each comma needs two numbers", () => {
   write("w.txt", "1,2.5\n3,4\n");
   write("same.txt", "1 2.5 3 4");
   const [commas, spaces] = ["w.txt", "same.txt"].map(
@@ -119,7 +119,7 @@ describe("a row of logits", () => {
     expect(run("explain", ...args, "--label", "0")).toEqual({ status: 2, stdout: "", stderr: `xent: ${message}\n` });
   });
 
-  test("its weights are read alike", () => {
+  test("has class weights that are read in the same way", () => {
     expect(run("explain", "1", "2", "--label", "0", "--class-weights", "1,,2").stderr).toBe(
       "xent: expected a number on both sides of each comma\n",
     );

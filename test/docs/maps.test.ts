@@ -24,7 +24,7 @@ describe("packages/xent/src/index.ts", () => {
     expect(modules.filter((module) => !named.has(module))).toEqual([]);
   });
 
-  test("names no module that there is not", () => {
+  test("names no module that does not exist", () => {
     const named = lines.filter((line) => /^\w/.test(line)).map((line) => /^[\w/-]+/.exec(line)?.[0]);
     expect(named.length).toBeGreaterThan(20);
     expect(named.filter((name) => !modules.includes(name as string))).toEqual([]);
@@ -43,7 +43,7 @@ describe("crates/kernel/src/lib.rs", () => {
   });
 });
 
-test("the kernel's comments name no file that there is not", () => {
+test("the comments of the kernel name only files that exist", () => {
   const kernel = `${root}crates/kernel/`;
   const folders = ["", "src/", "tests/", "tests/common/", "tests/common/any/", "examples/"];
   const inside = readdirSync(`${kernel}src`, { withFileTypes: true })

@@ -38,6 +38,27 @@ function random(seed: number): () => number {
   return () => next() / 2 ** 32;
 }
 
+const found = new Map<number, string[]>();
+
+/** Of each way to compute a loss, in 4,000 rows. Both texts have the same. */
+function largestDifferences(classes: number): string[] {
+  const known = found.get(classes);
+  if (known) return known;
+  const next = random(classes);
+  const worst = [0, 0, 0];
+  for (let row = 0; row < 4000; row++) {
+    const x = Array.from({ length: classes }, () => Math.fround(16 * next() - 8));
+    const y = Math.floor(classes * next());
+    const exact = exactLoss(x, y);
+    for (const [i, loss] of [naiveLoss, stableLoss, lossOf].entries()) {
+      worst[i] = Math.max(worst[i] as number, Math.abs(loss(x, y) - exact));
+    }
+  }
+  const differences = worst.map((difference) => difference.toExponential(1));
+  found.set(classes, differences);
+  return differences;
+}
+
 describe.each(texts)("every number is right in docs/$name:", ({ text }) => {
   test("the steps", () => {
     const [x = [], ...steps] = table(text, "steps").map(([, ...cells]) => cells.filter(Boolean));
@@ -68,19 +89,7 @@ describe.each(texts)("every number is right in docs/$name:", ({ text }) => {
   test("the largest differences in random rows", () => {
     const rows = table(text, "random");
     expect(rows.map(([classes]) => classes)).toEqual(["2", "10", "100", "1000"]);
-    for (const [classes, ...differences] of rows) {
-      const next = random(Number(classes));
-      const worst = [0, 0, 0];
-      for (let row = 0; row < 4000; row++) {
-        const x = Array.from({ length: Number(classes) }, () => Math.fround(16 * next() - 8));
-        const y = Math.floor(Number(classes) * next());
-        const exact = exactLoss(x, y);
-        for (const [i, loss] of [naiveLoss, stableLoss, lossOf].entries()) {
-          worst[i] = Math.max(worst[i] as number, Math.abs(loss(x, y) - exact));
-        }
-      }
-      expect(differences).toEqual(worst.map((difference) => difference.toExponential(1)));
-    }
+    for (const [classes, ...differences] of rows) expect(differences).toEqual(largestDifferences(Number(classes)));
   });
 });
 
@@ -96,7 +105,7 @@ test.each([
   "docs/was-es-berechnet.md",
   "packages/playground/src/texts/en.ts",
   "packages/playground/src/texts/de.ts",
-])("%s says for which rows the difference is less than 2e-6", (name) => {
+])("%s tells for which rows the difference is less than 2e-6", (name) => {
   const text = readFileSync(new URL(`../../${name}`, import.meta.url), "utf8").replace(/\s+/g, " ");
   expect(text).toMatch(/2e-6[^.]*\[-8, 8\][^.]* 100 (classes|Klassen)/);
 });

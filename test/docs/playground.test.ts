@@ -1,4 +1,4 @@
-// The page of packages/playground, in Chromium: what it shows is right, and everybody can use it.
+// The page of packages/playground in Chromium: its numbers are right, and it is accessible.
 import { dirname } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -6,7 +6,7 @@ import { buildPlayground, page as file } from "../../packages/playground/build.m
 import { type Browser, hasChromium, launchChromium } from "../runtimes/chromium.ts";
 import { naiveLoss, stableLoss } from "../support/f32.ts";
 import { exactRow } from "../support/oracle.ts";
-import { follow, numbersOf, open, type Page, type Visit, violations } from "../support/playground.ts";
+import { follow, numbersOf, type Opened, open, type Page, type Visit, violations } from "../support/playground.ts";
 import { type Server, serve } from "../support/serve.ts";
 import { ulp } from "../support/ulp.ts";
 
@@ -41,7 +41,7 @@ function hashOf({ x, y, offset = 0, scale = 1, options, hash }: StateOfPage): st
   return hash ?? `x=${x.join()}&y=${y}&offset=${offset}&scale=${scale}&${option?.join("=")}`;
 }
 
-/** What each number should be, and how far off it may be: relative, or in units in the last place of f32. */
+/** The value of a number, and its bound: relative, or in units in the last place of f32. */
 interface Expected {
   value: number;
   relative?: number;
@@ -108,13 +108,16 @@ function expectClose(name: string, got: number, { value, relative = 0, ulps }: E
 describe.skipIf(!hasChromium)("the playground", () => {
   let browser: Browser;
   let server: Server;
+  /** For tests that only go to other states: opening a page takes ten times as long. */
+  let shared: Opened;
   beforeAll(async () => {
     await buildPlayground();
     browser = await launchChromium();
     server = await serve(dirname(file), {});
+    shared = await open(browser);
   }, 60_000);
   afterEach(async () => {
-    for (const context of browser.contexts()) await context.close();
+    for (const context of browser.contexts()) if (context !== shared.page.context()) await context.close();
   });
   afterAll(async () => {
     await browser.close();
@@ -124,7 +127,7 @@ describe.skipIf(!hasChromium)("the playground", () => {
   const pageAt = async (visit: Visit): Promise<Page> => (await open(browser, visit)).page;
   const hash = (page: Page): Promise<string> => page.evaluate(() => location.hash);
 
-  test.each(["disk", "a server"])("from %s it works without an error or a request", async (from) => {
+  test.each(["disk", "a server"])("works from %s without an error or a request", async (from) => {
     const { page, complaints, requests } = await open(browser, from === "disk" ? {} : { url: server.url });
     for (const button of await page.locator("button:not(.skip):enabled").all()) await button.click();
     for (const radio of await page.locator("input[type=radio]").all()) await radio.check({ force: true });
@@ -133,8 +136,8 @@ describe.skipIf(!hasChromium)("the playground", () => {
   });
 
   test.each(Object.entries<StateOfPage>(states))("every number is right: %s", async (_, state) => {
-    const page = await pageAt({ hash: hashOf(state) });
-    const numbers = await numbersOf(page);
+    await follow(shared.page, hashOf(state));
+    const numbers = await numbersOf(shared.page);
     const expected = expectedNumbers(state);
     const errors = [...numbers.keys()].filter((name) => /\.(difference|relative)$/.test(name));
     expect([...numbers.keys()].sort()).toEqual([...expected.keys(), ...errors].sort());
@@ -148,7 +151,7 @@ describe.skipIf(!hasChromium)("the playground", () => {
     }
   });
 
-  describe("a button brings the comparison to", () => {
+  describe("a button changes the comparison to", () => {
     const own = "x=0.5,3,-1.25&y=0";
     const verdicts = {
       ordinary: { naive: /exact|fine/, stable: /exact|fine/ },
@@ -157,19 +160,22 @@ describe.skipIf(!hasChromium)("the playground", () => {
       confident: { naive: /^zero/, stable: /stableZero/ },
       unlikely: { naive: /infinite/, stable: /exact|fine/ },
     };
-    test.each(Object.entries(verdicts))("%s logits, also the reader's own", async (name, { naive, stable }) => {
-      const page = await pageAt({});
-      for (const start of ["y=1", own, "x=5,5,5", "x=1000,-900"]) {
-        await follow(page, start);
-        await page.click(`[data-example=${name}]`);
-        const found = await page.$$eval("[data-verdict]", (all) => all.map((e) => e.getAttribute("data-verdict")));
-        expect(found).toEqual([expect.stringMatching(naive), expect.stringMatching(stable), "exact"]);
-        if (start === own) expect(await hash(page)).toContain("x=0.5,3,-1.25");
-      }
-    });
+    test.each(Object.entries(verdicts))(
+      "%s logits, for the example and for other logits",
+      async (name, { naive, stable }) => {
+        const { page } = shared;
+        for (const start of ["y=1", own, "x=5,5,5", "x=1000,-900"]) {
+          await follow(page, start);
+          await page.click(`[data-example=${name}]`);
+          const found = await page.$$eval("[data-verdict]", (all) => all.map((e) => e.getAttribute("data-verdict")));
+          expect(found).toEqual([expect.stringMatching(naive), expect.stringMatching(stable), "exact"]);
+          if (start === own) expect(await hash(page)).toContain("x=0.5,3,-1.25");
+        }
+      },
+    );
   });
 
-  test("what the reader has changed is in the address, and comes back from it", async () => {
+  test("the address holds all changes, and restores them", async () => {
     const page = await pageAt({});
     await page.fill("textarea", "[[1.5, -2,\n 0.25 4e-1]]");
     await page.check("input[name=label] >> nth=2");
@@ -184,16 +190,17 @@ describe.skipIf(!hasChromium)("the playground", () => {
     expect(await again.locator("main").textContent()).toBe(await page.locator("main").textContent());
   });
 
-  test("an address that is changed by hand is followed", async () => {
-    const page = await pageAt({});
-    await follow(page, "x=3,3&y=1");
-    expect((await numbersOf(page)).get("loss")).toBeCloseTo(Math.log(2), 6);
+  test("the page follows an address that is changed by hand", async () => {
+    await follow(shared.page, "x=3,3&y=1");
+    expect((await numbersOf(shared.page)).get("loss")).toBeCloseTo(Math.log(2), 6);
   });
 
   test.each(["x=1", "x=1,zwei", "x=1e9,0", "y=7", "y=0.5", "scale=-1", "offset=x", "softcap=0", "lang=fr", "%&=&"])(
-    "what makes no sense in an address is left out: %s",
+    "an invalid part of the address is ignored: %s",
     async (hash) => {
-      const { page, complaints } = await open(browser, { hash });
+      const { page, complaints } = shared;
+      await follow(page, "x=3,3&y=1");
+      await follow(page, hash);
       expect((await numbersOf(page)).get("loss")).toBeCloseTo(0.297507, 6);
       expect(complaints).toEqual([]);
     },
@@ -203,14 +210,13 @@ describe.skipIf(!hasChromium)("the playground", () => {
     ["1 2 3", "1,2,3"],
     ["([[ 1.0000, -2.5000],\n [0.1, 1e2]])", "1,-2.5,0.1,100"],
     ["−1,5; 2,25; 3", "-1.5,2.25,3"],
-  ])("logits can be pasted as they are: %j", async (text, logits) => {
-    const page = await pageAt({});
-    await page.fill("textarea", text);
-    expect(await hash(page)).toContain(`x=${logits}`);
+  ])("logits can be pasted in many notations: %j", async (text, logits) => {
+    await shared.page.fill("textarea", text);
+    expect(await hash(shared.page)).toContain(`x=${logits}`);
   });
 
-  test("while the text is no row of logits, the page says so and shows the last one", async () => {
-    const page = await pageAt({});
+  test("the page marks a text that is no row of logits, and still shows the last row", async () => {
+    const { page } = shared;
     const before = await numbersOf(page);
     await page.fill("textarea", "1, two");
     expect(await page.getAttribute("textarea", "aria-invalid")).toBe("true");
@@ -224,7 +230,7 @@ describe.skipIf(!hasChromium)("the playground", () => {
     const controls = await page.$$eval("button:enabled, input, textarea, a", (all) => {
       const groups = new Set<string>();
       return all.filter((e) => {
-        // Of the radio buttons of a group one is reached; arrows do the rest.
+        // Tab reaches one radio button of a group, arrow keys the others.
         if (!(e instanceof HTMLInputElement) || e.type !== "radio") return true;
         return !groups.has(e.name) && groups.add(e.name);
       }).length;
@@ -255,7 +261,7 @@ describe.skipIf(!hasChromium)("the playground", () => {
     expect(await page.getAttribute("html", "lang")).toBe("de");
   });
 
-  test("the first key press leads past the switches to the numbers", async () => {
+  test("the first Tab offers a link past the switches to the numbers", async () => {
     const page = await pageAt({});
     await page.keyboard.press("Tab");
     await page.keyboard.press("Enter");
@@ -278,15 +284,19 @@ describe.skipIf(!hasChromium)("the playground", () => {
     const paper = await background(light);
     expect(await background(dark)).not.toBe(paper);
     await dark.check("input[value=light]", { force: true });
-    // The page hears of the choice a moment later.
+    // The style changes a moment later.
     await expect.poll(() => background(dark)).toBe(paper);
     await dark.reload();
     expect(await background(dark)).toBe(paper);
   });
 
-  const looks = ["en", "de"].flatMap((lang) => [false, true].map((dark) => ({ lang, dark })));
+  // No style depends on the language, so each language and each colour scheme is checked once.
+  const looks = [
+    { lang: "en", dark: false },
+    { lang: "de", dark: true },
+  ];
 
-  test.each(looks)("axe-core finds no fault: $lang, dark: $dark", async ({ lang, dark }) => {
+  test.each(looks)("axe-core finds no violation: $lang, dark: $dark", async ({ lang, dark }) => {
     const page = await pageAt({ dark, hash: `lang=${lang}` });
     for (const state of [states.large, states.many, states.confident]) {
       await follow(page, `${hashOf(state)}&lang=${lang}`);
@@ -305,7 +315,7 @@ describe.skipIf(!hasChromium)("the playground", () => {
       );
       expect(wide).toEqual([]);
       expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
-      // The name of a computation stays beside its colour.
+      // The name of a computation stays on one line with its colour.
       const names = await page.$$eval(".losses tbody th", (all) =>
         all.map((th) => {
           const range = document.createRange();

@@ -1,4 +1,4 @@
-// What the READMEs and the docs show is what happens. Which suite runs which of their blocks: support/blocks.ts.
+// The READMEs and the docs show real output. support/blocks.ts assigns each code block to a suite.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ function packageIn(folder: string): { name: string; scripts: Record<string, stri
   return JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8"));
 }
 
-/** What the reader is to have. */
+/** What the programs expect of their reader. */
 const READERS = `
   const modelOutput = new Float32Array(128 * 32000);
   const nextTokens = new Int32Array(128);
@@ -42,7 +42,7 @@ function outputOf(program: string): string {
   return stdout;
 }
 
-test("some suite runs every code block", () => {
+test("every code block is assigned to a suite", () => {
   expect(blocks.length).toBeGreaterThan(30);
   const left = blocks.filter((block) => runnerOf(block) === undefined);
   expect(left.map(({ file, line, language }) => `${file}:${line} (${language})`)).toEqual([]);
@@ -50,7 +50,7 @@ test("some suite runs every code block", () => {
 
 const [first, ...programs] = blocksRunBy("programs");
 
-test("the first program prints what is written behind its values", () => {
+test("the first program prints the values in its comments", () => {
   const program = first?.code as string;
   const shown = [...program.matchAll(/^\w+; \/\/ (.*)$/gm)].map(([, value]) => value as string);
   expect(shown).toHaveLength(2);
@@ -71,7 +71,7 @@ test("the first program prints what is written behind its values", () => {
   }
 });
 
-test.each(programs)("this program runs, and has the values written behind them: $file:$line", ({ code }) => {
+test.each(programs)("the program at $file:$line runs, and prints the values in its comments", ({ code }) => {
   const output = outputOf(code);
   // The mean of 128 rows whose 32,000 logits are equal: (1 / 32000 - 1) / 128 at the label, 1 / 32000 / 128 elsewhere.
   if (code.includes("backward(")) expect(output).toBe("-0.007812256 0.000000244141\n");
@@ -147,13 +147,13 @@ test.each(texts)("every link of %s leads to a file, and to a heading of it", (fi
   expect(dead.map(([link]) => link)).toEqual([]);
 });
 
-test("every place that the map of the house begins a line with exists", () => {
+test("every path on the map of the repository exists", () => {
   const places = blocksRunBy("map").flatMap(({ code }) => code.match(/^\S+/gm) ?? []);
   expect(places.length).toBeGreaterThan(8);
   expect(places.filter((place) => !existsSync(join(root, place)))).toEqual([]);
 });
 
-test("the generator of the golden values makes the rows that they are about", async () => {
+test("the generator of the golden values makes the rows that the checksums are of", async () => {
   const generators = blocksRunBy("generator");
   expect(generators).toHaveLength(1);
   const module = `${generators[0]?.code}\nexport { generate, checksum };`;

@@ -1,5 +1,5 @@
-// The allocator against a model that knows its rule: first fit, 64 bytes aligned, and the memory grows by whole pages where nothing
-// fits. A hundred thousand batches come and go; then all is one piece again.
+// The allocator against a model of its rule: first fit, aligned to 64 bytes; if nothing fits, the memory grows by whole pages. After a
+// hundred thousand batches, all memory is one free block again.
 import { expect, test } from "vitest";
 import { type Batch, createXentSync } from "xent";
 import { copyBytes, firstChange, firstDifference } from "../support/bytes.ts";
@@ -19,7 +19,7 @@ interface Block {
 
 const rounded = (bytes: number): number => Math.max(64, Math.ceil(bytes / 64) * 64);
 
-/** What runs need, logits, labels, loss before and after it is rounded, log-sum-exp, predictions, and a gradient of its own. */
+/** Working memory, logits, labels, loss before and after rounding, log-sum-exp, predictions, and a separate gradient. */
 function bytesOf(rows: number, classes: number, gradient: boolean | "in-place"): number {
   return (
     workBytes({ rows, classes }) +
@@ -29,7 +29,7 @@ function bytesOf(rows: number, classes: number, gradient: boolean | "in-place"):
   );
 }
 
-/** The first place between the blocks, sorted, where so many bytes fit; behind the last one there always is one. */
+/** The first gap between the sorted blocks where so many bytes fit; behind the last block they always do. */
 function firstFit(blocks: readonly Block[], begin: number, bytes: number): { at: number; index: number } {
   let at = begin;
   for (const [index, { start, end }] of blocks.entries()) {
@@ -40,7 +40,7 @@ function firstFit(blocks: readonly Block[], begin: number, bytes: number): { at:
 }
 
 test.each([false, true])(
-  "100,000 batches of random sizes lie where the model says, and leave nothing, shared: %s",
+  "100,000 batches of random sizes have the addresses of the model, and leak nothing, shared: %s",
   (shared) => {
     using xent = createXentSync({ shared });
     const random = mulberry32(shared ? 3 : 4);
@@ -61,7 +61,7 @@ test.each([false, true])(
       blocks.splice(index, 0, { start: at, end: at + bytes, batch });
       highest = Math.max(highest, at + bytes);
     }
-    // The memory is as large as the most that was in use at once, and no page larger.
+    // The memory is no page larger than the most that was in use at once.
     expect(xent.memory.buffer.byteLength).toBe(Math.ceil(highest / PAGE) * PAGE);
     for (const { batch } of blocks) batch.dispose();
     fillUp(xent, xent.memory.buffer.byteLength);
@@ -69,7 +69,7 @@ test.each([false, true])(
   },
 );
 
-test("a batch that leaves no room for the memory of options runs without them, and else throws and writes nothing", async () => {
+test("a batch without room for the memory of options runs without options, and with them throws and writes nothing", async () => {
   const SPEC = { rows: 4, classes: 6000, gradient: true };
   using small = createXentSync();
   using xent = createXentSync({ maxBytes: 5 * PAGE });
@@ -89,7 +89,7 @@ test("a batch that leaves no room for the memory of options runs without them, a
   expect(bitsOf(await batch.runAsync(EVERYTHING))).toEqual(expected);
 });
 
-test("share throws where its memory does not fit below maxBytes, and leaks nothing", () => {
+test("share throws if its memory does not fit below maxBytes, and leaks nothing", () => {
   const SPEC = { rows: 4, classes: 6000, gradient: true };
   using xent = createXentSync({ maxBytes: 16 * PAGE, shared: true });
   const batch = exampleBatch(xent, SPEC);
@@ -116,12 +116,12 @@ test("the working memory of a run overlaps no other region, whatever its size", 
   }
 });
 
-test("of maxBytes only whole pages are used", () => {
+test("maxBytes is rounded down to whole pages", () => {
   using xent = createXentSync({ maxBytes: 3 * PAGE - 1 });
   expect(thrown(() => xent.createBatch({ rows: 1, classes: PAGE / 4 }))).toMatch(/"maxBytes" allows 131072 bytes/);
 });
 
-test("what a batch has shared is given back with it", () => {
+test("disposing of a batch frees what it has shared", () => {
   using xent = createXentSync({ shared: true });
   const use = (): void => {
     using batch = xent.createBatch({ rows: 10, classes: 1000 });

@@ -1,5 +1,5 @@
-// No run writes a byte outside of its outputs: not in the padding of a stride, not in the rows beside its own, not in what was not
-// asked for, not between and behind the parts of a batch. All of that is filled with canaries first.
+// No run writes a byte outside of its outputs: not the padding of a stride, other rows, outputs that were not asked for, or the gaps
+// between and behind the parts of a batch. All of these hold canaries first.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { createXentSync, type RunOptions, type Xent } from "xent";
@@ -22,7 +22,7 @@ function outputs(twin: Twin, { gradient, predictions, rows }: RunOptions, end: n
   const { batch, spec } = twin;
   const [first, last] = rows ?? [0, batch.rows];
   const part = (at: number, size: number): Range => [at + size * first, at + size * last];
-  // The parts that have no name, as packages/xent/src/plan.ts lays them out.
+  // The parts without a name, as packages/xent/src/plan.ts lays them out.
   const room = (size: number): number => Math.max(64, Math.ceil((size * batch.rows) / 64) * 64);
   const { byteOffset: loss, BYTES_PER_ELEMENT: size } = batch.loss;
   const logSumExp = loss + room(size);
@@ -49,7 +49,7 @@ function assertCanaries(xent: Xent, spec: AnySpec, asked: Wishes, seed: number, 
   const start = twin.batch.logits.byteOffset;
   const end = start + bytes;
   if (atTheEnd) expect(end).toBe(xent.memory.buffer.byteLength);
-  // What lies behind the batch is free.
+  // Memory behind the batch is free.
   new Uint8Array(xent.memory.buffer, start).fill(CANARY);
   twin.fill(seed, seed % 4 === 0);
   const options = optionsFor(twin.batch, asked);

@@ -1,5 +1,5 @@
-// Addresses above 2 GiB, where a signed number is negative, up to 4 GiB. What lies below is reserved and never touched, so it takes
-// no memory; XENT_LARGE=1 fills all 4 GiB for real (5 GB of memory, half a minute).
+// Addresses from 2 GiB, which are negative as signed numbers, to 4 GiB. Memory below is reserved and never touched, so it takes no RAM;
+// XENT_LARGE=1 fills all 4 GiB (5 GB of RAM, half a minute).
 import { afterAll, describe, expect, test } from "vitest";
 import { attach, type BatchSpec, createXent, createXentSync, type LogitsType, type RunOptions, type Xent } from "xent";
 import { copyBytes, firstDifference } from "../support/bytes.ts";
@@ -42,7 +42,7 @@ describe.each(variants)("%s", (variant) => {
   test.each(runs)("across 2 GiB: %s", (_, spec, options) => {
     using batch = batchIn(small, spec);
     const expected = bitsOf(batch.run(options));
-    // In the middle of the logits, and of what comes behind them.
+    // Within the logits, and within the parts behind them.
     for (const most of [1000, 4 * spec.rows * spec.classes + 500]) {
       const before = 64 * Math.floor(most / 64);
       using xent = createXentSync({ variant });
@@ -53,7 +53,7 @@ describe.each(variants)("%s", (variant) => {
     }
   });
 
-  test.each(runs)("above 2 GiB, by threads and by a worker of one's own: %s", async (_, spec, options) => {
+  test.each(runs)("above 2 GiB, by threads and by a worker of the caller: %s", async (_, spec, options) => {
     using batch = batchIn(small, spec);
     const expected = bitsOf(batch.run(options));
     using xent = await createXent({ variant, threads: 3 });
@@ -66,12 +66,12 @@ describe.each(variants)("%s", (variant) => {
       expect(bitsOf(await run())).toEqual(expected);
     }
     new Uint8Array(xent.memory.buffer, high.logits.byteOffset, fresh.length).set(fresh);
-    // Its job record and scratch memory lie up there, too.
+    // Its job record and scratch memory are above 2 GiB, too.
     const attached = attach(xent.share());
     expect(bitsOf(attached.attachBatch(high.share()).run(options))).toEqual(expected);
   });
 
-  test.runIf(process.env["XENT_LARGE"])("4 GiB of logits, all of them", { timeout: 300_000 }, () => {
+  test.runIf(process.env["XENT_LARGE"])("a run reads 4 GiB of logits", { timeout: 300_000 }, () => {
     const classes = 32_000;
     const some = { rows: 64, classes };
     using batch = batchIn(small, some);

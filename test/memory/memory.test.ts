@@ -1,4 +1,4 @@
-// The allocator, through what it hands out: regions that never overlap, never leak, and end where maxBytes says.
+// The regions that the allocator hands out: they never overlap, never leak, and end at maxBytes.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Batch, createXentSync, type Xent } from "xent";
@@ -11,7 +11,7 @@ import { variants } from "../support/variants.ts";
 
 const PAGE = 65536;
 
-/** All parts of a batch: what it shows, and where its results lie. */
+/** All parts of a batch: its views and its results. */
 function partsOf(batch: Batch): ArrayBufferView[] {
   const gradient = batch.gradient !== undefined;
   batch.labels.fill(0);
@@ -24,7 +24,7 @@ function fill(parts: readonly ArrayBufferView[], canary: number): void {
   for (const { buffer, byteOffset, byteLength } of parts) new Uint8Array(buffer, byteOffset, byteLength).fill(canary);
 }
 
-test("a batch is zero at first, also in memory that another one has used", () => {
+test("a batch is zero at first, even in memory that another batch has used", () => {
   const xent = createXentSync();
   for (const gradient of [true, false]) {
     using batch = xent.createBatch({ rows: 9, classes: 100, gradient });
@@ -36,7 +36,7 @@ test("a batch is zero at first, also in memory that another one has used", () =>
   }
 });
 
-describe("batches that come and go", () => {
+describe("creating and disposing of batches", () => {
   /** Creates and disposes 1,000 batches, up to 8 alive at once. */
   function comeAndGo(xent: Xent): void {
     const random = mulberry32(7);
@@ -50,7 +50,7 @@ describe("batches that come and go", () => {
   }
 
   test.each([false, true])(
-    "leave the memory as large as the first thousand have made it, and in one piece, shared: %s",
+    "does not grow the memory after the first thousand, or fragment it, shared: %s",
     (shared) => {
       using xent = createXentSync({ shared });
       comeAndGo(xent);
@@ -62,7 +62,7 @@ describe("batches that come and go", () => {
     },
   );
 
-  test("one call after the other leaves it as large as the first has made it", () => {
+  test("does not grow the memory after the first of many one-calls", () => {
     using xent = createXentSync();
     const { logits, labels } = exampleRows(100, 100);
     xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels, EVERYTHING);
@@ -75,7 +75,7 @@ describe("batches that come and go", () => {
   });
 });
 
-describe("in any order of creating, running, disposing and growing", () => {
+describe("for any order of creating, running, disposing and growing,", () => {
   interface Live {
     batch: Batch;
     canary: number;
@@ -86,7 +86,7 @@ describe("in any order of creating, running, disposing and growing", () => {
   interface Model {
     live: Live[];
     made: number;
-    /** Pages that the allocator does not know. */
+    /** Pages that the owner of the memory has added. */
     foreign: number;
   }
   type Command = fc.Command<Model, Xent>;
@@ -175,7 +175,7 @@ describe("in any order of creating, running, disposing and growing", () => {
     toString = () => `dispose(${this.index})`;
   }
 
-  /** The memory is public: its owner may grow it, too. */
+  /** The memory is public, so the caller may grow it, too. */
   class GrowOutside implements Command {
     check = () => true;
     run(model: Model, xent: Xent): void {
@@ -201,7 +201,7 @@ describe("in any order of creating, running, disposing and growing", () => {
     ["private", false, [create, ...runOrDispose]],
     ["shared", true, [create, ...runOrDispose]],
     ["grown from outside", false, [create, ...runOrDispose, fc.constant(new GrowOutside())]],
-  ])("live batches are aligned to 64 bytes, do not overlap and keep what is in them: %s", (_, shared, commands) => {
+  ])("batches are aligned to 64 bytes, do not overlap, and keep their contents: %s", (_, shared, commands) => {
     fc.assert(
       fc.property(fc.commands(commands, { maxCommands: 60 }), (commands) => {
         using xent = createXentSync({ maxBytes: MAX_BYTES, shared });
@@ -211,7 +211,7 @@ describe("in any order of creating, running, disposing and growing", () => {
   });
 });
 
-describe("what does not fit", () => {
+describe("a batch that does not fit", () => {
   const TOO_LARGE: [string, (xent: Xent) => unknown][] = [
     ["createBatch", (xent) => xent.createBatch({ rows: 1000, classes: 1000 })],
     [
@@ -221,7 +221,7 @@ describe("what does not fit", () => {
     ["a one-call", (xent) => xent.sparseSoftmaxCrossEntropyWithLogits(new Float32Array(1e6), new Int32Array(1000))],
   ];
 
-  test.each(TOO_LARGE)("%s: a RangeError names maxBytes, and what exists still works", (_, tooLarge) => {
+  test.each(TOO_LARGE)("%s: a RangeError names maxBytes, and other batches still work", (_, tooLarge) => {
     using xent = createXentSync({ maxBytes: 3 * PAGE });
     const batch = exampleBatch(xent, { rows: 9, classes: 10, gradient: true });
     const bits = bitsOf(batch.run(EVERYTHING));
@@ -235,7 +235,7 @@ describe("what does not fit", () => {
     expect(bitsOf(batch.run(EVERYTHING))).toEqual(bits);
   });
 
-  test.each(TOO_LARGE)("%s: nothing leaks, so what the message says is free is free", (_, tooLarge) => {
+  test.each(TOO_LARGE)("%s: nothing leaks, and the number of free bytes in the message is right", (_, tooLarge) => {
     using xent = createXentSync({ maxBytes: 3 * PAGE });
     let error = "";
     for (let time = 0; time < 100; time++) error = thrown(() => tooLarge(xent));
@@ -253,7 +253,7 @@ describe("what does not fit", () => {
     expect(xent.memory.buffer.byteLength).toBe(2 * PAGE);
   });
 
-  test("an engine that refuses to grow: a RangeError says so, and it works again when it no longer does", () => {
+  test("a RangeError says that the engine refuses to grow, and later calls work once it grows again", () => {
     using xent = createXentSync();
     const batch = exampleBatch(xent, { rows: 9, classes: 10 });
     const bits = bitsOf(batch.run());
@@ -280,13 +280,13 @@ describe.each(variants)("%s", (variant) => {
     [16, 300, true],
     [16, 1000, "in-place"],
   ])(
-    "the last bytes of 4 GiB are as good as the first: %d rows of %d classes, gradient: %s",
+    "a batch may use the last bytes of 4 GiB: %d rows of %d classes, gradient: %s",
     (rows, classes, gradient = false) => {
       using xent = createXentSync({ variant });
       const spec = { rows, classes, gradient };
       const first = exampleBatch(xent, spec);
       const bytes = workBytes(spec) + 4 * rows * (classes * (gradient === true ? 2 : 1) + 6);
-      // Never touched, so it takes no memory.
+      // Never touched, so it takes no RAM.
       fillUp(xent, 2 ** 32 - bytes);
       const last = exampleBatch(xent, spec);
       const result = last.run(EVERYTHING);

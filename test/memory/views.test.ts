@@ -1,4 +1,4 @@
-// The arrays of a batch stay alive: whatever is run, and however often, they are the same ones afterwards.
+// The arrays of a batch stay valid: after any runs they are the same objects, and not detached.
 import { describe, expect, test } from "vitest";
 import { type Batch, createXent, createXentSync, type RunOptions, type Xent } from "xent";
 import { bitsOf, EVERYTHING, exampleBatch, exampleRows } from "../support/example.ts";
@@ -31,7 +31,7 @@ const OPTIONS: [string, RunOptions][] = [
   ],
 ];
 
-/** The views now; whether they still are the batch's, with what is written through them in its runs. */
+/** Takes the views, and checks later that they are still those of the batch, and that its runs read what is written to them. */
 function watch(xent: Xent, batch: Batch): () => void {
   const { logits, labels, gradient, loss } = batch;
   const { byteLength } = xent.memory.buffer;
@@ -58,7 +58,7 @@ describe.each<[string, () => Promise<Xent>]>([
     return { xent, batch, check: watch(xent, batch) };
   }
 
-  test.each(OPTIONS)("live through runs with %s", async (_, options) => {
+  test.each(OPTIONS)("stay valid in runs with %s", async (_, options) => {
     const { xent, batch, check } = await scene();
     const bits = bitsOf(batch.run(options));
     check();
@@ -68,7 +68,7 @@ describe.each<[string, () => Promise<Xent>]>([
     xent.dispose();
   });
 
-  test.each(OPTIONS.slice(1))("live through partials with %s, and their gradient", async (_, options) => {
+  test.each(OPTIONS.slice(1))("stay valid in partials with %s, and in their gradient", async (_, options) => {
     const { xent, batch, check } = await scene();
     batch.gradientFromPartials(batch.partials({ ...options, ...SHARD }));
     check();
@@ -79,7 +79,7 @@ describe.each<[string, () => Promise<Xent>]>([
 });
 
 describe("run({ copy: true })", () => {
-  test.each([undefined, [2, 5]] as const)("gives the same numbers in arrays of their own, rows: %s", async (rows) => {
+  test.each([undefined, [2, 5]] as const)("gives the same numbers in new arrays, rows: %s", async (rows) => {
     using xent = createXentSync();
     const batch = exampleBatch(xent, { rows: 8, classes: 100, gradient: true });
     const options = { ...EVERYTHING, ...(rows && { rows }) };
@@ -90,16 +90,16 @@ describe("run({ copy: true })", () => {
       const arrays = [copy.loss, copy.logSumExp, copy.gradient, copy.predictions];
       for (const array of arrays) expect(array?.buffer.byteLength).toBe(array?.byteLength);
     }
-    // What a clone of a view takes along.
+    // A clone of a view copies the whole memory.
     expect(structuredClone(views).loss.buffer.byteLength).toBe(xent.memory.buffer.byteLength);
   });
 });
 
-describe("one calls of an instance beside a batch in a private memory", () => {
+describe("one-calls of an instance that has a batch in a private memory", () => {
   const large = exampleRows(100, 20_000);
   const expected = bitsOf(createXentSync().sparseSoftmaxCrossEntropyWithLogits(large.logits, large.labels, EVERYTHING));
 
-  test("leave its views alive, of whatever size they are", () => {
+  test("keep its views valid, for any size", () => {
     using xent = createXentSync();
     const batch = exampleBatch(xent, SPEC);
     const check = watch(xent, batch);
@@ -112,7 +112,7 @@ describe("one calls of an instance beside a batch in a private memory", () => {
     }
   });
 
-  test("may each take as much memory as maxBytes says", () => {
+  test("may each use maxBytes of memory", () => {
     using xent = createXentSync({ maxBytes: 64 * PAGE });
     const batch = exampleBatch(xent, { rows: 8, classes: 9_000 });
     const check = watch(xent, batch);

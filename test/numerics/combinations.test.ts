@@ -1,5 +1,5 @@
-// Each option alone, in a batch of each type, layout and gradient, of few classes and of many: each is a path of its own through the
-// kernel, and chance does not come by all of them.
+// Each option alone, for each type, layout and gradient, with few classes and with many: each combination is a path of its own through
+// the kernel, and random cases do not reach all of them.
 import { describe, expect, test } from "vitest";
 import { createXentSync, type RunOptions } from "xent";
 import { type AnySpec, Twin } from "../support/twin.ts";

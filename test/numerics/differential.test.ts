@@ -1,6 +1,6 @@
-// The wasm beside the scalar kernel, which Rust's own tests and fuzzer know: the same jobs, and the same bits. Only where the
-// engine fuses products and sums may they differ, within the contract. Both, and that nothing else was written, are judged by
-// crates/kernel/examples/differential.rs.
+// The wasm gives the bits of the scalar kernel, which the tests and the fuzzer in Rust cover, for the same jobs. Results may differ only
+// if the engine fuses products and sums, and then within the contract. crates/kernel/examples/differential.rs compares them, and checks
+// that nothing else was written.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -9,7 +9,7 @@ import { HEAP_START, importsOf, type Kernel, PAGE } from "../../packages/xent/sr
 import { variants } from "../support/variants.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-/** Others, and more of them, by this variable: a seed and a number. */
+/** XENT_DIFFERENTIAL has another seed and another number of jobs. */
 const [seed = "1", count = "1500"] = process.env["XENT_DIFFERENTIAL"]?.split(" ") ?? [];
 
 function differential(args: string[], input?: Uint8Array): { status: number | null; stdout: Buffer; stderr: string } {
@@ -26,7 +26,7 @@ function differential(args: string[], input?: Uint8Array): { status: number | nu
 const HEADER_WORDS = 5;
 const jobs = differential(["make", seed, count]).stdout;
 
-/** Runs every job as its header says, and returns what their memory is then. */
+/** Runs every job by its header, and returns the memory of all after the runs. */
 function results(kernel: Kernel, memory: WebAssembly.Memory): Uint8Array {
   const parts: Uint8Array[] = [];
   for (let at = 0; at < jobs.length; ) {

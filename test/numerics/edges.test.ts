@@ -1,4 +1,4 @@
-// Inputs at the ends of what there is: huge, masked, weightless, saturated. Each was wrong once.
+// Extreme inputs: huge, masked, without weight, saturated. Each of them has found a bug.
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { createXentSync, type LossOptions } from "xent";
@@ -33,7 +33,7 @@ describe.each(variants)("%s", (variant) => {
   });
 
   test.each(["float16", "bfloat16"] as const)(
-    "infinities and NaN of %s are what they are, among many classes",
+    "infinities and NaN of %s keep their meaning, among many classes",
     (logits) => {
       const [one, infinity] = logits === "float16" ? [0x3c00, 0x7c00] : [0x3f80, 0x7f80];
       for (const classes of [8, 300]) {
@@ -99,7 +99,7 @@ describe.each(variants)("%s", (variant) => {
     expect(Array.from(gradient ?? [])).toEqual([-1, 1]);
   });
 
-  test("a label that is no class is not predicted right", () => {
+  test("a label that is no class is never a correct prediction", () => {
     const options: LossOptions = { invalidLabels: "nan", predictions: true };
     expect(xent.sparseSoftmaxCrossEntropyWithLogits([[0, 1]], Int32Array.of(-1), options).correct).toBe(0);
   });
@@ -109,7 +109,7 @@ describe.each(variants)("%s", (variant) => {
     expect(run(row, 1, { temperature: 1.3 }).predictions?.[0]).toBe(1);
   });
 
-  test("a gradient that vanishes does so at any offset", () => {
+  test("a vanishing gradient vanishes at any offset", () => {
     const classes = 1025;
     const targets = new Float32Array(classes).fill(1 / classes);
     for (const offset of [0, 1e12, 1e16, 3e38]) {
@@ -120,7 +120,7 @@ describe.each(variants)("%s", (variant) => {
     }
   });
 
-  test("a z-loss leaves the gradient of an impossible label alone", () => {
+  test("a z-loss does not change the gradient of an impossible label", () => {
     for (const top of [1000, 1e15, 3e38]) {
       const row = [0, ...new Array<number>(9).fill(top)];
       expect(run(row, 0, { zLoss: 1e-4 }).gradient?.[0]).toBe(-1);
@@ -129,7 +129,7 @@ describe.each(variants)("%s", (variant) => {
     }
   });
 
-  test("a tiny probability survives at a label without weight", () => {
+  test("a label without weight keeps its tiny probability", () => {
     const got = run([0, 40], 0, { zLoss: 1, classWeights: [0, 1] }).gradient?.[0] as number;
     expect(ulp(got, (80 * Math.exp(-40)) / (1 + Math.exp(-40)))).toBeLessThan(32);
   });
@@ -139,7 +139,7 @@ describe.each(variants)("%s", (variant) => {
     expect(Array.from(run([0, -Infinity, 1], 0, options).gradient ?? [])).toEqual([-Infinity, 0, Infinity]);
   });
 
-  test("weights may come from another realm", () => {
+  test("weights may be arrays of another realm", () => {
     const classWeights = runInNewContext("Float32Array.of(1, 2)") as Float32Array;
     expect(run([0, 1], 1, { classWeights }).normalizer).toBe(2);
   });

@@ -5,7 +5,7 @@ import { type Expected, expectResult, typedLogits } from "../support/expected.ts
 import { checksum, type Generator, type GoldenCase, generate, goldenCases, readGolden } from "../support/golden.ts";
 import { variants } from "../support/variants.ts";
 
-/** One call, and batches with the gradient apart and in place, all with the same result. */
+/** The common result of one call and of batches with a separate and an in-place gradient. */
 function runInEveryForm(xent: Xent, golden: GoldenCase): void {
   const { dtype, shape, targets } = golden;
   const { axis = -1, ...rest } = golden.options as { axis?: number };
@@ -39,7 +39,7 @@ describe.each(variants)("%s", (variant) => {
 
   for (const file of ["named", "numerics", "options"]) {
     const cases = goldenCases(file).filter((golden) => !golden.kerasProbabilities);
-    test(`${file}.json has its cases`, () => expect(cases.length).toBeGreaterThan(70));
+    test(`${file}.json has more than 70 cases`, () => expect(cases.length).toBeGreaterThan(70));
     test.each(cases.map((golden) => [golden.name, golden] as const))(`${file}: %s`, (_, golden) => {
       runInEveryForm(xent, golden);
     });

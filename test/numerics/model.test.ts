@@ -1,5 +1,5 @@
-// Calls in any order on one instance with several batches alive, against a model in plain JavaScript: each result against a fresh
-// batch's bits and the formula in f64, and after each call every byte of every array.
+// Random calls on one instance with several batches, against a model in plain JavaScript: each result must have the bits of a fresh batch
+// and follow the formula in f64, and after each call every byte of every array must be that of the model.
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { attach, createXent, createXentSync, type Xent } from "xent";
@@ -15,7 +15,7 @@ const BUSY = /this batch is in the middle of runAsync\(\): wait for its promise 
 interface Model {
   alive: Twin[];
   gone: Twin[];
-  /** An instance of a worker's over the same memory. */
+  /** Another instance over the same memory, as a worker has it. */
   attached: Xent | undefined;
 }
 type Command = fc.AsyncCommand<Model, Xent>;
@@ -28,7 +28,7 @@ abstract class Step implements Command {
     const { buffer } = xent.memory;
     const { length } = model.alive;
     await this.step(model, xent);
-    // Only these create batches, which may move the views of a private memory.
+    // Only these create batches, which may detach the views of a private memory.
     const creates = this instanceof Create || this instanceof Meanwhile || this instanceof Grow;
     if (length > 0 && buffer instanceof ArrayBuffer && !creates) expect(xent.memory.buffer).toBe(buffer);
     for (const twin of model.alive) twin.check(xent);
@@ -91,7 +91,7 @@ class Fill extends WithOne {
 
 class Run extends WithOne {
   readonly wishes: Wishes;
-  /** Which of them runs it: the owner's batch or the attached one. */
+  /** Whether the attached batch runs it, or the one of the owner. */
   readonly attached: boolean;
   constructor(index: number, wishes: Wishes, attached: boolean) {
     super(index);
@@ -106,7 +106,7 @@ class Run extends WithOne {
   }
 }
 
-/** A job that is not waited for, and in the meantime whatever else can be done. */
+/** A job that runs while other calls are made. */
 class Meanwhile extends WithOne {
   readonly wishes: Wishes;
   readonly other: number;
@@ -126,7 +126,7 @@ class Meanwhile extends WithOne {
     const options = optionsFor(twin.batch, this.wishes);
     const outcome = twin.expected(options);
     const job = twin.batch.runAsync(options).catch(String);
-    // Options are refused at once, labels when the job's turn comes.
+    // Options are refused at once, labels when the job begins.
     if (typeof outcome === "string" && !outcome.includes("label value")) {
       expect(await job).toBe(outcome);
       return;
@@ -134,17 +134,17 @@ class Meanwhile extends WithOne {
     const second = twin.batch.runAsync().catch(String);
     expect(() => twin.batch.run()).toThrow(BUSY);
     if (other !== twin) other.compare(other.expected(undefined), () => other.batch.run(), undefined);
-    // So far nothing has been awaited: the job has not begun. It may be over by then.
+    // Nothing has been awaited yet, so the job has not begun. Later it may have ended.
     for (let tick = 0; tick < this.ticks; tick++) await undefined;
     if (this.dispose) new Dispose(this.index).step(model);
     new Create(this.create, 1).step(model, xent);
     const result = await job;
     expect(await second).toMatch(BUSY);
     if (this.dispose) {
-      // What was over by then is a view of what is no more.
+      // Of a job that has ended, the views are detached.
       if (this.ticks === 0) expect(result).toBe("TypeError: this batch was disposed");
     } else if (typeof result === "string" && NO_ROOM.test(result)) {
-      // The memory is full; nothing has been written.
+      // The memory is full, and nothing has been written.
     } else if (typeof result === "string" || typeof outcome === "string") expect(result).toBe(outcome);
     else twin.settle(outcome, result, options);
   }
@@ -159,7 +159,7 @@ class Dispose extends WithOne {
   }
 }
 
-/** What was disposed once stays so, even where its memory is another batch's. */
+/** A disposed batch stays disposed, even if another batch has its memory. */
 class DisposeAgain extends Step {
   override check = ({ gone }: Readonly<Model>): boolean => gone.length > 0;
   step({ gone }: Model): void {
@@ -167,7 +167,7 @@ class DisposeAgain extends Step {
   }
 }
 
-/** The memory is public: its owner may grow it, too. */
+/** The memory is public, so the caller may grow it, too. */
 class Grow extends Step {
   step(_: Model, { memory }: Xent): void {
     if (memory.buffer.byteLength < MAX_PAGES * PAGE) memory.grow(1);
@@ -190,7 +190,7 @@ class Share extends WithOne {
   }
 }
 
-/** One call in between, of the same numbers as a batch's. */
+/** A one-call with the numbers of a batch. */
 class OneCall extends WithOne {
   readonly rows: number;
   constructor(index: number, rows: number) {
@@ -245,7 +245,7 @@ function commands(spec: fc.Arbitrary<AnySpec>, index = fc.nat(7)): fc.Arbitrary<
 
 const start = (real: Xent) => () => ({ model: { alive: [], gone: [], attached: undefined } as Model, real });
 
-describe("in any order of calls every result is right, and every array holds what it should", () => {
+describe("after any calls in any order, every result and every array is that of the model", () => {
   test.each([
     ["private", false, 3500],
     ["shared", true, 3500],

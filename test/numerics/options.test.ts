@@ -1,4 +1,4 @@
-// Which options exist, what they must be, and what they mean. (How exact the results are: golden.test.ts.)
+// Which options exist, which values they accept, and what they mean. golden.test.ts checks how exact the results are.
 import { afterAll, describe, expect, test } from "vitest";
 import {
   type BatchSpec,
@@ -22,7 +22,7 @@ describe("an option that does not exist is a TypeError that names it", () => {
   const batch = exampleBatch(xent, { rows: 2, classes: 3 });
   afterAll(() => xent.dispose());
 
-  // Misspelt, of another library, or of every object.
+  // Misspelt options, those of other libraries, and properties of every object.
   const loss = [
     "",
     "Gradient",
@@ -54,14 +54,14 @@ describe("an option that does not exist is a TypeError that names it", () => {
     );
   });
 
-  test("createXent rejects, and throws nothing", async () => {
+  test("createXent rejects, and does not throw", async () => {
     await expect(createXent({ Threads: 2 } as XentOptions)).rejects.toThrow(
       new TypeError('"options" has no option "Threads"'),
     );
   });
 });
 
-describe("an option of the wrong type is a TypeError, of the wrong value a RangeError", () => {
+describe("an option of a wrong type is a TypeError, one with a wrong value a RangeError", () => {
   const xent = createXentSync();
   const { logits, labels } = exampleRows(4, 3);
   const batch = exampleBatch(xent, { rows: 4, classes: 3 });
@@ -141,7 +141,7 @@ describe("an option of the wrong type is a TypeError, of the wrong value a Range
     [{ maxBytes: 131072.5 }, 'RangeError: "maxBytes" expected an integer from 131072 to 4294967296, got 131072.5'],
     [{ maxBytes: 2 ** 32 + 1 }, 'RangeError: "maxBytes" expected an integer from 131072 to 4294967296, got 4294967297'],
     [{ maxBytes: Infinity }, 'RangeError: "maxBytes" expected an integer from 131072 to 4294967296, got Infinity'],
-  ])("an instance's: %j", async (options, message) => {
+  ])("of an instance: %j", async (options, message) => {
     expect(thrown(() => createXentSync(options as XentSyncOptions))).toBe(message);
     expect(await createXent(options as XentOptions).then(String, String)).toBe(message);
   });
@@ -163,15 +163,15 @@ describe("an option of the wrong type is a TypeError, of the wrong value a Range
     ],
     [{ rows: 4, classes: 3, gradient: 1 }, 'TypeError: "gradient" expected true, false or "in-place", got 1'],
     [{ rows: 4, classes: 3, gradient: null }, 'TypeError: "gradient" expected true, false or "in-place", got null'],
-  ])("a batch's: %o", (spec, message) => expect(thrown(() => xent.createBatch(spec as BatchSpec))).toBe(message));
+  ])("of a batch: %o", (spec, message) => expect(thrown(() => xent.createBatch(spec as BatchSpec))).toBe(message));
 
-  test.each([0, -1, 1.5, Number.NaN, 2 ** 31])("a batch's: %d classes", (classes) => {
+  test.each([0, -1, 1.5, Number.NaN, 2 ** 31])("of a batch: %d classes", (classes) => {
     expect(thrown(() => xent.createBatch({ rows: 0, classes }))).toMatch(
       /^RangeError: "classes" expected an integer from 1 to \d+, got /,
     );
   });
 
-  test("undefined stands for the default", () => {
+  test("undefined means the default", () => {
     const options = {
       gradient: undefined,
       reduction: undefined,
@@ -191,7 +191,7 @@ describe.each(variants)("%s", (variant) => {
   const xent = createXentSync({ variant });
   afterAll(() => xent.dispose());
 
-  /** The same in both forms, which must agree. */
+  /** The common result of both forms. */
   function run(logits: Float32Array, labels: Int32Array, classes: number, options?: LossOptions): LossResult {
     const result = xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels, options);
     using batch = xent.createBatch({ rows: labels.length, classes, gradient: options?.gradient ?? false });
@@ -201,7 +201,7 @@ describe.each(variants)("%s", (variant) => {
     return result;
   }
 
-  describe("reduction and ignoreIndex: which rows count, and the factor of the gradient", () => {
+  describe("reduction and ignoreIndex decide which rows count, and the factor of the gradient:", () => {
     test.each<[string, LossOptions, number[], { normalizer: number; factor: number }]>([
       ["none", {}, [0, 1, 2, 3], { normalizer: 4, factor: 1 }],
       ["none", { reduction: "none" }, [0, 1, 2, 3], { normalizer: 4, factor: 1 }],
@@ -240,7 +240,7 @@ describe.each(variants)("%s", (variant) => {
       }
     });
 
-    test("an ignored row is 0 whatever its logits are, and keeps its log-sum-exp", () => {
+    test("an ignored row is 0 for any logits, and keeps its log-sum-exp", () => {
       const logits = Float32Array.of(Number.NaN, 1, Infinity, 1, -Infinity, -Infinity, 0, 0, 1e30, -1e30);
       const result = run(logits, new Int32Array(5).fill(-100), 2, { ...EVERYTHING, ignoreIndex: -100 });
       expect([...result.loss]).toEqual([0, 0, 0, 0, 0]);
@@ -256,7 +256,7 @@ describe.each(variants)("%s", (variant) => {
       expect([result.sum, result.mean, result.normalizer, result.correct]).toEqual([0, 0, 0, 0]);
     });
 
-    test("the reduction changes nothing but the gradient", () => {
+    test("the reduction changes only the gradient", () => {
       const { logits, labels } = exampleRows(20, 7);
       const all = (["none", "sum", "mean"] as const).map((reduction) => {
         const { gradient, ...rest } = run(logits, labels, 7, { ...EVERYTHING, reduction, ignoreIndex: 3 });
@@ -267,7 +267,7 @@ describe.each(variants)("%s", (variant) => {
       expect(all[2]).toEqual(all[0]);
     });
 
-    test("with rows, those outside neither count nor are added", () => {
+    test("with rows, the others neither count nor are added", () => {
       using batch = exampleBatch(xent, { rows: 10, classes: 4, gradient: true });
       batch.logits.fill(0);
       batch.labels.set([0, 1, -1, 3, 0, -1, 2, 3, 0, 1]);
@@ -299,7 +299,7 @@ describe.each(variants)("%s", (variant) => {
       ["right but ignored", [1, 5, 2], 1, { ignoreIndex: 1 }, { predictions: 1, correct: 0 }],
       ["none, and -1 ignored", [1, Number.NaN, 5], -1, { ignoreIndex: -1 }, { predictions: -1, correct: 0 }],
     ])("%s", (_, logits, label, options, expected) => {
-      // Row by row, and in front of a row that is right.
+      // Each row alone, and before a row with a correct prediction.
       const two = run(Float32Array.of(...logits, 0, 0, 1), Int32Array.of(label, 2), 3, {
         ...options,
         predictions: true,
@@ -308,7 +308,7 @@ describe.each(variants)("%s", (variant) => {
         ...expected,
         correct: expected.correct + 1,
       });
-      // In a row of many classes, behind smaller ones.
+      // In a row of many classes, behind smaller logits.
       const wide = new Float32Array(1000).fill(-Infinity);
       wide.set(logits, 997);
       const none = expected.predictions === -1;
@@ -336,7 +336,7 @@ describe.each(variants)("%s", (variant) => {
     [{ gradient: true }, ["gradient"]],
     [{ predictions: true }, ["correct", "predictions"]],
     [EVERYTHING, ["correct", "gradient", "predictions"]],
-  ])("asked for %j, a result has that and no more", (options, more) => {
+  ])("with %j, a result has only what was asked for", (options, more) => {
     const { logits, labels } = exampleRows(3, 4);
     const always = ["count", "logSumExp", "loss", "mean", "normalizer", "sum"];
     expect(Object.keys(run(logits, labels, 4, options)).sort()).toEqual([...always, ...more].sort());
@@ -345,7 +345,7 @@ describe.each(variants)("%s", (variant) => {
     );
   });
 
-  describe("the sum is that of the losses before they are rounded, added in f64", () => {
+  describe("the sum adds losses before they are rounded, in f64:", () => {
     const classes = 3;
     const options = { ignoreIndex: 1 };
     const added = (numbers: ArrayLike<number>): number =>

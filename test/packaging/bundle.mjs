@@ -1,5 +1,5 @@
 // node bundle.mjs <bundler> <browser or node> <application> <out>: bundles main.js of one folder into another, and prints the
-// warnings. There is no setting but for where things are and what the bundle is for.
+// warnings. The only settings are paths and the target.
 import { join } from "node:path";
 
 const [name, platform, app, out] = process.argv.slice(2);

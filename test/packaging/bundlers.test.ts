@@ -1,4 +1,4 @@
-// Applications as their authors build them: xent from the tarball, a bundler as it comes, run in Chromium and under Node.
+// Applications with xent from the tarball, bundled with default settings, run in Chromium and Node.
 import { spawnSync } from "node:child_process";
 import { copyFileSync, cpSync, existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { engines } from "../runtimes/engines.ts";
 import { output, type PackedProject, packedProject } from "../support/packed.ts";
 import { isolation, serve } from "../support/serve.ts";
 
-/** What the application says of one form of call. */
+/** What the application prints for one form of call. */
 interface Outcome {
   form: string;
   variant: string;
@@ -36,7 +36,7 @@ beforeAll(() => {
 
 afterAll(() => project.remove());
 
-// One that takes the relaxed variant, as Chromium does. Where there is none, nothing is known of that variant's bits.
+// It runs the relaxed variant, as Chromium does. Without it, the bits of that variant are not known.
 const newer = engines.find(({ name, installed }) => installed && name === "Node.js 24");
 const underNode = (file: string): Outcome[] =>
   JSON.parse(output(newer?.command ?? process.execPath, [file], project.folder));
@@ -47,7 +47,7 @@ function bundle(name: string, platform: "browser" | "node", from: string, to: st
   const run = () =>
     spawnSync(process.execPath, [script, name, platform, from, to], { encoding: "utf8", timeout: 30_000 });
   let ended = run();
-  // On two busy cores one build in some hundreds never ended, as others see it with Vite (rolldown/rolldown#10664).
+  // On two busy cores, one build in hundreds never ended, as others report of Vite (rolldown/rolldown#10664).
   if (ended.signal) ended = run();
   if (ended.status !== 0) throw new Error(`${name}: ${ended.error ?? ended.stderr}`);
   return JSON.parse(ended.stdout);
@@ -73,14 +73,14 @@ describe.each(["esbuild", "vite", "webpack", "rollup"])("a page that %s bundles"
     if (!existsSync(join(out, "index.html"))) copyFileSync(join(app, "index.html"), join(out, "index.html"));
   }, 150_000);
 
-  // Of size they warn from some 250 or 500 kB on: the two variants of the kernel are more. esbuild.test.ts has the bound.
-  test("gives no warning but of size", () => {
+  // The two variants of the kernel are larger than the 250 or 500 kB from which bundlers warn. esbuild.test.ts has the bound.
+  test("gives no warning except for its size", () => {
     expect(warnings.filter((text) => !/larger than 500 kB|size limit|performance recommendations/.test(text))).toEqual(
       [],
     );
   });
 
-  test("has a pool where it uses createXent, and none where it uses the one-call form only", () => {
+  test("contains the pool if it uses createXent, and not if it uses only the one-call form", () => {
     const pool = /\bAtomics\.wait\b|\bnew Worker\b/;
     expect(scripts(out)).toMatch(pool);
     expect(scripts(oneCallOut)).not.toMatch(pool);
@@ -93,7 +93,7 @@ describe.each(["esbuild", "vite", "webpack", "rollup"])("a page that %s bundles"
   });
 });
 
-describe.skipIf(!hasChromium)("a page that vite serves while it is written", () => {
+describe.skipIf(!hasChromium)("a page of the development server of vite", () => {
   test("computes the bits of a single thread without a bundler", async () => {
     const server = await createServer({
       root: full,

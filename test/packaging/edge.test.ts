@@ -1,4 +1,4 @@
-// The tarball in edge runtimes: workerd, on which Cloudflare Workers run, and the one on which Next.js tests middleware.
+// The tarball in edge runtimes: workerd of Cloudflare Workers, and the runtime of Next.js.
 import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { EdgeRuntime } from "edge-runtime";
@@ -10,7 +10,7 @@ interface Miniflare {
   dispatchFetch(url: string): Promise<Response>;
   dispose(): Promise<void>;
 }
-// Its own types need packages that nothing else does.
+// Its types need packages that are not installed.
 const name: string = "miniflare";
 const { Miniflare } = (await import(name)) as { Miniflare: new (options: object) => Miniflare };
 let project: PackedProject;
@@ -19,7 +19,7 @@ beforeAll(() => {
 }, 60_000);
 afterAll(() => project.remove());
 
-/** What the handler of a request answers: results of one call, of a batch, and how many threads "auto" gives. */
+/** The response of the handler: results of one call and of a batch, and the threads of "auto". */
 const ANSWER = `
   const { loss, gradient } = sparseSoftmaxCrossEntropyWithLogits([[0, 0], [2, 1]], [0, 1], { gradient: true });
   const xent = await createXent({ threads: "auto" });
@@ -43,7 +43,7 @@ const EXPECTED = {
   async: expect.closeTo(Math.log(100_000), 4),
 };
 
-/** Bundles a script of the project as its platform does. */
+/** Bundles a script of the project with the conditions of its platform. */
 async function bundle(
   source: string,
   conditions: string[],
@@ -83,14 +83,14 @@ describe("workerd", () => {
     }
   }
 
-  test("computes, one call too, without a setting", async () => {
+  test("computes batches and one-calls without a setting", async () => {
     const worker = `import { createXent, sparseSoftmaxCrossEntropyWithLogits } from "xent";
       import { createLinear } from "xent/linear";
       export default { async fetch() { ${ANSWER} return Response.json(answer); } };`;
     expect(await answerOf(worker, ["workerd", "worker", "browser"])).toEqual(EXPECTED);
   }, 60_000);
 
-  test("takes a module, and names it where it is missing", async () => {
+  test("accepts a module, and an error names the option if it is missing", async () => {
     const worker = `import { createXentSync, sparseSoftmaxCrossEntropyWithLogits } from "xent";
       import module from "xent/xent-simd128.wasm";
       export default { fetch() {
@@ -109,8 +109,8 @@ describe("workerd", () => {
   }, 60_000);
 });
 
-test("Next.js's edge runtime computes, one call too, with the module as its bundler hands it over", async () => {
-  // Next.js makes a variable of the sandbox of each file.
+test("the edge runtime of Next.js computes batches and one-calls, with the module that its bundler provides", async () => {
+  // Next.js puts each file into a variable of the sandbox.
   const modules: Plugin = {
     name: "modules",
     setup(build) {
@@ -133,7 +133,7 @@ test("Next.js's edge runtime computes, one call too, with the module as its bund
   };
   const wasm = Object.fromEntries(["xent-simd128", "xent-linear-simd128"].map(moduleOf));
   const code = readFileSync(path, "utf8");
-  // What its build refuses, and what it warns of.
+  // Code that its build refuses or warns of.
   expect(code).not.toMatch(
     /WebAssembly\.(compile|instantiate)\b|\beval\(|new Function|getBuiltinModule|MessageChannel/,
   );

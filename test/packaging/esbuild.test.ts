@@ -1,4 +1,4 @@
-// An application bundled by esbuild with no configuration: runs, and ships what it uses.
+// An application bundled by esbuild without configuration: it runs, and contains only what it uses.
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -25,7 +25,7 @@ async function bundle(source: string): Promise<Uint8Array> {
 }
 
 describe("a bundled application", () => {
-  // The wasm is most of it. The aims are 53 and 46: see test/packaging/module.test.ts.
+  // Most of it is wasm. The aims are 53 and 46: see test/packaging/module.test.ts.
   test.each([
     ["all of the package", 'export * from "xent";', 80],
     ["one call", 'export { sparseSoftmaxCrossEntropyWithLogits } from "xent";', 71],
@@ -33,7 +33,7 @@ describe("a bundled application", () => {
     expect(gzipSync(await bundle(source), { level: 9 }).length).toBeLessThan(kilobytes * 1024);
   });
 
-  test("has none of xent/linear where it does not import it, and no more than that of it where it does", async () => {
+  test("contains xent/linear only if it imports it", async () => {
     const withLinear = await bundle('export { createLinear } from "xent/linear";');
     const without = await bundle('export * from "xent";');
     const isOfLinear = (code: Uint8Array) => Buffer.from(code).includes("chunkRows");
@@ -42,7 +42,7 @@ describe("a bundled application", () => {
     expect(gzipSync(withLinear, { level: 9 }).length).toBeLessThan(24 * 1024);
   });
 
-  test("that throws prints its own line, and none of the wasm", async () => {
+  test("that throws prints the line of its source, not the embedded wasm", async () => {
     const file = join(folder, "throws.mjs");
     writeFileSync(
       file,
@@ -63,7 +63,7 @@ describe("a bundled application", () => {
     expect(execFileSync(process.execPath, [file], { encoding: "utf8" })).toBe("0.297507\n");
   });
 
-  test("that imports xent and uses nothing of it ships nothing of it", async () => {
+  test("that imports xent without using it contains none of it", async () => {
     const contents = await bundle(`import { attach } from "xent"; console.log(1);`);
     expect(new TextDecoder().decode(contents).trim()).toBe("console.log(1);");
   });

@@ -1,4 +1,4 @@
-// The tarball before the linters of packages, and the sources before JSR's.
+// The tarball passes the linters of packages, and the sources pass that of JSR.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -27,15 +27,15 @@ describe("the tarball", () => {
     output(join(tools, "publint"), ["--strict", tarball], core);
   });
 
-  // Which is not asked about data: what an import of wasm gives is another thing in every bundler.
-  test("passes attw for every kind of resolver, as an ES module and as CommonJS", () => {
+  // Imports of wasm are excluded: every bundler gives something else.
+  test("passes attw for every resolver, as an ES module and as CommonJS", () => {
     const data = Object.keys(manifest.exports).filter((name) => name.endsWith(".wasm"));
     output(join(tools, "attw"), [tarball, "--exclude-entrypoints", ...data], core);
   });
 });
 
 describe("the sources", () => {
-  test("are for JSR what the tarball is for npm: the same version, and the same code", () => {
+  test("have the version and the exports of the tarball in jsr.json", () => {
     const code = Object.keys(manifest.exports).filter((name) => !/\.(wasm|json)$/.test(name));
     const jsr = JSON.parse(readFileSync(join(core, "jsr.json"), "utf8"));
     expect(jsr.version).toBe(manifest.version);
@@ -48,7 +48,7 @@ describe("the sources", () => {
   });
 
   const deno = engines.find(({ name, installed }) => installed && name === "Deno");
-  test.runIf(deno)("are what JSR takes, types and all", () => {
+  test.runIf(deno)("are accepted by JSR, with their types", () => {
     vi.stubEnv("DENO_DIR", join(project.folder, ".deno"));
     output(deno?.command as string, ["publish", "--dry-run", "--allow-dirty"], core);
   });

@@ -1,4 +1,4 @@
-// What the built modules are made of, and that both sides of the boundary agree on what lies in the memory.
+// The contents of the built modules, and the layout of the memory, on which Rust and TypeScript must agree.
 import { readFileSync } from "node:fs";
 import binaryen from "binaryen";
 import { describe, expect, test, vi } from "vitest";
@@ -25,7 +25,7 @@ const ALL: Variant[] = ["simd128", "relaxed"];
 
 const KERNEL = {
   file: "xent",
-  // As wasm-bindgen made it, where functions and globals still have their names.
+  // The output of wasm-bindgen, with the names of functions and globals.
   raw: "target/wasm-pack/xent_wasm_bg.wasm",
   imports: [
     { module: "./xent_wasm_bg.js", name: "memory", kind: "memory" },
@@ -43,7 +43,7 @@ const KERNEL = {
     "global __instance_terminated",
     "table __wbindgen_externrefs",
   ],
-  // The aim is 60 KB. Most of it are the loops, once for each type, reduction and layout.
+  // The aim is 60 KB. Most of it is loops: one for each type, reduction and layout.
   kilobytes: 127,
 };
 
@@ -64,13 +64,13 @@ describe.each(built)("$file, $variant", ({ file, variant, ...expected }) => {
   const [text, rawText] = [textOf(bytes), textOf(raw)];
   const module = WebAssembly.validate(bytes) ? new WebAssembly.Module(bytes) : undefined;
 
-  test("runs wherever the package says that it does", () => expect(module !== undefined).toBe(taken.includes(variant)));
+  test("runs on the engines that the package says", () => expect(module !== undefined).toBe(taken.includes(variant)));
 
-  test.runIf(module)("imports a memory, and what wasm-bindgen wants", () => {
+  test.runIf(module)("imports a memory, and what wasm-bindgen needs", () => {
     expect(WebAssembly.Module.imports(module as WebAssembly.Module)).toEqual(expected.imports);
   });
 
-  test.runIf(module)("exports what it computes, and what its tools add", () => {
+  test.runIf(module)("exports its functions, and what its tools add", () => {
     const exports = WebAssembly.Module.exports(module as WebAssembly.Module).map(({ name, kind }) => `${kind} ${name}`);
     expect(exports.sort()).toEqual(expected.exports);
   });
@@ -79,12 +79,12 @@ describe.each(built)("$file, $variant", ({ file, variant, ...expected }) => {
     expect(text).toMatch(/\(import "\S+" "memory" \(memory \S+ 1 65536\)\)/);
   });
 
-  // Its message would name the file and line.
-  test("panics nowhere", () => expect(bytes.includes("src/")).toBe(false));
+  // A message would name the file and line.
+  test("contains no panic", () => expect(bytes.includes("src/")).toBe(false));
 
-  test("starts nothing", () => expect(text).not.toMatch(/\(start /));
+  test("has no start function", () => expect(text).not.toMatch(/\(start /));
 
-  // Threads over one memory would share it.
+  // Threads would share a stack.
   test("has no stack in the memory: no function reads or writes a global", () => {
     expect(rawText).toMatch(/\(func \$run /);
     expect(`${text}${rawText}`).not.toMatch(/global\.[gs]et/);
@@ -102,7 +102,7 @@ describe.each(built)("$file, $variant", ({ file, variant, ...expected }) => {
     expect(text).toMatch(/f32x4\.mul/);
     if (variant === "simd128") expect(text).not.toMatch(/relaxed_/);
     else expect(text).toMatch(/f32x4\.relaxed_madd/);
-    // Of a NaN and a number, an engine may choose either.
+    // For a NaN and a number, engines may return either.
     expect(text).not.toMatch(/relaxed_(min|max)/);
     // One build for private and shared memory.
     expect(text).not.toMatch(/atomic\./);
@@ -110,7 +110,7 @@ describe.each(built)("$file, $variant", ({ file, variant, ...expected }) => {
 
   test(`is below ${expected.kilobytes} KB`, () => expect(bytes.length).toBeLessThan(expected.kilobytes * 1024));
 
-  test("is there for a shared memory, too, and says in both what it is", () => {
+  test("has a version for a shared memory, and both name their variant", () => {
     const shared = read(`packages/xent/dist/${file}-${variant}-shared.wasm`);
     expect(textOf(shared)).toBe(text.replace(/(\(memory \S+ 1 65536)\)/, "$1 shared)"));
     for (const file of [bytes, shared]) {
@@ -122,7 +122,7 @@ describe.each(built)("$file, $variant", ({ file, variant, ...expected }) => {
     }
   });
 
-  test.runIf(module)("is what the package compiles", async () => {
+  test.runIf(module)("is the module that the package compiles", async () => {
     const compiled: BufferSource[] = [];
     const { Module } = WebAssembly;
     vi.spyOn(WebAssembly, "Module").mockImplementation(
@@ -134,7 +134,7 @@ describe.each(built)("$file, $variant", ({ file, variant, ...expected }) => {
       },
     );
     try {
-      // Not one that has been compiled already.
+      // Without the cache of compiled modules.
       vi.resetModules();
       const { createXentSync } = await import("xent");
       const { createLinear } = await import("xent/linear");
@@ -149,7 +149,7 @@ describe.each(built)("$file, $variant", ({ file, variant, ...expected }) => {
 });
 
 describe.each(variants)("%s, running", (variant) => {
-  test.each([false, true])("leaves its own data as they are, shared: %s", (shared) => {
+  test.each([false, true])("does not write its own data, shared: %s", (shared) => {
     using xent = createXentSync({ variant, shared });
     const data = () => copyBytes(new Uint8Array(xent.memory.buffer, 0, HEAP_START));
     const before = data();
@@ -177,7 +177,7 @@ describe("the variants", () => {
     return bitsOf(batch.run(EVERYTHING));
   });
 
-  // relaxed_madd may be fused or not, as the engine likes: 2^-24 is what is left where it is.
+  // Engines may fuse relaxed_madd or not: if they do, 2^-24 is left.
   function fuses(): boolean {
     const module = binaryen.parseText(`
       (module (func (export "f") (param f32 f32) (result f32)
@@ -190,7 +190,7 @@ describe("the variants", () => {
   }
 
   test.runIf(taken.includes("relaxed"))(
-    "differ in bits where the engine fuses relaxed_madd, so none stands in for the other",
+    "differ in bits if the engine fuses relaxed_madd, so each is really used",
     () => {
       const [simd128, relaxed] = results;
       // About one entry in a hundred differs; the sums hide it.
@@ -217,7 +217,7 @@ describe("packages/xent and crates/kernel agree on", () => {
     return [...body.matchAll(field)].map(([, name, type]) => `${name}: ${type === "usize" ? "u32" : type}`);
   }
 
-  test("the fields of a job, and that none needs padding", () => {
+  test("the fields of a job, without padding", () => {
     const record = fields(read("packages/xent/src/job.ts").toString(), "export const JOB_FIELDS = {");
     expect(record.length).toBeGreaterThan(10);
     expect(record).toEqual(fields(read("crates/kernel/src/job.rs").toString(), "pub struct Job {"));

@@ -1,4 +1,4 @@
-// The package as its users get it: packed, installed into an empty project, run and compiled there.
+// The package as users install it: packed, installed into an empty project, run and compiled there.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,7 +15,7 @@ const manifest: Record<string, unknown> = JSON.parse(readFileSync(join(installed
 afterAll(remove);
 
 describe("the tarball", () => {
-  test("has what runs, its types, and the modules, and nothing that is left over", () => {
+  test("contains code, types and modules, and no other files", () => {
     const code = files.filter((path) => /\.(c?js|d\.c?ts)$/.test(path));
     expect(code.sort()).toEqual(
       [
@@ -39,21 +39,21 @@ describe("the tarball", () => {
     expect(files.filter((path) => !known.test(path))).toEqual([]);
   });
 
-  test("needs no other package, and runs nothing when it is installed", () => {
+  test("has no dependencies and no install scripts", () => {
     expect(readdirSync(join(project, "node_modules")).filter((name) => !name.startsWith("."))).toEqual(["xent"]);
     expect(Object.keys(manifest).filter((name) => /dependencies$/i.test(name))).toEqual([]);
     expect(manifest["scripts"]).toBeUndefined();
   });
 
-  test("makes no code of text, asks no network and opens no file", () => {
-    // The command of a Node worker is text, too, but the package's own: { eval: true } in spawn.js.
+  test("evaluates no strings, uses no network and opens no file", () => {
+    // The script of a Node worker is a string of the package: { eval: true } in spawn.js.
     const outside =
       /\beval\(|new Function|\bfetch\(|XMLHttpRequest|WebSocket|importScripts|node:(fs|net|http|child_process)/;
     const scripts = files.filter((path) => path.endsWith(".js"));
     expect(scripts.filter((path) => outside.test(readFileSync(join(installed, path), "utf8")))).toEqual([]);
   });
 
-  test("has every file that it exports: code, with its types first, and data", () => {
+  test("contains every file that it exports, with types before code", () => {
     type Target = string | { [condition: string]: Target };
     const look = (name: string, target: Target): string[] => {
       if (typeof target === "string") return [target];
@@ -95,7 +95,7 @@ describe("an installed package", () => {
     expect(batches).toEqual([gradient, gradient]);
   });
 
-  test("has its modules to be read", () => {
+  test("gives access to the files of its modules", () => {
     write(
       "modules.mjs",
       `import { readFileSync } from "node:fs";
@@ -107,12 +107,12 @@ describe("an installed package", () => {
     expect(output(process.execPath, ["modules.mjs"], project)).toBe("0061736d\n0061736d\n");
   });
 
-  test("does nothing when it is imported, and takes no more than WebAssembly when it runs", () => {
+  test("does nothing when it is imported, and uses only WebAssembly when it runs", () => {
     write("import.mjs", 'import * as xent from "xent"; globalThis.xent = xent;');
     const { outputFiles, metafile } = buildSync({
       entryPoints: [join(project, "import.mjs")],
       absWorkingDir: project,
-      // No module of a runtime's, such as node:fs, can be resolved.
+      // Modules of a runtime, such as node:fs, can not be resolved.
       platform: "neutral",
       bundle: true,
       format: "iife",
@@ -121,7 +121,7 @@ describe("an installed package", () => {
     });
     expect(Object.keys(metafile.inputs)).toContain("node_modules/xent/dist/index.js");
     expect(outputFiles[0]?.text).not.toMatch(/\bimport\(|import\.meta|\brequire\(/);
-    // A context with nothing in it but the language, without fetch, process, timers, and with traps.
+    // A context with only the language, without fetch, process and timers, and with traps.
     const touched: string[] = [];
     const trap = (name: string, value: object) =>
       new Proxy(value, {
@@ -140,7 +140,7 @@ describe("an installed package", () => {
     );
   });
 
-  test("leaves out of a bundle what is not used", () => {
+  test("leaves no unused code in a bundle", () => {
     write("unused.mjs", 'import { createXent } from "xent"; console.log(1);');
     const { outputFiles } = buildSync({
       entryPoints: [join(project, "unused.mjs")],

@@ -1,4 +1,4 @@
-// scripts/publish.mjs in a repository of its own, whose package checks are a stub: what it refuses, and what it runs.
+// scripts/publish.mjs in a repository of its own, with a stub of the package checks: what it refuses, and what it runs.
 import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { devNull, tmpdir } from "node:os";
@@ -31,7 +31,7 @@ function release(...args: string[]): { status: number | null; text: string } {
   const { status, stdout, stderr } = spawnSync(process.execPath, ["scripts/publish.mjs", ...args], {
     cwd: repository,
     encoding: "utf8",
-    // No registry: npm would look for the version there, and a script that is broken would publish to it.
+    // Without a registry: npm would look up the version there, and a broken script would publish to it.
     env: { ...process.env, npm_config_offline: "true", npm_config_registry: "http://127.0.0.1:9/" },
   });
   return { status, text: stdout + stderr };
@@ -62,7 +62,7 @@ describe("a dry run", () => {
     expect(text).toContain("public access (dry-run)");
   });
 
-  test("publishes nothing where a check fails", () => {
+  test("publishes nothing if a check fails", () => {
     write("node_modules/vitest/vitest.mjs", "process.exit(3);");
     const { status, text } = release("--dry-run");
     expect(status).toBe(1);
@@ -70,7 +70,7 @@ describe("a dry run", () => {
     expect(text).not.toContain("xent@7.8.9");
   });
 
-  test("says what a release still lacks", () => {
+  test("tells what a release still lacks", () => {
     write("packages/xent/package.json", { ...manifest, repository: undefined });
     commit();
     const { status, text } = release("--dry-run");

@@ -1,4 +1,4 @@
-// The workflows of GitHub Actions, which no test can run: what must hold of their text.
+// No test can run the workflows of GitHub Actions: these are rules for their text.
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -26,7 +26,7 @@ const root = new URL("../../", import.meta.url);
 const folder = new URL(".github/workflows/", root);
 const { scripts } = JSON.parse(readFileSync(new URL("package.json", root), "utf8"));
 
-/** Which jobs may do more than read. */
+/** The jobs that may do more than read. */
 const writers: Record<string, string[]> = {
   "release.yml/npm": ["id-token"],
   "release.yml/jsr": ["id-token"],
@@ -43,14 +43,14 @@ describe.each(readdirSync(folder))("%s", (file) => {
     expect([...document.errors, ...document.warnings]).toEqual([]);
   });
 
-  test("names every action by a commit, and says which version that is", () => {
+  test("names every action by a commit, with its version in a comment", () => {
     const uses = text.match(/uses: .*/g) ?? [];
     expect(uses.length).toBe([...Object.values(jobs), ...steps].filter((item) => item.uses).length);
     const pinned = /^uses: (\.\/[\w./-]+|[\w-]+\/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$/;
     expect(uses.filter((line) => !pinned.test(line))).toEqual([]);
   });
 
-  test("gives no rights but those that a job names, and none but reading to any but the publishing ones", () => {
+  test("grants rights only to jobs, and only publishing jobs may do more than read", () => {
     expect(permissions).toEqual({});
     for (const [name, job] of Object.entries(jobs)) {
       expect(job.permissions, name).toHaveProperty("contents", "read");
@@ -68,14 +68,14 @@ describe.each(readdirSync(folder))("%s", (file) => {
     }
   });
 
-  test("ends every job after a time, and says what becomes of two at once", () => {
+  test("has a timeout for every job, and a rule for concurrent runs", () => {
     expect(concurrency).toBeDefined();
     for (const [name, job] of Object.entries(jobs)) {
       if (!job.uses) expect(job["timeout-minutes"], name).toBeLessThanOrEqual(30);
     }
   });
 
-  test("runs what exists, and puts no expression into a shell", () => {
+  test("runs scripts that exist, and puts no expression into a shell", () => {
     const commands = steps.flatMap(({ run }) => run ?? []);
     expect(commands.join("\n")).not.toContain("${{");
     for (const [, script = ""] of commands.join("\n").matchAll(/npm run (\S+)/g))

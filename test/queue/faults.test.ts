@@ -1,5 +1,5 @@
-// A fault bench for the queue: whatever Redis, the way to it and those who use it do, there is the right sum or a clear error,
-// nothing counts twice, and every process ends. XENT_FAULTS=20 makes each fault last so many times longer.
+// Faults of Redis, of its connections and of its clients: each run has the right sum or a clear error, nothing counts twice, and every
+// process ends. XENT_FAULTS=20 makes each fault last twenty times longer.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ const tasksOf = (count: number) => Array.from({ length: count }, (_, x) => ({ id
 const squares = (count: number): Map<string, number> =>
   new Map(Array.from({ length: count }, (_, x) => [`square-${x}`, x * x]));
 
-/** Workers in this process, each task of theirs some milliseconds long. */
+/** Workers in this process, whose tasks take some milliseconds. */
 function workers(
   url: string,
   name: string,
@@ -76,7 +76,7 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   });
 
-  test("2,000 tasks, and four workers: each result once", async () => {
+  test("2,000 tasks and four workers give each result once", async () => {
     const { url } = await redis();
     const end = workers(url, "many", 4, 0);
     const seen: string[] = [];
@@ -118,7 +118,7 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
     90_000,
   );
 
-  test("Redis has no memory left: one error, and the same run goes on when it has", async () => {
+  test("Redis has no memory left: the run fails with one error, and continues once there is memory", async () => {
     const { url, port } = await redis();
     const client = new Redis(url);
     const troubles = new Set<string>();
@@ -127,7 +127,7 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
     await client.config("SET", "maxmemory", "1");
     const message = `the Redis at redis://127.0.0.1:${port} fails: OOM command not allowed`;
     await expect(collect(queue)).rejects.toThrow(message);
-    // In the middle: some are computed, and no more can be written.
+    // In the middle of the run, when some results are written.
     await client.config("SET", "maxmemory", "0");
     let count = 0;
     const first = collect<Number, number>({
@@ -145,7 +145,7 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
     await end();
   });
 
-  test("Redis throws away whatever it likes, for a while", async () => {
+  test("Redis evicts random keys for a while", async () => {
     const { url } = await redis("--maxmemory-policy", "allkeys-random");
     const client = new Redis(url);
     const end = workers(url, "evicted", 2, 20);
@@ -176,7 +176,7 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
     await end();
   });
 
-  test("Redis is 3 s away", async () => {
+  test("Redis answers after 3 s", async () => {
     const way = await detour((await redis()).port);
     way.delay = 1500;
     const end = workers(way.url, "away", 2);
@@ -190,7 +190,7 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
     const end = workers(way.url, "cut", 3, 10);
     let [count, isCutting] = [0, true];
     const cutting = (async () => {
-      // All are there: who is not would say so, and end.
+      // All workers must be connected: one without a connection would end with an error.
       while (count < 10) await pause(10);
       for (let i = 0; i < 40 * LONGER && isCutting; i++) {
         await pause(100);
@@ -205,7 +205,7 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
     await end();
   });
 
-  test("two who ask for the same, at the same time", async () => {
+  test("three clients ask for the same tasks at the same time", async () => {
     const { url } = await redis();
     const end = workers(url, "both", 2, 5);
     const queue = { url, name: "both", tasks: tasksOf(100) };
@@ -218,7 +218,7 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
     await end();
   });
 
-  test("a worker is stopped in the middle of a file, and goes on when another one has computed it", async () => {
+  test("a worker is stopped in the middle of a file, and continued after another one has computed it", async () => {
     const { url } = await redis();
     const client = new Redis(url);
     const local = xentJson<{ sum: number; rows: number }>(["evaluate", ...slow], { cwd: folder });
@@ -231,7 +231,7 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ sum: local.sum, rows: local.rows });
     first.child.kill("SIGCONT");
-    // Its answer then is too late, and has no effect.
+    // Its answer is too late, and has no effect.
     const again = startXent(folder, "evaluate", ...slow, "--queue", url, "--json");
     expect(JSON.parse((await again.ended).stdout)).toMatchObject({ sum: local.sum, rows: local.rows });
     for (const { child, ended } of [first, second]) {
@@ -243,11 +243,11 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
     client.disconnect();
   });
 
-  test("Redis is gone for good: who is asked to end, ends", async () => {
+  test("Redis is gone for good: every process ends when it is interrupted", async () => {
     const server = await redis();
     const asking = startXent(folder, "evaluate", ...slow, "--queue", server.url, "--queue-name", "nobody");
     const working = startXent(folder, "work", "--queue", server.url);
-    // It gets two connections, which find that Redis is there, and no other one.
+    // This worker gets the two connections that look for Redis, and no others.
     const way = await detour(server.port);
     way.left = 2;
     const between = startXent(folder, "work", "--queue", way.url);
@@ -265,7 +265,7 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
     }
   });
 
-  test("there is something else at that port, or nothing that answers", async () => {
+  test("something else is at the port, or nothing answers", async () => {
     const url = `redis://127.0.0.1:${await freePort()}`;
     await expect(collect({ url, name: "x", tasks: tasksOf(1) })).rejects.toThrow(QueueError);
     const way = await detour(await freePort());

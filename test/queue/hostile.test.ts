@@ -1,4 +1,4 @@
-// Tasks, files and results on a queue that are not what they should be: workers stay, nothing is written or quoted, no sum is wrong.
+// Forged tasks, files and results on a queue: workers keep running, write and quote nothing, and no sum is wrong.
 import {
   copyFileSync,
   existsSync,
@@ -63,7 +63,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
   const evaluate = (...more: string[]) =>
     xentCommand(["evaluate", "0.npy", "--labels", "{path}.txt", "--queue", redis.url, ...more], { cwd: here });
 
-  /** What a task of these files comes to, whose contents are right if they are to be had here. */
+  /** The outcome of a task of these files, with their real identities if they exist here. */
   let asked = 0;
   async function ask(logits: string, labels: string, change: (data: TaskData) => object = (data) => data) {
     const contents = [];
@@ -100,7 +100,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
     ],
     ["reads an absolute path", ["0.npy", "/etc/passwd.txt"], (data) => data, "/etc/passwd.txt: lies outside of --root"],
     ["reads above the root", ["0.npy", "../secret.txt"], (data) => data, "../secret.txt: lies outside of --root"],
-    ["reads by a link", ["0.npy", "link.txt"], (data) => data, "link.txt: lies outside of --root"],
+    ["reads through a link", ["0.npy", "link.txt"], (data) => data, "link.txt: lies outside of --root"],
     [
       "reads another file",
       ["0.npy", "0.npy"],
@@ -108,12 +108,12 @@ describe.skipIf(server === undefined)("on a queue", () => {
       "0.npy: differs at",
     ],
     [
-      "reads what it does not know",
+      "reads an unknown file",
       ["0.npy", "0.txt"],
       (data) => ({ ...data, contents: [data.contents[0], { ...data.contents[1], sha256: "0".repeat(64) }] }),
       "0.txt: differs at",
     ],
-  ])("a task that %s fails at once, and the worker stays", async (_, [logits, labels], change, message) => {
+  ])("a task that %s fails at once, and the worker keeps running", async (_, [logits, labels], change, message) => {
     const failure = ask(logits, labels, change).then(
       () => "nothing",
       (error: Error) => error.message,
@@ -126,7 +126,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
     );
   });
 
-  test("another copy at a worker is refused, and the machine is named: more rows, or others", () => {
+  test("a worker that has another copy of a file is refused, and named: more rows, or others", () => {
     const local = xentJson<{ sum: number }>(["evaluate", "0.npy", "--labels", "{path}.txt"], { cwd: here });
     expect(JSON.parse(evaluate("--json").stdout).sum).toBe(local.sum);
     const message = (how: string) => ({
@@ -140,14 +140,14 @@ describe.skipIf(server === undefined)("on a queue", () => {
     writeFileSync(at(here, "0.npy"), logitsOf(50, 1));
     writeFileSync(at(here, "0.txt"), labelsOf(50));
     expect(evaluate()).toEqual(message("same size, different content"));
-    // The same copy again: the one that was computed before is not taken for it.
+    // The result for the first copy is not used for the second one.
     copyFileSync(at(here, "0.npy"), at(there, "0.npy"));
     const other = xentJson<{ sum: number }>(["evaluate", "0.npy", "--labels", "{path}.txt"], { cwd: here });
     expect(other.sum).not.toBe(local.sum);
     expect(JSON.parse(evaluate("--json").stdout).sum).toBe(other.sum);
   });
 
-  test("with --verify, so is one that differs between the blocks of the sample", () => {
+  test("with --verify, a copy that differs between the blocks of the sample is refused, too", () => {
     const wide = npy("<f4", [100, 5000], new Float32Array(500_000));
     for (const place of [here, there]) {
       writeFileSync(at(place, "wide.npy"), wide);
@@ -162,7 +162,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
     );
   });
 
-  test("what is in Redis and is no result is taken out, and computed again", async () => {
+  test("an entry in Redis that is no result is removed, and computed again", async () => {
     const queue = { url: redis.url, name: "numbers", tasks: [{ id: "three", data: { x: 3 } }] };
     const ending = new AbortController();
     const answers: unknown[] = [null, "9", { rows: 7 }, 9, null, null, null, null];
@@ -178,7 +178,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
     await serving;
   }, 30_000);
 
-  test("what is in Redis and is damaged is computed again", async () => {
+  test("a damaged entry in Redis is computed again", async () => {
     const tasks = ["whole", "text", "list", "lost"].map((id) => ({ id, data: { id } }));
     const queue = { url: redis.url, name: "damaged", tasks };
     const client = new Redis(redis.url);
@@ -194,7 +194,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
     await serving;
   }, 30_000);
 
-  test("a name that is none is one line", async () => {
+  test("an invalid queue name is an error of one line", async () => {
     const stderr = `xent: option '--queue-name <name>' argument 'a:b' is invalid. Expected a name without ":".\n`;
     const bad = ["--queue-name", "a:b"];
     expect(evaluate(...bad)).toEqual({ status: 2, stdout: "", stderr });
@@ -205,7 +205,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
     await expect(collect({ ...queue, tasks: [{ id: "12", data: {} }] })).rejects.toThrow(/the id of a task/);
   });
 
-  test("a run that is over is kept, whatever Redis does at its end", async () => {
+  test("a finished run is printed even if Redis fails at its end", async () => {
     const detour = await Detour.start(redis.port);
     const client = new Redis(redis.url);
     const queue = { url: redis.url, name: "refusing" };
@@ -221,7 +221,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
       queue.name,
       "--json",
     );
-    // Its connections are there, and no other one will be.
+    // It has its connections, and gets no others.
     while ((await client.llen("bull:refusing:wait")) === 0) await new Promise((resolve) => setTimeout(resolve, 20));
     detour.left = 0;
     const other = startXent(there, "work", "--queue", redis.url, "--queue-name", queue.name);
@@ -236,7 +236,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
   }, 60_000);
 
   test.runIf(process.platform === "linux")(
-    "24 tasks that fail leave no memory behind",
+    "24 failing tasks leak no memory",
     async () => {
       const memory = (): number =>
         Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${worker.child.pid}/status`, "utf8"))?.[1]) / 1024;
@@ -251,7 +251,7 @@ describe.skipIf(server === undefined)("on a queue", () => {
     60_000,
   );
 
-  test("nothing of all this was a stack trace", () => {
+  test("no worker has printed a stack trace", () => {
     expect(worker.lines.filter((line) => /^\s*at /.test(line))).toEqual([]);
     expect(worker.child.exitCode).toBe(null);
   });

@@ -1,4 +1,4 @@
-// Shards of the rows on a queue in Redis, while its processes die: the result is that of a run here, to the bit.
+// Shards of the rows on a queue in Redis, while its processes die: the result is that of a local run, to the bit.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { collect, forget, serve } from "xent-queue";
 import { KEEP } from "../../scripts/redis.mjs";
 import { npy } from "../support/array-files.ts";
 import { blocksRunBy } from "../support/blocks.ts";
-import { binary, xentCommand, xentJson } from "../support/cli.ts";
+import { binary, xentCommand, xentJson, xentProcess } from "../support/cli.ts";
 import { generate } from "../support/golden.ts";
 import { freePort, killAll, server, startXent, TestRedis } from "../support/redis.ts";
 
@@ -33,14 +33,14 @@ if (server === undefined) console.warn("there is no redis-server: the tests of t
 
 describe("without a Redis", () => {
   const args = ["evaluate", "--logits", "a.npy", "--labels", "b.npy", "--queue"];
-  test("is one line that says so", async () => {
+  test("the error is one line", async () => {
     const url = `redis://:secret@127.0.0.1:${await freePort()}`;
-    const { status, stderr } = xentCommand([...args, url]);
+    const { status, stderr } = xentProcess([...args, url]);
     expect({ status, stderr }).toEqual({
       status: 1,
       stderr: `xent: there is no Redis at redis://${url.slice(16)}: connect ECONNREFUSED ${url.slice(16)}\n`,
     });
-    expect(xentCommand(["work", "--queue", url]).status).toBe(1);
+    expect(xentProcess(["work", "--queue", url]).status).toBe(1);
   });
 
   test.each([
@@ -52,7 +52,7 @@ describe("without a Redis", () => {
     "http://u:secret@localhost",
     "secret",
     "",
-  ])("so is something that is no address of one, without a part of it: %s", (url) => {
+  ])("the error quotes no part of an invalid address: %s", (url) => {
     for (const command of [
       [...args, url],
       ["work", "--queue", url],
@@ -66,7 +66,7 @@ describe("without a Redis", () => {
   });
 
   test.each(["redis://u:a:b@", "redis://:p@ss@", "redis://u:a%2Fb@", "rediss://"])(
-    "what is said of one at %s… is protocol and host",
+    "the error names only protocol and host of %s…",
     async (user) => {
       const host = `127.0.0.1:${await freePort()}`;
       const { stderr } = xentCommand([...args, `${user}${host}/2?password=secret`]);
@@ -74,7 +74,7 @@ describe("without a Redis", () => {
     },
   );
 
-  test("an address at the wrong place is not printed either", () => {
+  test("the error quotes no address in a wrong place", () => {
     const url = "redis://u:secret word@127.0.0.1:1";
     for (const command of [[url], ["evaluate", url, "--labels", "{path}.txt"], ["work", `--queu=${url}`]]) {
       const { status, stderr } = xentCommand(command);
@@ -84,7 +84,7 @@ describe("without a Redis", () => {
     }
   });
 
-  test("the address may be in the environment, where no other user sees it", async () => {
+  test("the address may be in the environment, which other users can not read", async () => {
     const host = `127.0.0.1:${await freePort()}`;
     const env = { XENT_QUEUE: `redis://:secret@${host}` };
     const expected = {
@@ -110,11 +110,11 @@ describe.skipIf(server === undefined)("a queue", () => {
     await gone;
   }
 
-  /** A command that goes on by itself. */
+  /** A command that keeps running. */
   const start = (...args: string[]) => startXent(folder, ...args);
 
   const files = Array.from({ length: 100 }, (_, i) => join("logits", `${i}.npy`));
-  // Slow enough to be killed in the middle of it.
+  // Slow enough to be killed in the middle.
   const asked = ["--top-k", "1,5", "--calibration", "--group", "sequence"];
   const flags = ["--labels", "labels/{name}.npy", "--softcap", "30", "--ignore-index", "3", ...asked];
   let local: Evaluation;
@@ -139,13 +139,13 @@ describe.skipIf(server === undefined)("a queue", () => {
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   });
 
-  /** What does not depend on who has computed. */
+  /** The results, which do not depend on the machine. */
   const numbers = (evaluation: Evaluation) => {
     const { sum, mean, counted, correct, rows, shards, standardError, topK, calibration, files } = evaluation;
     return { sum, mean, counted, correct, rows, shards, standardError, topK, calibration, files };
   };
 
-  test("gives what a run here gives, through the death of a worker, of the coordinator and of Redis", async () => {
+  test("gives the result of a local run after a worker, the coordinator and Redis were killed", async () => {
     const evaluating = ["evaluate", ...files, ...flags, "--queue", url, "--json"];
     const [one, two] = [start("work", "--queue", url), start("work", "--queue", url, "--threads", "1")];
     const first = start(...evaluating);
@@ -157,7 +157,7 @@ describe.skipIf(server === undefined)("a queue", () => {
     await two.printed(before + 5);
     await redis.kill();
     await redis.start();
-    // One more, so that a task whose worker has died is waited for by somebody idle.
+    // One more worker, so that one is idle when the task of the killed worker is free.
     const three = start("work", "--queue", url);
     const { status, stdout, stderr } = await second.ended;
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
@@ -165,7 +165,7 @@ describe.skipIf(server === undefined)("a queue", () => {
     expect(numbers(result)).toEqual(numbers(local));
     expect(result.threads).toBeUndefined();
     const computed = [one, two, three].flatMap(({ lines }) => lines.filter((line) => line.includes(" rows, ")));
-    // What was under way when somebody died is computed twice, and counted once; the rest was not done again.
+    // Tasks that were in progress at a kill are computed twice and counted once. The others are computed once.
     expect(computed.length).toBeGreaterThanOrEqual(files.length);
     expect(computed.length).toBeLessThan(files.length + 12);
     for (const { child, ended } of [two, three]) {
@@ -174,7 +174,7 @@ describe.skipIf(server === undefined)("a queue", () => {
     }
   }, 120_000);
 
-  test("says that it waits where there is no worker, and goes on when there is one", async () => {
+  test("tells that it waits for a worker, and continues when there is one", async () => {
     const args = ["evaluate", ...files.slice(3, 5), ...flags, "--queue", url, "--queue-name", "lonely"];
     const asking = start(...args);
     await asking.printed(1);
@@ -187,7 +187,7 @@ describe.skipIf(server === undefined)("a queue", () => {
     await worker.ended;
   }, 60_000);
 
-  test("tells at once of a file that is not right, and takes it up again when it is", async () => {
+  test("reports an invalid file at once, and computes it again after it was corrected", async () => {
     const worker = start("work", "--queue", url);
     const bad = join(folder, "labels", "0.npy");
     const args = ["evaluate", files[0] as string, files[1] as string, "--labels", "labels/{name}.npy", "--queue", url];
@@ -205,7 +205,7 @@ describe.skipIf(server === undefined)("a queue", () => {
     expect((await worker.ended).status).toBe(143);
   }, 60_000);
 
-  test("is interrupted, and goes on where it was", async () => {
+  test("continues after it was interrupted", async () => {
     const args = ["evaluate", ...files.slice(0, 10), ...flags, "--queue", url, "--queue-name", "other"];
     const first = start(...args);
     const client = new Redis(url);
@@ -223,7 +223,7 @@ describe.skipIf(server === undefined)("a queue", () => {
     await worker.ended;
   }, 60_000);
 
-  test.each(blocksRunBy("queue"))("does what is shown in $file:$line", async ({ code }) => {
+  test.each(blocksRunBy("queue"))("runs the program at $file:$line", async ({ code }) => {
     const program = code.replace("redis://127.0.0.1:6379", url);
     expect(program).not.toBe(code);
     const child = spawn(process.execPath, ["--input-type=module", "--eval", program], { cwd: dirname(binary) });
@@ -238,7 +238,7 @@ describe.skipIf(server === undefined)("a queue", () => {
   describe("of other tasks", () => {
     const tasks = Array.from({ length: 20 }, (_, i) => ({ id: `task-${i}`, data: { i } }));
 
-    test("gives one result for each, again until they are forgotten", async () => {
+    test("gives one result for each, and keeps them until they are forgotten", async () => {
       const name = "squares";
       const ending = new AbortController();
       let computed = 0;
@@ -268,7 +268,7 @@ describe.skipIf(server === undefined)("a queue", () => {
       await serving;
     }, 30_000);
 
-    test("rejects with what a task fails with each time", async () => {
+    test("rejects with the error of a task that fails each time", async () => {
       const name = "failing";
       const ending = new AbortController();
       let tried = 0;

@@ -1,4 +1,4 @@
-// What comes from a queue: a task that asks for more than its files, and an answer that is none, are told apart from good ones.
+// Tasks and answers from a queue: valid ones are read, forged ones are refused.
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ const flags: FileFlags = { shift: 0, variant: "simd128", labelSmoothing: 0.1 };
 const { id, data } = taskOf(pair, flags, [content, content], [1, 2], false);
 
 describe("a task", () => {
-  test("is read as it was made, from JSON", () => {
+  test("is the same after JSON", () => {
     expect(readTask(JSON.parse(JSON.stringify(data)))).toEqual(data);
     expect(data).toEqual({
       ...{ protocol: 2, pair, contents: [content, content], verify: false },
@@ -24,7 +24,7 @@ describe("a task", () => {
     });
   });
 
-  test("is made of what a task may say, and of nothing else that was said", () => {
+  test("contains only the options that a task may have", () => {
     const more = { ...flags, perRow: "x.csv", totals: "x", threads: 3, json: true };
     expect(taskOf(pair, more as FileFlags, [content, content], [1, 2], false)).toEqual({ id, data });
   });
@@ -42,33 +42,33 @@ describe("a task", () => {
     ["a negative z-loss", { flags: { ...data.flags, zLoss: -1 } }],
     ["a number that is null", { flags: { ...data.flags, softcap: null } }],
     ["another build", { flags: { ...data.flags, variant: "auto" } }],
-    ["a type that is none", { flags: { ...data.flags, dtype: "toString" } }],
-    ["a path that is none", { pair: { logits: ["0.npy"], labels: "0.txt" } }],
+    ["an invalid type", { flags: { ...data.flags, dtype: "toString" } }],
+    ["an invalid path", { pair: { logits: ["0.npy"], labels: "0.txt" } }],
     ["an empty path", { pair: { logits: "", labels: "0.txt" } }],
     ["a path with a zero", { pair: { logits: "0.npy\0.txt", labels: "0.txt" } }],
     ["a third file", { pair: { ...pair, output: "x" } }],
     ["a file without its content", { contents: [content] }],
     ["weights without their content", { flags: { ...data.flags, classWeights: "w.npy" } }],
-    ["a checksum that is none", { contents: [content, { ...content, sha256: "0" }] }],
-    ["a file of no size", { contents: [content, { ...content, size: -1 }] }],
-    ["more than there is to say", { command: "rm" }],
+    ["an invalid checksum", { contents: [content, { ...content, sha256: "0" }] }],
+    ["a negative size", { contents: [content, { ...content, size: -1 }] }],
+    ["an unknown property", { command: "rm" }],
     ["a name that every object has", { toString: 1 }],
     ["a prototype", { flags: JSON.parse('{"shift":0,"variant":"simd128","__proto__":{"perRow":"x.csv"}}') }],
-  ])("with %s is none", (_, change) => {
+  ])("with %s is refused", (_, change) => {
     expect(thrown(() => readTask({ ...data, ...change }))).toMatch(/^Error: invalid task: [^\n]*$/);
   });
 
-  test.each([null, undefined, 3, "task", [], {}, [data]].map((value) => [value]))("%j is none", (value) => {
+  test.each([null, undefined, 3, "task", [], {}, [data]].map((value) => [value]))("%j is refused", (value) => {
     expect(thrown(() => readTask(value))).toMatch(/^Error: invalid task: [^\n]*$/);
   });
 
-  test("of another protocol says so", () => {
+  test("of another version is refused with an error that says so", () => {
     expect(thrown(() => readTask({ protocol: 3, anything: "else" }))).toBe(
       "Error: invalid task: protocol 3; this xent uses 2",
     );
   });
 
-  test("is another one where a file has other content, or was changed at another time", () => {
+  test("has another id if a file has other content or another time", () => {
     const ids = [
       taskOf(pair, flags, [content, content], [1, 2], false),
       taskOf(pair, flags, [content, { ...content, sha256: "1".repeat(64) }], [1, 2], false),
@@ -84,7 +84,7 @@ describe("a task", () => {
 describe("an answer", () => {
   const totals = (count: number, sum = 5, normalizer = count, correct = 0): string =>
     Buffer.from(encodeTotals(Totals.of({ sum: [sum], normalizer: [normalizer] }, count, correct))).toString("base64");
-  /** Of rows without weights: their number, and sums of losses and squares. */
+  /** Statistics of rows without weights: their number, and sums of losses and squares. */
   const statistics = (count: number, sum = 5): string => {
     const moments = [count, sum, 0, sum ** 2, 0, count, 0, sum, 0, count, 0];
     return Buffer.from(Float64Array.from([...moments, ...new Array(12).fill(0)]).buffer).toString("base64");
@@ -119,15 +119,15 @@ describe("an answer", () => {
     ["another protocol", { protocol: 3 }],
     ["no totals", { totals: "" }],
     ["totals that are damaged", { totals: totals(3).replace(/^..../, "AAAA") }],
-    ["totals that are no base64", { totals: "%" }],
-    ["more rows that count than rows", { totals: totals(4), statistics: statistics(4) }],
+    ["totals that are not base64", { totals: "%" }],
+    ["more counted rows than rows", { totals: totals(4), statistics: statistics(4) }],
     ["statistics of other rows", { statistics: statistics(2) }],
     ["statistics of other losses", { statistics: statistics(3, 6) }],
     ["no statistics", { statistics: "" }],
-    ["statistics of more than was asked", { statistics: `${statistics(3).slice(0, -8)}AAAAAAAAAAAAAAAAAAA=` }],
+    ["statistics that were not asked for", { statistics: `${statistics(3).slice(0, -8)}AAAAAAAAAAAAAAAAAAA=` }],
     ["another normalizer", { totals: totals(3, 5, 2) }],
     ["a negative sum", { totals: totals(3, -5), statistics: statistics(3, -5) }],
-    ["a sum that is NaN, and no row that is", { totals: totals(3, NaN), statistics: statistics(3, NaN) }],
+    ["a sum of NaN without such a row", { totals: totals(3, NaN), statistics: statistics(3, NaN) }],
     [
       "a sum that is Infinity, and no row that is",
       { totals: totals(3, Infinity), statistics: statistics(3, Infinity) },
@@ -135,14 +135,14 @@ describe("an answer", () => {
     ["more NaN than rows", { notFinite: { rows: 4, first: { row: 0, reason: "" } } }],
     ["NaN in no row", { notFinite: { rows: 1 } }],
     ["NaN behind the last row", { notFinite: { rows: 1, first: { row: 3, reason: "" } } }],
-    ["more than there is to say", { more: 1 }],
-  ])("of %s is none", (_, change) => {
+    ["an unknown property", { more: 1 }],
+  ])("with %s is refused", (_, change) => {
     expect(thrown(() => answered(change))).toMatch(
       /^(Error: invalid result|RangeError: "bytes" expected XENTTOTL)[^\n]*$/,
     );
   });
 
-  test.each([null, undefined, 7, "", [], {}, { rows: 7 }].map((value) => [value]))("%j is none", (value) => {
+  test.each([null, undefined, 7, "", [], {}, { rows: 7 }].map((value) => [value]))("%j is refused", (value) => {
     expect(thrown(() => readResult(value, id, data))).toMatch(/^Error: invalid result: [^\n]*$/);
   });
 });
@@ -165,7 +165,7 @@ describe("files", () => {
     rmSync(folder, { recursive: true });
   });
 
-  test.each(["root", "rooted"])("are read below the root only: %s", async (name) => {
+  test.each(["root", "rooted"])("are read only below the root: %s", async (name) => {
     process.chdir(folder);
     const root = await Root.open(name);
     const real = (path: string) => join(folder, "root", path);
@@ -175,14 +175,14 @@ describe("files", () => {
     expect(await root.resolve("alias.txt")).toBe(real("a.txt"));
     expect(await root.resolve("..c.txt")).toBe(real("..c.txt"));
     const outside = ["../secret.txt", "/etc/passwd", "link.txt", "up/secret.txt", "..", "sub/../../secret.txt", "/"];
-    // Whether there is one or not.
+    // Whether the file exists or not.
     for (const path of [...outside, "../nowhere.txt", "/nowhere/at/all"]) {
       await expect(root.resolve(path), path).rejects.toThrow(`${path}: lies outside of --root`);
     }
     await expect(root.resolve("nowhere.txt")).rejects.toThrow("nowhere.txt: no such file or directory");
   });
 
-  test("are known by their content: of a large one by its ends and some blocks, or by all of it", async () => {
+  test("are identified by their content: large ones by their ends and some blocks, or by all bytes", async () => {
     const path = join(folder, "large.bin");
     const bytes = Buffer.alloc(3_000_000, "xent");
     const known = async (at: number | undefined, whole: boolean, length = bytes.length): Promise<string> => {

@@ -10,7 +10,7 @@ const xent = await createXent();
 
 const { logits } = await session.run({ input_ids: new Tensor("int64", tokens, [1, rows]) });
 const batch = xent.createBatch({ rows, classes, logits: logits.type, labels: "int64", shift: 1 });
-batch.setLogits(logits.data); // "float32" or "float16", in whatever array this runtime has for it
+batch.setLogits(logits.data); // "float32" or "float16", in the array that this runtime has for it
 batch.setLabels(tokens);
 
 const { mean, loss } = batch.run();

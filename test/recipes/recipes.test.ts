@@ -1,5 +1,5 @@
-// The recipes of docs/recipes.md, run as they are, with the packages of test/recipes. No model is downloaded: where they run,
-// they find that of support/causal-lm.ts.
+// The recipes of docs/recipes.md run with the packages of test/recipes. No model is downloaded: their working directory has that of
+// support/causal-lm.ts.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -27,6 +27,10 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** A command that runs scripts. */
 type Engine = [command: string, ...args: string[]];
 const THIS_NODE: Engine = [process.execPath];
+/** The versions of Node.js that the set-up installs, without the one that runs this. */
+const others = ["20", "22", "24", "26"]
+  .map((version): Engine => [join(runtimes, `node-${version}/bin/node`)])
+  .filter(([path]) => path !== process.execPath);
 const DENO: Engine = [join(runtimes, "@deno/linux-x64-glibc/deno"), "run", "--allow-all"];
 const BUN: Engine = [join(runtimes, "@oven/bun-linux-x64/bin/bun")];
 
@@ -36,7 +40,7 @@ interface Run {
   stderr: string;
 }
 
-/** Runs a script of this repository where the model lies. */
+/** Runs a script of this repository in the folder of the model. */
 function run([command, ...flags]: Engine, script: string, args: string[], place = "."): Run {
   const all = [...flags, join(root, script), ...args];
   const { error, ...ended } = spawnSync(command, all, { cwd: join(folder, place), encoding: "utf8", timeout: 60_000 });
@@ -44,7 +48,7 @@ function run([command, ...flags]: Engine, script: string, args: string[], place 
   return ended;
 }
 
-/** What it prints. */
+/** The output of a script, which has to succeed. */
 function printed(engine: Engine, script: string, args: string[] = [], place?: string): string {
   const { status, stdout, stderr } = run(engine, script, args, place);
   expect(status, `${script}:\n${stdout}${stderr}`).toBe(0);
@@ -68,7 +72,7 @@ function expectUlp(got: readonly number[], exact: readonly number[], bound: numb
 }
 
 describe("the next-token loss of a causal language model", () => {
-  /** Row by row, 0 for the last row and where padding comes next. */
+  /** The loss of each row: 0 for the last one, and for those before padding. */
   function exactLosses(tokens: number[], rounded: (x: number) => number, sequence = tokens.length): number[] {
     const next = Array.from({ length: sequence }, (_, i) => tokens[i + 1]);
     return next.map((target, i) => {
@@ -85,24 +89,24 @@ describe("the next-token loss of a causal language model", () => {
   const text = [3, 1, 4, 1, 5, 9, 2, 6];
   const asIs = (x: number): number => x;
 
-  testIf(packageOf("onnxruntime-node"))("with onnxruntime-node, from a model's file", () => {
+  testIf(packageOf("onnxruntime-node"))("with onnxruntime-node, from the file of a model", () => {
     const exact = exactLosses(text, asIs);
     const [mean, ...losses] = numbers(THIS_NODE, "test/recipes/onnxruntime-node.mjs");
     expect(mean).toBeCloseTo(meanOf(exact), 5);
     expectUlp(losses, exact, 2);
   });
 
-  testIf(packageOf("onnxruntime-node"))("with onnxruntime-node, of a model of 16 bits is refused", () => {
+  testIf(packageOf("onnxruntime-node"))("with onnxruntime-node is refused for a model of 16 bits", () => {
     const { status, stderr } = run(THIS_NODE, "test/recipes/onnxruntime-node.mjs", [], "16 bits");
     expect(status).toBe(1);
     expect(stderr).toContain("Unexpected output data type");
   });
 
-  // They have 16-bit logits in a Uint16Array, or in a Float16Array where the runtime has one.
-  const nodes = [THIS_NODE, ...["20", "22", "24", "26"].map((v): Engine => [join(runtimes, `node-${v}/bin/node`)])];
+  // They give 16-bit logits as a Uint16Array, or as a Float16Array if the runtime has it.
+  const nodes = [THIS_NODE, ...others];
   for (const node of nodes) {
     for (const [place, rounded] of [[".", asIs] as const, ["16 bits", nearestFloat16] as const]) {
-      const where = `${node === THIS_NODE ? "this Node" : node[0].slice(runtimes.length + 1)}, model: ${place}`;
+      const where = `${node === THIS_NODE ? `Node ${process.version}` : node[0].slice(runtimes.length + 1)}, model: ${place}`;
 
       testIf(packageOf("onnxruntime-web"), node[0])(`with onnxruntime-web, in ${where}`, () => {
         const exact = exactLosses(text, rounded);
@@ -162,7 +166,7 @@ testIf(packageOf("@huggingface/transformers"))("a probe on the embeddings of tra
   for (const [k, x] of features.entries()) expect(found[5 + k]).toBeCloseTo(x, 4);
 });
 
-testIf(packageOf("@tensorflow/tfjs-core"))("as an operation of TensorFlow.js, with its gradient", () => {
+testIf(packageOf("@tensorflow/tfjs-core"))("the loss is an operation of TensorFlow.js, with its gradient", () => {
   const rows = [
     exactRow({ x: [2, -5, 0.5, -0.1].map(Math.fround), target: 0, sampleWeight: 1 }, {}),
     exactRow({ x: [0, 0, 1.9, 1.4].map(Math.fround), target: 3, sampleWeight: 1 }, {}),
@@ -187,13 +191,13 @@ describe("your own workers", () => {
   const logits = Float32Array.from({ length: rows * classes }, (_, i) => (i % 7) + (i % 11));
   const labels = Array.from({ length: rows }, (_, i) => 100 * i);
 
-  testIf(packageOf("piscina"))("piscina's have the bits of one thread", () => {
+  testIf(packageOf("piscina"))("workers of piscina give the bits of one thread", () => {
     const { loss } = sparseSoftmaxCrossEntropyWithLogits(logits, labels);
     expect(numbers(THIS_NODE, "test/recipes/piscina.mjs")).toEqual([...loss]);
   });
 
   for (const [name, engine] of [["Deno", DENO] as const, ["Bun", BUN] as const]) {
-    testIf(engine[0])(`Web Workers have the right losses, in ${name}`, () => {
+    testIf(engine[0])(`Web Workers give the right losses, in ${name}`, () => {
       const exact = labels.map((target, i) => {
         const x = [...logits.subarray(i * classes, (i + 1) * classes)];
         return exactRow({ x, target, sampleWeight: 1 }, {}).loss;
@@ -203,14 +207,16 @@ describe("your own workers", () => {
   }
 });
 
-// As docs/recipes.md describes it; a failure here is news, and may be good news.
+// docs/recipes.md describes these limits. A failure means that a runtime has changed, maybe for the better.
 describe("an output tensor over the logits of a batch", () => {
   const written = logitsAfter(3).join(" ");
   const unwritten = logitsAfter(3).fill(0).join(" ");
 
   const engines: [name: string, engine: Engine, takesShared: boolean][] = [
     [`Node ${process.version}`, THIS_NODE, Number.parseInt(process.versions.node, 10) >= 22],
-    ["Node 24", [join(runtimes, "node-24/bin/node")], true],
+    ...others
+      .filter(([path]) => path.includes("node-24"))
+      .map((engine): [string, Engine, boolean] => ["Node 24", engine, true]),
     ["Deno", DENO, false],
     ["Bun", BUN, true],
   ];
@@ -227,7 +233,7 @@ describe("an output tensor over the logits of a batch", () => {
       expect(printed(engine, probe, ["onnxruntime-node", "shared"])).toBe(expected);
     });
 
-    testIf(packageOf("onnxruntime-web"), engine[0])(`is left alone by onnxruntime-web, in ${name}`, () => {
+    testIf(packageOf("onnxruntime-web"), engine[0])(`is not written by onnxruntime-web, in ${name}`, () => {
       expect(printed(engine, probe, ["onnxruntime-web", "private"])).toBe(unwritten);
     });
   }
@@ -240,11 +246,11 @@ describe("docs/recipes.md", () => {
     code,
   }));
 
-  test.each(shown)("shows lines of $file as they stand there", ({ file, code }) => {
+  test.each(shown)("quotes $file", ({ file, code }) => {
     expect(readFileSync(join(root, file as string), "utf8")).toContain(code);
   });
 
-  test("shows some of every recipe", () => {
+  test("quotes every recipe", () => {
     const files = readdirSync(join(root, "test/recipes")).filter((file) => file.endsWith(".mjs"));
     expect(files.length).toBeGreaterThan(5);
     expect(shown.map(({ file }) => file)).toEqual(expect.arrayContaining(files.map((file) => `test/recipes/${file}`)));

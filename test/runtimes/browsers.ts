@@ -1,10 +1,10 @@
-// Browsers beside Chromium, as the machine has them. What they print, they also leave in `printed`.
+// Browsers other than Chromium, if the machine has them. They leave their output in `printed`.
 import { type ChildProcess, spawn } from "node:child_process";
 import { createServer } from "node:net";
 import type { Variant } from "xent";
 import { findFirefox, findWebKit } from "../../scripts/browser.mjs";
 
-/** A browser that opens a page and says what it has left in `printed`. */
+/** A browser that opens a page and returns its `printed`. */
 export interface PageReader {
   read(url: string): Promise<string>;
   close(): Promise<void>;
@@ -14,9 +14,9 @@ export interface OtherBrowser {
   readonly name: string;
   readonly installed: boolean;
   readonly variant: Variant;
-  /** Threads of two in an isolated page. */
+  /** The threads that an isolated page gets for threads: 2. */
   readonly threads: number;
-  /** What an isolated page's workers of its own are: undefined where they can not have the memory. */
+  /** Whether workers of an isolated page can share the memory. */
   readonly shares: boolean;
   launch(): Promise<PageReader>;
 }
@@ -61,13 +61,13 @@ async function launchFirefox(): Promise<PageReader> {
   };
 }
 
-/** By the protocol of WebDriver, which needs no package. */
+/** Uses the WebDriver protocol, which needs no package. */
 async function launchWebKit(): Promise<PageReader> {
   const { driver, miniBrowser, xvfb } = webkit as NonNullable<typeof webkit>;
   const port = await freePort();
   const command = [driver, `--port=${port}`];
   const [name = "", ...args] = process.env["DISPLAY"] ? command : [xvfb, "-a", ...command];
-  // A group of its own: the display server and the browser are its children.
+  // A process group of its own, with the display server and the browser as children.
   const started = spawn(name, args, { stdio: "ignore", detached: true });
   const call = async (method: string, path: string, body?: object): Promise<unknown> => {
     const init = { method, ...(body && { body: JSON.stringify(body) }) };

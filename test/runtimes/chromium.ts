@@ -5,7 +5,7 @@ export type { Browser };
 
 const executablePath = findChromium();
 
-/** Whether there is one: where not, the set-up has said so. */
+/** Whether Chromium is installed. If not, the set-up has said so. */
 export const hasChromium: boolean = executablePath !== undefined;
 
 const flags = [
@@ -17,10 +17,10 @@ const flags = [
   "--no-first-run",
 ];
 
-/** A browser with a profile of its own, which vanishes with it. */
+/** Starts a browser with a temporary profile. */
 export async function launchChromium(): Promise<Browser> {
   if (executablePath === undefined) throw new Error("there is no Chromium: set CHROMIUM to the path of one");
-  // Not before browser.mjs, which tells it where its browsers are.
+  // Imported after browser.mjs, which tells it where its browsers are.
   const { chromium } = await import("playwright-core");
   return chromium.launch({ executablePath, args: flags });
 }

@@ -3,18 +3,18 @@ import { fileURLToPath } from "node:url";
 import type { Variant } from "xent";
 import { findArm64 } from "../../scripts/arm64.mjs";
 
-/** A runtime that starts with a command, as the set-up has installed it. */
+/** A runtime that the set-up has installed, with the command that starts it. */
 export interface Engine {
   readonly name: string;
   readonly installed: boolean;
-  /** Whether it runs in an emulator: slowly, and where there is one. */
+  /** Whether it runs in an emulator, which is slow. */
   readonly emulated: boolean;
   readonly command: string;
   readonly args: readonly string[];
-  /** What reading files takes. */
+  /** Flags that allow reading files. */
   readonly mayRead: readonly string[];
   readonly variant: Variant;
-  /** Kinds of workers that its users may start. */
+  /** The kinds of workers that callers may start. */
   readonly workers: readonly string[];
   readonly snippet: string;
 }

@@ -1,4 +1,4 @@
-// Environments that forbid something: what is not needed is not asked for, and what is missing is named.
+// Restricted environments: the package asks only for what it needs, and errors name what is missing.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const importXent = `import * as xent from ${JSON.stringify(new URL("../../packages/xent/dist/index.js", import.meta.url).href)};`;
 
-/** What a script prints as JSON. */
+/** The JSON that a script prints. */
 function printed(command: string[], script: string): unknown {
   const file = join(folder, "script.mjs");
   writeFileSync(file, importXent + script);
@@ -30,7 +30,7 @@ function printed(command: string[], script: string): unknown {
 const newer = engines.find(({ name, installed }) => installed && name === "Node.js 24")?.command;
 const LOSS = "xent.sparseSoftmaxCrossEntropyWithLogits([[0, 0]], [0]).loss[0].toFixed(3)";
 
-test("a large memory of one call is given back", () => {
+test("the memory of a large one-call is freed", () => {
   const script = `
     const logits = new Float32Array(2e7), labels = new Int32Array(1000);
     xent.sparseSoftmaxCrossEntropyWithLogits([[0, 0]], [0]);
@@ -54,7 +54,7 @@ test("console.log of an instance shows its threads", () => {
 });
 
 describe("where process.getBuiltinModule throws", () => {
-  test("one thread never asks for it, and threads: auto is one thread", () => {
+  test("one thread never calls it, and threads: auto is one thread", () => {
     const script = `
       const { log } = console;
       let asked = 0;
@@ -66,7 +66,7 @@ describe("where process.getBuiltinModule throws", () => {
 });
 
 test.runIf(newer)(
-  "under --permission without --allow-worker auto is one thread, and a number says what is missing",
+  "under --permission without --allow-worker, auto is one thread, and a number is an error that names the flag",
   () => {
     const script = `
     const auto = await xent.createXent({ threads: "auto" });
@@ -81,7 +81,7 @@ test.runIf(newer)(
   },
 );
 
-describe.skipIf(process.platform !== "linux")("where there is little address space", () => {
+describe.skipIf(process.platform !== "linux")("in a small address space", () => {
   const limited = (command: string): string[] => ["bash", "-c", 'ulimit -v 8000000; "$@"', "bash", command];
   const three = `
     const all = [];
@@ -91,19 +91,22 @@ describe.skipIf(process.platform !== "linux")("where there is little address spa
   for (const { name, command, installed } of engines.filter(({ name }) => name.startsWith("Node.js"))) {
     // V8 sets aside 8 GB for each memory, or does without since Node.js 24.
     const falls = Number(name.slice(8)) < 24;
-    test.skipIf(!installed)(`${name} ${falls ? "says so, and what takes less" : "has smaller memories"}`, () => {
-      const message =
-        'RangeError: "maxBytes" of 268435456: the process has no address space left for a shared memory (ulimit -v, a container\'s limit, or many instances): engines set aside some 8 GB for each; in Node.js --disable-wasm-trap-handler takes less';
-      expect(printed(limited(command), three)).toEqual(Array(3).fill(falls ? message : "0.693"));
-      if (falls) {
-        const flags = [...limited(command), "--disable-wasm-trap-handler"];
-        expect(printed(flags, three)).toEqual(Array(3).fill("0.693"));
-      }
-    });
+    test.skipIf(!installed)(
+      `${name} ${falls ? "throws an error that names a flag" : "allocates smaller memories"}`,
+      () => {
+        const message =
+          'RangeError: "maxBytes" of 268435456: the process has no address space left for a shared memory (ulimit -v, a container\'s limit, or many instances): engines set aside some 8 GB for each; in Node.js --disable-wasm-trap-handler takes less';
+        expect(printed(limited(command), three)).toEqual(Array(3).fill(falls ? message : "0.693"));
+        if (falls) {
+          const flags = [...limited(command), "--disable-wasm-trap-handler"];
+          expect(printed(flags, three)).toEqual(Array(3).fill("0.693"));
+        }
+      },
+    );
   }
 });
 
-test("where nothing may be compiled the error names module, and an instance with one runs", async () => {
+test("if compilation is forbidden, the error names the option module, with which an instance runs", async () => {
   const { outputFiles } = buildSync({
     stdin: { contents: 'export * from "xent";', resolveDir: root },
     bundle: true,

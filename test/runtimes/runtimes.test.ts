@@ -1,4 +1,4 @@
-// The package as its users get it, in each runtime that it is for: all run the same suite, test/runtimes/suite.mjs.
+// The packed package in every supported runtime: all of them run the same suite, test/runtimes/suite.mjs.
 import { execFile } from "node:child_process";
 import { copyFileSync, cpSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ import { browsers, type PageReader } from "./browsers.ts";
 import { type Browser, hasChromium, launchChromium } from "./chromium.ts";
 import { type Engine, engines } from "./engines.ts";
 
-/** What the suite has seen: bits of each shape where nothing else is said. A part that failed is its error. */
+/** The output of the suite: the bits of each shape, unless noted. A part that failed is its error. */
 interface Seen {
   engine: { variant: Variant; fuses: boolean; isolated?: boolean };
   rows: { loss: string[]; gradient: string[] };
@@ -66,7 +66,7 @@ function worst(got: string[], exact: number[]): number {
   return Math.max(...exact.map((value, i) => ulp(Number(got[i]), value)));
 }
 
-/** What holds in every runtime. */
+/** Rules for every runtime. */
 function rules(name: string, look: () => Promise<Seen>, variant: Variant, threads: number): void {
   let seen: Seen;
   beforeAll(async () => {
@@ -75,14 +75,14 @@ function rules(name: string, look: () => Promise<Seen>, variant: Variant, thread
   }, 180_000);
   const expected = (of = variant) => seen.batches[of] as string[];
 
-  test(`"auto" takes ${variant}`, () => expect(seen.engine.variant).toBe(variant));
+  test(`"auto" is ${variant}`, () => expect(seen.engine.variant).toBe(variant));
 
   test("losses are within 2 ulp, gradients within 3", () => {
     expect(worst(seen.rows.loss, exactLoss)).toBeLessThanOrEqual(2);
     expect(worst(seen.rows.gradient, exactGradient)).toBeLessThanOrEqual(3);
   });
 
-  test("labels of every kind are the same, and one that is no class is refused", () => {
+  test("labels of every type give the same result, and one that is no class is refused", () => {
     const { outOfRange, ...loss } = seen.labels;
     expect(new Set(Object.values(loss)).size).toBe(1);
     expect(outOfRange).toBe(
@@ -90,19 +90,19 @@ function rules(name: string, look: () => Promise<Seen>, variant: Variant, thread
     );
   });
 
-  test("a batch stays what it was when the memory grows for another, but for its views", () => {
+  test("a batch keeps its contents and gets new views when the memory grows", () => {
     expect(seen.growth).toEqual({ grown: true, views: [0, 100], firstIsSame: true, secondIsRight: true });
   });
 
-  test(`asked for two threads, there ${threads === 1 ? "is one" : "are two"}, with the bits of one`, () => {
+  test(`threads: 2 gives ${threads === 1 ? "one thread" : "two threads"}, with the bits of one`, () => {
     expect(seen.threads).toEqual({ threads, run: expected(), runAsync: expected() });
   });
 
-  test("a precompiled module runs, and is known", () => {
+  test("a precompiled module runs, and its variant is recognised", () => {
     expect(seen.module).toEqual({ variant: "simd128", run: expected("simd128") });
   });
 
-  test("what was disposed refuses to work", () => {
+  test("a disposed batch and a disposed instance throw", () => {
     expect(seen.dispose).toEqual({
       run: "TypeError: this batch was disposed",
       createBatch: "TypeError: this Xent was disposed",
@@ -120,7 +120,7 @@ function run({ command, args, emulated }: Engine, more: readonly string[]): Prom
   const options = {
     cwd: project.folder,
     env: { ...process.env, DENO_DIR: join(project.folder, ".deno"), DENO_NO_UPDATE_CHECK: "1" },
-    // Far above what it takes, for what does not end by itself.
+    // Far above the time that it takes.
     timeout: emulated ? 170_000 : 50_000,
   };
   return new Promise((resolve) => {
@@ -149,12 +149,12 @@ for (const engine of engines) {
     };
     rules(name, look, variant, 2);
 
-    test("workers of the user's own run rows in the same memory", () => {
+    test("workers of the caller run rows in the same memory", () => {
       const seen = seenIn.get(name);
       expect(seen?.share).toEqual(Object.fromEntries(workers.map((kind) => [kind, seen?.batches[variant]])));
     });
 
-    test("the process ends by itself, and has nothing to complain of", () => {
+    test("the process ends by itself, without a warning", () => {
       expect(ended).toMatchObject({ code: 0, stderr: "" });
     });
 
@@ -163,7 +163,7 @@ for (const engine of engines) {
     });
 
     if (mayRead.length === 0) return;
-    test("no permission is needed, threads included, but to read files of one's own", async () => {
+    test("xent needs no permission, not even for threads", async () => {
       const { share: _, module: __, ...expected } = seenIn.get(name) as Seen;
       expect(JSON.parse((await run(engine, ["main.mjs"])).stdout)).toMatchObject(expected);
     });
@@ -177,7 +177,7 @@ describe.skipIf(!hasChromium)("Chromium", () => {
   }, 60_000);
   afterAll(() => browser?.close());
 
-  /** What a page of the project prints, and what it complains of. */
+  /** The output of a page of the project, and its errors and warnings. */
   async function open(path: string, headers: Record<string, string>): Promise<{ printed: string; errors: string[] }> {
     const server = await serve(project.folder, headers);
     const page = await browser.newPage();
@@ -209,11 +209,11 @@ describe.skipIf(!hasChromium)("Chromium", () => {
       };
       rules(name, look, "relaxed", isolated ? 2 : 1);
 
-      test("the page has nothing to complain of", () => expect(errors).toEqual([]));
+      test("the page has no errors and no warnings", () => expect(errors).toEqual([]));
 
       test(`crossOriginIsolated is ${isolated}`, () => expect(seenIn.get(name)?.engine.isolated).toBe(isolated));
 
-      test(`workers of the user's own ${isolated ? "run rows in the same memory" : "can not have the memory"}`, () => {
+      test(`workers of the caller ${isolated ? "run rows in the same memory" : "can not have the memory"}`, () => {
         const seen = seenIn.get(name);
         if (isolated) expect(seen?.share).toEqual({ web: seen?.batches.relaxed });
         else expect(seen?.share).toMatch(/^DataCloneError: .* requires self\.crossOriginIsolated/);
@@ -234,7 +234,7 @@ describe.skipIf(!hasChromium)("Chromium", () => {
     const seen = JSON.parse(printed);
     expect(seen[policy.starts]).toEqual({ ...seen.alone, threads: 2 });
     expect(seen[policy.blocked]).toMatch(/^Error: .*createWorker/);
-    // The browser says itself what it has not started.
+    // The browser reports the blocked worker.
     expect(errors).not.toEqual([]);
     for (const error of errors) expect(error).toContain("worker-src");
   });
@@ -264,7 +264,7 @@ for (const { name, installed, variant, threads, shares, launch } of browsers) {
         test(`crossOriginIsolated is ${isolated}`, () => expect(seenIn.get(title)?.engine.isolated).toBe(isolated));
 
         const may = isolated && shares;
-        test(`workers of the user's own ${may ? "run rows in the same memory" : "can not have the memory"}`, () => {
+        test(`workers of the caller ${may ? "run rows in the same memory" : "can not have the memory"}`, () => {
           const seen = seenIn.get(title);
           if (may) expect(seen?.share).toEqual({ web: seen?.batches[variant] });
           else expect(seen?.share).toMatch(/Error/);
@@ -275,13 +275,13 @@ for (const { name, installed, variant, threads, shares, launch } of browsers) {
 }
 
 describe("all runtimes", () => {
-  test("have the same bits of simd128", () => {
+  test("give the same bits with simd128", () => {
     const [first, ...others] = [...seenIn.values()].map(({ batches }) => batches.simd128);
     expect(first).toHaveLength(5);
     for (const bits of others) expect(bits).toEqual(first);
   });
 
-  test("that fuse have the same bits of relaxed, and those that do not have those of simd128", () => {
+  test("that fuse give the same bits with relaxed, and the others give those of simd128", () => {
     const relaxed = [...seenIn.values()].filter(({ batches }) => batches.relaxed !== undefined);
     const fused = relaxed.find(({ engine }) => engine.fuses)?.batches.relaxed;
     for (const { engine, batches } of relaxed) {
@@ -290,8 +290,8 @@ describe("all runtimes", () => {
     }
   });
 
-  // For no other kind of machine is Node.js packed for npm.
-  test.runIf(process.platform === "linux" && process.arch === "x64")("are here after the set-up", () => {
+  // npm has Node.js only for this kind of machine.
+  test.runIf(process.platform === "linux" && process.arch === "x64")("are installed by the set-up", () => {
     expect(
       missing.filter((name) => !emulated.includes(name)),
       "remove .tools/test-runtimes.stamp, and run the set-up again",
@@ -299,7 +299,7 @@ describe("all runtimes", () => {
   });
 });
 
-test("docs/environments.md shows the programs of snippets/ as they are, and no others", () => {
+test("docs/environments.md shows exactly the programs of snippets/", () => {
   const snippets = readdirSync(join(here, "snippets")).map((file) =>
     readFileSync(join(here, "snippets", file), "utf8"),
   );

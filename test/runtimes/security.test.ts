@@ -1,5 +1,5 @@
-// What xent has no need of, it does not touch: no code from strings, no files, no network, no processes, no environment. (That it has
-// no dependencies: package.test.ts. That Deno runs it without a permission: runtimes.test.ts.)
+// xent evaluates no strings and uses no files, network, processes or environment. package.test.ts checks that it has no dependencies,
+// runtimes.test.ts that Deno runs it without permissions.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,10 +10,10 @@ import { engines } from "./engines.ts";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const dist = join(root, "packages/xent/dist");
 
-describe("a job, also with threads, touches nothing but WebAssembly", () => {
+describe("a job uses only WebAssembly, also with threads,", () => {
   const installed = engines.filter(({ name, installed }) => name.startsWith("Node.js") && installed);
 
-  test.each(installed)("in $name, where code from strings is refused", ({ command }) => {
+  test.each(installed)("in $name, with evaluation of strings disallowed", ({ command }) => {
     const printed = output(command, ["--disallow-code-generation-from-strings", "test/support/trapped.mjs"], root);
     const { threads, losses, seen, control } = JSON.parse(printed);
     expect(seen).toEqual([]);
@@ -31,7 +31,7 @@ describe("a job, also with threads, touches nothing but WebAssembly", () => {
   });
 
   test.each(installed.filter(({ name }) => /2[46]$/.test(name)))(
-    "in $name, where it may read its own files and nothing else",
+    "in $name, with permission to read only its own files",
     ({ command }) => {
       const program =
         'import { sparseSoftmaxCrossEntropyWithLogits } from "xent"; console.log(sparseSoftmaxCrossEntropyWithLogits([[0, -Infinity]], [0]).loss[0]);';
@@ -41,7 +41,7 @@ describe("a job, also with threads, touches nothing but WebAssembly", () => {
   );
 });
 
-test("the sources name nothing of the kind", () => {
+test("the sources name none of these interfaces", () => {
   const scripts = readdirSync(dist).filter((file) => /\.c?js$/.test(file));
   expect(scripts).toContain("index.js");
   const forbidden =

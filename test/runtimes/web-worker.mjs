@@ -1,5 +1,5 @@
-// A worker that runs rows of batches which the owner of the memory shares with it. Where xent is comes with the message: the
-// import map of a page does not hold in its workers.
+// A worker that runs rows of batches that the owner of the memory shares with it. The message has the URL of xent, for the import map of a
+// page does not apply to its workers.
 let attached;
 
 addEventListener("message", async ({ data: { url, xent, batch, options } }) => {

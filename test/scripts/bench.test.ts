@@ -1,4 +1,4 @@
-// The benchmark: what it checks results against, and where it writes.
+// The benchmark: the oracle that checks its results, and the folder that it writes to.
 import { describe, expect, test } from "vitest";
 import { folderOf, measurements } from "../../scripts/bench/machine.mjs";
 import { oracle } from "../../scripts/bench/oracle.mjs";

@@ -1,4 +1,4 @@
-// npm run supply-chain: a registry that does not answer is neither a fault nor a proof.
+// npm run supply-chain: a registry that does not answer is neither a fault nor a pass.
 import { expect, test } from "vitest";
 import { ofCargo, ofNpm } from "../../scripts/verdict.mjs";
 

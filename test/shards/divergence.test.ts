@@ -1,4 +1,4 @@
-// Shards of the classes of a divergence: within the contract of one piece, whatever is cut where.
+// Shards of the classes of a divergence keep the contract of one piece, for any cuts.
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { createXentSync, type DivergenceOptions, lossFromPartials, mergePartials, type Partials } from "xent";
@@ -28,7 +28,7 @@ describe.each(variants)("%s", (variant) => {
       axis: fc.constantFrom(0, 1),
       distance: fc.constantFrom(0, 1e-5, 1e-3, 0.1, 1, 10, 80, 2000),
       offset: fc.constantFrom(0, 0, 64, -900, 30_000),
-      // What stands for some of the classes: nothing else, -Infinity, or in one model a mask of finite size where the other has little.
+      // The masks of some classes: none, -Infinity, or a finite one in one model where the other gives little probability.
       masks: fc.constantFrom<{ logits?: number; targets?: number }>(
         {},
         { logits: -Infinity, targets: -Infinity },
@@ -55,7 +55,7 @@ describe.each(variants)("%s", (variant) => {
         };
         const [x, t]: [number[][], number[][]] = [[], []];
         for (let row = 0; row < rows; row++) {
-          // The two models agree on where the row is large, or not.
+          // The models may agree on the largest logits, or not.
           const of = Array.from({ length: classes }, (_, j) => [6 * random(), random(), j % 7 === 3] as const);
           x.push(of.map(([a, , hides]) => rounded(hides ? (masks.logits ?? a) : a)));
           t.push(of.map(([a, b, hides]) => rounded((hides && masks.targets) || a + distance * b + offset)));
@@ -80,7 +80,7 @@ describe.each(variants)("%s", (variant) => {
           const [row, j] = [Math.floor(i / classes), i % classes];
           return result.gradient?.[axis === 1 ? i : j * rows + row] as number;
         });
-        // What f64 leaves of the differences between shards (docs/scale.md), and of those between two numbers of f64.
+        // The rounding of differences between shards (docs/scale.md), and between two numbers in f64.
         const size = dtype === "float64" ? Math.max(8, Math.abs(offset)) : 0;
         const rounding = 2 ** -50 * options.temperature + 2 ** -51 * size;
         expectDivergence(
@@ -137,7 +137,7 @@ describe.each(variants)("%s", (variant) => {
   const fits = (logit: number, temperature: number): boolean =>
     logit === -Infinity || Math.abs(logit) * Math.max(1, 1 / temperature) < 2 ** 1020;
   const held = FAR_ROWS.filter(({ t, x, temperature = 1 }) => [...t, ...x].every((logit) => fits(logit, temperature)));
-  test.each(held)("as of real numbers: $name", ({ type, t, x, temperature = 1 }) => {
+  test.each(held)("shards follow the formula in real numbers: $name", ({ type, t, x, temperature = 1 }) => {
     const array = type === "float32" ? Float32Array : Float64Array;
     const whole: Whole = {
       ...ALL,
@@ -159,7 +159,7 @@ describe.each(variants)("%s", (variant) => {
     }
   });
 
-  test("a divergence of 1e-12 has its digits", () => {
+  test("a divergence of 1e-12 keeps its digits", () => {
     const x = Float64Array.from({ length: 40 }, (_, j) => Math.sin(j));
     const t = x.map((value, j) => value + 1e-6 * Math.cos(3 * j));
     const whole: Whole = { ...ALL, dtype: "float64", shape: [1, 40], logits: x, targetLogits: t };
@@ -169,7 +169,7 @@ describe.each(variants)("%s", (variant) => {
     expectDivergence({ loss, ...(gradient && { gradient }) }, [exact]);
   });
 
-  test("weights and masks are those of one piece, and a masked row may hold anything", () => {
+  test("weights and masks act as in one piece, and a masked row may hold any numbers", () => {
     const x = [
       [1, 2, 3, 4],
       [NaN, 2, 3, 4],
@@ -196,7 +196,7 @@ describe.each(variants)("%s", (variant) => {
       expect(Math.abs((shards.gradient?.[i] as number) - g)).toBeLessThan(1e-7);
   });
 
-  test("any order and grouping has the same sums, and predicts the same class", () => {
+  test("any order and grouping gives the same sums and predictions", () => {
     const x = Float32Array.from({ length: 3 * 60 }, (_, i) => 8 * Math.sin(i * i));
     const t = x.map((value, i) => value + Math.cos(5 * i));
     const whole: Whole = { ...ALL, shape: [3, 60], logits: x, targetLogits: t };
@@ -222,7 +222,7 @@ describe.each(variants)("%s", (variant) => {
     expect(lossFromPartials(first as Partials).correct).toBe(0);
   });
 
-  test("of other rows, settings and kinds are refused", () => {
+  test("shards of other rows, options and kinds are refused", () => {
     const part = (options: DivergenceOptions, targets: "logits" | true): Partials => {
       using batch = xent.createBatch({ rows: 2, classes: 3, targets });
       return batch.partials({ ...options, classOffset: targets === true ? 3 : 0, classesTotal: 6 });

@@ -1,4 +1,4 @@
-// Files of partials and totals whose checksum is right and whose content is not: nothing that no run can have is let in.
+// Files of partials and totals with a right checksum and impossible contents: decoding refuses what no run can give.
 import { afterAll, describe, expect, test } from "vitest";
 import {
   createXentSync,
@@ -18,7 +18,7 @@ import { thrown } from "../support/thrown.ts";
 const xent = createXentSync();
 afterAll(() => xent.dispose());
 
-/** Classes `classOffset` and on of 4 in rows with labels 1 and 3, logits 0 1 and 2 0. */
+/** Two rows with labels 1 and 3, and logits 0 1 and 2 0 of two of 4 classes, from `classOffset` on. */
 function shard(classOffset: number, options: LossOptions = {}): Partials {
   using batch = xent.createBatch({ rows: 2, classes: 2 });
   batch.logits.set([0, 1, 2, 0]);
@@ -26,7 +26,7 @@ function shard(classOffset: number, options: LossOptions = {}): Partials {
   return batch.partials({ ...options, classOffset, classesTotal: 4 });
 }
 
-/** Where the parts of a file with one range of classes begin. */
+/** Offsets of the parts of a file with one range of classes. */
 const AT = { rows: 24, total: 28, columns: 32, ranges: 36, classes: 40, settings: 48, data: 80 };
 const message = (name: string, got: string): string => `RangeError: "bytes" expected ${name}, got ${got}`;
 
@@ -47,11 +47,7 @@ describe("partials", () => {
     ["more classes than labels can name", words(AT.total, 2 ** 31), "2147483648 classes"],
     ["a range beyond the classes", words(AT.classes, 0, 5), "the classes [[0,5]] of 4"],
     ["a range of no classes", words(AT.classes, 2, 2), "the classes [[2,2]] of 4"],
-    [
-      "a column that there is not",
-      words(AT.columns, 2 ** 31),
-      "columns 10000000000000000000000000000000; only 20 are known",
-    ],
+    ["an unknown column", words(AT.columns, 2 ** 31), "columns 10000000000000000000000000000000; only 20 are known"],
     ["a word that is not 0", words(12, 1), "1 at byte 12, expected 0"],
     ["no rows", words(AT.rows, 0), "sizes that contradict one another"],
     ["4 billion rows", words(AT.rows, 2 ** 32 - 1), "sizes that contradict one another"],
@@ -96,7 +92,7 @@ describe("partials", () => {
     ["predictions", -1],
     ["predictions", -2],
   ])("with %s %d in a row are refused", (name, value) => {
-    // The second row's label lies elsewhere.
+    // The label of the second row is in another shard.
     const column = (good[name] as Float64Array).slice();
     column[0] = value;
     expect(thrown(() => decodePartials(encodePartials({ ...good, [name]: column })))).toMatch(
@@ -138,7 +134,7 @@ describe("partials", () => {
     ["labelLogit", -Infinity],
     ["labelWeight", 1],
     ["sum", 0],
-  ])("with %s %d where the label lies elsewhere are refused", (name, value) => {
+  ])("with %s %d in a row whose label is in another shard are refused", (name, value) => {
     const column = (good[name] as Float64Array).slice();
     column[1] = value;
     expect(thrown(() => decodePartials(encodePartials({ ...good, [name]: column })))).toMatch(
@@ -165,7 +161,7 @@ describe("partials", () => {
     },
   );
 
-  test("that are made by hand are as they are to be, too", () => {
+  test("that are made by hand are checked, too", () => {
     const call = (change: object) => thrown(() => mergePartials({ ...good, ...change }));
     const got = (what: string) => `RangeError: "partials" expected values that a run can give, got ${what}`;
     expect(call({ settings: { ...good.settings, temperature: 0 } })).toBe(got("a temperature of 0"));
@@ -177,7 +173,7 @@ describe("partials", () => {
     expect(call({ settings: null })).toMatch(/^TypeError: "partials" expected what partials\(\)/);
   });
 
-  test("of very many ranges of classes are encoded and decoded", () => {
+  test("with very many ranges of classes are encoded and decoded", () => {
     const classes = Array.from({ length: 200_000 }, (_, i): [number, number] => [2 * i, 2 * i + 1]);
     const many = { ...good, classesTotal: 400_000, classes, predictions: Int32Array.of(0, 0) };
     const none = { labelLogit: new Float64Array(2).fill(NaN), labelWeight: new Float64Array(2).fill(NaN) };
@@ -186,7 +182,7 @@ describe("partials", () => {
   });
 });
 
-describe("sums that are more than a number can be", () => {
+describe("sums beyond the largest number", () => {
   /** A row of f64 logits in two shards. */
   function merged(left: number[], right: number[], label: number): Partials {
     const parts = [left, right].map((logits, i) => {
@@ -225,7 +221,7 @@ describe("sums that are more than a number can be", () => {
   const huge = 1.7e308;
   const totals = (terms: number[]): Totals => Totals.of({ sum: terms, normalizer: [1] }, terms.length, 0);
 
-  test("on the way to one that is not are not", () => {
+  test("are finite if only an intermediate sum is beyond it", () => {
     expect(totals([huge, huge, -huge]).sum).toBe(huge);
     expect(totals([huge, huge, 1, -huge, -huge]).sum).toBe(1);
     expect(totals([-huge, -huge, 5e-324, huge, huge]).sum).toBe(5e-324);
@@ -235,7 +231,7 @@ describe("sums that are more than a number can be", () => {
     expect(totals([-huge, -huge]).mean).toBe(-Infinity);
   });
 
-  test("are rounded to the largest number as long as they are next to it", () => {
+  test("are the largest number if it is the nearest one", () => {
     const [max, half] = [Number.MAX_VALUE, 2 ** 970];
     expect(totals([max, half]).sum).toBe(Infinity);
     for (const terms of [
@@ -246,7 +242,7 @@ describe("sums that are more than a number can be", () => {
       expect(totals(terms).sum).toBe(max);
   });
 
-  test("end in totals of a file: 84 bytes", () => {
+  test("are Infinity in the totals of a file of 84 bytes", () => {
     const file = forged(
       encodeTotals(totals([1])),
       (view) => {
@@ -308,21 +304,21 @@ describe("totals", () => {
     expect(thrown(() => decodeTotals(forged(told, change)))).toBe(message("XENTTOTL", got));
   });
 
-  test("of NaN have no NaN in them", () => {
+  test("of NaN contain no NaN", () => {
     const nan = Totals.of({ sum: [NaN], normalizer: [NaN] }, 1, 0);
     const bytes = encodeTotals(nan);
     expect(decodeTotals(bytes)).toMatchObject({ sum: NaN, normalizer: NaN, count: 1 });
     expect([...new Float64Array(bytes.slice(24, -4).buffer)]).not.toContain(NaN);
   });
 
-  test("that would count more than 2^53 - 1 rows stay as they are", () => {
+  test("that would count more than 2^53 - 1 rows do not change", () => {
     const many = Totals.of({ sum: [1], normalizer: [1] }, Number.MAX_SAFE_INTEGER, 1);
     const one = Totals.of({ sum: [1], normalizer: [1] }, 1, 1);
     expect(thrown(() => many.merge(one))).toBe('RangeError: "count" expected an integer from 0 to 0, got 1');
     expect(many).toMatchObject({ sum: 1, normalizer: 1, count: Number.MAX_SAFE_INTEGER, correct: 1 });
   });
 
-  test("take numbers only", () => {
+  test("accept only numbers", () => {
     const result = { loss: Float32Array.of(1), normalizer: "1", count: 1 };
     expect(thrown(() => new Totals().add(result as never))).toBe('TypeError: "normalizer" expected a number, got "1"');
     expect(thrown(() => Totals.of({ sum: ["1"], normalizer: [] } as never, 1, 0))).toBe(

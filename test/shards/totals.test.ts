@@ -1,4 +1,4 @@
-// Sums over shards of the rows, and the bytes in which they and partials are sent.
+// Totals over shards of the rows, and the bytes in which totals and partials are sent.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -38,7 +38,7 @@ function totalsOf(losses: readonly number[]): Totals {
 }
 
 describe("totals", () => {
-  test("are exact, and rounded once, to the number next to the sum", () => {
+  test("are exact, and rounded once to the nearest number", () => {
     fc.assert(
       fc.property(fc.array(fc.oneof(double, fc.constantFrom(1, 2 ** 53, 2 ** -60, -1, 1e100, -1e100))), (numbers) => {
         const { sum, terms } = totalsOf(numbers);
@@ -52,7 +52,7 @@ describe("totals", () => {
     );
   });
 
-  test("do not depend on the order of arrival, or on how rows were grouped", () => {
+  test("do not depend on the order or the grouping of rows", () => {
     fc.assert(
       fc.property(
         fc.array(fc.array(fc.float({ noNaN: true, min: 0 }))),
@@ -72,7 +72,7 @@ describe("totals", () => {
     );
   });
 
-  test("half way between two numbers are the even one, unless something is left", () => {
+  test("half way between two numbers are rounded to the even one, unless a smaller part decides", () => {
     expect(totalsOf([1, 2 ** -53]).sum).toBe(1);
     expect(totalsOf([1, 2 ** -53, 2 ** -200]).sum).toBe(1 + 2 ** -52);
     expect(totalsOf([1 + 2 ** -52, 2 ** -53]).sum).toBe(1 + 2 ** -51);
@@ -86,7 +86,7 @@ describe("totals", () => {
     expect(decodeTotals(encodeTotals(totalsOf([NaN]))).sum).toBeNaN();
   });
 
-  test("take results of runs and of shards", () => {
+  test("add results of runs and of shards", () => {
     using xent = createXentSync();
     using batch = xent.createBatch({ rows: 4, classes: 10 });
     batch.logits.set(batch.logits.map((_, i) => (i * 7) % 11));
@@ -101,7 +101,7 @@ describe("totals", () => {
     const { sum, normalizer, mean, count, correct } = result;
     expect(totals).toMatchObject({ normalizer, count: 3, correct });
     expect(count).toBe(3);
-    // Totals are of the losses in f32, which have rounded 2^-24 of themselves away at most. So few have an exact sum.
+    // Totals add the losses in f32, whose rounding is at most 2^-24 of each. The sum of so few is exact.
     expect(totals.sum).toBe(result.loss.reduce((total, loss) => total + loss, 0));
     expect(totals.mean).toBe(totals.sum / normalizer);
     expect(Math.abs(totals.sum / sum - 1)).toBeLessThanOrEqual(2 ** -24);
@@ -117,7 +117,7 @@ describe("totals", () => {
   const [one, two, three] = ["1", "2", "3"].map((digit) => digit.repeat(32)) as [string, string, string];
   const of = (...sources: string[]): Totals => Totals.of({ sum: [2], normalizer: [1] }, 1, 1, sources);
 
-  test("with a source in common are not merged, and stay as they are", () => {
+  test("with a source in common are not merged, and do not change", () => {
     const merged = of(two).merge(of(one));
     expect(merged.sources).toEqual([one, two]);
     for (const other of [of(one), of(three, two), merged, decodeTotals(encodeTotals(merged))]) {
@@ -132,7 +132,7 @@ describe("totals", () => {
     expect(merged.addSource(three).sources).toEqual([one, two, three]);
   });
 
-  test("without a source are merged as often as one likes, and have the bytes that they had", () => {
+  test("without a source can be merged any number of times, and keep their format", () => {
     const silent = of();
     expect(silent.merge(of()).merge(silent).count).toBe(4);
     expect(new DataView(encodeTotals(silent).buffer).getUint32(8, true)).toBe(1);
@@ -140,13 +140,13 @@ describe("totals", () => {
     expect(encodeTotals(of(one)).length).toBe(76 + 8 + 16);
   });
 
-  test("keep their sources in bytes, in one order", () => {
+  test("keep their sources in bytes, sorted", () => {
     expect(decodeTotals(encodeTotals(of(three, one))).sources).toEqual([one, three]);
     expect(encodeTotals(of(one).merge(of(two)))).toEqual(encodeTotals(of(two).merge(of(one))));
   });
 
   test.each(["", "1".repeat(31), "1".repeat(33), "A".repeat(32), "g".repeat(32), `${"1".repeat(32)}\n`])(
-    "have no source but 32 hexadecimal digits: %j",
+    "refuse a source that is not 32 hexadecimal digits: %j",
     (source) => {
       expect(thrown(() => new Totals().addSource(source))).toMatch(
         /^RangeError: "source" expected 32 hexadecimal digits, got "/,
@@ -157,7 +157,7 @@ describe("totals", () => {
     },
   );
 
-  test("refuse what is no result", () => {
+  test("refuse values that are no results", () => {
     expect(thrown(() => new Totals().add({} as never))).toBe(
       'TypeError: "result" expected what run() or lossFromPartials() gives, got Object',
     );
@@ -169,9 +169,9 @@ describe("totals", () => {
   });
 });
 
-describe.each(blocksRunBy("python"))("$file:$line, in another language,", ({ code }) => {
+describe.each(blocksRunBy("python"))("the program at $file:$line, in another language,", ({ code }) => {
   const python = ["python3", "python"].find((name) => spawnSync(name, ["--version"]).status === 0);
-  test.skipIf(python === undefined)("reads what is written here", () => {
+  test.skipIf(python === undefined)("reads the bytes that xent writes", () => {
     const folder = mkdtempSync(join(tmpdir(), "xent-totals-"));
     const file = join(folder, "totals");
     for (const totals of [totalsOf([1, 1e-30, 2.5]), totalsOf([1, 1e-30, 2.5]).addSource("a".repeat(32))]) {
@@ -195,7 +195,7 @@ describe("bytes", () => {
   const partials = parts.map((part) => part.partials);
   const merged = mergePartials(partials);
 
-  test("give back everything, NaN and -Infinity too", () => {
+  test("restore everything, also NaN and -Infinity", () => {
     for (const part of [...partials, merged, mergePartials(partials[0] ?? merged, partials[2] ?? merged)]) {
       expect(decodePartials(encodePartials(part))).toEqual(part);
     }
@@ -209,9 +209,9 @@ describe("bytes", () => {
     for (const part of plain) expect(decodePartials(encodePartials(part.partials))).toEqual(part.partials);
   });
 
-  test("are 40 a row of a shard, besides some 100", () => {
+  test("are 40 for each row of a shard, and about 100 more", () => {
     using batch = xent.createBatch({ rows: 1000, classes: 5 });
-    // Of another shard: its weight is not known here, and not written.
+    // The label is in another shard, so its weight is not known, and not written.
     batch.labels.fill(5, 500);
     const { length } = encodePartials(batch.partials({ classOffset: 0, classesTotal: 10 }));
     expect(length).toBeGreaterThan(40_000);
@@ -242,7 +242,7 @@ describe("bytes", () => {
       }
     });
 
-    test("of another kind, another version, or with more behind it is an error", () => {
+    test("another kind, another version, or more bytes are an error", () => {
       const foreign = good.slice();
       foreign.set(new TextEncoder().encode(other));
       expect(call(foreign)).toBe(message(`a file that begins with "${other}"`));
@@ -253,7 +253,7 @@ describe("bytes", () => {
       expect(call("XENT")).toBe('TypeError: "bytes" expected a Uint8Array, got "XENT"');
     });
 
-    test("may begin anywhere in its buffer", () => {
+    test("may begin at any offset of a buffer", () => {
       const moved = new Uint8Array(good.length + 3);
       moved.set(good, 3);
       expect(decode(moved.subarray(3))).toEqual(decode(good));

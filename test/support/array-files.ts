@@ -1,6 +1,6 @@
-// Files as NumPy and safetensors write them.
+// Makes files in the formats of NumPy and safetensors.
 
-/** A type by both names. */
+/** The name of a type in .npy and in safetensors. */
 const NAMES: Record<string, [descr: string, safetensors: string]> = {
   float16: ["<f2", "F16"],
   bfloat16: ["<V2", "BF16"],
@@ -20,7 +20,7 @@ export function bytesOf(data: ArrayBufferView): Buffer {
   return Buffer.from(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
 }
 
-/** `type` is a name of NAMES, or what the header is to say. */
+/** `type` is a name of NAMES, or the text of the header. */
 export function npy(type: string, shape: readonly number[], data: ArrayBufferView, fortran = false): Buffer {
   return Buffer.concat([npyHeader(type, shape, fortran), bytesOf(data)]);
 }
@@ -50,7 +50,7 @@ export function safetensors(tensors: Record<string, Tensor>): Buffer {
   return withHeader(header, ...Object.values(tensors).map(({ data }) => bytesOf(data)));
 }
 
-/** A .safetensors with any header. */
+/** A .safetensors file with any header. */
 export function withHeader(header: string, ...data: readonly Uint8Array[]): Buffer {
   const bytes = Buffer.from(header);
   const length = Buffer.alloc(8);

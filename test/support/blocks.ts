@@ -1,4 +1,4 @@
-// Code blocks of the project's texts. Each is some suite's to run: what none of them runs is found by docs/readme.test.ts.
+// The code blocks of all Markdown files, and the suite that runs each: docs/readme.test.ts finds those without one.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,7 +13,7 @@ export interface Block {
   readonly code: string;
 }
 
-/** Suites of that name, console: cli/installed.test.ts, python: shards/totals.test.ts, and all others docs/readme.test.ts. */
+/** The suite of that name; cli/installed.test.ts for console, shards/totals.test.ts for python, docs/readme.test.ts for all others. */
 export type Runner =
   | "queue"
   | "python"

@@ -5,7 +5,7 @@ export function copyBytes(source: ArrayBufferView | WebAssembly.Memory): Uint8Ar
 
 /** The first byte in which two arrays of bytes differ, or undefined. */
 export function firstDifference(a: Uint8Array, b: Uint8Array): number | undefined {
-  // Buffer.compare takes a moment for a memory of megabytes, a loop does not.
+  // For megabytes, Buffer.compare is much faster than a loop.
   if (Buffer.compare(a, b) === 0) return undefined;
   const at = a.findIndex((byte, index) => byte !== b[index]);
   return at < 0 ? a.length : at;

@@ -1,16 +1,16 @@
-// How many cases the properties are tried with: 4,000 in all suites together, or as `npm run search -- properties` is told.
+// The number of cases for the properties: 4,000 in all suites together, or that of `npm run search -- properties`.
 import fc from "fast-check";
 import { expect } from "vitest";
 
-/** What the number of cases of a property is out of. */
+/** The total that the share of each property is out of. */
 const ALL = 10_000;
 const USUAL = 4_000;
 const { XENT_CASES, XENT_SEED, XENT_PATH } = process.env;
 
-/** Of a property; a search takes as long as it takes. */
+/** The timeout of a property. A search has none. */
 export const TIMEOUT: number = XENT_CASES ? 0 : 300_000;
 
-/** Tries a property with so many of ten thousand cases. What fails says how to see it again. */
+/** Checks a property with its share of ten thousand cases. A failure prints the command that repeats it. */
 export async function holds<T>(
   property: fc.IPropertyWithHooks<T> | fc.IAsyncPropertyWithHooks<T>,
   cases: number,
@@ -23,12 +23,12 @@ export async function holds<T>(
   if (XENT_PATH) parameters.path = XENT_PATH;
   const details = await fc.check(property as fc.IAsyncProperty<T>, parameters);
   if (!details.failed) return;
-  // The number of the case is enough: from there on it is made smaller in the same way again.
+  // The number of the case is enough, for fast-check shrinks it in the same way again.
   const [run] = (details.counterexamplePath ?? "0").split(":");
   const pattern = name.replace(/[^\w ,]/g, ".").replaceAll("'", ".");
   const again = `npm run search -- properties --cases ${XENT_CASES ?? USUAL} --seed ${details.seed} --path ${run} --test '${pattern}'`;
   const message = `${fc.defaultReportMessage(details)}\n\nAgain: ${again}`;
-  // The other properties may still take hours.
+  // The other properties may take hours, so this is printed at once.
   if (XENT_CASES) process.stderr.write(`properties: ${name}: ${message}\n${details.errorInstance}\n`);
   throw new Error(message, { cause: details.errorInstance });
 }

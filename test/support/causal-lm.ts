@@ -16,24 +16,24 @@ function eighths(length: number, step: number): number[] {
   return Array.from({ length }, (_, i) => (((i * step) % 33) - 16) / 8);
 }
 
-/** The tokens of a text: a letter each. */
+/** The tokens of a text, one for each letter. */
 export function tokensOf(text: string): number[] {
   return Array.from(text, (letter) => VOCABULARY.indexOf(letter));
 }
 
-/** A token's embedding. */
+/** The embedding of a token. */
 export function embeddingOf(token: number): number[] {
   return embedding.slice(token * WIDTH, (token + 1) * WIDTH);
 }
 
-/** The model's logits of what comes after a token. */
+/** The logits of the model for the token after this one. */
 export function logitsAfter(token: number): number[] {
   return Array.from({ length: CLASSES }, (_, y) =>
     embeddingOf(token).reduce((sum, hidden, i) => sum + hidden * (head[i * CLASSES + y] as number), 0),
   );
 }
 
-/** Writes the model as the hub has them: a configuration, a tokenizer, and `onnx/model.onnx`, with logits of this type. */
+/** Writes the model in the layout of the hub: a configuration, a tokenizer, and `onnx/model.onnx` with logits of this type. */
 export function writeCausalLm(folder: string, type: "float32" | "float16" = "float32"): void {
   const anySize = [undefined, undefined]; // [texts, sequence]
   const onnx = model({

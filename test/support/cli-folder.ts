@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach } from "vitest";
 import { npy } from "./array-files.ts";
 import { type Ended, overriding, xentCommand } from "./cli.ts";
+import { writeNew } from "./write.ts";
 
 /** Three rows of four classes, as a file. */
 export const logits: Buffer = npy(
@@ -12,11 +13,11 @@ export const logits: Buffer = npy(
   Float32Array.from({ length: 12 }, (_, i) => i),
 );
 
-/** A folder for a suite, where each test finds {@link logits} in logits.npy and labels in labels.txt, and ways to work in it. */
+/** A folder for a suite, in which each test has {@link logits} in logits.npy and labels in labels.txt, and functions to use it. */
 export function cliFolder(name: string) {
   const folder = mkdtempSync(join(tmpdir(), `xent-${name}-`));
   const path = (file: string): string => join(folder, file);
-  const write = (file: string, content: string | Uint8Array): void => writeFileSync(path(file), content);
+  const write = (file: string, content: string | Uint8Array): void => writeNew(path(file), content);
   const run = (...args: string[]): Ended => xentCommand(args, { cwd: folder });
   const evaluate = (...args: string[]): Ended =>
     run(...overriding(["evaluate", "--threads", "1", "--logits", "logits.npy", "--labels", "labels.txt", ...args]));

@@ -1,7 +1,7 @@
 import type { ExactRow } from "./oracle.ts";
 import { ulp } from "./ulp.ts";
 
-/** Throws beyond what is promised with any options: 3 ulp in the loss, 10 in the gradient, or 4 units (2^-24) of their parts. */
+/** Throws beyond the bounds for any options: 3 ulp in the loss, 10 in the gradient, or 4 units (2^-24) of their parts. */
 export function assertClose(
   loss: number,
   gradient: readonly number[],

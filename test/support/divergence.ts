@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 
-/** What one row of a divergence should be. */
+/** The exact divergence of one row. */
 export interface Divergence {
   loss: number;
   gradient: readonly number[];
@@ -83,7 +83,7 @@ export function exactDivergence(
   };
 }
 
-/** Relative; the contract's bound is 4e-6. */
+/** Relative; the bound of the contract is 4e-6. */
 const LOSS = 4e-6;
 /** In units of 2^-24 of the larger of p and q. */
 const GRADIENT = 9 * 2 ** -24;
@@ -93,7 +93,7 @@ export function expectDivergence(
   { loss, gradient }: { loss: ArrayLike<number>; gradient?: ArrayLike<number> },
   rows: readonly Divergence[],
   scale = 1,
-  // What rounding leaves of a difference of logits.
+  // The rounding error of a difference of logits.
   rounding = 0,
 ): void {
   for (const [row, exact] of rows.entries()) {

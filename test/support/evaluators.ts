@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** Two models' logits [N, T, C] of the same labels, and what NumPy and PyTorch make of them in f64. */
+/** The logits [N, T, C] of two models for the same labels, and their statistics by NumPy and PyTorch in f64. */
 export interface Evaluators {
   readonly shape: readonly [N: number, T: number, C: number];
   readonly logits: readonly number[];

@@ -1,4 +1,4 @@
-// A worker of the pool that comes to grief with its first item of a job.
+// A worker of the pool that fails in the first item of a job.
 import { workerData } from "node:worker_threads";
 
 const { add, wait } = Atomics;
@@ -12,7 +12,7 @@ const faults = {
   memory() {
     for (const all = []; ; ) all.push(new Array(1e5).fill(all.length));
   },
-  // Like a thread that was killed: it has ended without an event.
+  // Like a thread that was killed, it ends without an event.
   silence() {
     wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
   },

@@ -1,4 +1,4 @@
-// Files, tasks and answers that were good once: mutated, and given to what reads them. What is refused in a new way is mutated on.
+// Mutates valid files, tasks and answers, and gives them to their readers. An input with a new outcome is mutated further.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -23,14 +23,15 @@ import { openLogits } from "../../packages/cli/src/logits.ts";
 import { readResult, readTask, type TaskData, taskOf } from "../../packages/cli/src/task.ts";
 import { npy, safetensors } from "./array-files.ts";
 import type { Random } from "./mutate.ts";
+import { writeNew } from "./write.ts";
 
-/** Something that reads bytes. */
+/** A reader of bytes. */
 export interface Target {
   readonly name: string;
   readonly seeds: readonly Uint8Array[];
-  /** Makes lengths and checksums right, so that what is behind them is reached. */
+  /** Corrects lengths and checksums, so that the checks behind them are reached. */
   readonly mend?: (bytes: Uint8Array, random: Random) => Uint8Array;
-  /** Throws {@link Failure} or RangeError for what is no such thing; any other error, and a wrong result, is a finding. */
+  /** Throws {@link Failure} or RangeError for invalid bytes. Any other error, and a wrong result, is a finding. */
   readonly read: (bytes: Uint8Array) => Promise<void> | void;
 }
 
@@ -40,7 +41,7 @@ const logits = Float32Array.from({ length: ROWS * CLASSES }, (_, i) => (i * 7) %
 const labels = Int32Array.from({ length: ROWS }, (_, i) => i % CLASSES);
 const text = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value));
 
-/** All that is read from strangers. Files are written into `folder`. */
+/** All readers of untrusted bytes. Files are written into `folder`. */
 export function targets(folder: string): { all: Target[]; end(): void } {
   const xent = createXentSync({ shared: true });
   const { signal } = new AbortController();
@@ -51,9 +52,9 @@ export function targets(folder: string): { all: Target[]; end(): void } {
   const evaluate = (pair: { logits: string; labels: string }, more: object = {}) =>
     evaluateFile({ logits: path(pair.logits), labels: path(pair.labels) }, { ...flags, ...more }, { xent, signal });
 
-  /** Whatever shape it has: the sum is that of the formula. */
+  /** Checks that the sum is that of the formula, for any shape. */
   const asLogits = (name: string) => async (bytes: Uint8Array) => {
-    writeFileSync(path(name), bytes);
+    writeNew(path(name), bytes);
     const file = await openLogits({ logits: path(name) });
     const { rows, classes, dtype, array } = file;
     const content = new Uint8Array(array.bytes.left);
@@ -62,7 +63,7 @@ export function targets(folder: string): { all: Target[]; end(): void } {
     } finally {
       await array.bytes.close();
     }
-    writeFileSync(path("some.txt"), Array.from({ length: rows }, (_, row) => row % classes).join(" "));
+    writeNew(path("some.txt"), Array.from({ length: rows }, (_, row) => row % classes).join(" "));
     const { totals, notFinite } = await evaluate({ logits: name, labels: "some.txt" });
     if (totals.count !== rows) throw new Error(`${totals.count} of ${rows} rows`);
     if (notFinite.rows > 0 || (dtype !== "float32" && dtype !== "float64")) return;
@@ -77,12 +78,12 @@ export function targets(folder: string): { all: Target[]; end(): void } {
     if (!(Math.abs(totals.sum - sum) <= 1e-5 * Math.abs(sum) + 1e-6)) throw new Error(`${totals.sum}, and not ${sum}`);
   };
   const asLabels = (name: string) => async (bytes: Uint8Array) => {
-    writeFileSync(path(name), bytes);
+    writeNew(path(name), bytes);
     const { totals } = await evaluate({ logits: "logits.npy", labels: name });
     if (totals.count !== ROWS) throw new Error(`${totals.count} of ${ROWS} rows`);
   };
   const asWeights = (name: string) => async (bytes: Uint8Array) => {
-    writeFileSync(path(name), bytes);
+    writeNew(path(name), bytes);
     await evaluate({ logits: "logits.npy", labels: "labels.npy" }, { classWeights: path(name) });
   };
 
@@ -160,7 +161,7 @@ function totalsSeeds(): Uint8Array[] {
   );
 }
 
-/** Right, or refused; merged with itself, too. */
+/** Reads partials or totals, and merges them with themselves. */
 function readTotals(bytes: Uint8Array): void {
   const totals = decodeTotals(bytes);
   const { sum, normalizer, count, correct, mean } = totals;
@@ -194,7 +195,7 @@ function readPartials(bytes: Uint8Array): void {
   if (predictions.some((best) => best < -1 || best >= partials.classesTotal)) throw new Error("predictions");
 }
 
-/** The classes that are missing, as shards whose logits are all -Infinity. */
+/** Shards of the missing classes, whose logits are all -Infinity. */
 function emptyOthers({ rows, classes, classesTotal, settings, labels, sampleWeights, weight }: Partials): Partials[] {
   const gaps: [number, number][] = [];
   let next = 0;
@@ -270,7 +271,7 @@ function mendSums(bytes: Uint8Array): Uint8Array {
   return mended;
 }
 
-/** Half of the time: the bytes of a stored entry, with a checksum that is theirs. */
+/** Half of the time, changes bytes of a stored entry and corrects its checksum. */
 function mendZip(bytes: Uint8Array): Uint8Array {
   const mended = Buffer.from(bytes);
   const directory = mended.indexOf("PK\x01\x02", 0, "latin1");
@@ -280,7 +281,7 @@ function mendZip(bytes: Uint8Array): Uint8Array {
   return mended;
 }
 
-/** The length of the header is that of the header. */
+/** Corrects the length of the header. */
 function mendSafetensors(bytes: Uint8Array): Uint8Array {
   const mended = Buffer.from(bytes);
   const end = mended.lastIndexOf("}}");
@@ -291,7 +292,7 @@ function mendSafetensors(bytes: Uint8Array): Uint8Array {
 
 const corpusFolder = fileURLToPath(new URL("../../fuzz/corpus/files/", import.meta.url));
 
-/** Inputs that were kept, by target. */
+/** The inputs of the corpus, by target. */
 export function corpusOf(name: string): Uint8Array[] {
   const folder = join(corpusFolder, name);
   if (!existsSync(folder)) return [];
@@ -306,7 +307,7 @@ export function keep(name: string, bytes: Uint8Array): void {
   writeFileSync(join(folder, createHash("sha1").update(bytes).digest("hex")), bytes);
 }
 
-/** What has come of an input: what is new in it is worth mutating on. A finding is thrown. */
+/** The outcome of an input, by which new ones are recognised. Throws a finding. */
 export async function outcomeOf(target: Target, bytes: Uint8Array): Promise<string> {
   try {
     await target.read(bytes);

@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 
-/** A file of partials or totals with something else in it, and a length and a checksum that are right. */
+/** A file of partials or totals with changed contents, and a right length and checksum. */
 export function forged(file: Uint8Array, change: (view: DataView) => void, length: number = file.length): Uint8Array {
   const bytes = new Uint8Array(length);
   bytes.set(file.subarray(0, length));
@@ -11,14 +11,14 @@ export function forged(file: Uint8Array, change: (view: DataView) => void, lengt
   return bytes;
 }
 
-/** A change of some u32. */
+/** Changes a u32. */
 export const words =
   (offset: number, ...values: number[]) =>
   (view: DataView): void => {
     for (const [i, value] of values.entries()) view.setUint32(offset + 4 * i, value, true);
   };
 
-/** A change of some f64. */
+/** Changes an f64. */
 export const doubles =
   (offset: number, ...values: number[]) =>
   (view: DataView): void => {

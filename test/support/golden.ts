@@ -33,7 +33,7 @@ function flat(nested: unknown): number[] {
   return Array.isArray(nested) ? nested.flatMap(flat) : [number(nested)];
 }
 
-/** A case as it stands in the file: nested arrays, special numbers as strings. */
+/** A case of the file: nested arrays, special numbers as strings. */
 export interface RawCase {
   name: string;
   options: Record<string, unknown>;

@@ -9,7 +9,7 @@ export function float16Bits(x: number): number {
   return sign | (((exponent + 15) << 10) + (size / 2 ** exponent - 1) * 1024);
 }
 
-/** The nearest normal binary16 of a number that is not too large for one, of two the even one. */
+/** The nearest normal binary16 of a number in its range, ties to even. */
 export function nearestFloat16(x: number): number {
   const step = 2 ** (Math.floor(Math.log2(Math.abs(x))) - 10);
   const below = Math.floor(x / step);
@@ -17,7 +17,11 @@ export function nearestFloat16(x: number): number {
   return x === 0 ? 0 : (rest > 0.5 || (rest === 0.5 && below % 2 !== 0) ? below + 1 : below) * step;
 }
 
+const float32 = new Float32Array(1);
+const word = new Uint32Array(float32.buffer);
+
 /** Bits of a number that is exactly a bfloat16. */
 export function bfloat16Bits(x: number): number {
-  return (new Uint32Array(Float32Array.of(x).buffer)[0] as number) >>> 16;
+  float32[0] = x;
+  return (word[0] as number) >>> 16;
 }

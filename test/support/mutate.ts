@@ -1,4 +1,4 @@
-// Bytes that were good once, with some changes: flipped, cut, doubled, or with numbers and words that are on the edge of something.
+// Mutates valid bytes: flips, cuts and doubles them, or puts in extreme numbers and words.
 
 import { mulberry32 } from "./random.mjs";
 
@@ -71,10 +71,10 @@ const TOKENS = [
 
 const KINDS_AS_LONG = [0, 1, 6, 7];
 
-/** One to some changes. */
+/** Makes one to some changes. */
 export function mutate(bytes: Uint8Array, other: Uint8Array, random: Random): Uint8Array {
   let now = Buffer.from(bytes);
-  // Else most would be refused for their length.
+  // Most lengths stay, for readers refuse others at once.
   const staysAsLong = random(2) === 0;
   for (let changes = 1 + random(1 + random(4)); changes > 0; changes--) {
     const at = random(now.length + 1);

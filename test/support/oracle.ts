@@ -1,13 +1,13 @@
 import type { LossOptions } from "xent";
 
-/** What one row should be, by the formula of test/golden/README.md in f64. */
+/** The exact result of one row, by the formula of test/golden/README.md in f64. */
 export interface ExactRow {
   loss: number;
-  /** What the loss is a difference of, where the label has no weight or the log-sum-exp vanishes. */
+  /** The parts whose difference is the loss, if the label has no weight or the log-sum-exp vanishes. */
   lossParts: number;
   logSumExp: number;
   gradient: number[];
-  /** What the gradient's entries are differences of: their last places are all that can be asked. */
+  /** The parts whose differences are the entries of the gradient: only their last places are known. */
   parts: number[];
 }
 
@@ -43,7 +43,7 @@ export function exactRow({ x, target, sampleWeight }: RowInput, options: LossOpt
     const p = Math.exp(v - (y[top] as number)) / (1 + rest);
     const weight = q[j] as number;
     const own = total - weight - total * others + 2 * z * logSumExp * p;
-    // Each form loses what is small in it: this one the others' probabilities, that one its own.
+    // Each form loses its small part: the first one the probabilities of others, the second one its own.
     return sampleWeight * (slope[j] as number) * (j === reference && p > 0.5 ? own : alpha * p - weight);
   });
   const parts = y.map((v, j) => {
@@ -54,7 +54,7 @@ export function exactRow({ x, target, sampleWeight }: RowInput, options: LossOpt
     );
   });
   const ofLabel = nll[reference] as number;
-  // The log-sum-exp is found from the label's logit.
+  // The kernel computes the log-sum-exp from the logit of the label.
   const lossParts = total * ofLabel + 2 * z * Math.abs(logSumExp) * (Math.abs(y[reference] as number) + ofLabel);
   return {
     lossParts: Math.abs(sampleWeight) * lossParts,

@@ -1,9 +1,8 @@
-// Where batches lie in a memory of which no batch has been given back: one after the other, each a block of what its runs need,
-// and then its parts.
+// The addresses of batches in a memory from which no batch has been freed: one after the other, each with its working memory first.
 import { type Batch, type BatchSpec, createXentSync, type LabelsType, type LogitsType, type Xent } from "xent";
 
 const ONE = { rows: 1, classes: 1 };
-/** Logits, labels, loss before and after it is rounded, log-sum-exp, predictions. */
+/** Logits, labels, loss before and after rounding, log-sum-exp, predictions. */
 const PARTS_OF_ONE = 6 * 64;
 
 /** Where the next batch's block begins, and the size of the smallest one. */
@@ -29,7 +28,7 @@ export function workBytes(spec: BatchSpec<LogitsType, LabelsType>): number {
   return batch.logits.byteOffset - start;
 }
 
-/** The losses of a batch before they are rounded: they have no name, and lie before those that are. */
+/** The losses of a batch before they are rounded. They have no name, and lie before the rounded ones. */
 export function unroundedLosses({ loss, rows }: Batch<LogitsType, LabelsType>): Float64Array {
   if (loss instanceof Float64Array) return loss;
   return new Float64Array(loss.buffer, loss.byteOffset - Math.max(64, Math.ceil((8 * rows) / 64) * 64), rows);

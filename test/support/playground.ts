@@ -7,7 +7,7 @@ import type { Browser } from "../runtimes/chromium.ts";
 export type Page = Awaited<ReturnType<Browser["newPage"]>>;
 
 export interface Visit {
-  /** Its address from the # on. */
+  /** The address from the # on. */
   hash?: string;
   url?: string;
   dark?: boolean;
@@ -17,20 +17,20 @@ export interface Visit {
 
 export interface Opened {
   page: Page;
-  /** Errors, warnings and failed requests, as the console has them. */
+  /** Errors, warnings and failed requests on the console. */
   complaints: string[];
   /** Addresses that the page has asked for. */
   requests: string[];
 }
 
-/** The page, opened from disk unless told otherwise, with its first numbers there. */
+/** Opens the page, from disk by default, and waits for its first numbers. */
 export async function open(browser: Browser, visit: Visit = {}): Promise<Opened> {
   const { hash = "", url = pathToFileURL(file).href, dark = false, width = 1280, locale = "en" } = visit;
   const page = await browser.newPage({
     viewport: { width, height: 900 },
     colorScheme: dark ? "dark" : "light",
     locale,
-    // So that nothing is looked at half way.
+    // Without animations, so that no state in between is seen.
     reducedMotion: "reduce",
   });
   const complaints: string[] = [];
@@ -45,21 +45,23 @@ export async function open(browser: Browser, visit: Visit = {}): Promise<Opened>
   return { page, complaints, requests };
 }
 
-/** Goes to another state by its address, as a link within the page would. */
+/** Goes to another state by its address, like a link within the page. */
 export function follow(page: Page, hash: string): Promise<void> {
   return page.evaluate(
     (hash) =>
       new Promise<void>((resolve) => {
         // Twice: the first frame may come before the new numbers.
         const whenDrawn = (): unknown => requestAnimationFrame(() => requestAnimationFrame(() => resolve()));
-        addEventListener("hashchange", whenDrawn, { once: true });
+        const before = location.href;
         location.hash = hash;
+        if (location.href === before) whenDrawn();
+        else addEventListener("hashchange", whenDrawn, { once: true });
       }),
     hash,
   );
 }
 
-/** All numbers of the page by name; what is seen of each is its value as far as it is shown. */
+/** All numbers of the page by name. Checks that the visible digits of each are those of its value. */
 export async function numbersOf(page: Page): Promise<Map<string, number>> {
   const shown = await page.$$eval("data", (all) =>
     all.map((data) => ({
@@ -82,7 +84,7 @@ function expectSeen(name: string, value: number, digits: string, power: string):
     return;
   }
   const decimals = digits.split(".")[1]?.length ?? 0;
-  // Digits that are left out at the end are zeros.
+  // Omitted digits at the end are zeros.
   const unit = 10 ** (Number(plain(power)) - (power === "0" && decimals > 0 ? 6 : decimals));
   expect(Math.abs(seen - value), `${name}: ${digits} for ${value}`).toBeLessThanOrEqual(
     Math.max(unit, 1e-6 * Math.abs(value)) / 1.99,
@@ -94,9 +96,9 @@ const axe = readFileSync(
   "utf8",
 );
 
-/** What axe-core finds wrong with the page for people who see, hear or move differently. */
+/** The accessibility violations that axe-core finds. */
 export async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axe);
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(axe);
   return page.evaluate(async () => {
     const { axe } = globalThis as unknown as {
       axe: { run: () => Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }> };

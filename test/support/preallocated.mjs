@@ -1,4 +1,4 @@
-// Prints the logits in a batch after an ONNX Runtime was given an output tensor over them, or what it throws.
+// Prints the logits of a batch after an ONNX Runtime got an output tensor over them, or the error that it throws.
 // Arguments: the runtime's package, and "shared" for a shared memory.
 import { createRequire } from "node:module";
 import { createXent } from "xent";

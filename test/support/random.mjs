@@ -1,6 +1,6 @@
 /**
- * Tommy Ettinger's mulberry32: unsigned integers of 32 bits, the same for the same seed in every language. A module of JavaScript,
- * for programs that Node runs as they are.
+ * Tommy Ettinger's mulberry32: unsigned integers of 32 bits, the same for the same seed in every language. It is JavaScript, for
+ * programs that Node runs directly.
  * @param {number} seed
  * @returns {() => number}
  */

@@ -18,7 +18,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** A Redis that can be killed and started again, with what it has kept. */
+/** A Redis that can be killed, and started again with the data that it has kept. */
 export class TestRedis {
   readonly port: number;
   readonly #flags: readonly string[];
@@ -30,7 +30,7 @@ export class TestRedis {
     this.#flags = flags;
   }
 
-  /** `flags`: of redis-server. Without them it keeps nothing. */
+  /** `flags` of redis-server. Without them it keeps no data. */
   static async start(...flags: string[]): Promise<TestRedis> {
     const redis = new TestRedis(await freePort(), flags);
     await redis.start();
@@ -61,13 +61,13 @@ export class TestRedis {
   }
 }
 
-/** Between a Redis and those who use it: late, cut, or gone. */
+/** A proxy of a Redis that delays, cuts and refuses connections. */
 export class Detour {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  /** Milliseconds that everything takes, in each direction. */
+  /** Delay in milliseconds, in each direction. */
   delay = 0;
-  /** So many connections more; the others are refused. */
+  /** The number of connections that are still accepted. */
   left = Number.POSITIVE_INFINITY;
 
   private constructor(target: number) {
@@ -105,7 +105,7 @@ export class Detour {
     return `redis://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** Cuts each connection, or as many of them as `part` says. */
+  /** Cuts each connection with the probability `part`. */
   cut(part = 1): void {
     for (const socket of [...this.#sockets]) if (Math.random() < part) socket.destroy();
   }
@@ -116,7 +116,7 @@ export class Detour {
   }
 }
 
-/** A command that goes on by itself. */
+/** A command that keeps running. */
 export interface Running {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;
@@ -155,7 +155,7 @@ export function startXent(cwd: string, ...args: string[]): Running {
   return { child, ended, printed, lines };
 }
 
-/** At the end of a suite, whatever has become of it. */
+/** Kills all commands that still run at the end of a suite. */
 export function killAll(): void {
   for (const child of running) child.kill("SIGKILL");
 }

@@ -1,4 +1,4 @@
-// A worker that runs rows of batches which the owner of the memory shares with it.
+// A worker that runs rows of batches that the owner of the memory shares with it.
 import { parentPort, workerData } from "node:worker_threads";
 import { attach } from "xent";
 

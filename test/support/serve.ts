@@ -21,11 +21,11 @@ const types: Record<string, string> = {
   ".wasm": "application/wasm",
 };
 
-/** The files of a folder, each with these headers. */
+/** Serves the files of a folder with these headers. */
 export async function serve(folder: string, headers: OutgoingHttpHeaders = isolation): Promise<Server> {
   const server = createServer(async ({ url }, response) => {
     const path = new URL(url ?? "/", "http://localhost").pathname;
-    // Which browsers ask for by themselves.
+    // Browsers ask for it by themselves.
     if (path === "/favicon.ico") return response.writeHead(204).end();
     const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
     try {

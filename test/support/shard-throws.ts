@@ -14,7 +14,7 @@ import { doubles, forged, words } from "./forged.ts";
 
 const cut = (file: Uint8Array, length: number): Uint8Array => file.slice(0, length);
 
-/** Every way in which what has to do with shards can throw: for api/throws.test.ts. */
+/** Every way in which the functions of shards can throw, for api/throws.test.ts. */
 export function shardThrows(): Record<string, () => unknown> {
   const xent = createXentSync();
   const batch = exampleBatch(xent, { rows: 4, classes: 6, gradient: true });
@@ -37,10 +37,10 @@ export function shardThrows(): Record<string, () => unknown> {
   const result = { loss: new Float32Array(1), normalizer: 1, count: 1 };
   return {
     "partials without options": partials(undefined),
-    "partials of no number of classes": partials({ classOffset: 0 }),
-    "partials that begin behind the end": partials({ classOffset: 7, classesTotal: 12 }),
-    "a gradient of partials that were not made": () => never.gradientFromPartials(merged),
-    "a gradient of what is none": gradient(3),
+    "partials without a number of classes": partials({ classOffset: 0 }),
+    "partials that begin behind the last class": partials({ classOffset: 7, classesTotal: 12 }),
+    "a gradient before partials": () => never.gradientFromPartials(merged),
+    "a gradient of a number": gradient(3),
     "a gradient of some classes": gradient(left),
     "a gradient of fewer rows": () => {
       const some = batch.partials({ ...shard, rows: [0, 2] });
@@ -50,27 +50,27 @@ export function shardThrows(): Record<string, () => unknown> {
     "a gradient of more classes": gradient({ ...merged, classes: [[0, 13]], classesTotal: 13 }),
     "a gradient of other options": gradient({ ...merged, settings: { ...merged.settings, zLoss: 1 } }),
     "a gradient of other labels": gradient({ ...merged, labels: merged.labels.map((label) => label + 1) }),
-    "a gradient with a reduction that there is not": gradientOf({ reduction: "avg" }),
+    "a gradient with an unknown reduction": gradientOf({ reduction: "avg" }),
     "a gradient with another option than the reduction": gradientOf({ zLoss: 1 }),
-    "a gradient of partials where there is no memory for it": () => {
+    "a gradient of partials without memory for it": () => {
       without.partials(shard);
       return without.gradientFromPartials(merged);
     },
     "merging nothing": () => mergePartials(),
-    "merging what is none": merging({}),
+    "merging an object that is no partials": merging({}),
     "merging other rows": merging(fresh.partials({ ...shard, classOffset: 6, rows: [0, 2] })),
     "merging other classes": merging({ ...other, classesTotal: 13 }),
     "merging other options": merging({ ...other, settings: { ...other.settings, temperature: 2 } }),
     "merging other labels": merging({ ...other, labels: other.labels.map((label) => label + 1) }),
     "merging a class twice": merging(left),
-    "a loss of what is none": () => lossFromPartials(null as unknown as Partials),
+    "a loss of null": () => lossFromPartials(null as unknown as Partials),
     "a loss of some classes": () => lossFromPartials(left),
-    "encoding what is none": () => encodePartials({} as Partials),
-    "encoding no totals": () => encodeTotals({} as Totals),
+    "encoding an object that is no partials": () => encodePartials({} as Partials),
+    "encoding an object that is no totals": () => encodeTotals({} as Totals),
     "decoding a string": () => decodePartials("XENTPART" as unknown as Uint8Array),
     "decoding another file": () => decodePartials(totals),
-    "decoding the begin of a file": () => decodePartials(cut(file, 12)),
-    "decoding a version that is not known": () => decodePartials(forged(file, words(8, 99))),
+    "decoding the beginning of a file": () => decodePartials(cut(file, 12)),
+    "decoding an unknown version": () => decodePartials(forged(file, words(8, 99))),
     "decoding a part of a file": () => decodeTotals(cut(totals, totals.length - 1)),
     "decoding more than a file": () => decodeTotals(Uint8Array.of(...totals, 0)),
     "decoding damaged bytes": () => decodeTotals(totals.with(30, 1)),
@@ -78,18 +78,18 @@ export function shardThrows(): Record<string, () => unknown> {
     "decoding fewer rows than there are": () => decodePartials(forged(file, words(24, 3))),
     "decoding classes in disorder": () => decodePartials(forged(file, words(40, 6, 2))),
     "decoding no column of sums": () => decodePartials(forged(file, words(32, 0))),
-    "decoding a column that there is not": () => decodePartials(forged(file, words(32, 2 ** 31))),
+    "decoding an unknown column": () => decodePartials(forged(file, words(32, 2 ** 31))),
     "decoding a label that is no class": () => decodePartials(forged(file, words(80, 12))),
-    "decoding a word that is to be 0": () => decodePartials(forged(file, words(12, 1))),
-    "decoding less than no row": () => decodeTotals(forged(totals, doubles(24, -1))),
+    "decoding a reserved word that is not 0": () => decodePartials(forged(file, words(12, 1))),
+    "decoding a negative number of rows": () => decodeTotals(forged(totals, doubles(24, -1))),
     "decoding totals of no rows": () => decodeTotals(forged(some, doubles(24, 0))),
     "decoding totals with NaN": () => decodeTotals(forged(some, doubles(24 + 32, NaN))),
-    "merging what no run has": merging({ ...other, settings: { ...other.settings, temperature: 0 } }),
+    "merging impossible partials": merging({ ...other, settings: { ...other.settings, temperature: 0 } }),
     "adding a normalizer that is no number": () => new Totals().add({ ...result, normalizer: "1" } as never),
     "totals of terms that are no numbers": () => Totals.of({ sum: ["1"], normalizer: [] } as never, 1, 0),
-    "adding what is no result": () => new Totals().add({} as never),
-    "adding less than no row": () => new Totals().add({ ...result, count: -1 }),
-    "adding more right predictions than rows": () => new Totals().add({ ...result, correct: 2 }),
+    "adding a value that is no result": () => new Totals().add({} as never),
+    "adding a negative number of rows": () => new Totals().add({ ...result, count: -1 }),
+    "adding more correct predictions than rows": () => new Totals().add({ ...result, correct: 2 }),
     "a source that is no text": () => new Totals().addSource(1 as never),
     "a source of another length": () => new Totals().addSource("1"),
     "a source twice": () => decodeTotals(told).addSource(source),

@@ -14,6 +14,7 @@ import {
 } from "xent";
 import { firstDifference } from "./bytes.ts";
 import type { Result } from "./expected.ts";
+import { generate } from "./golden.ts";
 
 /** Rows of logits in any layout. */
 export interface Whole {
@@ -28,20 +29,20 @@ export interface Whole {
   readonly targetLogits?: Float32Array | Float64Array | Uint16Array | undefined;
 }
 
-/** A part of the classes, in a batch of its own. */
+/** A range of the classes, in a batch of its own. */
 export interface Part {
   readonly batch: Batch<LogitsType>;
   readonly partials: Partials;
-  /** Copies what is in the layout of the batch to its places in that of the whole. */
+  /** Copies an array of the batch to its places in the layout of the whole. */
   readonly copyTo: (whole: Float32Array | Float64Array, from: Float32Array | Float64Array) => void;
 }
 
-/** The first and the last class of each of `count` shards, as even as they get. */
+/** The cuts between `count` shards of nearly equal size. */
 export function evenCuts(classes: number, count: number): number[] {
   return Array.from({ length: count + 1 }, (_, i) => Math.floor((i * classes) / count));
 }
 
-/** As another machine has them: whatever is computed or merged is let in there. */
+/** Encodes and decodes partials, as another machine gets them; decoding must accept all that are computed or merged. */
 function sent(partials: Partials): Partials {
   const bytes = encodePartials(partials);
   const received = decodePartials(bytes);
@@ -50,7 +51,7 @@ function sent(partials: Partials): Partials {
   return received;
 }
 
-/** Deals the classes out, from each cut to the next. */
+/** Distributes the classes over shards, from each cut to the next. */
 export function makeParts(
   xent: Xent,
   { dtype, shape, axis, logits, labels, targets, targetLogits }: Whole,
@@ -67,7 +68,7 @@ export function makeParts(
     const layout = { shape: shape.with(at, end - begin), axis, logits: dtype, gradient };
     const kind = targetLogits ? "logits" : targets !== undefined;
     const batch = xent.createBatch({ ...layout, targets: kind }) as Batch<LogitsType>;
-    // For each index of the axes before that of the classes, what a shard has of it is in one piece.
+    // For each index of the axes before the class axis, the shard has one contiguous piece.
     const size = (end - begin) * inner;
     const place = (o: number): number => (o * classesTotal + begin) * inner;
     for (let o = 0; o < outer; o++) {
@@ -101,4 +102,10 @@ export function runInShards(
     batch.dispose();
   }
   return { ...lossFromPartials(merged), gradient };
+}
+
+/** Random rows by a seed, so that a failure can be repeated. */
+export function randomWhole(rows: number, classes: number, seed: number, spread = 8): Whole {
+  const spec = { rows, classes, seed, bits: 16, shift: 16 - Math.log2(2 * spread), boost: 0 };
+  return { dtype: "float32", shape: [rows, classes], axis: -1, ...generate(spec) };
 }

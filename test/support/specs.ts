@@ -3,9 +3,9 @@ import fc from "fast-check";
 import type { LossOptions, RunOptions } from "xent";
 import type { AnyBatch, AnySpec } from "./twin.ts";
 
-/** What is asked of a run, for a batch that is not known yet. */
+/** Options of a run, for a batch that is not known yet. */
 export interface Wishes {
-  /** First and last row, in hundredths of all. */
+  /** First and last row, in percent of all rows. */
   part: [number, number] | undefined;
   weights: { classes: boolean; samples: boolean };
   options: LossOptions;
@@ -44,7 +44,7 @@ export const wishes: fc.Arbitrary<Wishes> = fc.record({
   options: fc.oneof(fc.constant({}), fc.constant({ gradient: true }), options),
 });
 
-/** Specifications of up to so many rows and classes. */
+/** Specifications with up to this number of rows and classes. */
 export function specs(mostRows: number, mostClasses: number): fc.Arbitrary<AnySpec> {
   const types = fc.record({
     logits: fc.constantFrom("float32", "float32", "float64", "float16", "bfloat16"),

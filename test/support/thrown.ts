@@ -1,4 +1,4 @@
-/** What a call throws, as it is printed: "RangeError: message"; "nothing" where it returns. */
+/** The printed error of a call, "RangeError: message", or "nothing" if it returns. */
 export function thrown(call: () => unknown): string {
   try {
     call();

@@ -1,4 +1,4 @@
-// Runs jobs with everything trapped that a loss has no need of, and prints what was touched, and the losses.
+// Runs jobs with traps in all interfaces that a loss does not need, and prints the losses and the traps that were hit.
 import childProcess from "node:child_process";
 import dns from "node:dns";
 import fs from "node:fs";
@@ -8,7 +8,7 @@ import { syncBuiltinESMExports } from "node:module";
 import net from "node:net";
 import { createXent, createXentSync, sparseSoftmaxCrossEntropyWithLogits } from "xent";
 
-// Node.js makes these when they are first asked for, of what is trapped below.
+// Node.js creates these at their first use, with functions that are trapped below.
 const { stdout, stderr: _ } = process;
 const touched = [];
 const trap = (owner, name, of) => {
@@ -42,7 +42,7 @@ alone.dispose();
 pooled.dispose();
 // Node.js asks for this when a worker is made.
 const seen = touched.splice(0).filter((name) => name !== "process.env.WATCH_REPORT_DEPENDENCIES");
-// That the traps are there.
+// The control: the traps work.
 fs.readFileSync(0);
 fetch("http://localhost");
 // biome-ignore lint: what is forbidden

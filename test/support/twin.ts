@@ -1,4 +1,4 @@
-// A batch, and beside it in plain JavaScript what its arrays must hold after any calls.
+// A batch with a model in plain JavaScript of the contents of its arrays after any calls.
 import { expect } from "vitest";
 import {
   type Batch,
@@ -18,6 +18,7 @@ import { bfloat16Bits, float16Bits } from "./half.ts";
 import { exactRow } from "./oracle.ts";
 import { unroundedLosses } from "./place.ts";
 import { mulberry32 } from "./random.mjs";
+import { thrown } from "./thrown.ts";
 
 export type AnyBatch = Batch<LogitsType, LabelsType>;
 export type AnySpec = BatchSpec<LogitsType, LabelsType>;
@@ -25,13 +26,13 @@ type AnyResult = LossResult<Float32Array | Float64Array>;
 type Part = "logits" | "labels" | "targets" | "gradient" | "loss";
 type Numbers = Float32Array | Float64Array | Int32Array;
 
-/** What a run gives: an error as it is printed, or the bits of a result. */
+/** The outcome of a run: a printed error, or the bits of a result. */
 export type Outcome = string | { bits: Record<string, unknown>; result: AnyResult; after: Map<Part, Numbers> };
 
-/** What a run says that needs more memory than `maxBytes` has left. */
+/** The error of a run that needs more memory than `maxBytes` has left. */
 export const NO_ROOM: RegExp = /^RangeError: this run needs \d+ bytes beside the batch, but "maxBytes" leaves no room$/;
 
-/** The oracle takes its time. */
+/** Above this size, the oracle would take too long. */
 const EXACT_ELEMENTS = 2500;
 
 export class Twin {
@@ -39,10 +40,10 @@ export class Twin {
   readonly batch: AnyBatch;
   readonly shared: boolean;
   readonly variant: Variant;
-  /** The same batch in a worker's instance. */
+  /** The same batch in the instance of a worker. */
   attached: AnyBatch | undefined;
   readonly #content: Map<Part, Numbers>;
-  /** The numbers that the logits stand for. */
+  /** The logits as numbers. */
   #x: number[] = [];
   #old: ArrayLike<unknown>;
 
@@ -61,7 +62,7 @@ export class Twin {
     this.#x = new Array<number>(this.#old.length).fill(0);
   }
 
-  /** New logits and labels, of which some may be special. */
+  /** Writes new logits and labels, some of which may be special. */
   fill(seed: number, special: boolean): void {
     const random = mulberry32(seed);
     const { logits: type = "float32" } = this.spec;
@@ -92,7 +93,7 @@ export class Twin {
     if (name === "logits" && this.spec.gradient === "in-place") this.#content.set("gradient", copy);
   }
 
-  /** What a fresh batch with the same content makes of it. */
+  /** The outcome of a fresh batch with the same contents. */
   expected(options: RunOptions | undefined): Outcome {
     const fresh = referenceOf(this.variant).createBatch(this.spec);
     try {
@@ -115,7 +116,7 @@ export class Twin {
     }
   }
 
-  /** Compares, and takes over what has been written. */
+  /** Compares the outcome, and updates the model. */
   compare(outcome: Outcome, call: () => unknown, options: RunOptions | undefined): void {
     if (typeof outcome === "string") {
       expect(() => call()).toThrow(outcome.slice(outcome.indexOf(" ") + 1));
@@ -124,7 +125,7 @@ export class Twin {
     try {
       this.settle(outcome, call() as AnyResult, options);
     } catch (error) {
-      // Of a memory that is full; then nothing has been written.
+      // The memory is full, and nothing has been written.
       if (!NO_ROOM.test(String(error))) throw error;
     }
   }
@@ -132,7 +133,7 @@ export class Twin {
   settle(outcome: Outcome, result: AnyResult, options: RunOptions | undefined): void {
     if (typeof outcome === "string") throw new Error(`returned, and should have thrown ${outcome}`);
     const [begin, end] = options?.rows ?? [0, this.batch.rows];
-    // A batch that was made after the run may have moved the memory: of the result, the losses are still in the batch.
+    // A batch that was created after the run may have detached the result: the losses are still in the batch.
     const isDetached = result.loss.buffer.byteLength === 0;
     const loss = isDetached ? this.batch.loss.subarray(begin, end) : result.loss;
     const { loss: bits } = outcome.bits;
@@ -146,7 +147,7 @@ export class Twin {
     if (this.spec.gradient === "in-place") this.#x = Array.from(own);
   }
 
-  /** Every byte of it, and of the views that were taken at first. */
+  /** Checks every byte of the batch, and the views that were taken at first. */
   check(xent: Xent): void {
     for (const batch of [this.batch, this.attached]) {
       for (const [name, view] of batch ? partsOf(batch) : []) {
@@ -155,11 +156,11 @@ export class Twin {
       }
     }
     const stale = !this.shared && (this.#old as Float32Array).buffer !== xent.memory.buffer;
-    expect(this.#old.length).toBe(stale ? 0 : this.batch.logits.length);
+    assertIs(this.#old.length, stale ? 0 : this.batch.logits.length);
     if (stale) this.#old = this.batch.logits;
   }
 
-  /** Whatever it is asked for now, it was disposed; but for being disposed again. */
+  /** Every use throws now, except for a second dispose. */
   checkDisposed(): void {
     this.batch.dispose();
     const { batch } = this;
@@ -168,10 +169,10 @@ export class Twin {
       () => batch.share(),
       ...(["logits", "labels", "gradient", "loss"] as const).map((name) => () => batch[name]),
     ];
-    for (const use of uses) expect(use).toThrow(new TypeError("this batch was disposed"));
+    for (const use of uses) assertIs(thrown(use), "TypeError: this batch was disposed");
   }
 
-  /** Where the logits of a row are. */
+  /** The indices of the logits of a row. */
   places(row: number): number[] {
     const { rows, classes } = this.batch;
     const { shape, stride = classes } = this.spec;
@@ -181,7 +182,7 @@ export class Twin {
     return row < rows ? Array.from({ length: classes }, (_, j) => first + j * inner) : [];
   }
 
-  /** What a row's label makes of it. Soft targets have none. */
+  /** How the label of a row counts. */
   #kind(row: number, { ignoreIndex }: RunOptions): "ignored" | "invalid" | "counted" {
     const { rows, classes } = this.batch;
     const { shift = 0, sequence = rows } = this.spec;
@@ -192,7 +193,7 @@ export class Twin {
     return label >= 0 && label < classes ? "counted" : "invalid";
   }
 
-  /** The first row that is an error. */
+  /** The first row with an invalid label. */
   #firstBad(options: RunOptions): number | undefined {
     const [begin, end] = options.rows ?? [0, this.batch.rows];
     const rows = Array.from({ length: end - begin }, (_, i) => begin + i);
@@ -215,12 +216,12 @@ export class Twin {
       const kind = this.#kind(row, options);
       const label = Number(labels?.[row + shift]);
       const loss = result.loss[row - begin] as number;
-      // What is in a row of weight 0 does not matter, be it an invalid label.
+      // A row of weight 0 may contain anything, even an invalid label.
       const weightless = options.sampleWeights?.[row] === 0;
-      if (weightless) expect(loss).toBe(0);
-      // Rounded once, to the nearest.
+      if (weightless) assertIs(loss, 0);
+      // It is rounded once, to the nearest.
       const unrounded = losses[row - begin] as number;
-      expect(loss).toBe(result.loss instanceof Float64Array ? unrounded : Math.fround(unrounded));
+      assertIs(loss, result.loss instanceof Float64Array ? unrounded : Math.fround(unrounded));
       sum += unrounded;
       if (kind !== "ignored") normalizer += (labels && options.classWeights?.[label]) ?? 1;
       if (!x.every(Number.isFinite)) {
@@ -229,13 +230,12 @@ export class Twin {
       }
       const best = x.indexOf(Math.max(...x));
       const isNaNRow = kind === "invalid" && !weightless;
-      // As the loss, so is all that is found.
-      if (options.predictions) expect(result.predictions?.[row - begin]).toBe(isNaNRow ? -1 : best);
-      if (isNaNRow) expect(result.logSumExp[row - begin]).toBeNaN();
-      else expect(result.logSumExp[row - begin]).not.toBeNaN();
+      // All results of a NaN row are invalid.
+      if (options.predictions) assertIs(result.predictions?.[row - begin], isNaNRow ? -1 : best);
+      assertIs(Number.isNaN(result.logSumExp[row - begin]), isNaNRow);
       if (kind === "counted" && best === label) correct++;
       if (kind !== "counted") {
-        expect(loss).toBe(isNaNRow ? Number.NaN : 0);
+        assertIs(loss, isNaNRow ? Number.NaN : 0);
         continue;
       }
       const target = targets ? places.map((at) => targets[at] as number) : label;
@@ -253,9 +253,14 @@ export class Twin {
   }
 }
 
+/** `expect` alone takes longer than a row. */
+function assertIs(got: unknown, wanted: unknown): void {
+  if (!Object.is(got, wanted)) expect(got).toBe(wanted);
+}
+
 const references = new Map<Variant, Xent>();
 
-/** An instance whose bits are those of this variant. */
+/** An instance of this variant. */
 function referenceOf(variant: Variant): Xent {
   const found = references.get(variant) ?? createXentSync({ variant });
   references.set(variant, found);
@@ -268,7 +273,7 @@ function partsOf(batch: AnyBatch): [Part, Numbers][] {
   return Object.entries(parts).filter(([, view]) => view !== undefined) as [Part, Numbers][];
 }
 
-/** Of a batch whose rows lie side by side the gradient is that of all rows, from whichever handle they were run. */
+/** Without the gradient, which for a class axis that is not last is that of all rows, also those of other runs. */
 function withoutGradient({ gradient: _, ...result }: AnyResult): Record<string, unknown> {
   return bitsOf(result);
 }

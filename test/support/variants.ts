@@ -1,9 +1,9 @@
 import { createXentSync, type Variant } from "xent";
 
-/** The variants that this runtime takes. */
+/** The variants that this runtime supports. */
 export const taken: Variant[] = (["simd128", "relaxed"] as const).filter(isTaken);
 
-/** Those to run suites on: all that are taken, or the one of them that XENT_VARIANT names. */
+/** The variants that suites run on: all that are supported, or the one in XENT_VARIANT. */
 export const variants: Variant[] = taken.filter((variant) => variant === (process.env["XENT_VARIANT"] ?? variant));
 
 function isTaken(variant: Variant): boolean {

@@ -1,4 +1,4 @@
-// Workers of the pool that fail: the caller hears of it in bounded time, and the instance says whether it can go on.
+// Workers of the pool that fail: the caller gets an error in bounded time, which tells whether the instance still works.
 import { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, test } from "vitest";
 import { type Batch, createXent, createXentSync, WorkerError, type Xent } from "xent";
@@ -54,7 +54,7 @@ const GOES_ON =
   /^a worker of the pool failed in the middle of a job, whose results are undefined: .*\. This instance can continue, with \d threads?$/;
 
 describe.each(["run", "runAsync"] as const)("in the middle of %s", (method) => {
-  test("a worker that throws is named with its error, and stays in the pool", async () => {
+  test("a worker that throws stays in the pool, and the error names it", async () => {
     const [xent, batch] = await withFault("throw");
     armed[0] = 1;
     const error = await failureOf(() => batch[method](EVERYTHING));
@@ -65,7 +65,7 @@ describe.each(["run", "runAsync"] as const)("in the middle of %s", (method) => {
     expect(bitsOf(await batch[method](EVERYTHING))).toEqual(EXPECTED);
   });
 
-  test("a worker that is gone without a word is missed after seconds, and the instance can not go on", async () => {
+  test("a worker that vanishes without an event is noticed after seconds, and the instance stops working", async () => {
     const [xent, batch] = await withFault("silence");
     armed[0] = 1;
     const error = await failureOf(() => batch[method](EVERYTHING));
@@ -80,7 +80,7 @@ describe("in the middle of runAsync", () => {
   test.each<[Fault, RegExp]>([
     ["exit", /: it ended with code 7\. /],
     ["memory", /out of memory/i],
-  ])("a worker that ends by %s leaves the others to go on", async (fault, why) => {
+  ])("the others continue after a worker ends by %s", async (fault, why) => {
     const [xent, batch, workers] = await withFault(fault);
     armed[0] = 1;
     const error = await failureOf(() => batch.runAsync(EVERYTHING));
@@ -93,7 +93,7 @@ describe("in the middle of runAsync", () => {
     expect(bitsOf(batch.run(EVERYTHING))).toEqual(EXPECTED);
   });
 
-  test("workers that are all terminated leave the calling thread", async () => {
+  test("the calling thread continues after all workers are terminated", async () => {
     const [xent, batch, workers] = await withFault("silence");
     const job = failureOf(() => batch.runAsync(EVERYTHING));
     await Promise.all(workers.map((worker) => worker.terminate()));
@@ -103,7 +103,7 @@ describe("in the middle of runAsync", () => {
     expect(bitsOf(batch.run(EVERYTHING))).toEqual(EXPECTED);
   });
 
-  test("a failed job does not take the ones behind it along", async () => {
+  test("a failed job does not fail the jobs behind it", async () => {
     const [xent, batch] = await withFault("exit");
     const other = batchIn(xent);
     armed[0] = 1;
@@ -113,10 +113,10 @@ describe("in the middle of runAsync", () => {
   });
 });
 
-test("a worker that is terminated between jobs is not missed", async () => {
+test("a worker that is terminated between jobs does no harm", async () => {
   const [xent, batch, workers] = await withFault("silence");
   const gone = workers[0]?.terminate();
-  // Before anybody has heard of it, and after.
+  // Before and after the event of its end.
   expect(bitsOf(batch.run(EVERYTHING))).toEqual(EXPECTED);
   await gone;
   expect(xent.threads).toBe(2);
@@ -124,7 +124,7 @@ test("a worker that is terminated between jobs is not missed", async () => {
   expect(bitsOf(await batch.runAsync(EVERYTHING))).toEqual(EXPECTED);
 });
 
-describe("a worker that does not start", () => {
+describe("createXent", () => {
   const script = (source: string) => () => new Worker(source, { eval: true });
 
   test.each<[string, () => Worker, RegExp]>([
@@ -132,17 +132,17 @@ describe("a worker that does not start", () => {
     ["throws", script("throw new Error('no')"), /^a worker of the pool did not start: Error: no/],
     ["does not import xent/worker", script("1 + 1"), /^a worker of the pool did not start: it ended with code 0/],
     [
-      "is none",
+      "is no worker",
       () => ({}) as unknown as Worker,
       /^"createWorker" expected a function that makes a worker, got Object$/,
     ],
     [
-      "can not be ended",
+      "has no terminate",
       () => ({ postMessage: () => {} }) as unknown as Worker,
       /^"createWorker" expected a function that makes a worker, got Object$/,
     ],
     [
-      "can not be told",
+      "throws in postMessage",
       () => {
         const worker = script("setInterval(() => {}, 1000)")();
         worker.postMessage = () => {
@@ -153,13 +153,13 @@ describe("a worker that does not start", () => {
       /^a worker of the pool did not start: RangeError: no memory for you/,
     ],
     [
-      "can not be made",
+      "can not be created",
       () => {
         throw new RangeError("no more workers");
       },
       /^a worker of the pool did not start: RangeError: no more workers\. What createWorker makes/,
     ],
-  ])("because it %s rejects createXent, and the others are ended", async (_, second, message) => {
+  ])("rejects if a worker %s, and terminates the others", async (_, second, message) => {
     const workers: Worker[] = [];
     const createWorker = (): Worker => {
       if (workers.length > 0) return second();
@@ -171,7 +171,7 @@ describe("a worker that does not start", () => {
     const before = timers();
     await expect(createXent({ threads: 3, createWorker })).rejects.toThrow(message);
     await expect.poll(() => workers[0]?.threadId).toBe(-1);
-    // Nobody is waited for any more.
+    // No worker is waited for any more.
     await expect.poll(timers).toBe(before);
   });
 });

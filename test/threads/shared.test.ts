@@ -1,4 +1,4 @@
-// One memory, several threads: an owner that allocates, and workers that run rows of what it shares with them.
+// One memory for several threads: the owner allocates, and workers run rows of the batches that it shares.
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { afterAll, describe, expect, test } from "vitest";
@@ -36,13 +36,13 @@ describe.each(variants)("%s", (variant) => {
   });
 
   const alone = createXentSync({ variant });
-  /** What one thread in a private memory makes of the same rows. */
+  /** The result of one thread in a private memory for the same rows. */
   function expectedOf(spec: RowsSpec, options: LossOptions & { rows?: Rows }): Record<string, unknown> {
     using batch = exampleBatch(alone, spec);
     return bitsOf(batch.run(options));
   }
 
-  test("a worker runs its rows of a shared batch, in the owner's memory", async () => {
+  test("a worker runs its rows of a shared batch, in the memory of the owner", async () => {
     const spec = { rows: 10, classes: 7 };
     using batch = exampleBatch(owner, spec);
     const { loss } = batch.run();
@@ -55,38 +55,41 @@ describe.each(variants)("%s", (variant) => {
     expect(loss).toEqual(own);
   });
 
-  // Few classes go through the scratch memory, of which each thread has its own; many do not.
+  // Few classes use the scratch memory, of which each thread has its own; many do not.
   test.each<RowsSpec>([
     { rows: 60_000, classes: 10, gradient: true },
     { rows: 60_000, classes: 10, gradient: "in-place" },
     { rows: 3_000, classes: 200, gradient: true },
     { rows: 600, classes: 1_000, gradient: "in-place" },
     { rows: 600, classes: 1_000, gradient: false },
-  ])("three threads at once have the bits of one: $rows rows, $classes classes, gradient $gradient", async (spec) => {
-    const options: LossOptions = { gradient: spec.gradient !== false, predictions: true, ignoreIndex: 3 };
-    const expected = expectedOf(spec, options);
-    using batch = exampleBatch(owner, spec);
-    const { logits } = exampleRows(spec.rows, spec.classes);
-    const whole = batch.run(options);
-    const third = spec.rows / 3;
-    for (let round = 0; round < 10; round++) {
-      for (const array of Object.values(whole)) if (ArrayBuffer.isView(array)) (array as Float32Array).fill(77);
-      batch.logits.set(logits);
-      const running = workers.map((worker, i) =>
-        runIn(worker, batch.share(), { ...options, rows: [i * third, (i + 1) * third] }),
-      );
-      const own = batch.run({ ...options, rows: [2 * third, spec.rows] });
-      const parts = [...(await Promise.all(running)), own];
-      expect(bitsOf(whole)).toEqual(expected);
-      for (const name of ["normalizer", "correct"] as const) {
-        expect(parts.reduce((sum, part) => sum + (part[name] as number), 0)).toBe(expected[name]);
+  ])(
+    "three concurrent threads give the bits of one: $rows rows, $classes classes, gradient $gradient",
+    async (spec) => {
+      const options: LossOptions = { gradient: spec.gradient !== false, predictions: true, ignoreIndex: 3 };
+      const expected = expectedOf(spec, options);
+      using batch = exampleBatch(owner, spec);
+      const { logits } = exampleRows(spec.rows, spec.classes);
+      const whole = batch.run(options);
+      const third = spec.rows / 3;
+      for (let round = 0; round < 10; round++) {
+        for (const array of Object.values(whole)) if (ArrayBuffer.isView(array)) (array as Float32Array).fill(77);
+        batch.logits.set(logits);
+        const running = workers.map((worker, i) =>
+          runIn(worker, batch.share(), { ...options, rows: [i * third, (i + 1) * third] }),
+        );
+        const own = batch.run({ ...options, rows: [2 * third, spec.rows] });
+        const parts = [...(await Promise.all(running)), own];
+        expect(bitsOf(whole)).toEqual(expected);
+        for (const name of ["normalizer", "correct"] as const) {
+          expect(parts.reduce((sum, part) => sum + (part[name] as number), 0)).toBe(expected[name]);
+        }
       }
-    }
-  });
+    },
+  );
 
-  test("a worker sees batches from after the memory has grown", async () => {
+  test("a worker runs batches that were created after the memory has grown", async () => {
     for (let round = 0; round < 3; round++) {
-      // Twice the memory each time, for rows that are far from each other.
+      // The memory doubles each time, so that the rows are far apart.
       const { byteLength } = owner.memory.buffer;
       const rows = 8;
       const spec = { rows, classes: 512 };
@@ -100,7 +103,7 @@ describe.each(variants)("%s", (variant) => {
     }
   });
 
-  test("an attached instance runs what the owner has shared, and is of the same variant", () => {
+  test("an attached instance runs shared batches, and has the variant of the owner", () => {
     const spec = { rows: 5, classes: 7, gradient: "in-place" as const };
     using batch = exampleBatch(owner, spec);
     const attached = attach(owner.share());
@@ -112,7 +115,7 @@ describe.each(variants)("%s", (variant) => {
     expect(bitsOf(same.run(EVERYTHING))).toEqual(expectedOf(spec, EVERYTHING));
   });
 
-  test("share() survives structuredClone", () => {
+  test("the result of share() survives structuredClone", () => {
     const spec = { rows: 5, classes: 7, gradient: true };
     using batch = exampleBatch(owner, spec);
     const attached = attach(structuredClone(owner.share()));
@@ -123,7 +126,7 @@ describe.each(variants)("%s", (variant) => {
     expect(batch.logits.every((logit) => logit === 0)).toBe(true);
   });
 
-  test("an attached batch's memory stays the owner's when the worker disposes of it", () => {
+  test("the owner keeps the memory of a batch when a worker disposes of its attached batch", () => {
     using batch = exampleBatch(owner, { rows: 5, classes: 7 });
     const attached = attach(owner.share());
     const same = attached.attachBatch(batch.share());
@@ -136,7 +139,7 @@ describe.each(variants)("%s", (variant) => {
   });
 });
 
-describe("who may what", () => {
+describe("permissions", () => {
   const owner = createXentSync({ shared: true });
   afterAll(() => owner.dispose());
   const attached = attach(owner.share());
@@ -162,13 +165,13 @@ describe("who may what", () => {
     expect(thrown(() => exampleBatch(xent, { rows: 5, classes: 7 }).share())).toBe(message);
   });
 
-  test("a shared memory is one, and results of the one-call form are not in it", () => {
+  test("an instance may share its memory, and results of the one-call form are outside of it", () => {
     expect(owner.memory.buffer).toBeInstanceOf(SharedArrayBuffer);
     const { logits, labels } = exampleRows(5, 7);
     expect(owner.sparseSoftmaxCrossEntropyWithLogits(logits, labels).loss.buffer).toBeInstanceOf(ArrayBuffer);
   });
 
-  test("each share() is for one worker: no two have the same working memory", () => {
+  test("each share() has working memory of its own", () => {
     const places = Array.from({ length: 5 }, () => owner.share().workspace);
     expect(new Set(places).size).toBe(5);
   });

@@ -1,4 +1,4 @@
-// A pool has the bits of one thread; jobs beside one another; the end of batches, instances and processes in the middle of jobs.
+// A pool gives the bits of one thread; concurrent jobs; batches, instances and processes that end in the middle of jobs.
 import { spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
@@ -22,7 +22,7 @@ import { variants } from "../support/variants.ts";
 
 const LARGE: RowsSpec = { rows: 100, classes: 10_000, gradient: true };
 
-/** Rows, to be drawn from; with what makes a row unusual in some. */
+/** A batch of random rows, some of which are unusual. */
 function drawnBatch(xent: Xent, spec: RowsSpec, seed: number): Batch {
   const batch = exampleBatch(xent, spec, seed);
   const random = mulberry32(seed);
@@ -43,33 +43,30 @@ function drawnBatch(xent: Xent, spec: RowsSpec, seed: number): Batch {
 describe.each(variants)("%s", (variant) => {
   const alone = createXentSync({ variant });
 
-  test.each([2, 3, 4, 5, 6, 7, 8])(
-    "%i threads have the bits of one, whatever the rows and the options are",
-    async (threads) => {
-      const pool = await createXent({ variant, threads });
-      expect(pool.threads).toBe(threads);
-      for (let seed = 0; seed < 15; seed++) {
-        const random = mulberry32(1000 * threads + seed);
-        const classes = [3, 10, 256, 1000, 9000, 30_000, 100_003][random() % 7] as number;
-        const rows = 1 + (random() % Math.ceil(3e5 / classes));
-        const gradient = ([false, true, "in-place"] as const)[random() % 3] as boolean | "in-place";
-        const options: LossOptions = { ...EVERYTHING, gradient: gradient !== false, ignoreIndex: -100 };
-        if (random() % 2) options.reduction = "mean";
-        if (random() % 4 === 0) options.zLoss = 1e-3;
-        if (random() % 4 === 0) options.temperature = 2;
-        if (random() % 4 === 0) options.sampleWeights = new Float32Array(rows).fill(0.5);
-        const spec = { rows, classes, gradient };
-        const expected = bitsOf(drawnBatch(alone, spec, seed).run(options));
-        const batch = drawnBatch(pool, spec, seed);
-        expect(bitsOf(batch.run(options)), JSON.stringify([spec, options])).toEqual(expected);
-        batch.dispose();
-        const other = drawnBatch(pool, spec, seed);
-        expect(bitsOf(await other.runAsync(options)), JSON.stringify([spec, options])).toEqual(expected);
-        other.dispose();
-      }
-      pool.dispose();
-    },
-  );
+  test.each([2, 3, 4, 5, 6, 7, 8])("%i threads give the bits of one, for any rows and options", async (threads) => {
+    const pool = await createXent({ variant, threads });
+    expect(pool.threads).toBe(threads);
+    for (let seed = 0; seed < 15; seed++) {
+      const random = mulberry32(1000 * threads + seed);
+      const classes = [3, 10, 256, 1000, 9000, 30_000, 100_003][random() % 7] as number;
+      const rows = 1 + (random() % Math.ceil(3e5 / classes));
+      const gradient = ([false, true, "in-place"] as const)[random() % 3] as boolean | "in-place";
+      const options: LossOptions = { ...EVERYTHING, gradient: gradient !== false, ignoreIndex: -100 };
+      if (random() % 2) options.reduction = "mean";
+      if (random() % 4 === 0) options.zLoss = 1e-3;
+      if (random() % 4 === 0) options.temperature = 2;
+      if (random() % 4 === 0) options.sampleWeights = new Float32Array(rows).fill(0.5);
+      const spec = { rows, classes, gradient };
+      const expected = bitsOf(drawnBatch(alone, spec, seed).run(options));
+      const batch = drawnBatch(pool, spec, seed);
+      expect(bitsOf(batch.run(options)), JSON.stringify([spec, options])).toEqual(expected);
+      batch.dispose();
+      const other = drawnBatch(pool, spec, seed);
+      expect(bitsOf(await other.runAsync(options)), JSON.stringify([spec, options])).toEqual(expected);
+      other.dispose();
+    }
+    pool.dispose();
+  });
 
   test.each<[string, BatchSpec<LogitsType>, LossOptions]>([
     ["float64", { rows: 300, classes: 1000, logits: "float64", gradient: true }, { gradient: true }],
@@ -82,7 +79,7 @@ describe.each(variants)("%s", (variant) => {
     ["padded rows", { rows: 30, classes: 9000, stride: 9010, gradient: "in-place" }, { gradient: true }],
     ["soft targets", { rows: 100, classes: 2000, targets: true, gradient: true }, { gradient: true }],
     ["one row of many classes, smoothed", { rows: 1, classes: 200_000, gradient: true }, { labelSmoothing: 0.1 }],
-  ])("threads have the bits of one with %s", async (_, spec, options) => {
+  ])("threads give the bits of one with %s", async (_, spec, options) => {
     const pool = await createXent({ variant, threads: 3 });
     const results = [alone, pool].map((xent) => {
       const batch = xent.createBatch(spec);
@@ -97,7 +94,7 @@ describe.each(variants)("%s", (variant) => {
 });
 
 describe("an instance with threads", () => {
-  test("has as many as it is asked for, and with auto as many as run at once", async () => {
+  test("has the number that it is asked for, and with auto one for each core", async () => {
     for (const [threads, expected] of [
       [undefined, 1],
       [1, 1],
@@ -126,13 +123,13 @@ describe("an instance with threads", () => {
     await expect(createXent(options as XentOptions)).rejects.toThrow(message.replace(/^\w+: /, ""));
   });
 
-  test("is made by createXent only: createXentSync can not wait for workers", () => {
+  test("is refused by createXentSync, which can not wait for workers", () => {
     expect(thrown(() => createXentSync({ threads: 2 as never }))).toBe(
       'RangeError: "threads" expected 1: createXentSync cannot wait for workers, createXent can',
     );
   });
 
-  test("can be shared with workers of your own", async () => {
+  test("can be shared with workers of the caller", async () => {
     using xent = await createXent({ threads: 2 });
     using batch = exampleBatch(xent, LARGE);
     const attached = attach(structuredClone(xent.share()));
@@ -147,14 +144,14 @@ describe.each([1, 2, 3])("jobs of an instance with %i threads", (threads) => {
   const reference = createXentSync();
   const expectedOf = (seed: number, spec = LARGE) => bitsOf(exampleBatch(reference, spec, seed).run(EVERYTHING));
 
-  test("that are started together are done one after the other", async () => {
+  test("run one after the other if they are started together", async () => {
     using xent = await createXent({ threads });
     const batches = [1, 2, 3, 4].map((seed) => exampleBatch(xent, LARGE, seed));
     const results = await Promise.all(batches.map((batch) => batch.runAsync(EVERYTHING)));
     for (const [i, result] of results.entries()) expect(bitsOf(result)).toEqual(expectedOf(i + 1));
   });
 
-  test("can be run and waited for while another one is under way", async () => {
+  test("can be run and awaited while another one is in progress", async () => {
     using xent = await createXent({ threads });
     const [first, second] = [exampleBatch(xent, LARGE, 1), exampleBatch(xent, LARGE, 2)];
     const running = first.runAsync(EVERYTHING);
@@ -162,7 +159,7 @@ describe.each([1, 2, 3])("jobs of an instance with %i threads", (threads) => {
     expect(bitsOf(await running)).toEqual(expectedOf(1));
   });
 
-  test("refuse a second run of the same batch, which then goes on undisturbed", async () => {
+  test("refuse a second run of the same batch, and the first one continues", async () => {
     using xent = await createXent({ threads });
     const batch = exampleBatch(xent, LARGE);
     const running = batch.runAsync(EVERYTHING);
@@ -173,7 +170,7 @@ describe.each([1, 2, 3])("jobs of an instance with %i threads", (threads) => {
     expect(bitsOf(batch.run(EVERYTHING))).toEqual(expectedOf(1));
   });
 
-  test("compute with the options of their call, whatever becomes of its arrays while they wait", async () => {
+  test("use the options of their call, even if its arrays change or are detached while they wait", async () => {
     using xent = await createXent({ threads });
     const [first, second] = [exampleBatch(xent, LARGE, 1), exampleBatch(xent, LARGE, 2)];
     const options = { sampleWeights: new Float32Array(LARGE.rows).fill(2), temperature: 2 };
@@ -185,7 +182,7 @@ describe.each([1, 2, 3])("jobs of an instance with %i threads", (threads) => {
     expect(bitsOf(await running[1])).toEqual(expected);
   });
 
-  test("do not stop the ones behind them when they fail", async () => {
+  test("that fail do not stop the jobs behind them", async () => {
     using xent = await createXent({ threads });
     const [first, second] = [exampleBatch(xent, LARGE, 1), exampleBatch(xent, LARGE, 2)];
     first.labels[7] = 10_000;
@@ -196,7 +193,7 @@ describe.each([1, 2, 3])("jobs of an instance with %i threads", (threads) => {
     expect(bitsOf(await running[1])).toEqual(expectedOf(2));
   });
 
-  test("are right after the memory has grown in the middle of them", async () => {
+  test("are right if the memory grows in the middle of them", async () => {
     using xent = await createXent({ threads });
     const batch = exampleBatch(xent, LARGE);
     const running = batch.runAsync(EVERYTHING);
@@ -207,7 +204,7 @@ describe.each([1, 2, 3])("jobs of an instance with %i threads", (threads) => {
     expect(bitsOf(await other.runAsync(EVERYTHING))).toEqual(expectedOf(2, { ...LARGE, rows: 300 }));
   });
 
-  test("leave the event loop alone", async () => {
+  test("do not block the event loop", async () => {
     using xent = await createXent({ threads });
     const batch = exampleBatch(xent, { rows: 200, classes: 10_000, gradient: true });
     let turns = 0;
@@ -217,7 +214,7 @@ describe.each([1, 2, 3])("jobs of an instance with %i threads", (threads) => {
     expect(turns).toBeGreaterThan(0);
   });
 
-  test("are rejected when their batch is disposed, whose memory stays until then", async () => {
+  test("are rejected when their batch is disposed, and its memory is freed after that", async () => {
     using xent = await createXent({ threads });
     const batch = exampleBatch(xent, LARGE);
     const { byteOffset } = batch.logits;
@@ -230,7 +227,7 @@ describe.each([1, 2, 3])("jobs of an instance with %i threads", (threads) => {
     expect(bitsOf(during.run(EVERYTHING))).toEqual(expectedOf(1));
   });
 
-  test("are rejected when their instance is disposed, also those that have not begun", async () => {
+  test("are rejected when their instance is disposed, even if they have not begun", async () => {
     const xent = await createXent({ threads });
     const batches = [exampleBatch(xent, LARGE), exampleBatch(xent, LARGE)];
     const running = batches.map((batch) => batch.runAsync(EVERYTHING));
@@ -242,7 +239,7 @@ describe.each([1, 2, 3])("jobs of an instance with %i threads", (threads) => {
     await expect(batches[0]?.runAsync()).rejects.toThrow(new TypeError("this Xent was disposed"));
   });
 
-  test("thousands in a row all have the same result", async () => {
+  test("give the same result thousands of times", async () => {
     using xent = await createXent({ threads });
     const specs: RowsSpec[] = [
       { rows: 64, classes: 2000, gradient: true },
@@ -275,7 +272,7 @@ describe("a process", () => {
     const xent = await createXent({ threads: 3 });
     const batch = xent.createBatch({ rows: 1000, classes: 10000 });`;
 
-  test("ends by itself, though the pool was not disposed of", () => {
+  test("ends by itself, although the pool was not disposed", () => {
     expect(
       exitOf(`${setUp} console.log(batch.run().loss[0].toFixed(4), (await batch.runAsync()).loss[999].toFixed(4));`),
     ).toEqual({ status: 0, stdout: "9.2103 9.2103\n", stderr: "" });
@@ -289,7 +286,7 @@ describe("a process", () => {
     });
   });
 
-  test("ends, also if it disposes of the pool in the middle of a job", () => {
+  test("ends if it disposes of the pool in the middle of a job", () => {
     expect(exitOf(`${setUp} batch.runAsync().catch((error) => console.log(error.name)); xent.dispose();`)).toEqual({
       status: 0,
       stdout: "TypeError\n",
