@@ -149,11 +149,17 @@ describe.skipIf(server === undefined)("a queue", () => {
     const evaluating = ["evaluate", ...files, ...flags, "--queue", url, "--json"];
     const [one, two] = [start("work", "--queue", url), start("work", "--queue", url, "--threads", "1")];
     const first = start(...evaluating);
-    await Promise.all([one.printed(12), two.printed(2)]);
+    // A worker that is slow to start must find tasks, so each one stops when it has had enough.
+    const stopped = [[one, 12] as const, [two, 2] as const].map(async ([worker, tasks]) => {
+      await worker.printed(tasks);
+      worker.child.kill("SIGSTOP");
+    });
+    await Promise.all(stopped);
     await kill(one.child);
     await kill(first.child);
     const before = two.lines.length;
     const second = start(...evaluating);
+    two.child.kill("SIGCONT");
     await two.printed(before + 5);
     await redis.kill();
     await redis.start();
