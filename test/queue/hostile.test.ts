@@ -228,7 +228,9 @@ describe.skipIf(server === undefined)("on a queue", () => {
     const { status, stdout, stderr } = await run.ended;
     expect(status).toBe(0);
     expect(JSON.parse(stdout).rows).toBe(50);
-    expect(stderr).toMatch(/^(?:xent: no worker has begun yet[^\n]*\n)?xent: results are left in Redis: there is no Redis at [^\n]*$/);
+    expect(stderr).toMatch(
+      /^(?:xent: no worker has begun yet[^\n]*\n)?xent: results are left in Redis: there is no Redis at [^\n]*$/,
+    );
     other.child.kill("SIGINT");
     expect((await other.ended).status).toBe(130);
     client.disconnect();
