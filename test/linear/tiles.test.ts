@@ -1,4 +1,4 @@
-// Layers of xent/linear without gradients, whose logits are computed in tiles of 2048 classes.
+// Layers of xent/linear without gradients, whose logits are computed in tiles of 8192 classes.
 import { describe, expect, test } from "vitest";
 import { createXent, createXentSync } from "xent";
 import { bytesOf, createLinear, type LinearOptions, type LinearTargets } from "xent/linear";
@@ -19,7 +19,7 @@ const weights = (classes: number): number[] => Array.from({ length: classes }, (
 describe.each(variants)("%s", (variant) => {
   test.each(KINDS)("losses with %s are within the bounds for any number of classes", (_, targets) => {
     using xent = createXentSync({ variant });
-    for (const classes of [2049, 4096, 5000]) {
+    for (const classes of [8193, 16_384, 20_000]) {
       const spec = { rows, features: 5, classes, bias: true, gradient: false, chunkRows: 4, targets };
       using layer = example(xent, spec, classes);
       assertExact(layer, spec, { temperature: 1.5 });
@@ -27,20 +27,20 @@ describe.each(variants)("%s", (variant) => {
   });
 
   test.each<[string, LinearTargets, LinearOptions]>([
-    ["labels", false, { labelSmoothing: 0.1, zLoss: 0.01, classWeights: weights(4500) }],
+    ["labels", false, { labelSmoothing: 0.1, zLoss: 0.01, classWeights: weights(17_000) }],
     ["labels", false, { softcap: 3, temperature: 0.5, sampleWeights: [0, 1, 2, 3, 0.5, 1] }],
-    ["soft targets", true, { labelSmoothing: 0.1, zLoss: 0.01, softcap: 4, classWeights: weights(4500) }],
+    ["soft targets", true, { labelSmoothing: 0.1, zLoss: 0.01, softcap: 4, classWeights: weights(17_000) }],
     ["other logits", "logits", { temperature: 3, mask: [true, true, false, true, true, true] }],
   ])("losses with options are within the bounds: %s, %o, %o", (_, targets, options) => {
     using xent = createXentSync({ variant });
-    const spec = { rows, features: 5, classes: 4500, gradient: false, targets, weight: "bfloat16" as const };
+    const spec = { rows, features: 5, classes: 17_000, gradient: false, targets, weight: "bfloat16" as const };
     using layer = example(xent, spec);
     assertExact(layer, spec, options);
   });
 
   test.each(KINDS)("predictions, counts and means with %s agree with those of a layer with gradients", (_, targets) => {
     using xent = createXentSync({ variant });
-    const spec = { rows: 60, features: 5, classes: 4500, bias: true, targets };
+    const spec = { rows: 60, features: 5, classes: 17_000, bias: true, targets };
     const [tiled, whole] = [example(xent, { ...spec, gradient: false }), example(xent, spec)];
     if (targets === false) for (const layer of [tiled, whole]) layer.labels[3] = IGNORED;
     const options = targets === false ? { predictions: true, ignoreIndex: IGNORED } : { predictions: true };
@@ -55,7 +55,7 @@ describe.each(variants)("%s", (variant) => {
 test.each(KINDS)(
   "runs with %s give the same bits with any number of threads, in run and in runAsync",
   async (_, targets) => {
-    const spec = { rows: 90, features: 40, classes: 5000, gradient: false, chunkRows: 50, targets };
+    const spec = { rows: 90, features: 40, classes: 20_000, gradient: false, chunkRows: 50, targets };
     const options = { predictions: true, reduction: "mean" } as const;
     using alone = createXentSync();
     const expected = bitsOf(example(alone, spec).run(options) as never);
@@ -68,16 +68,16 @@ test.each(KINDS)(
 
 test("rows with NaN, with Infinity and with an invalid label agree with those of a layer with gradients", () => {
   using xent = createXentSync();
-  const spec = { rows, features: 5, classes: 4500, bias: true };
+  const spec = { rows, features: 5, classes: 17_000, bias: true };
   const layers = [example(xent, { ...spec, gradient: false }), example(xent, spec)];
   const [a, b] = layers.map((layer) => {
     layer.features[3] = Number.NaN;
-    layer.weight.fill(0, 4400 * 5, 4401 * 5);
+    layer.weight.fill(0, 16_400 * 5, 16_401 * 5);
     layer.features[5 + 2] = Infinity;
-    layer.labels[2] = 4500;
+    layer.labels[2] = 17_000;
     // The bias is -Infinity in a whole tile, and nowhere +Infinity.
-    (layer.bias as Float32Array).fill(-Infinity, 0, 2100);
-    layer.labels.set([7, 4300, 4301], 3);
+    (layer.bias as Float32Array).fill(-Infinity, 0, 8300);
+    layer.labels.set([7, 16_300, 16_301], 3);
     return layer.run({ invalidLabels: "nan", predictions: true });
   });
   for (const row of [0, 1, 2]) expect(a?.loss[row]).toBeNaN();
@@ -88,7 +88,7 @@ test("rows with NaN, with Infinity and with an invalid label agree with those of
   expect(special(a?.logSumExp)).toEqual(special(b?.logSumExp));
   expect(a?.predictions).toEqual(b?.predictions);
   layers[0]?.run({ invalidLabels: "nan" });
-  expect(thrown(() => layers[0]?.run())).toMatch(/Received a label value of 4500 at row 2/);
+  expect(thrown(() => layers[0]?.run())).toMatch(/Received a label value of 17000 at row 2/);
 });
 
 test("without gradients, only the arrays grow with the number of classes", () => {
@@ -99,9 +99,9 @@ test("without gradients, only the arrays grow with the number of classes", () =>
     return bytes - own;
   };
   for (const targets of [false, { features: 8, weight: "float16" } as const]) {
-    // Both have two batches of at most 2048 classes, of which the second differs, and class weights of a tile.
-    expect(of(151_936, targets)).toBeLessThan(of(4095, targets) + 2 ** 16);
-    expect(of(151_936, targets)).toBeLessThan((targets ? 8 : 4) * 2 ** 20 + 2 ** 21);
+    // Both have two batches of at most 8192 classes, of which the second differs, and class weights of a tile.
+    expect(of(151_936, targets)).toBeLessThan(of(16_383, targets) + 2 ** 16);
+    expect(of(151_936, targets)).toBeLessThan((targets ? 32 : 16) * 2 ** 20 + 2 ** 22);
   }
   using xent = createXentSync();
   const spec = { rows: 256, features: 64, classes: 100_000 };

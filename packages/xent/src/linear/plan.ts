@@ -90,7 +90,7 @@ export const MOST_COLUMNS = 256;
 /**
  * Classes of a tile. Without gradients, the logits of a chunk are computed tile by tile, so their memory does not grow with the classes.
  */
-export const TILE = 2048;
+export const TILE = 8192;
 
 interface LayerSizes<W extends WeightType> {
   readonly features: number;
