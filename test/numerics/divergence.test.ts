@@ -153,7 +153,11 @@ describe.each(variants)("%s", (variant) => {
           if (Number.isFinite(value)) expect(Math.abs(got - value)).toBeLessThanOrEqual(1e-5 * Math.abs(value) + 1e-6);
           else expect(got).toBe(value);
         };
-        for (const [row, { logSumExp }] of exact.entries()) close(result.logSumExp[row] as number, logSumExp);
+        for (const [row, { logSumExp }] of exact.entries()) {
+          // The lowest float divided by a temperature below 1 is beyond float32.
+          const rounded = type === "float64" ? logSumExp : Math.fround(logSumExp);
+          close(result.logSumExp[row] as number, Number.isFinite(rounded) ? logSumExp : rounded);
+        }
         close(
           result.sum,
           exact.reduce((sum, { loss }) => sum + loss, 0),
