@@ -175,7 +175,7 @@ export const en = {
     ],
     same: "So the gradient comes with the loss, from the same pass, even where it is not requested. The softmax is never stored: it is part of step 6.",
     otherwise:
-      "xent takes the same steps, except for two. One is the loss of a confident row (see above). The other is the gradient at the label: it is not p - 1, which loses its digits for a p close to 1, but minus the sum of the others.",
+      "xent computes two of these numbers in another way: the loss of a confident row, and the gradient at the label. That gradient is minus the sum of the others instead of p - 1, which loses its digits if p is close to 1.",
   },
   footer: "This page is one file. It computes everything itself, and makes no requests.",
 };
