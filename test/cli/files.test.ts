@@ -1,33 +1,24 @@
-// xent evaluate gives the same result for every file format.
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createXentSync, Totals } from "xent";
 import { bytesOf, npy, safetensors } from "../support/array-files.ts";
-import { type Ended, overriding, xentCommand, xentJson } from "../support/cli.ts";
-import { CLASSES, type Float, file, LOGITS, labels, ROWS, SHAPE, tensor, values, zip } from "../support/cli-arrays.ts";
+import { xentJson } from "../support/cli.ts";
+import {
+  arrayFolder,
+  CLASSES,
+  type Float,
+  file,
+  LOGITS,
+  labels,
+  ROWS,
+  SHAPE,
+  tensor,
+  values,
+  zip,
+} from "../support/cli-arrays.ts";
 import { exampleRows } from "../support/example.ts";
 import { bfloat16Bits, float16Bits } from "../support/half.ts";
-import { writeNew } from "../support/write.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "xent-cli-"));
-
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-const write = (name: string, content: string | Uint8Array): void => writeNew(join(folder, name), content);
-
-/** The name without the array in it. */
-function writeSpec(spec: string, content: string | Uint8Array): void {
-  write(spec.replace(/:.*$/, ""), content);
-}
-
-function evaluate(...args: string[]): Ended {
-  return xentCommand(overriding(["evaluate", "--threads", "1", ...args]), { cwd: folder });
-}
-
-write("logits.npy", npy("float32", SHAPE, values));
-write("labels.npy", npy("int32", [ROWS], labels));
+const { folder, write, writeSpec, evaluate } = arrayFolder();
 
 function sumOf(logits: Float): number {
   const batch = createXentSync().createBatch({ rows: ROWS, classes: CLASSES, logits });

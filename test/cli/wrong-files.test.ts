@@ -5,38 +5,18 @@ import {
   existsSync,
   ftruncateSync,
   mkdirSync,
-  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
-  rmSync,
   writeSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { bytesOf, npy, npyHeader, safetensors, withHeader } from "../support/array-files.ts";
-import { binary, type Ended, overriding, xentCommand } from "../support/cli.ts";
-import { file, labels, ROWS, SHAPE, tensor, values, zip } from "../support/cli-arrays.ts";
-import { writeNew } from "../support/write.ts";
+import { binary } from "../support/cli.ts";
+import { arrayFolder, file, labels, ROWS, SHAPE, tensor, values, zip } from "../support/cli-arrays.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "xent-cli-"));
-
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-const write = (name: string, content: string | Uint8Array): void => writeNew(join(folder, name), content);
-
-/** The name without the array in it. */
-function writeSpec(spec: string, content: string | Uint8Array): void {
-  write(spec.replace(/:.*$/, ""), content);
-}
-
-function evaluate(...args: string[]): Ended {
-  return xentCommand(overriding(["evaluate", "--threads", "1", ...args]), { cwd: folder });
-}
-
-write("logits.npy", npy("float32", SHAPE, values));
-write("labels.npy", npy("int32", [ROWS], labels));
+const { folder, write, writeSpec, evaluate } = arrayFolder();
 
 describe("the error", () => {
   const GOOD = ["--logits", "logits.npy", "--labels", "labels.npy"];

@@ -1,20 +1,9 @@
 // Partials of shards: their contents, the batches that make them, and how they are merged.
 import { afterAll, describe, expect, test } from "vitest";
-import {
-  createXent,
-  createXentSync,
-  encodePartials,
-  type LossOptions,
-  lossFromPartials,
-  mergePartials,
-  type Partials,
-} from "xent";
+import { createXent, createXentSync, type LossOptions, lossFromPartials, mergePartials, type Partials } from "xent";
 import { bytesOf, firstChange, firstDifference } from "../support/bytes.ts";
-import { makeParts, randomWhole } from "../support/shards.ts";
+import { bits, makeParts, randomWhole } from "../support/shards.ts";
 import { thrown } from "../support/thrown.ts";
-
-/** All bits of partials, as they are sent. */
-const bits = (partials: Partials): string => Buffer.from(encodePartials(partials)).toString("base64");
 
 describe("partials", () => {
   const xent = createXentSync();

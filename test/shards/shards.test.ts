@@ -12,12 +12,9 @@ import {
 } from "xent";
 import { type Expected, expectResult, typedLogits } from "../support/expected.ts";
 import { type Generator, generate, goldenCases, readGolden } from "../support/golden.ts";
-import { evenCuts, makeParts, randomWhole, runInShards, type Whole } from "../support/shards.ts";
+import { bits, evenCuts, makeParts, randomWhole, runInShards, type Whole } from "../support/shards.ts";
 import { ulp } from "../support/ulp.ts";
 import { variants } from "../support/variants.ts";
-
-/** All bits of partials, as they are sent. */
-const bits = (partials: Partials): string => Buffer.from(encodePartials(partials)).toString("base64");
 
 describe.each(variants)("%s", (variant) => {
   const xent = createXentSync({ variant });

@@ -16,6 +16,9 @@ import { firstDifference } from "./bytes.ts";
 import type { Result } from "./expected.ts";
 import { generate } from "./golden.ts";
 
+/** All bits of partials, as they are sent. */
+export const bits = (partials: Partials): string => Buffer.from(encodePartials(partials)).toString("base64");
+
 /** Rows of logits in any layout. */
 export interface Whole {
   readonly dtype: LogitsType;
