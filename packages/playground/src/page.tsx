@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useState } from "preact/hooks";
 import { Prose } from "./parts/prose.tsx";
 import { Compare } from "./sections/compare.tsx";
 import { Formulas } from "./sections/formulas.tsx";
@@ -17,7 +17,8 @@ export function Page(): JSX.Element {
   const [state, change] = useAddress();
   const text = texts[state.language];
   const steps = useMemo(() => stepsOf(state.logits, state.label), [state.logits, state.label]);
-  useEffect(() => {
+  // Before the new texts are drawn, so that a screen reader never meets them under another language.
+  useLayoutEffect(() => {
     document.documentElement.lang = state.language;
     document.title = text.title;
   }, [state.language, text]);
@@ -51,7 +52,8 @@ export function Page(): JSX.Element {
 function useAddress(): [State, SectionProps["change"]] {
   const preferred = useMemo(preferredLanguage, []);
   const [state, setState] = useState(() => fromHash(location.hash, preferred));
-  useEffect(() => {
+  // Before the first numbers are drawn, so that no change of the address is missed.
+  useLayoutEffect(() => {
     const follow = (): void => setState(fromHash(location.hash, preferred));
     addEventListener("hashchange", follow);
     return () => removeEventListener("hashchange", follow);

@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 import type { Language } from "../texts/index.ts";
 import type { SectionProps } from "./props.ts";
 
@@ -14,7 +14,7 @@ const LANGUAGES: readonly [Language, string][] = [
 /** Language and colours. Colours are the reader's preference, so they stay out of the address. */
 export function Switches({ state, change, text }: SectionProps): JSX.Element {
   const [theme, setTheme] = useState(readTheme);
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.documentElement.dataset["theme"] = theme;
     writeTheme(theme);
   }, [theme]);
