@@ -18,7 +18,7 @@
 //! loss = sum of P * (divergence within the part) + divergence of the Q from the P
 //! ```
 //!
-//! The classes of a job may be a shard of more: see [`partial`].
+//! Rows of few classes are computed together: see [`short`]. The classes of a job may be a shard of more: see [`partial`].
 
 mod loops;
 pub mod partial;
@@ -268,8 +268,7 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
                     let centre = loops::rounded(with_power(c, unit) * run.temperature, rows.double());
                     c = above_powers(centre, run.temperature, power);
                     rows.sum(of, centre, ratio, scale, from, to);
-                    let (sums, errors) = scratch.weights::<W>();
-                    (sum, error) = (sum + sums.total(), error + errors.total());
+                    (sum, error) = (sum + scratch.weight[0].get(), error + scratch.margin[0].get());
                     if !whole.is_nan() {
                         all.c = c;
                         break 0.0;

@@ -103,7 +103,7 @@ pub struct Scratch {
     /// Gradient at the label, without the softcap's slope.
     pub label_gradient: PerRow,
     /// For rows side by side: the label's logit before the temperature, the softcap's slope there, and the power of two that the
-    /// terms are relative to; NaN if there is none.
+    /// terms are relative to; NaN if there is none. For a divergence: T c, and the ratio of both sums.
     pub anchor: PerRow,
     /// See `anchor`.
     pub slope_at_label: PerRow,

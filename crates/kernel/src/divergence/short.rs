@@ -54,34 +54,45 @@ pub fn run<V: Single>(all: &impl Rows, group: &Group) -> bool {
     let (p, q) = (scratch.term_of(double), scratch.target_of(double));
     row_sums::<V>(p, run.classes, rows, &scratch.off_label);
     row_sums::<V>(q, run.classes, rows, &scratch.label_term);
+    split_sums(rows, scratch);
     logarithms::<V>(rows, of_q.power, scratch);
+    let power = of_p.power - of_q.power;
+    for row in 0..rows {
+        let log = with_power(scratch.quotient[row % ROWS].get(), power + scratch.k_ln_2[row % ROWS].get());
+        scratch.anchor[row % ROWS].set(rounded(log * run.temperature, double));
+    }
+    sum_near::<V>(rows, run.classes, (group.t, p), (group.x, q), run.temperature, scratch);
     let mut complete = true;
     for row in 0..rows {
-        complete &= one::<V>(group, row, of_p.power - of_q.power, double);
+        complete &= finish::<V>(group, row, double);
     }
     complete
 }
 
-/// Computes log-sum-exps, and the logarithms of the ratios of both sums in two parts: `quotient + k_ln_2 ln 2`.
+/// Splits the sums of q, and the ratios of both sums, into powers of two and what is left.
 #[inline(never)]
-fn logarithms<V: Single>(rows: usize, power: f64, scratch: &Scratch) {
-    let sums = scratch.off_label.iter().zip(&scratch.label_term);
-    let parts = scratch.quotient.iter().zip(&scratch.k_ln_2).zip(scratch.factor.iter().zip(&scratch.power));
-    for ((p, q), ((ratio, n), (sum, sum_n))) in sums.zip(parts).take(rows) {
-        let put = |x: f64, (to, to_n): (&Cell<f64>, &Cell<f64>)| {
-            let (x, n) = split(x);
-            to.set(x);
-            to_n.set(n);
-        };
-        put(p.get() / q.get(), (ratio, n));
-        put(q.get(), (sum, sum_n));
+fn split_sums(rows: usize, scratch: &Scratch) {
+    for row in (0..rows).map(|row| row % ROWS) {
+        let q = scratch.label_term[row].get();
+        let ratio = scratch.off_label[row].get() / q;
+        scratch.slope_at_label[row].set(ratio);
+        for (x, to, to_n) in [(ratio, &scratch.quotient, &scratch.k_ln_2), (q, &scratch.factor, &scratch.power)] {
+            let (rest, n) = split(x);
+            to[row].set(rest);
+            to_n[row].set(n);
+        }
     }
+}
+
+/// Computes log-sum-exps, and the logarithms of what is left of the ratios.
+#[inline(always)]
+fn logarithms<V: Single>(rows: usize, power: f64, scratch: &Scratch) {
     logarithms_of::<V>(rows, &scratch.quotient);
     logarithms_of::<V>(rows, &scratch.factor);
-    let inputs = fours(&scratch.factor, rows).zip(fours(&scratch.power, rows));
-    for ((log, n), to) in inputs.zip(fours(&scratch.log_sum_exp, rows)) {
-        let n = Twice::<V::Wide>::load(n).add(Twice::splat(power));
-        n.mul(Twice::splat(core::f64::consts::LN_2)).add(Twice::load(log)).store(to);
+    let [power, ln_2] = [power, core::f64::consts::LN_2].map(Twice::<V::Wide>::splat);
+    let sums = fours(&scratch.factor, rows).zip(fours(&scratch.power, rows));
+    for ((log, n), to) in sums.zip(fours(&scratch.log_sum_exp, rows)) {
+        Twice::load(n).add(power).mul(ln_2).add(Twice::load(log)).store(to);
     }
 }
 
@@ -90,7 +101,7 @@ fn logarithms<V: Single>(rows: usize, power: f64, scratch: &Scratch) {
 fn logarithms_of<V: Single>(rows: usize, all: &PerRow) {
     let one = Twice::<V::Wide>::splat(1.0);
     for four in fours(all, rows) {
-        let x = Twice::<V::Wide>::load(four);
+        let x = Twice::load(four);
         log_ratios(x.sub(one), x, one).store(four);
     }
 }
@@ -98,29 +109,25 @@ fn logarithms_of<V: Single>(rows: usize, all: &PerRow) {
 /// A smaller divergence is computed alone: classes that are 0 only in the units of the group may count.
 const LEAST: f64 = f64::from_bits((1023 - 64) << 52);
 
-/// Computes the loss and the gradient of a row.
+/// Computes the loss and the gradient of a row from its sums.
 #[inline(always)]
-fn one<V: Single>(group: &Group, row: usize, power: f64, double: bool) -> bool {
+fn finish<V: Single>(group: &Group, row: usize, double: bool) -> bool {
     let Group { run: Run { classes, temperature, scale }, scratch, .. } = *group;
-    let first = row * classes;
-    let [t, x, p, q] =
-        [group.t, group.x, scratch.term_of(double), scratch.target_of(double)].map(|all| all.from(first));
     let of = |all: &PerRow| all[row % ROWS].get();
-    let (sum_p, sum_q) = (of(&scratch.off_label), of(&scratch.label_term));
-    let centre = rounded(with_power(of(&scratch.quotient), power + of(&scratch.k_ln_2)) * temperature, double);
-    let far = sum_near::<V>(classes, (t, p), (x, q), centre, temperature, sum_p / sum_q, scratch);
-    let (sums, errors) = scratch.weights::<V::Wide>();
-    let (sum, e) = (sums.total(), errors.total() / sum_p);
+    let (sum_p, sum_q, sum) = (of(&scratch.off_label), of(&scratch.label_term), of(&scratch.weight));
+    let (far, e) = (of(&scratch.sample), of(&scratch.margin) / sum_p);
     let (least, most) = Range::of_type(double).label;
     let in_range = |sum: f64| least < sum && sum < most;
-    let good = !far && in_range(sum_p) && in_range(sum_q) && enough(sum, sum_p, e);
+    let good = far == 0.0 && in_range(sum_p) && in_range(sum_q) && enough(sum, sum_p, e);
     let good = good && (sum == 0.0 || sum >= LEAST * sum_p) && sum < f64::INFINITY;
     let sample = group.samples.get(row).map_or(1.0, |sample| f64::from(sample.get()));
     let loss = (sum - sum_p * excess(e)) / sum_p;
     scratch.loss[row % ROWS].set(if good { weighted(loss, sample) } else { f64::NAN });
     if let (true, Some(scale)) = (good, scale) {
         let scale = scale * sample / temperature;
-        let [p, q, to] = [p, q, group.gradient.from(first)].map(|all| all.part(0, classes));
+        let first = row * classes;
+        let [p, q, to] = [scratch.term_of(double), scratch.target_of(double), group.gradient]
+            .map(|all| all.part(first, first + classes));
         write::<V>(p, q, scale / sum_p, scale / sum_q, to);
     }
     good
