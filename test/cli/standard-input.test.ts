@@ -107,5 +107,7 @@ describe("standard input", () => {
     write("other.npy", logits);
     const { stdout } = piped(logits, "compare", "-", "other.npy", "--labels", "labels.txt", "--json");
     expect(JSON.parse(stdout)).toMatchObject({ base: { name: "standard input" }, other: { name: "other.npy" } });
+    const lists = ["--base", "logits.npy", "--other", "-", "--labels", "labels.txt", "--json"];
+    expect(JSON.parse(piped(logits, "compare", ...lists).stdout)).toMatchObject({ other: { name: "standard input" } });
   });
 });
