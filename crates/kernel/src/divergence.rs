@@ -226,6 +226,8 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
     let most = Range::of_type(rows.double()).too_large;
     let power = of.0.power - of.1.power;
     let (mut whole, mut scale) = (f64::NAN, 1.0);
+    // What the c of the whole row exceeds the exact one by, as far as it is known.
+    let (mut known, mut rounds) = (0.0, 3);
     loop {
         let mut all = Part { scale, ..Part::NOTHING };
         let (mut sum, mut error) = (0.0, 0.0);
@@ -246,7 +248,7 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
             let even = EVEN.contains(&ratio);
             uneven |= !even;
             if (even || !whole.is_nan()) && !(all.within + sum).is_nan() {
-                let mut c = rows.log_ratio(ratio - 1.0, ratio, 1.0);
+                let mut c = rows.log_ratio(ratio - 1.0, ratio, 1.0) - known;
                 let mut turns = 3;
                 let e = loop {
                     let centre = with_power(c, power) * run.temperature;
@@ -281,6 +283,11 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
         }
         if !whole.is_nan() {
             let e = error / all.p;
+            rounds -= 1;
+            if rounds > 0 && sum < 16.0 * all.p * scale * e * e {
+                known += e;
+                continue;
+            }
             all.within = sum - all.p * scale * excess(e);
             all.c -= e;
         } else if uneven && (all.p == 0.0 || all.q == 0.0) {
