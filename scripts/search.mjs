@@ -123,7 +123,7 @@ const options = Object.fromEntries(
     value === false ? { type: "boolean", default: false } : { type: "string", default: value },
   ]),
 );
-const { values } = parseArgs({ args, options });
+const { values } = parsed();
 for (const flag of ["minutes", "cases", "longer"]) {
   if (values[flag] !== undefined && !(Number(values[flag]) > 0)) {
     console.error(`search: --${flag} must be a number above 0, got ${values[flag]}`);
@@ -142,6 +142,15 @@ for (const step of [
 console.log(`search: ${name} ${JSON.stringify(values)}`);
 search.run(values);
 console.log(`search: ${name} found nothing`);
+
+function parsed() {
+  try {
+    return parseArgs({ args, options });
+  } catch (error) {
+    console.error(`search: ${error.message}`);
+    process.exit(2);
+  }
+}
 
 function seconds(minutes) {
   return String(Math.ceil(60 * Number(minutes)));

@@ -52,19 +52,19 @@ const english = {
 };
 
 const german = {
-  nav: [{ text: "Was genau berechnet es?", link: "/de/what-it-computes" }, playground("Spielwiese", "#lang=de")],
+  nav: [{ text: "Was genau berechnet es?", link: "/de/what-it-computes" }, playground("Playground", "#lang=de")],
   sidebar: [
     {
       text: "Auf Deutsch",
       items: [
-        { text: "Überblick", link: "/de/" },
+        { text: "Übersicht", link: "/de/" },
         { text: "Was genau berechnet es?", link: "/de/what-it-computes" },
-        playground("Spielwiese", "#lang=de"),
+        playground("Playground", "#lang=de"),
       ],
     },
   ],
   outline: { label: "Auf dieser Seite", level: [2, 3] },
-  docFooter: { prev: "Vorige Seite", next: "Nächste Seite" },
+  docFooter: { prev: "Vorherige Seite", next: "Nächste Seite" },
   darkModeSwitchLabel: "Farbschema",
   lightModeSwitchTitle: "Helles Farbschema",
   darkModeSwitchTitle: "Dunkles Farbschema",
@@ -87,13 +87,13 @@ const heroes = {
   },
   "de/index.md": {
     name: "xent",
-    text: "Sparse Softmax Cross-Entropy für JavaScript",
+    text: "Sparse-Softmax-Kreuzentropie für JavaScript",
     tagline:
-      "Loss und Gradient, bis in die letzten Stellen von float32 richtig, in WebAssembly-SIMD. Ohne Abhängigkeiten.",
+      "Loss und Gradient, exakt bis in die letzten Stellen von float32, in WebAssembly mit SIMD. Ohne Abhängigkeiten.",
     actions: [
       { text: "Was genau berechnet es?", link: "/de/what-it-computes", theme: "brand" },
-      { ...playground("Spielwiese", "#lang=de"), theme: "alt" },
-      { text: "Guide (English)", link: "/guide", theme: "alt" },
+      { ...playground("Playground", "#lang=de"), theme: "alt" },
+      { text: "Anleitung (Englisch)", link: "/guide", theme: "alt" },
     ],
   },
 };

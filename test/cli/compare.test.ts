@@ -1,5 +1,6 @@
 // xent compare against NumPy and PyTorch in f64: golden/evaluators.json.
 import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { beforeAll, describe, expect, test } from "vitest";
 import { npy } from "../support/array-files.ts";
 import { xentJson } from "../support/cli.ts";
@@ -102,6 +103,15 @@ describe("two models", () => {
     expect(comparison.divergence.largest.row).toBe(wanted.divergence.row);
     expect(comparison.labelProbability.largestDecrease.row).toBe(wanted.change.leastRow);
     expect(comparison.labelProbability.largestIncrease.row).toBe(wanted.change.mostRow);
+  });
+
+  test("use all threads from 16 MiB of logits on, also in lists of files", () => {
+    write("many.bin", Buffer.alloc(2 ** 23));
+    write("more.bin", Buffer.alloc(2 ** 23));
+    write("many.txt", "0\n".repeat(2048));
+    const lists = ["--base", "many.bin", "--other", "more.bin", "--classes", "1024", "--labels", "many.txt"];
+    const { threads } = xentJson<{ threads: number }>(["compare", ...lists], { cwd: folder });
+    expect(threads).toBe(availableParallelism());
   });
 
   test("may be in several files, with a result for each row and cluster", () => {

@@ -1,8 +1,8 @@
 // The statistics of xent evaluate against NumPy and PyTorch in f64: golden/evaluators.json.
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
 import { npy } from "../support/array-files.ts";
-import { xentCommand, xentJson } from "../support/cli.ts";
+import { xentJson } from "../support/cli.ts";
 import { cliFolder } from "../support/cli-folder.ts";
 import { golden } from "../support/evaluators.ts";
 
@@ -291,25 +291,5 @@ describe("a notice", () => {
     values[values.length - 1] = 0.75;
     write("p.npy", npy("float32", shape, values));
     expect(run("evaluate", "--logits", "p.npy", "--labels", "y.npy").stderr).toBe("");
-  });
-});
-
-describe("standard input", () => {
-  const piped = (input: Buffer, ...args: string[]) => {
-    writeFileSync(path("input"), input);
-    return xentCommand(["evaluate", "--threads", "1", "--json", ...args], {
-      cwd: folder,
-      input: input as unknown as string,
-    });
-  };
-
-  test("may be one of the files", () => {
-    const meanOf = ({ stdout }: { stdout: string }): number => (JSON.parse(stdout) as Statistics).mean;
-    near(meanOf(piped(readFileSync(path("y.npy")), "--logits", "x.npy", "--labels", "-")), expected.mean);
-    near(meanOf(piped(Buffer.from(golden.labels.join("\n")), "--logits", "x.npy", "--labels", "-")), expected.mean);
-    near(meanOf(piped(readFileSync(path("x.npy")), "--logits", "-", "--labels", "y.npy")), expected.mean);
-    expect(piped(Buffer.alloc(0), "--logits", "-", "--labels", "-").stderr).toBe(
-      "xent: -: only one file can be standard input\n",
-    );
   });
 });

@@ -92,7 +92,6 @@ test("every function that a signature names is exported", () => {
 
 describe("a command that is shown exists:", () => {
   const { scripts } = packageIn("");
-  const searches = spawnSync(process.execPath, [join(root, "scripts/search.mjs")], { encoding: "utf8" }).stderr;
   const packages = readdirSync(join(root, "packages")).map((folder) => packageIn(`packages/${folder}`).name);
   const commands = blocksRunBy("commands").flatMap(({ file, code }) =>
     code
@@ -111,14 +110,33 @@ describe("a command that is shown exists:", () => {
     } else if (program === "npm" && args[0] === "install") expect(packages).toContain(args.at(-1));
     else if (program === "npm") {
       expect(Object.keys(scripts)).toContain(args[0] === "run" ? args[1] : args[0]);
-      const [, search] = / search -- (\w+)/.exec(command) ?? [];
-      if (search !== undefined) expect(searches).toMatch(new RegExp(`^${search}( |$)`, "m"));
     } else if (program === "npx" || program === "node") {
       const path = join(root, args[program === "npx" ? 2 : 0] as string);
       expect(existsSync(path) || existsSync(`${path}.test.ts`)).toBe(true);
     } else {
       const [, crate, suite] = /^cargo test(?: --release)? -p xent-(\w+) --test (\w+)$/.exec(command) ?? [];
       expect(existsSync(join(root, `crates/${crate}/tests/${suite}.rs`))).toBe(true);
+    }
+  });
+});
+
+describe("a search that is named exists, with its options:", () => {
+  const usage = spawnSync(process.execPath, [join(root, "scripts/search.mjs")], { encoding: "utf8" }).stderr.split(
+    "\n",
+  );
+  const named = texts.flatMap((file) =>
+    Array.from(
+      readFileSync(join(root, file), "utf8").matchAll(/npm run search -- ([^`#|\n]+)/g),
+      ([, command = ""]) => [file, command.trim()] as const,
+    ),
+  );
+
+  test.each(named)("%s: %s", (_, command) => {
+    const [name, ...args] = command.split(" ");
+    const options = usage.find((line) => line.split(" ")[0] === name);
+    expect(options).toBeDefined();
+    for (const flag of args.filter((arg) => arg.startsWith("-"))) {
+      expect(options).toMatch(new RegExp(`\\[${flag}[ \\]]`));
     }
   });
 });

@@ -92,31 +92,27 @@ describe.skipIf(server === undefined).concurrent("the queue", { timeout: 120_000
   test.each([
     ["which keeps nothing", []],
     ["which keeps everything", ["--appendonly", "yes", "--appendfsync", "always"]],
-  ])(
-    "Redis, %s, is killed twice in the middle",
-    async (_, flags) => {
-      const server = await redis(...flags);
-      const end = workers(server.url, "killed", 2, 20);
-      let killed = 0;
-      const kill = async (): Promise<void> => {
-        await server.kill();
-        await pause(500 * LONGER);
-        await server.start();
-      };
-      let killing: Promise<void> | undefined;
-      const results = await collect<Number, number>({
-        ...{ url: server.url, name: "killed", tasks: tasksOf(150) },
-        onResult: () => {
-          killed++;
-          if (killed === 20 || killed === 80) killing = kill();
-        },
-      });
-      await killing;
-      expect(sorted(results)).toEqual(squares(150));
-      await end();
-    },
-    90_000,
-  );
+  ])("Redis, %s, is killed twice in the middle", async (_, flags) => {
+    const server = await redis(...flags);
+    const end = workers(server.url, "killed", 2, 20);
+    let killed = 0;
+    const kill = async (): Promise<void> => {
+      await server.kill();
+      await pause(500 * LONGER);
+      await server.start();
+    };
+    let killing: Promise<void> | undefined;
+    const results = await collect<Number, number>({
+      ...{ url: server.url, name: "killed", tasks: tasksOf(150) },
+      onResult: () => {
+        killed++;
+        if (killed === 20 || killed === 80) killing = kill();
+      },
+    });
+    await killing;
+    expect(sorted(results)).toEqual(squares(150));
+    await end();
+  });
 
   test("Redis has no memory left: the run fails with one error, and continues once there is memory", async () => {
     const { url, port } = await redis();

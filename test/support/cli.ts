@@ -16,7 +16,7 @@ export interface Ended {
 
 export interface Surroundings {
   readonly cwd?: string;
-  readonly input?: string;
+  readonly input?: string | Uint8Array;
   readonly columns?: number;
   readonly env?: Readonly<Record<string, string>>;
 }

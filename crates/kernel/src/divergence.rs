@@ -241,6 +241,8 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
     let most = Range::of_type(rows.double()).too_large;
     let power = of.0.power - of.1.power;
     let (mut whole, mut scale) = (f64::NAN, 1.0);
+    // What the c of the whole row exceeds the exact one by, as far as it is known.
+    let (mut known, mut rounds) = (0.0, 3);
     loop {
         let mut all = Part { scale, ..Part::NOTHING };
         let (mut sum, mut error) = (0.0, 0.0);
@@ -262,7 +264,7 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
             uneven |= !even;
             if (even || !whole.is_nan()) && !(all.within + sum).is_nan() {
                 let (rest, n) = split(ratio);
-                let (mut c, mut unit) = (rows.log_ratio(rest - 1.0, rest, 1.0), power + n);
+                let (mut c, mut unit) = (rows.log_ratio(rest - 1.0, rest, 1.0) - known, power + n);
                 let mut turns = 3;
                 let e = loop {
                     let centre = loops::rounded(with_power(c, unit) * run.temperature, rows.double());
@@ -296,6 +298,11 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
         }
         if !whole.is_nan() {
             let e = error / all.p;
+            rounds -= 1;
+            if rounds > 0 && !sum.is_nan() && !enough(sum, all.p * scale, e) {
+                known += e;
+                continue;
+            }
             all.within = sum - all.p * scale * excess(e);
             all.c -= e;
         } else if uneven && (all.p == 0.0 || all.q == 0.0) {

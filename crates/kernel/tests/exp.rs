@@ -9,7 +9,8 @@ use xent_kernel::scratch::Scratch;
 use xent_kernel::softcap;
 use xent_kernel::vector::{Fused, Pair, Scalar, Vector, Wide};
 
-/// The worst relative error of a term over every `stride`-th float around an anchor of 0, in units of 2^-24, and where.
+/// The worst relative error of a term over every `stride`-th float around an anchor of 0, in units of 2^-24, and where. Logits whose
+/// size is below 2^-26 are left out: their terms are those of 0.
 fn worst<V: Vector<Element = f32>, R: Reduction<V>>(stride: usize, temperature: f64) -> (f64, f32) {
     let memory = vec![0.0f64; size_of::<Scratch>().div_ceil(8)];
     // SAFETY: as large as a scratch area, whose bytes may have any value, and aligned to 8.
@@ -20,7 +21,7 @@ fn worst<V: Vector<Element = f32>, R: Reduction<V>>(stride: usize, temperature: 
     let (reduction, polynomial) = (R::load(scratch), Polynomial::<V>::load());
     let mut worst = (0.0, 0.0);
     let end = |x: f64| ((x * temperature) as f32).to_bits();
-    let sides = [0..end(32.0), 0x8000_0000..end(-112.0)];
+    let sides = [end(2f64.powi(-26))..end(32.0), end(-(2f64.powi(-26)))..end(-112.0)];
     for bits in sides.into_iter().flat_map(|side| side.step_by(stride)) {
         let x = f32::from_bits(bits);
         let (term, _) = reduction.term(&polynomial, V::splat(x), V::splat(0.0));
@@ -33,21 +34,24 @@ fn worst<V: Vector<Element = f32>, R: Reduction<V>>(stride: usize, temperature: 
     worst
 }
 
-fn assert_stated((error, x): (f64, f32), what: &str) {
-    println!("{what}: {error} at {x}");
-    assert!(error <= MAX_ERROR, "{what}: exp({x}) is off by {error} * 2^-24");
-}
-
 fn assert_all_stated(stride: usize) {
-    assert_stated(worst::<Scalar, Direct<Scalar, false, false>>(stride, 1.0), "plain");
-    assert_stated(worst::<Fused, Direct<Fused, false, false>>(stride, 1.0), "fused");
+    let mut above = Vec::new();
+    let mut check = |(error, x): (f64, f32), what: &str| {
+        println!("{what}: {error} at {x}");
+        if error > MAX_ERROR {
+            above.push(format!("{what}: exp({x}) is off by {error} * 2^-24"));
+        }
+    };
+    check(worst::<Scalar, Direct<Scalar, false, false>>(stride, 1.0), "plain");
+    check(worst::<Fused, Direct<Fused, false, false>>(stride, 1.0), "fused");
     for temperature in [0.7, 1.3, 2.5, 0.05, 17.0, 1.999_999] {
         let what = format!("temperature {temperature}");
-        assert_stated(worst::<Scalar, Direct<Scalar, true, false>>(stride, temperature), &what);
-        assert_stated(worst::<Fused, Direct<Fused, true, false>>(stride, temperature), &format!("{what}, fused"));
+        check(worst::<Scalar, Direct<Scalar, true, false>>(stride, temperature), &what);
+        check(worst::<Fused, Direct<Fused, true, false>>(stride, temperature), &format!("{what}, fused"));
     }
-    assert_stated(worst::<Scalar, Centred<Scalar>>(stride, 1.0), "centred");
-    assert_stated(worst::<Fused, Centred<Fused>>(stride, 1.0), "centred, fused");
+    check(worst::<Scalar, Centred<Scalar>>(stride, 1.0), "centred");
+    check(worst::<Fused, Centred<Fused>>(stride, 1.0), "centred, fused");
+    assert!(above.is_empty(), "{}", above.join("; "));
 }
 
 #[test]

@@ -1,10 +1,11 @@
-import type { ArrayFile } from "./array-file.ts";
+import type { ArrayFile, NamedFile } from "./array-file.ts";
 import { type Bytes, FileBytes, openFile } from "./bytes.ts";
 import { BYTES, type DType } from "./dtypes.ts";
 import { badData, badUsage } from "./failure.ts";
 import { readNpy } from "./npy.ts";
 import { openNpz } from "./npz.ts";
 import { openSafetensors } from "./safetensors.ts";
+import { pathOf } from "./standard-input.ts";
 
 /** What the caller expects of a file, for everything that the file itself does not state. */
 export interface Expected {
@@ -15,25 +16,25 @@ export interface Expected {
 }
 
 /** Whether the file is text, by its extension. */
-export function isText(path: string): boolean {
-  return /\.txt$/i.test(path);
+export function isText(spec: string): boolean {
+  return /\.txt$/i.test(pathOf(spec));
 }
 
 /** Whether the file has only numbers, without a header, by its extension. */
-export function isRaw(path: string): boolean {
-  return /\.(bin|raw|f32|i32)$/i.test(path);
+export function isRaw(spec: string): boolean {
+  return /\.(bin|raw|f32|i32)$/i.test(pathOf(spec));
 }
 
-/** Splits `path`, or `path:name` of a file with several arrays, into the path and the name. */
-export function fileOf(spec: string): { path: string; wanted: string | undefined } {
-  const [, path = spec, wanted] = isText(spec) ? [] : (/^(.*\.(?:npz|safetensors)):(.+)$/is.exec(spec) ?? []);
-  return { path, wanted };
+/** Splits `path`, or `path:name` of a file with several arrays, into the path and the name of the array. */
+export function fileOf(spec: string): NamedFile {
+  const whole = pathOf(spec);
+  const [, path = whole, wanted] = isText(spec) ? [] : (/^(.*\.(?:npz|safetensors)):(.+)$/is.exec(whole) ?? []);
+  return { path, wanted, name: wanted === undefined ? spec : spec.slice(0, -`:${wanted}`.length) };
 }
 
 /** Opens the array that a spec names (see {@link fileOf}). The extension of the file gives its format. */
 export async function openArray(spec: string, expected: Expected): Promise<ArrayFile> {
-  const { path, wanted } = fileOf(spec);
-  const array = await openByEnding(path, wanted, expected);
+  const array = await openByEnding(fileOf(spec), expected);
   try {
     const { name, dtype, shape, bytes } = array;
     const size = shape.reduce((product, length) => product * length, BYTES[dtype]);
@@ -48,17 +49,18 @@ export async function openArray(spec: string, expected: Expected): Promise<Array
   }
 }
 
-async function openByEnding(path: string, wanted: string | undefined, { usual, raw }: Expected): Promise<ArrayFile> {
-  if (/\.npz$/i.test(path)) return openNpz(path, wanted, usual);
-  if (/\.safetensors$/i.test(path)) return openSafetensors(path, wanted, usual);
+async function openByEnding(named: NamedFile, { usual, raw }: Expected): Promise<ArrayFile> {
+  const { path, name } = named;
+  if (/\.npz$/i.test(path)) return openNpz(named, usual);
+  if (/\.safetensors$/i.test(path)) return openSafetensors(named, usual);
   const isNpy = /\.npy$/i.test(path);
   if (!isNpy && !isRaw(path)) {
-    throw badUsage(`${path}: unknown file type: expected .npy, .npz, .safetensors, .bin or .raw`);
+    throw badUsage(`${name}: unknown file type: expected .npy, .npz, .safetensors, .bin or .raw`);
   }
-  const { file, size, assertUnchanged } = await openFile(path);
+  const { file, size, assertUnchanged } = await openFile(path, name);
   try {
-    const bytes = new FileBytes(path, file, 0, size, assertUnchanged);
-    return isNpy ? await readNpy(path, bytes) : openRaw(path, bytes, raw);
+    const bytes = new FileBytes(name, file, 0, size, assertUnchanged);
+    return isNpy ? await readNpy(name, bytes) : openRaw(name, bytes, raw);
   } catch (error) {
     await file.close();
     throw error;

@@ -22,24 +22,25 @@ export interface Opened {
 }
 
 /**
- * Opens a regular file to read. Refuses devices and pipes, files that this run writes, and Git LFS pointers.
+ * Opens a regular file to read, which messages call `name`. Refuses devices and pipes, files that this run writes, and Git LFS
+ * pointers.
  */
-export async function openFile(path: string): Promise<Opened> {
+export async function openFile(path: string, name: string = path): Promise<Opened> {
   // Opening a device may already have an effect.
-  assertRegular(path, await stat(path, { bigint: true }).catch(failing(path)));
+  assertRegular(name, await stat(path, { bigint: true }).catch(failing(name)));
   // O_NONBLOCK: if a pipe has replaced the file since, open does not wait for a writer.
-  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(failing(path));
+  const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(failing(name));
   try {
     const opened = await file.stat({ bigint: true });
-    assertRegular(path, opened);
+    assertRegular(name, opened);
     const writer = writerOf(identityOf(opened));
-    if (writer !== undefined) throw badUsage(`${path}: is both input and output (by ${writer})`);
+    if (writer !== undefined) throw badUsage(`${name}: is both input and output (by ${writer})`);
     const size = Number(opened.size);
-    await assertNoPointer(path, file, size);
+    await assertNoPointer(name, file, size);
     const assertUnchanged = async (): Promise<void> => {
       const now = await file.stat({ bigint: true });
       if (now.mtimeNs !== opened.mtimeNs || now.size !== opened.size) {
-        throw badData(`${path}: changed while it was being read`);
+        throw badData(`${name}: changed while it was being read`);
       }
     };
     return { file, size, assertUnchanged };
@@ -49,25 +50,25 @@ export async function openFile(path: string): Promise<Opened> {
   }
 }
 
-function assertRegular(path: string, stats: BigIntStats): void {
-  if (!stats.isFile()) throw badData(`${path}: is ${stats.isDirectory() ? "a directory" : "not a regular file"}`);
+function assertRegular(name: string, stats: BigIntStats): void {
+  if (!stats.isFile()) throw badData(`${name}: is ${stats.isDirectory() ? "a directory" : "not a regular file"}`);
 }
 
 const LFS_POINTER = "version https://git-lfs.github.com/spec/";
 /** From the specification of Git LFS. */
 const MOST_POINTER_BYTES = 1024;
 
-async function assertNoPointer(path: string, file: FileHandle, size: number): Promise<void> {
+async function assertNoPointer(name: string, file: FileHandle, size: number): Promise<void> {
   if (size < LFS_POINTER.length || size >= MOST_POINTER_BYTES) return;
   const { buffer } = await file.read(Buffer.alloc(LFS_POINTER.length), 0, LFS_POINTER.length, 0);
   if (buffer.toString("latin1") === LFS_POINTER) {
-    throw badData(`${path}: is a Git LFS pointer, not the file itself: fetch that with git lfs pull`);
+    throw badData(`${name}: is a Git LFS pointer, not the file itself: fetch that with git lfs pull`);
   }
 }
 
-function failing(path: string): (cause: Error) => never {
+function failing(name: string): (cause: Error) => never {
   return (cause) => {
-    throw badFile(path, cause);
+    throw badFile(name, cause);
   };
 }
 

@@ -86,10 +86,19 @@ async function compareAll(
   closers: Closers,
 ): Promise<Comparison> {
   const start = performance.now();
-  const named = [given.labels, given.mask, ...names] as const;
-  const [labelNames, mask, ...files] = await namesWithInput(named, closers);
-  const flags = { ...given, labels: labelNames, ...(mask === undefined ? {} : { mask }) };
-  const all = pairsOf(files as string[], flags);
+  const { base, other } = given;
+  const named = [given.labels, given.mask, ...names, ...(base ?? []), ...(other ?? [])] as const;
+  const [labelNames, mask, ...rest] = await namesWithInput(named, closers);
+  const next = (count: number): string[] => rest.splice(0, count) as string[];
+  const files = next(names.length);
+  const flags = {
+    ...given,
+    labels: labelNames,
+    ...(mask === undefined ? {} : { mask }),
+    ...(base === undefined ? {} : { base: next(base.length) }),
+    ...(other === undefined ? {} : { other: next(other.length) }),
+  };
+  const all = pairsOf(files, flags);
   const by = flags.group ?? "row";
   assertGroup(by, all.length);
   const sizes: LogitsFile[] = [];
@@ -111,7 +120,10 @@ async function compareAll(
   const report = html && new ComparisonReport(longest);
   const perRow = flags.perRow === undefined ? undefined : await PerRow.open(flags.perRow, rows, inputs, columns);
   closers.push(() => perRow?.discard());
-  const threads = await threadsFor(flags.threads, files as string[]);
+  const threads = await threadsFor(
+    flags.threads,
+    all.flatMap((pair) => [pair.logits, pair.other]),
+  );
   const xent = await instance(threads, flags.variant, signal, closers);
   const extremes: Extremes = {
     divergences: new Quantiles(rows),

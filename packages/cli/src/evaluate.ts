@@ -29,7 +29,7 @@ import { progressBar } from "./progress.ts";
 import { queueUrl } from "./queue-url.ts";
 import { EvaluationReport } from "./report.ts";
 import { addUp } from "./source.ts";
-import { namesWithInput } from "./standard-input.ts";
+import { isInput, namesWithInput } from "./standard-input.ts";
 import { Statistics } from "./statistics.ts";
 import { textBytes } from "./text-bytes.ts";
 import { TOTALS } from "./totals-file.ts";
@@ -64,7 +64,7 @@ async function evaluateAll(
   const flags = given.html === undefined ? given : { calibration: USUAL_BINS, ...given };
   assertCarried(flags);
   const named = [flags.labels, flags.mask, ...(flags.logits ?? []), ...files] as const;
-  if (flags.queue !== undefined && named.includes("-"))
+  if (flags.queue !== undefined && named.some(isInput))
     throw badUsage("-: workers of --queue cannot read standard input");
   const [labelNames, mask, ...logits] = await namesWithInput(named, closers);
   const all = pairs(logits as string[], labelNames, mask);

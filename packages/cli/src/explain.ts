@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { createXentSync, type Variant } from "xent";
-import { badUsage } from "./failure.ts";
+import { badFile, badUsage } from "./failure.ts";
 import type { LossFlags } from "./loss-options.ts";
 import { digitsOf, parseFloat32, ulpOf } from "./numbers.ts";
 import { lossInFloat32, type RowOptions, type Steps, stepsOf } from "./steps.ts";
@@ -98,9 +98,17 @@ function readLogits(words: readonly string[]): number[] {
   if (option !== undefined) throw badUsage(`unknown option ${option}`);
   const isPiped = words.length === 0 || words.join() === "-";
   if (isPiped && process.stdin.isTTY) throw badUsage("expected logits: xent explain 2 -5 0.5 -0.1 --label 0");
-  const logits = numbersIn(isPiped ? readFileSync(process.stdin.fd, "utf8") : words.join(" "));
+  const logits = numbersIn(isPiped ? readInput() : words.join(" "));
   if (logits.length === 0) throw badUsage("expected logits, got none");
   return logits;
+}
+
+function readInput(): string {
+  try {
+    return readFileSync(process.stdin.fd, "utf8");
+  } catch (cause) {
+    throw badFile("standard input", cause as Error);
+  }
 }
 
 /**

@@ -1,4 +1,4 @@
-import { isText, openArray } from "./arrays.ts";
+import { fileOf, isText, openArray } from "./arrays.ts";
 import type { Bytes } from "./bytes.ts";
 import { BYTES, type DType, type INTEGERS, isFloat } from "./dtypes.ts";
 import { badData } from "./failure.ts";
@@ -50,12 +50,13 @@ export async function openLabels(spec: string, { raw, isMask = false }: LabelSpe
   return { name, dtype, shape, chunks: numbersOf(bytes, dtype), close };
 }
 
-async function* integersOf(path: string): AsyncGenerator<LabelChunk, void> {
+async function* integersOf(spec: string): AsyncGenerator<LabelChunk, void> {
+  const { path, name } = fileOf(spec);
   let row = 0;
-  for await (const words of wordsOf(path)) {
+  for await (const words of wordsOf(path, name)) {
     const wrong = words.findIndex((word) => !isInteger(word));
     if (wrong >= 0)
-      throw badData(`${path}: row ${row + wrong} has ${quote(words[wrong] as string)}, which is not an integer`);
+      throw badData(`${name}: row ${row + wrong} has ${quote(words[wrong] as string)}, which is not an integer`);
     yield { numbers: words.map(Number), textOf: (i) => shorten(words[i] as string) };
     row += words.length;
   }

@@ -3,7 +3,7 @@ import type { FileHandle } from "node:fs/promises";
 import { pipeline, Readable } from "node:stream";
 import { crc32, createInflateRaw } from "node:zlib";
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from "yauzl";
-import { type ArrayFile, choose } from "./array-file.ts";
+import { type ArrayFile, choose, type NamedFile } from "./array-file.ts";
 import { type Bytes, FileBytes, type Opened, openFile, StreamBytes } from "./bytes.ts";
 import { badData, badFile, Failure } from "./failure.ts";
 import { readNpy } from "./npy.ts";
@@ -14,35 +14,29 @@ const DEFLATED = 8;
 /** Slightly more than the largest ratio by which deflate can expand a byte. */
 const MOST_OF_A_BYTE = 1040;
 
-export async function openNpz(path: string, wanted: string | undefined, usual: string): Promise<ArrayFile> {
-  const opened = await openFile(path);
+export async function openNpz(named: NamedFile, usual: string): Promise<ArrayFile> {
+  const opened = await openFile(named.path, named.name);
   const { file, size } = opened;
   const reader = new FileReader(file, size);
   try {
-    return await Promise.race([readZip(path, opened, reader, wanted, usual), reader.broken]);
+    return await Promise.race([readZip(named, opened, reader, usual), reader.broken]);
   } catch (error) {
     await file.close();
-    throw error instanceof Failure ? error : badFile(path, error as Error);
+    throw error instanceof Failure ? error : badFile(named.name, error as Error);
   }
 }
 
-async function readZip(
-  path: string,
-  opened: Opened,
-  reader: FileReader,
-  wanted: string | undefined,
-  usual: string,
-): Promise<ArrayFile> {
+async function readZip(named: NamedFile, opened: Opened, reader: FileReader, usual: string): Promise<ArrayFile> {
   const zip = await fromRandomAccessReaderPromise(reader, opened.size, { lazyEntries: true, autoClose: false });
   // The iterator throws the first error; later ones must not end the process.
   zip.on("error", () => {});
   const entries = new Map<string, Entry>();
   for await (const entry of zip.eachEntry()) {
-    if (entries.size === MOST_ENTRIES) throw badData(`${path}: has more than ${MOST_ENTRIES} arrays`);
+    if (entries.size === MOST_ENTRIES) throw badData(`${named.name}: has more than ${MOST_ENTRIES} arrays`);
     entries.set(entry.fileName.replace(/\.npy$/, ""), entry);
   }
-  const [array, entry] = choose(entries, wanted, usual, path);
-  const name = `${path}:${array}`;
+  const [array, entry] = choose(entries, named, usual);
+  const name = `${named.name}:${array}`;
   const bytes = await bytesOf(name, opened, zip, entry);
   return readNpy(name, new CheckedBytes(name, bytes, entry.crc32));
 }

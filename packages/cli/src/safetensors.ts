@@ -1,6 +1,6 @@
 // https://huggingface.co/docs/safetensors: the length of a JSON header, the header, and the tensors without gaps.
 // Own code: no established package reads the format without loading the whole file into memory.
-import { type ArrayFile, choose } from "./array-file.ts";
+import { type ArrayFile, choose, type NamedFile } from "./array-file.ts";
 import { FileBytes, openFile, take } from "./bytes.ts";
 import type { DType } from "./dtypes.ts";
 import { badData } from "./failure.ts";
@@ -31,31 +31,33 @@ interface Tensor {
   readonly data_offsets: readonly [number, number];
 }
 
-export async function openSafetensors(path: string, wanted: string | undefined, usual: string): Promise<ArrayFile> {
-  const { file, size, assertUnchanged } = await openFile(path);
+export async function openSafetensors(named: NamedFile, usual: string): Promise<ArrayFile> {
+  const { name, path } = named;
+  const { file, size, assertUnchanged } = await openFile(path, name);
   try {
-    const start = new FileBytes(path, file, 0, size);
-    const length = (await take(start, 8, path)).readBigUInt64LE();
-    if (length > MOST_HEADER_BYTES) throw badData(`${path}: not a .safetensors file: a header of ${length} bytes`);
+    const start = new FileBytes(name, file, 0, size);
+    const length = (await take(start, 8, name)).readBigUInt64LE();
+    if (length > MOST_HEADER_BYTES) throw badData(`${name}: not a .safetensors file: a header of ${length} bytes`);
     const data = 8 + Number(length);
-    const header = await take(start, Number(length), path);
+    const header = await take(start, Number(length), name);
     if (hasTooMany(header))
-      throw badData(`${path}: not a .safetensors file: a header of more than ${MOST_VALUES} values`);
-    const tensors = parse(path, header.toString());
-    checkPlaces(path, tensors, data, size);
-    const [name, { dtype, shape, data_offsets }] = choose(tensors, wanted, usual, path);
+      throw badData(`${name}: not a .safetensors file: a header of more than ${MOST_VALUES} values`);
+    const tensors = parse(name, header.toString());
+    checkPlaces(name, tensors, data, size);
+    const [tensor, { dtype, shape, data_offsets }] = choose(tensors, named, usual);
+    const array = `${name}:${tensor}`;
     const type = TYPES.get(dtype);
-    if (type === undefined) throw badData(`${path}:${name}: unsupported type ${dtype}`);
+    if (type === undefined) throw badData(`${array}: unsupported type ${dtype}`);
     const [begin, end] = data_offsets;
-    const bytes = new FileBytes(`${path}:${name}`, file, data + begin, end - begin, assertUnchanged);
-    return { name: `${path}:${name}`, dtype: type, shape, bytes };
+    const bytes = new FileBytes(array, file, data + begin, end - begin, assertUnchanged);
+    return { name: array, dtype: type, shape, bytes };
   } catch (error) {
     await file.close();
     throw error;
   }
 }
 
-function parse(path: string, header: string): Map<string, Tensor> {
+function parse(name: string, header: string): Map<string, Tensor> {
   try {
     const { __metadata__, ...tensors } = JSON.parse(header) as Record<string, Tensor>;
     const entries = Object.entries(tensors);
@@ -63,7 +65,7 @@ function parse(path: string, header: string): Map<string, Tensor> {
   } catch {
     // As below.
   }
-  throw badData(`${path}: not a .safetensors file: invalid header`);
+  throw badData(`${name}: not a .safetensors file: invalid header`);
 }
 
 function isTensor({ dtype, shape, data_offsets }: Readonly<Record<keyof Tensor, unknown>>): boolean {

@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { badData, badFile, badUsage } from "./failure.ts";
 import { assertEach, type FilePair, fileBeside } from "./files.ts";
+import { pathOf } from "./standard-input.ts";
 
 /** Bytes of the evaluated text: a number, or the size of its files, which are named like files of labels. */
 export async function textBytes(spec: string, all: readonly FilePair[]): Promise<number> {
@@ -13,7 +14,7 @@ export async function textBytes(spec: string, all: readonly FilePair[]): Promise
   let bytes = 0;
   for (const { logits } of all) {
     const path = fileBeside(logits, spec);
-    const found = await stat(path).catch((cause: Error) => {
+    const found = await stat(pathOf(path)).catch((cause: Error) => {
       throw badFile(path, cause);
     });
     if (!found.isFile()) throw badData(`${path}: is not a regular file`);

@@ -5,13 +5,13 @@ import { badData, badFile, Failure } from "./failure.ts";
 const LONGEST = 1000;
 const CHUNK_BYTES = 2 ** 16;
 
-/** The words of a text file, separated by white space or commas, a few thousand at a time. */
-export async function* wordsOf(path: string): AsyncGenerator<string[]> {
-  const { file, size, assertUnchanged } = await openFile(path);
-  const words = new Words(path);
+/** The words of a text file, separated by white space or commas, a few thousand at a time. Messages call it `name`. */
+export async function* wordsOf(path: string, name: string = path): AsyncGenerator<string[]> {
+  const { file, size, assertUnchanged } = await openFile(path, name);
+  const words = new Words(name);
   try {
     let rest = "";
-    for await (const text of textOf(new FileBytes(path, file, 0, size, assertUnchanged))) {
+    for await (const text of textOf(new FileBytes(name, file, 0, size, assertUnchanged))) {
       // The last word may continue in the next chunk.
       const last = text.search(/[^\s,]*$/);
       if (last > 0) {
@@ -24,7 +24,7 @@ export async function* wordsOf(path: string): AsyncGenerator<string[]> {
     yield* words.of(rest);
     words.end();
   } catch (error) {
-    throw error instanceof Failure ? error : badFile(path, error as Error);
+    throw error instanceof Failure ? error : badFile(name, error as Error);
   } finally {
     await file.close();
   }
@@ -49,13 +49,13 @@ function encodingOf([first, second]: Uint8Array): string {
 
 /** Splits text into words. Throws if a comma lacks a word on one side. */
 class Words {
-  readonly #path: string;
+  readonly #name: string;
   #count = 0;
   /** The last item in this line. */
   #last: "nothing" | "word" | "comma" = "nothing";
 
-  constructor(path: string) {
-    this.#path = path;
+  constructor(name: string) {
+    this.#name = name;
   }
 
   /** The words of the next text, which ends at the end of a word. */
@@ -64,7 +64,7 @@ class Words {
     const long = words.findIndex((word) => word.length > LONGEST);
     yield long < 0 ? words : words.slice(0, long + 1);
     if (long >= 0)
-      throw badData(`${this.#path}: not a text of numbers: it has a word of more than ${LONGEST} characters`);
+      throw badData(`${this.#name}: not a text of numbers: it has a word of more than ${LONGEST} characters`);
     this.#count += words.length;
   }
 
@@ -99,7 +99,7 @@ class Words {
   #missing(words: number): never {
     const count = this.#count + words;
     throw badData(
-      `${this.#path}: a comma without a number on each side, after ${count} ${count === 1 ? "number" : "numbers"}`,
+      `${this.#name}: a comma without a number on each side, after ${count} ${count === 1 ? "number" : "numbers"}`,
     );
   }
 }

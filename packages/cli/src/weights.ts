@@ -1,4 +1,4 @@
-import { isText, openArray } from "./arrays.ts";
+import { fileOf, isText, openArray } from "./arrays.ts";
 import { badData } from "./failure.ts";
 import { wordsOf } from "./text.ts";
 
@@ -16,14 +16,15 @@ function assertCount(spec: string, found: number | string, classes: number): voi
   }
 }
 
-async function fromText(path: string, classes: number): Promise<Float32Array> {
+async function fromText(spec: string, classes: number): Promise<Float32Array> {
+  const { path, name } = fileOf(spec);
   const weights: number[] = [];
-  for await (const words of wordsOf(path)) {
+  for await (const words of wordsOf(path, name)) {
     // Number accepts forms that only JavaScript has.
     for (const word of words) weights.push(word === "" || /^[+-]?0[xob]/i.test(word) ? NaN : Number(word));
-    if (weights.length > classes) assertCount(path, `more than ${classes}`, classes);
+    if (weights.length > classes) assertCount(name, `more than ${classes}`, classes);
   }
-  assertCount(path, weights.length, classes);
+  assertCount(name, weights.length, classes);
   return Float32Array.from(weights);
 }
 

@@ -83,7 +83,8 @@ export const en = {
       overflow: "An exponential is above 3.4e38, the largest f32: ∞ / ∞ is not a number.",
       overflowOfOthers:
         "An exponential is above 3.4e38, the largest f32. Divided by ∞, the label's probability is 0; -log(0) is infinite.",
-      infinite: "The probability of the label has become 0, because the smallest f32 is 1.4e-45; -log(0) is infinite.",
+      infinite:
+        "The probability of the label has become 0, because the smallest positive f32 is 1.4e-45; -log(0) is infinite.",
       vanished: "Every exponential has become 0: 0 / 0 is not a number.",
       zero: "Probability rounded to 1: nothing is left of the loss.",
       stableZero:
@@ -91,7 +92,7 @@ export const en = {
       far: "More than 2e-6 off.",
       digits: "Within 2e-6, but the loss itself is small: few of its digits are right.",
       fine: "Within 2e-6.",
-      tiny: "The loss is below the smallest f32, so 0 is right.",
+      tiny: "The loss is below the smallest positive f32, so 0 is right.",
       exact: "Right to the last digits of f32.",
     },
     byOffset: (scale: string) => `Difference from the exact loss, by offset (scale ${scale})`,
