@@ -116,7 +116,7 @@ impl Range {
         if (0.0..self.too_large).contains(&sum) { sum } else { f64::NAN }
     }
 
-    /// Constants of a run: log2 e / T; -T ln 2 and 1 / T, both in two parts; T ln 2.
+    /// Constants of a run: log2 e / T; -T ln 2 in two parts, the second divided by T; 1 / T in two parts; T ln 2.
     #[inline(always)]
     pub fn constants(&self, double: bool, temperature: f64) -> [f64; 6] {
         let unit = temperature * core::f64::consts::LN_2;
@@ -126,7 +126,7 @@ impl Range {
         let low = (first * LN2_HIGH_WIDE - high) + ((temperature - first) * LN2_HIGH_WIDE + temperature * LN2_LOW_WIDE);
         let inverse = 1.0 / temperature;
         let rounded = if double { inverse } else { f64::from(inverse as f32) };
-        [core::f64::consts::LOG2_E / temperature, -high, -low, rounded, inverse - rounded, unit]
+        [core::f64::consts::LOG2_E / temperature, -high, -low / temperature, rounded, inverse - rounded, unit]
     }
 }
 
@@ -239,9 +239,24 @@ impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Direct<V
         let x = x.max(self.floor);
         let shifted = x.mul_add(self.log2_e, self.shift);
         let n = shifted.sub(self.shift);
-        let r = n.mul_add(self.ln2_low, n.mul_add(self.ln2_high, x));
-        let r = if LOW { r.add(low) } else { r };
-        (term_of(self, polynomial, shifted, r), shifted)
+        // Exact.
+        let high = n.mul_add(self.ln2_high, x);
+        let expm1 = if TEMPERED {
+            // r = first + second is rounded as without a temperature: `first` once, and `second` is small.
+            let first = high.mul(self.inverse_high);
+            let second = n.mul_add(self.ln2_low, high.mul(self.inverse_low));
+            let second = if LOW { low.mul_add(self.inverse_high, second) } else { second };
+            let r = first.add(second);
+            let square = r.mul(r);
+            first.add(polynomial.at(r, square).mul_add(square, second))
+        } else {
+            let r = n.mul_add(self.ln2_low, high);
+            let r = if LOW { r.add(low) } else { r };
+            let square = r.mul(r);
+            polynomial.at(r, square).mul_add(square, r)
+        };
+        let scale = shifted.exponent();
+        (expm1.mul_add(scale, scale), shifted)
     }
 
     /// The low byte (for `f64`, eleven bits) is n - n0 + bias + lift, which must not leave it. It cannot go below: a trace that lacked
@@ -255,28 +270,6 @@ impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Direct<V
 #[inline(always)]
 fn splat<V: Vector>(x: f64) -> V {
     V::splat(V::Element::from_f64(x))
-}
-
-/// The term of a logit, from n, in the low bits of `shifted`, and T r.
-#[inline(always)]
-fn term_of<V: Vector, const TEMPERED: bool, const LOW: bool>(
-    direct: &Direct<V, TEMPERED, LOW>,
-    polynomial: &Polynomial<V>,
-    shifted: V,
-    r: V,
-) -> V {
-    let scale = shifted.exponent();
-    let expm1 = if TEMPERED {
-        // Only the polynomial uses the rounded quotient. The linear term, the largest, uses both parts of 1 / T.
-        let quotient = r.mul(direct.inverse_high);
-        let square = quotient.mul(quotient);
-        let rest = polynomial.at(quotient, square).mul_add(square, r.mul(direct.inverse_low));
-        r.mul_add(direct.inverse_high, rest)
-    } else {
-        let square = r.mul(r);
-        polynomial.at(r, square).mul_add(square, r)
-    };
-    expm1.mul_add(scale, scale)
 }
 
 /// Reduces x - c, for logits of any size and any finite c in two parts. The rounding error of the subtraction (Knuth's two-sum) is
