@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createServer } from "vite";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { type Browser, hasChromium, launchChromium } from "../runtimes/chromium.ts";
+import { hasChromium, launchTab, type Tab } from "../runtimes/chromium.ts";
 import { engines } from "../runtimes/engines.ts";
 import { output, type PackedProject, packedProject } from "../support/packed.ts";
 import { isolation, serve } from "../support/serve.ts";
@@ -138,17 +138,10 @@ function expectedOnPage(): Partial<Outcome>[] {
   return [known("runAsync", "simd128"), known("runAsync", "relaxed"), known("one call", "relaxed")];
 }
 
-let browser: Promise<Browser> | undefined;
-afterAll(async () => (await browser)?.close());
+let tab: Promise<Tab> | undefined;
+afterAll(async () => (await tab)?.close());
 
 async function onPage(url: string): Promise<Outcome[]> {
-  browser ??= launchChromium();
-  const page = await (await browser).newPage();
-  const printed = new Promise<string>((resolve, reject) => {
-    page.on("pageerror", reject);
-    page.on("console", (message) => message.type() === "log" && resolve(message.text()));
-  });
-  const [text] = await Promise.all([printed, page.goto(url)]);
-  await page.close();
-  return JSON.parse(text);
+  tab ??= launchTab();
+  return JSON.parse((await (await tab).read(url)).printed);
 }
