@@ -16,8 +16,11 @@ const vitest = [join(root, "node_modules/vitest/vitest.mjs"), "run", ...process.
 const once = [
   "cli/!(evaluate|explain|processes).test.ts",
   "{docs,queue,recipes,scripts}/**",
+  // Addresses, sums and bytes that are computed in TypeScript alone.
+  "memory/allocator.test.ts",
   "packaging/!(module).test.ts",
-  "runtimes/runtimes.test.ts",
+  "runtimes/!(environments).test.ts",
+  "shards/{forged,totals}.test.ts",
 ].map((suites) => `--exclude=test/${suites}`);
 const onNewer = { XENT_VARIANT: "relaxed", NODE_COMPILE_CACHE: join(tools, "compile-cache") };
 
