@@ -6,7 +6,10 @@ export default defineConfig({
   cacheDir: `node_modules/.vitest/${process.version}`,
   test: {
     include: ["test/**/*.test.ts"],
+    // Far above the times on an idle machine: others share it.
     testTimeout: 60_000,
+    hookTimeout: 60_000,
+    expect: { poll: { timeout: 20_000 } },
     pool: "forks",
     // One more than cores, since many suites wait for processes, browsers and Redis.
     maxWorkers: Number(process.env["XENT_WORKERS"] ?? availableParallelism() + 1),

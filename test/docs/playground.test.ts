@@ -309,7 +309,7 @@ describe.skipIf(!hasChromium)("the playground", () => {
     // The style changes a moment later.
     await expect.poll(() => background(page)).toBe(paper);
     await page.reload();
-    expect(await background(page)).toBe(paper);
+    await expect.poll(() => background(page)).toBe(paper);
   });
 
   // No style depends on the language, so each language and each colour scheme is checked once.
