@@ -44,6 +44,7 @@ const OPTIONS = [
     },
   },
   { name: "soft targets", target: times(1.7, 1.75), make: addTargets },
+  { name: "divergence", make: addTeacher },
   {
     name: "z-loss, sample weights",
     target: ({ classes }) => (classes === 10 ? times(1.3, 1.25) : times(1.1, 1.1)),
@@ -152,6 +153,12 @@ function addTargets(data) {
     const sum = row.reduce((a, b) => a + b, 0);
     for (let j = 0; j < classes; j++) row[j] /= sum;
   }
+}
+
+/** The logits of another model, of which these are a quantised or distilled version. */
+function addTeacher(data) {
+  const u = mulberry32(5);
+  data.teacher = data.logits.map((x) => x + 0.3 * (u() * 2 ** -32 - 0.5));
 }
 
 /** Rows of a padded vocabulary: the padding between them must not be read. */

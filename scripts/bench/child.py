@@ -47,6 +47,7 @@ def read(files, rows, classes, stride, shape=None, axis=-1, type="float32", labe
         logits=padded if shape else padded[:, :classes],
         labels=array("labels", labelsType, np.delete(whole, axis)),
         targets=array("targets", "float32", whole),
+        teacher=array("teacher", "float32", whole),
         class_weights=array("classWeights", "float32", [classes]),
         sample_weights=array("sampleWeights", "float32", [rows]),
     )

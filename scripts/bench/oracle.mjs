@@ -11,7 +11,7 @@ export function oracle(data) {
   const gradient = new Float64Array(rows * classes);
   const row = new Float64Array(classes);
   const result = new Float64Array(classes);
-  const rowOf = rowOracle(data);
+  const rowOf = data.teacher ? divergenceOracle(data) : rowOracle(data);
   for (let i = 0; i < rows; i++) {
     const outer = Math.floor(i / inner);
     const from = outer * stride * inner + (i % inner);
@@ -76,6 +76,26 @@ function rowOracle({ classes, inner = 1, labels, targets, classWeights, sampleWe
       g[j] = ((sample * slope) / temperature) * (own * difference + alpha * p - (dense ? share(j, at) : 0));
     }
     return sample * (loss + zLoss * logSumExp ** 2);
+  };
+}
+
+/** As {@link rowOracle}, of the divergence from the softmax of the teacher's logits. */
+function divergenceOracle({ classes, teacher }) {
+  const probabilities = (x) => {
+    const most = Math.max(...x);
+    const terms = Array.from(x, (xj) => Math.exp(xj - most));
+    const sum = terms.reduce((a, b) => a + b, 0);
+    return { of: terms.map((term) => term / sum), logSumExp: most + Math.log(sum) };
+  };
+  return (logits, _, at, g) => {
+    const t = teacher.subarray(at, at + classes);
+    const [p, q] = [probabilities(t), probabilities(logits)];
+    let loss = 0;
+    for (let j = 0; j < classes; j++) {
+      loss += p.of[j] * (t[j] - p.logSumExp - (logits[j] - q.logSumExp));
+      g[j] = q.of[j] - p.of[j];
+    }
+    return loss;
   };
 }
 

@@ -139,7 +139,7 @@ export class Children {
   }
 }
 
-const ARRAYS = ["logits", "labels", "targets", "classWeights", "sampleWeights"];
+const ARRAYS = ["logits", "labels", "targets", "teacher", "classWeights", "sampleWeights"];
 
 /** Writes the arrays of the data to files for the children. Data that exist at the same time need different names. */
 export function writeData(data, name = "data") {

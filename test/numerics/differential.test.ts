@@ -41,6 +41,8 @@ function results(kernel: Kernel, memory: WebAssembly.Memory): Uint8Array {
     if (segments === 0) kernel.run(job, HEAP_START + scratch, 0, rows);
     for (let row = 0; segments > 0 && row < rows; row++) {
       const [own, shared] = [HEAP_START + scratch, HEAP_START + record];
+      const [, , soft] = new Uint32Array(memory.buffer, job, 3);
+      for (let segment = 0; soft && segment < segments; segment++) kernel.find_segment(job, own, shared, row, segment);
       for (let segment = 0; segment < segments; segment++) kernel.sum_segment(job, own, shared, row, segment);
       if (kernel.finish_row(job, own, shared, row) === 0) kernel.run(job, own, row, row + 1);
       else for (let segment = 0; segment < segments; segment++) kernel.write_segment(job, own, shared, row, segment);

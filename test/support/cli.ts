@@ -76,7 +76,9 @@ function startThread(): (command: object) => Ended {
     port.postMessage(command);
     if (Atomics.wait(answered, 0, 0, MOST_MILLISECONDS) === "timed-out")
       throw new Error(`did not end: ${JSON.stringify(command)}`);
-    return receiveMessageOnPort(port)?.message;
+    const { error, ...ended } = receiveMessageOnPort(port)?.message ?? { error: new Error("no answer") };
+    if (error) throw error;
+    return ended;
   };
 }
 

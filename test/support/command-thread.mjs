@@ -65,7 +65,8 @@ async function run({ args, env, input }) {
 }
 
 port.on("message", async (given) => {
-  port.postMessage(await run(given));
+  // Without an answer, the other thread would wait until its time is over.
+  port.postMessage(await run(given).catch((error) => ({ error })));
   Atomics.store(answered, 0, 1);
   Atomics.notify(answered, 0);
 });

@@ -91,6 +91,36 @@ describe.each(variants)("%s", (variant) => {
     expect(results[1]).toEqual(results[0]);
     pool.dispose();
   });
+
+  // The reference, the largest logit, is found in segments before they are summed.
+  test.each<[BatchSpec<LogitsType>, LossOptions]>([
+    [{ rows: 2, classes: 100_000, targets: true }, {}],
+    [
+      { rows: 3, classes: 50_000, targets: true, gradient: true },
+      { gradient: true, predictions: true },
+    ],
+    [
+      { rows: 3, classes: 50_000, targets: true, gradient: "in-place" },
+      { gradient: true, softcap: 5 },
+    ],
+    [
+      { rows: 1, classes: 90_001, targets: true, gradient: true, logits: "float64" },
+      { gradient: true, temperature: 2 },
+    ],
+  ])("threads give the bits of one with soft targets of many classes: %j, %j", async (spec, options) => {
+    const pool = await createXent({ variant, threads: 3 });
+    const results = [alone, pool].map((xent) => {
+      const batch = xent.createBatch(spec);
+      const random = mulberry32(6);
+      for (let i = 0; i < batch.logits.length; i++) batch.logits[i] = (random() % 16_384) / 1000;
+      for (let i = 0; i < (batch.targets?.length ?? 0); i++) batch.targets?.fill((random() % 100) / 1e7, i, i + 1);
+      // The first logit of the last row is the largest, by far.
+      batch.logits[batch.logits.length - (spec.classes ?? 0)] = 60;
+      return bitsOf(batch.run(options));
+    });
+    expect(results[1]).toEqual(results[0]);
+    pool.dispose();
+  });
 });
 
 describe("an instance with threads", () => {

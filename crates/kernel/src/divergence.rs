@@ -22,14 +22,15 @@
 
 mod loops;
 pub mod partial;
+pub mod short;
 
 pub use loops::{sum, sum_terms, write};
 
 use crate::exp::{INVERSE_FACTORIALS, Range, exp};
 use crate::log1p::log1p;
-use crate::power::{above_powers, with_power};
+use crate::power::{above_powers, split, with_power};
 use crate::scratch::{Scratch, tile_length};
-use crate::vector::{Pair, Vector, Wide};
+use crate::vector::{Pair, Wide};
 use partial::Partial;
 
 /// If |d_j| is less, the polynomial gives its term. (For `f64` logits, the first omitted term of the series is 2e-17 of the sum.)
@@ -64,17 +65,26 @@ impl Side {
     /// The log-sum-exp of logits from the sum of their terms.
     #[inline(always)]
     fn log_sum_exp(self, sum: f64, temperature: f64, log: impl Fn(f64, f64, f64) -> f64) -> f64 {
-        self.centre / temperature + (self.power * core::f64::consts::LN_2 + log(sum - 1.0, sum, 1.0))
+        let (sum, n) = split(sum);
+        self.centre / temperature + ((self.power + n) * core::f64::consts::LN_2 + log(sum - 1.0, sum, 1.0))
     }
 }
 
 /// log(x / y), given x - y.
 #[inline(never)]
-pub fn log_ratio<V: Vector>(difference: f64, x: f64, y: f64) -> f64 {
-    let (less, more) = if difference < 0.0 { (x, y) } else { (y, x) };
-    let splat = V::Wide::splat;
-    let log = log1p::<V::Wide, V::Element>(splat(difference.abs()), splat(less), splat(more)).to_array()[0];
-    if difference < 0.0 { -log } else { log }
+pub fn log_ratio<W: Pair>(difference: f64, x: f64, y: f64) -> f64 {
+    let [difference, x, y] = [difference, x, y].map(W::splat);
+    log_ratios(difference, x, y).to_array()[0]
+}
+
+/// [`log_ratio`] of several numbers.
+#[inline(always)]
+fn log_ratios<W: Wide>(difference: W, x: W, y: W) -> W {
+    let zero = W::splat(0.0);
+    let negative = difference.below(zero);
+    let size = negative.select(zero.sub(difference), difference);
+    let log = log1p::<W, f64>(size, negative.select(x, y), negative.select(y, x));
+    negative.select(zero.sub(log), log)
 }
 
 /// Access to a row of a job, so that [`row`] is independent of the job's type.
@@ -176,11 +186,16 @@ pub fn row<W: Pair>(
         (true, _) => f64::NAN,
         // A class has probability 0 by the logits but not by the targets: the loss is infinite, even if its p underflows to 0.
         _ if loss.is_nan() => sample * f64::INFINITY,
-        // Rounding may make a loss of 0 negative.
-        _ => sample * if loss < 0.0 { 0.0 } else { loss },
+        _ => weighted(loss, sample),
     };
     let log_sum_exp = of.1.log_sum_exp(all.q, run.temperature, |difference, x, y| rows.log_ratio(difference, x, y));
     (loss, log_sum_exp)
+}
+
+/// A loss times the sample weight. Rounding may make a loss of 0 negative.
+#[inline(always)]
+fn weighted(loss: f64, sample: f64) -> f64 {
+    sample * if loss < 0.0 { 0.0 } else { loss }
 }
 
 /// Writes the gradient of a row, with these factors of the terms of both rows. `again`: which terms must be computed again.
@@ -246,10 +261,11 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
             let even = EVEN.contains(&ratio);
             uneven |= !even;
             if (even || !whole.is_nan()) && !(all.within + sum).is_nan() {
-                let mut c = rows.log_ratio(ratio - 1.0, ratio, 1.0);
+                let (rest, n) = split(ratio);
+                let (mut c, mut unit) = (rows.log_ratio(rest - 1.0, rest, 1.0), power + n);
                 let mut turns = 3;
                 let e = loop {
-                    let centre = with_power(c, power) * run.temperature;
+                    let centre = loops::rounded(with_power(c, unit) * run.temperature, rows.double());
                     c = above_powers(centre, run.temperature, power);
                     rows.sum(of, centre, ratio, scale, from, to);
                     let (sums, errors) = scratch.weights::<W>();
@@ -259,10 +275,10 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
                         break 0.0;
                     }
                     let e = error / p.max(f64::MIN_POSITIVE);
-                    c -= e;
+                    (c, unit) = (c - e, power);
                     turns -= 1;
                     // NaN if the loss is infinite.
-                    if turns == 0 || sum.is_nan() || sum >= 16.0 * p * scale * e * e {
+                    if turns == 0 || sum.is_nan() || enough(sum, p * scale, e) {
                         break e;
                     }
                     // The error of c makes up too much of the sum.
@@ -298,6 +314,12 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
         }
         return all;
     }
+}
+
+/// Whether a sum around a c that is off by e has enough digits once [`excess`] is subtracted.
+#[inline(always)]
+fn enough(sum: f64, p: f64, e: f64) -> bool {
+    sum >= 16.0 * p * e * e
 }
 
 /// The sum of p (d + expm1(-d)) around a close c exceeds the least sum over all c by e - log1p(e), where e is the sum of p expm1(-d). All

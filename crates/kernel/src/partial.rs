@@ -29,6 +29,9 @@ pub struct Header {
     factor: Cell<f64>,
     label_gradient: Cell<f64>,
     slope: Cell<f64>,
+    /// The class of the reference.
+    class: Cell<i32>,
+    reserved: Cell<i32>,
 }
 
 /// The partial result of a segment.
@@ -42,14 +45,15 @@ pub struct Segment {
 }
 
 /// Bytes of a [`Header`].
-pub const HEADER_BYTES: usize = 32;
+pub const HEADER_BYTES: usize = 40;
 const _: () = assert!(size_of::<Header>() == HEADER_BYTES);
 
 /// Bytes of a [`Segment`].
 pub const SEGMENT_BYTES: usize = 32;
 const _: () = assert!(size_of::<Segment>() == SEGMENT_BYTES);
 
-/// A row whose segments several threads compute, in three steps: all sums, then the loss, then all gradients.
+/// A row whose segments several threads compute, in steps: with soft targets all largest logits, whose largest is the reference; all sums;
+/// the loss; all gradients.
 #[derive(Clone, Copy)]
 pub struct Split<'a, V> {
     /// The record that the threads share.
@@ -66,15 +70,28 @@ impl<V: Single> Split<'_, V> {
         index * SEGMENT..((index + 1) * SEGMENT).min(self.row.classes)
     }
 
-    /// Sums a segment. `predict`: also find its largest logit.
+    /// Finds the largest logit of a segment.
     #[inline(always)]
-    pub fn sum(&self, index: usize, predict: bool) {
+    pub fn find(&self, index: usize) {
+        let range = self.range(index);
+        if let Some(segment) = self.segments.get(index) {
+            segment.largest.set(self.row.argmax(range.start, range.end));
+        }
+    }
+
+    /// The class of the reference. With soft targets, the largest logits of all segments are known.
+    #[inline(always)]
+    fn reference_class(&self) -> usize {
+        let best = if self.row.label == Label::None { Some(self.prediction()) } else { None };
+        self.row.reference_class(best)
+    }
+
+    /// Sums a segment.
+    #[inline(always)]
+    pub fn sum(&self, index: usize) {
         let (row, range) = (self.row, self.range(index));
         let Some(segment) = self.segments.get(index) else { return };
-        if predict {
-            segment.largest.set(row.argmax(range.start, range.end));
-        }
-        let reference = row.reference(row.reference_class(None));
+        let reference = row.reference(self.reference_class());
         if row.near(reference.logit) {
             row.sum_segment(Way::Direct, range.start, range.end);
         } else {
@@ -99,7 +116,9 @@ impl<V: Single> Split<'_, V> {
         }
         sums.off_label = row.range().checked(sums.off_label);
         row.scratch.set_sums(sums);
-        let reference = row.reference(row.reference_class(None));
+        let class = self.reference_class();
+        let reference = row.reference(class);
+        self.header.class.set(class as i32);
         let near = row.near(reference.logit);
         row.end();
         near
@@ -137,8 +156,8 @@ impl<V: Single> Split<'_, V> {
         scratch.factor[0].set(self.header.factor.get());
         scratch.label_gradient[0].set(self.header.label_gradient.get());
         // Class and slope are all that is needed from here on. The logit may be overwritten already, by a gradient in place.
-        let reference =
-            Reference { class: row.reference_class(None), logit: 0.0, slope: self.header.slope.get(), anchor: 0.0 };
+        let class = self.header.class.get() as u32 as usize;
+        let reference = Reference { class, logit: 0.0, slope: self.header.slope.get(), anchor: 0.0 };
         scratch.set_reference(reference);
         let range = self.range(index);
         row.write(Way::Direct, range.start, range.end);

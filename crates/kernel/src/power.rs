@@ -21,6 +21,20 @@ pub fn with_power(rest: f64, power: f64) -> f64 {
     ((rest + power * low) + power * middle) + power * high
 }
 
+/// A number as m 2^n with 0.75 <= m < 1.5. So a power of two in it changes n only.
+#[inline(always)]
+pub fn split(x: f64) -> (f64, f64) {
+    let n = exponent(x);
+    (f64::from_bits(x.to_bits().wrapping_sub((n as u64) << 52)), f64::from(n))
+}
+
+/// n of [`split`]; 0 if the number is not positive and normal.
+#[inline(never)]
+fn exponent(x: f64) -> i32 {
+    let normal = (f64::MIN_POSITIVE..f64::INFINITY).contains(&x);
+    if normal { ((x.to_bits() + (1 << 51)) >> 52) as i32 - 1023 } else { 0 }
+}
+
 /// e^x / 2^power
 #[inline(never)]
 pub fn over_power<W: Pair>(x: f64, power: f64) -> f64 {

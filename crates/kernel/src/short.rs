@@ -31,7 +31,9 @@ use crate::tile::{Tile, copy};
 use crate::vector::Single;
 use core::cell::Cell;
 use core::marker::PhantomData;
-use loops::{put_references, row_sums, scale_rows, take};
+use loops::{put_references, scale_rows, take};
+
+pub use loops::row_sums;
 use weights::{row_margins, take_weights, weigh_others, weigh_samples, weights_of_labels};
 
 /// Rows of more classes are computed by [`crate::row`].

@@ -14,7 +14,13 @@ pub fn run(job: usize, scratch: usize, begin: u32, end: u32) {
     unsafe { (*core::ptr::with_exposed_provenance::<Job>(job)).run::<F32x4>(scratch, begin, end) }
 }
 
-/// Sums a segment of a row of the job at `job`. `record` is the record that the threads of this row share.
+/// Finds the largest logit of a segment of a row with soft targets. `record` is the record that the threads of this row share.
+#[wasm_bindgen]
+pub fn find_segment(job: usize, scratch: usize, record: usize, row: u32, segment: usize) {
+    step(job, scratch, record, row, Step::Find, segment);
+}
+
+/// Sums a segment of a row of the job at `job`, with soft targets once the largest logits of all segments are found.
 #[wasm_bindgen]
 pub fn sum_segment(job: usize, scratch: usize, record: usize, row: u32, segment: usize) {
     step(job, scratch, record, row, Step::Sum, segment);

@@ -16,7 +16,7 @@ export const JOB_BYTES = 144;
 export const SEGMENT = 8192;
 
 /** Bytes of the record of a row in segments, and of the record of each segment: crates/kernel/src/partial.rs. */
-export const HEADER_BYTES = 32;
+export const HEADER_BYTES = 40;
 export const SEGMENT_BYTES = 32;
 
 /** Bytes of the partial result of a row, and of its merged result: crates/kernel/src/partial.rs. */
@@ -26,6 +26,8 @@ export const RECORD_BYTES = 80;
 export interface Kernel {
   /** Computes the rows from `begin` to `end` of the job. */
   run(job: number, scratch: number, begin: number, end: number): void;
+  /** Finds the largest logit of a segment of a row, before the segments of a row with soft targets are summed. */
+  find_segment(job: number, scratch: number, record: number, row: number, segment: number): void;
   /** Sums a segment of a row. */
   sum_segment(job: number, scratch: number, record: number, row: number, segment: number): void;
   /** Computes the loss of a row whose segments are all summed. Returns 0 if the row must be computed as a whole. */

@@ -13,7 +13,14 @@ export function variantOf(module: unknown): Variant {
   throw new TypeError('"module" expected one of the .wasm files of this version of xent');
 }
 
-const EXPORTS: readonly (keyof Kernel)[] = ["run", "sum_segment", "finish_row", "write_segment", "reduce"];
+const EXPORTS: readonly (keyof Kernel)[] = [
+  "run",
+  "find_segment",
+  "sum_segment",
+  "finish_row",
+  "write_segment",
+  "reduce",
+];
 
 /** Instantiates the kernel over a memory. Throws TypeError for a module of another version, or for the other kind of memory. */
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernel {

@@ -127,9 +127,9 @@ export function costOf({ logits, targets, regions }: PlacedBatch, { softcap, lab
   return (logits === "float64" ? 2.5 : 1) * (1 + dense + (softcap === undefined ? 0 : 3));
 }
 
-/** Whether several threads may share a row: its logits are contiguous, and its reference is known beforehand. */
-export function isDivisible({ layout, regions }: PlacedBatch): boolean {
-  return layout.classStride === 1 && regions.targets === 0;
+/** Whether several threads may share a row: its logits are contiguous, and the loss is not a divergence. */
+export function isDivisible({ layout, targets }: PlacedBatch): boolean {
+  return layout.classStride === 1 && targets !== "logits";
 }
 
 /**

@@ -208,7 +208,8 @@ export function writeJob(
   const { classWeights, sampleWeights } = settings;
   if (shard?.merged) assertMerged(shard.merged, labels.copy, end - begin, shard, settings, batch.plan.targets);
   const splits = shard === undefined && isDivisible(batch.plan);
-  const schedule = engine.pool?.schedule({ begin, end, classes, cost: costOf(batch.plan, settings), splits }, waits);
+  const extent = { begin, end, classes, cost: costOf(batch.plan, settings), splits, finds: regions.targets !== 0 };
+  const schedule = engine.pool?.schedule(extent, waits);
   const work = workingMemory(batch.plan, run, schedule);
   if (shard?.merged) writeMerged(shard.merged, batch.doubles(work.shardRecords, RECORD * rows), begin, shard, settings);
   if (classWeights) batch.floats(work.classWeights, classes).set(classWeights);

@@ -20,7 +20,7 @@ class Peer:
 
     def prepare(self, data, gradient):
         jax.config.update("jax_enable_x64", data.type == "float64" or data.labels_type == "int64")
-        arrays = [data.padded, data.labels, data.targets, data.class_weights, data.sample_weights]
+        arrays = [data.padded, data.labels, data.targets, data.teacher, data.class_weights, data.sample_weights]
         resident = [None if array is None else jnp.asarray(array) for array in arrays]
         losses = _losses(data.classes, data.axis, data.options)
 
@@ -44,7 +44,7 @@ def _losses(classes, axis, options):
     softcap, temperature, z = options.get("softcap"), options.get("temperature"), options.get("zLoss")
     ignored = options.get("ignoreIndex")
 
-    def losses(x, labels, targets, class_weights, sample_weights):
+    def losses(x, labels, targets, teacher, class_weights, sample_weights):
         if x.shape[axis] != classes:
             x = x[:, :classes]
         if x.dtype in (jnp.float16, jnp.bfloat16):
@@ -53,7 +53,10 @@ def _losses(classes, axis, options):
             x = softcap * jnp.tanh(x / softcap)
         if temperature is not None:
             x = x / temperature
-        if targets is not None:
+        if teacher is not None:
+            of_teacher, of_x = jax.nn.log_softmax(teacher, axis), jax.nn.log_softmax(x, axis)
+            loss = (jnp.exp(of_teacher) * (of_teacher - of_x)).sum(axis)
+        elif targets is not None:
             loss = targets.sum(axis) * jax.nn.logsumexp(x, axis) - (targets * x).sum(axis)
         elif smoothing > 0 or z is not None:
             loss = dense(x, labels, class_weights)

@@ -18,7 +18,8 @@ export function prepare(data) {
   const loss = new Float32Array(data.rows);
   const Gradient = data.type === "float64" ? Float64Array : Float32Array;
   const gradient = data.gradient ? new Gradient(data.logits.length) : undefined;
-  const run = data.shape ? columns(data, loss, gradient) : rows(data, loss, gradient);
+  const chosen = data.shape ? columns : data.teacher ? divergences : rows;
+  const run = chosen(data, loss, gradient);
   return { run, results: () => ({ loss, gradient }), dispose() {} };
 }
 
@@ -91,6 +92,28 @@ function rows(data, loss, gradient) {
           const y = (x[from + j] * temperature) / softcap;
           gradient[begin + j] *= 1 - y * y;
         }
+      }
+    }
+  };
+}
+
+/** Rows of a divergence: the exponentials of the teacher's logits stay in an array, those of the logits in the gradient. */
+function divergences({ rows, classes, logits, teacher }, loss, gradient) {
+  const terms = new Float64Array(classes);
+  return () => {
+    for (let i = 0, begin = 0; i < rows; i++, begin += classes) {
+      const most = maximum(logits, begin, classes);
+      const mostOfTeacher = maximum(teacher, begin, classes);
+      const sum = gradient
+        ? keepExponentials(logits, begin, classes, most, gradient, begin)
+        : addExponentials(logits, begin, classes, most);
+      const sumOfTeacher = keepExponentials(teacher, begin, classes, mostOfTeacher, terms, 0);
+      let distance = 0;
+      for (let j = 0; j < classes; j++) distance += terms[j] * (teacher[begin + j] - logits[begin + j]);
+      loss[i] = distance / sumOfTeacher - (Math.log(sumOfTeacher / sum) + mostOfTeacher - most);
+      if (!gradient) continue;
+      for (let j = 0; j < classes; j++) {
+        gradient[begin + j] = gradient[begin + j] / sum - terms[j] / sumOfTeacher;
       }
     }
   };

@@ -44,6 +44,7 @@ class Peer:
 def _losses(data, compiled):
     labels = torch.from_numpy(data.labels).long()
     target = labels if data.targets is None else torch.from_numpy(data.targets)
+    teacher = None if data.teacher is None else torch.from_numpy(data.teacher)
     class_weights = None if data.class_weights is None else torch.from_numpy(data.class_weights)
     sample_weights = None if data.sample_weights is None else torch.from_numpy(data.sample_weights)
     softcap, temperature, z = data.options.get("softcap"), data.options.get("temperature"), data.options.get("zLoss")
@@ -62,7 +63,10 @@ def _losses(data, compiled):
             x = softcap * torch.tanh(x / softcap)
         if temperature is not None:
             x = x / temperature
-        if z is None:
+        if teacher is not None:
+            logs = F.log_softmax(x, 1), F.log_softmax(teacher, 1)
+            loss = F.kl_div(*logs, reduction="none", log_target=True).sum(1)
+        elif z is None:
             loss = F.cross_entropy(x, target, **named)
         else:
             loss = with_z_loss(x)

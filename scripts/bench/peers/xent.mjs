@@ -26,12 +26,12 @@ function prepareOneCall(call, { logits, labels, gradient }) {
 }
 
 function resident(xent, data) {
-  const { rows, classes, stride, shape, axis, gradient, targets, classWeights, sampleWeights } = data;
+  const { rows, classes, stride, shape, axis, gradient, targets, teacher, classWeights, sampleWeights } = data;
   const layout = shape ? { shape, axis } : { rows, classes, stride };
-  const types = { logits: data.type, labels: data.labelsType, targets: targets !== undefined };
+  const types = { logits: data.type, labels: data.labelsType, targets: teacher ? "logits" : targets !== undefined };
   const batch = xent.createBatch({ ...layout, ...types, gradient });
   copy(data.logits, batch.logits);
-  if (targets) batch.targets.set(targets);
+  if (targets ?? teacher) batch.targets.set(targets ?? teacher);
   else batch.labels.set(data.labels);
   const options = {
     ...data.options,

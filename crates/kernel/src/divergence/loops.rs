@@ -23,6 +23,9 @@ static COEFFICIENTS: [f64; 6] = [
 /// A finite number that replaces the distance of a target of -inf, whose p is 0.
 static MOST: [f64; 2] = [f32::MAX as f64, f64::MAX];
 
+/// Replaces the second part of an infinite distance, which is NaN. The sum of both parts is still infinite.
+static LEAST: [f64; 2] = [f32::MIN as f64, f64::MIN];
+
 /// A class with a larger d_j may count although its p_j is so small that the term is 0.
 const LARGE: (f64, f64) = ((1u64 << 32) as f64, f64::from_bits((1023 + 200) << 52));
 
@@ -36,12 +39,20 @@ pub fn sum_terms<V: Single>(x: Numbers, to: Numbers, shift: f64, temperature: f6
     if which.accepts::<V>(scratch.trace.get()) { scratch.terms::<V::Wide>().total() } else { f64::NAN }
 }
 
+/// The nearest T c that [`sum`] can use: for `f32` logits, it has two parts of 24 bits.
+#[inline(always)]
+pub fn rounded(centre: f64, double: bool) -> f64 {
+    let first = f64::from(centre as f32);
+    if double || first.is_infinite() { centre } else { first + f64::from((centre - first) as f32) }
+}
+
 /// Sums the divergence of a tile around c, in units of `scale` times the targets' terms `p`, in which q is `ratio` times the logits' terms.
 /// The result is in the scratch area's weights, and the sum of p expm1(-d) in its margins. `centre` is T c. NaN if the divergence is
 /// infinite.
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "as the functions that it chooses from")]
 pub fn sum<V: Single>(
+    classes: usize,
     (t, p): (Numbers, Numbers),
     (x, q): (Numbers, Numbers),
     logits: impl Fn(usize) -> (f64, f64),
@@ -52,16 +63,9 @@ pub fn sum<V: Single>(
     scale: f64,
     scratch: &Scratch,
 ) {
-    let double = p.kind() == Kind::Double;
-    let inverse = 1.0 / temperature;
     let (mut sum, mut error) = (f64::NAN, f64::NAN);
     if scale == 1.0 {
-        let far = if double {
-            sum_of::<V::Double>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch)
-        } else {
-            sum_of::<V>(t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch)
-        };
-        if !far {
+        if !sum_near::<V>(classes, (t, p), (x, q), centre, temperature, ratio, scratch) {
             return;
         }
         let (sums, errors) = scratch.weights::<V::Wide>();
@@ -72,7 +76,7 @@ pub fn sum<V: Single>(
     if every {
         (sum, error) = (0.0, 0.0);
     }
-    for place in 0..p.len() {
+    for place in 0..classes {
         let p = p.get(place);
         if !every && p != 0.0 {
             continue;
@@ -90,7 +94,7 @@ pub fn sum<V: Single>(
             // The logarithms of p and of d. Beside them, 1 and e^-d do not count.
             let (of_p, of_d) = (
                 4.0 * (t / temperature) - power_of_p * core::f64::consts::LN_2,
-                log_ratio::<V::Double>(fourth - 0.25 * temperature, fourth, 0.25 * temperature),
+                log_ratio::<V::Wide>(fourth - 0.25 * temperature, fourth, 0.25 * temperature),
             );
             sum += times_exp::<V::Wide>(scale, of_p + of_d);
             error -= p;
@@ -108,10 +112,31 @@ pub fn sum<V: Single>(
     scratch.set_weights(Twice::<V::Wide>::splat(0.25 * sum), Twice::splat(0.25 * error));
 }
 
-/// [`sum`] of one type.
+/// [`sum`] without the classes whose term is 0; returns whether one of them may count. The slices may be longer than the row: then they
+/// are read a vector beyond its end.
+#[inline(always)]
+pub fn sum_near<V: Single>(
+    classes: usize,
+    (t, p): (Numbers, Numbers),
+    (x, q): (Numbers, Numbers),
+    centre: f64,
+    temperature: f64,
+    ratio: f64,
+    scratch: &Scratch,
+) -> bool {
+    let inverse = 1.0 / temperature;
+    if p.kind() == Kind::Double {
+        sum_of::<V::Double>(classes, t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch)
+    } else {
+        sum_of::<V>(classes, t.cells(), x.cells(), p.cells(), q.cells(), centre, inverse, ratio, scratch)
+    }
+}
+
+/// [`sum_near`] of one type.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
 fn sum_of<V: Vector>(
+    classes: usize,
     t: &[Cell<V::Element>],
     x: &[Cell<V::Element>],
     p: &[Cell<V::Element>],
@@ -125,19 +150,29 @@ fn sum_of<V: Vector>(
     let pick = |(single, double): (f64, f64)| if V::Element::DOUBLE { double } else { single };
     let near = splat(pick(NEAR) * pick(NEAR));
     let most = V::opaque(&MOST[usize::from(V::Element::DOUBLE)]);
-    let ratio = splat(ratio);
-    let (centre, inverse) = (Twice::<V::Wide>::splat(centre), Twice::splat(inverse));
+    let least_low = V::opaque(&LEAST[usize::from(V::Element::DOUBLE)]);
+    let (ratio, inverse) = (splat(ratio), splat(inverse));
+    let first = V::Element::from_f64(centre);
+    let (centre, centre_low) = (V::splat(first), splat(centre - first.to_f64()));
     let polynomial = Polynomial::<V>::load();
-    let ((mut t, t_rest), (mut x, x_rest)) = (V::chunks(t), V::chunks(x));
-    let ((mut p, p_rest), (mut q, q_rest)) = (V::chunks(p), V::chunks(q));
-    let (mut sums, mut errors) = (Twice::splat(0.0), Twice::splat(0.0));
+    let end = classes / V::LANES * V::LANES;
+    let [t_end, x_end, p_end, q_end] = [t, x, p, q].map(|all| all.get(end..).unwrap_or(&[]));
+    let [(mut t, _), (mut x, _), (mut p, _), (mut q, _)] = [t, x, p, q].map(|all| V::chunks(part(all, 0, end)));
+    let (mut sums, mut errors) = (Twice::<V::Wide>::splat(0.0), splat(0.0));
     // For a vector: p (e^r - 1 - r), and p (e^r - 1), which is q - p unless r is small. Neither is computed from the other: a large p r
     // would cancel all digits.
     let at = |t: &V::Chunk, x: &V::Chunk, p: &V::Chunk, q: &V::Chunk| {
         let [t, x, p, q] = [t, x, p, q].map(V::load);
-        let r = centre.sub(t.widen().sub(x.widen())).mul(inverse);
+        let distance = t.sub(x);
+        let mut r = centre.sub(distance);
+        if !V::Element::DOUBLE {
+            // The rounding error of the distance (Knuth's two-sum) counts where the distance is close to the centre.
+            let back = distance.sub(t);
+            let lost = t.sub(distance.sub(back)).sub(x.add(back));
+            r = r.add(least_low.max(centre_low.sub(lost)));
+        }
         // If the target is -inf, p is 0, and any finite number will do.
-        let rounded = most.min(V::narrow(r));
+        let rounded = most.min(r.mul(inverse));
         let square = rounded.mul(rounded);
         let moment = p.mul(rounded);
         let small = near.above(square);
@@ -147,7 +182,8 @@ fn sum_of<V: Vector>(
     };
     let mut least = splat(0.0);
     let (room, _) = V::chunks(scratch.low());
-    let mut ended = t_rest.is_empty();
+    let mut lanes = V::first_lanes(V::LANES);
+    let mut ended = end == classes;
     loop {
         let (t_twos, t_one) = t.as_chunks::<2>();
         let (x_twos, x_one) = x.as_chunks::<2>();
@@ -158,28 +194,33 @@ fn sum_of<V: Vector>(
             let (other_term, other_error, other_r) = at(&t[1], &x[1], &p[1], &q[1]);
             least = least.min(r.min(other_r));
             sums = sums.add(term.add(other_term).widen());
-            errors = errors.add(error.add(other_error).widen());
+            errors = errors.add(error.add(other_error));
         }
         for (((t, x), p), q) in t_one.iter().zip(x_one).zip(p_one).zip(q_one) {
             let (term, error, r) = at(t, x, p, q);
-            least = least.min(r);
-            sums = sums.add(term.widen());
-            errors = errors.add(error.widen());
+            least = least.min(r.and(lanes));
+            sums = sums.add(term.and(lanes).widen());
+            errors = errors.add(error.and(lanes));
         }
         if ended {
             break;
         }
-        // Pad the end to a vector whose other lanes have terms of 0, so that one loop serves all.
-        let [to_t, to_x, to_p, to_q, ..] = room else { break };
-        let end = |rest: &[Cell<V::Element>], to: &V::Chunk| V::load_partial(rest, V::Element::default()).store(to);
-        end(t_rest, to_t);
-        end(x_rest, to_x);
-        end(p_rest, to_p);
-        end(q_rest, to_q);
-        (t, x, p, q) = (part(room, 0, 1), part(room, 1, 2), part(room, 2, 3), part(room, 3, 4));
-        ended = true;
+        // The lanes beyond the end of the row do not count. If they are not in memory, copy the others.
+        let ends = [t_end, x_end, p_end, q_end];
+        (t, x, p, q) = match ends.map(|end| V::chunks(end).0) {
+            [t @ [_, ..], x @ [_, ..], p @ [_, ..], q @ [_, ..]] => {
+                (part(t, 0, 1), part(x, 0, 1), part(p, 0, 1), part(q, 0, 1))
+            }
+            _ => {
+                for (end, to) in ends.iter().zip(room) {
+                    V::load_partial(end, V::Element::default()).store(to);
+                }
+                (part(room, 0, 1), part(room, 1, 2), part(room, 2, 3), part(room, 3, 4))
+            }
+        };
+        (lanes, ended) = (V::first_lanes(classes - end), true);
     }
-    scratch.set_weights(sums, errors);
+    scratch.set_weights(sums, errors.widen());
     splat(-pick(LARGE)).above(least).any_bits() != 0
 }
 

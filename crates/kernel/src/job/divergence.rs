@@ -1,12 +1,14 @@
 //! Rows of a divergence: see [`crate::divergence`].
 
-use super::{Job, one};
+use super::{Job, cells, one};
+use crate::divergence::short::{self, Group};
 use crate::divergence::{Rows, Run, Side, log_ratio, partial, row, sum, sum_terms, write};
 use crate::largest;
 use crate::numbers::Numbers;
 use crate::partial::RECORD_BYTES;
 use crate::row::{fill, scatter};
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, tile_length};
+use crate::short::{MAX_CLASSES, group};
 use crate::targets::combine;
 use crate::tile::Line;
 use crate::vector::Single;
@@ -18,55 +20,116 @@ impl Job {
     /// As [`Job::run`].
     #[inline(never)]
     pub(super) unsafe fn divergence<V: Single>(&self, scratch: &Scratch, begin: usize, end: usize) {
-        let run = Run {
-            classes: self.classes as usize,
-            temperature: self.temperature,
-            scale: (self.gradient != 0).then_some(self.scale),
-        };
-        for index in begin..end {
-            let rows = JobRow::<V> { job: self, scratch, row: index, lanes: PhantomData };
-            // SAFETY: the caller's obligations, for this row.
+        let together = self.class_stride == 1 && self.inner == 1 && self.row_stride == self.classes;
+        let in_groups = together && self.records == 0 && self.classes as usize <= MAX_CLASSES;
+        let mut index = begin;
+        while index < end {
+            let count = if in_groups { group(self.double(), self.classes as usize).min(end - index) } else { 1 };
+            // SAFETY: the caller's obligations, for these rows.
             unsafe {
-                let mut partial = None;
-                if self.records != 0 {
-                    let record = self.records + index * RECORD_BYTES;
-                    if self.merged != 0 {
-                        let merged = &*core::ptr::with_exposed_provenance::<partial::Merged>(record);
-                        partial::write::<V::Wide>(&rows, &run, merged);
-                        continue;
-                    }
-                    partial = Some(&*core::ptr::with_exposed_provenance::<partial::Partial>(record));
-                }
-                let sample = if self.sample_weights == 0 {
-                    1.0
-                } else {
-                    f64::from(one::<f32>(self.sample_weights, index).get())
-                };
-                let best = if self.predictions == 0 { -1 } else { rows.best(false) };
-                let (loss, log_sum_exp) = row::<V::Wide>(&rows, &run, sample, partial, scratch);
-                if partial.is_some() {
+                if in_groups && self.divergences::<V>(scratch, index, count) {
+                    index += count;
                     continue;
                 }
-                one(self.loss, index).set(loss);
-                self.results(self.log_sum_exp, index, 1).set(0, log_sum_exp);
-                if self.predictions != 0 {
-                    one(self.predictions, index).set(if log_sum_exp.is_nan() { -1 } else { best });
+                for row in index..index + count {
+                    if in_groups {
+                        // A row that its group does not accept: a group of its own first, so that no neighbour matters.
+                        let done = !one::<f64>(self.loss, row).get().is_nan();
+                        if done || count > 1 && self.divergences::<V>(scratch, row, 1) {
+                            continue;
+                        }
+                    }
+                    self.divergence_of::<V>(scratch, row);
                 }
             }
+            index += count;
         }
     }
 
-    /// The targets or the logits of a row.
+    #[inline(always)]
+    fn constants(&self) -> Run {
+        Run {
+            classes: self.classes as usize,
+            temperature: self.temperature,
+            scale: (self.gradient != 0).then_some(self.scale),
+        }
+    }
+
+    /// Computes rows of few classes, which lie one after the other. Returns whether all are accepted; the losses of the others are NaN.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for these rows.
+    #[inline(never)]
+    unsafe fn divergences<V: Single>(&self, scratch: &Scratch, row: usize, count: usize) -> bool {
+        let run = self.constants();
+        let (first, length) = (row * run.classes, count * run.classes);
+        // SAFETY: the caller's obligation.
+        unsafe {
+            let rows = JobRow::<V> { job: self, scratch, row, lanes: PhantomData };
+            let (t, _) = self.tile_of::<V>(scratch, row, true, 0.0, 0, length, false);
+            let (x, _) = self.tile_of::<V>(scratch, row, false, 0.0, 0, length, false);
+            let gradient = if self.gradient == 0 { Numbers::NONE } else { self.results(self.gradient, first, length) };
+            let samples = if self.sample_weights == 0 { &[][..] } else { cells(self.sample_weights, row, count) };
+            let predict = self.predictions != 0;
+            let complete =
+                short::run::<V>(&rows, &Group { rows: count, run, t, x, gradient, samples, predict, scratch });
+            if predict {
+                for (from, to) in scratch.labels.iter().zip(cells(self.predictions, row, count)) {
+                    to.set(from.get());
+                }
+            }
+            self.put::<V>(scratch, row, count);
+            complete
+        }
+    }
+
+    /// Computes a row.
     ///
     /// # Safety
     ///
     /// As [`Job::run`], for this row.
+    #[inline(never)]
+    unsafe fn divergence_of<V: Single>(&self, scratch: &Scratch, index: usize) {
+        let run = self.constants();
+        let rows = JobRow::<V> { job: self, scratch, row: index, lanes: PhantomData };
+        // SAFETY: the caller's obligation.
+        unsafe {
+            let mut partial = None;
+            if self.records != 0 {
+                let record = self.records + index * RECORD_BYTES;
+                if self.merged != 0 {
+                    let merged = &*core::ptr::with_exposed_provenance::<partial::Merged>(record);
+                    return partial::write::<V::Wide>(&rows, &run, merged);
+                }
+                partial = Some(&*core::ptr::with_exposed_provenance::<partial::Partial>(record));
+            }
+            let sample =
+                if self.sample_weights == 0 { 1.0 } else { f64::from(one::<f32>(self.sample_weights, index).get()) };
+            let best = if self.predictions == 0 { -1 } else { rows.best(false) };
+            let (loss, log_sum_exp) = row::<V::Wide>(&rows, &run, sample, partial, scratch);
+            if partial.is_some() {
+                return;
+            }
+            one(self.loss, index).set(loss);
+            self.results(self.log_sum_exp, index, 1).set(0, log_sum_exp);
+            if self.predictions != 0 {
+                one(self.predictions, index).set(if log_sum_exp.is_nan() { -1 } else { best });
+            }
+        }
+    }
+
+    /// The targets or the logits of a row. If it has fewer classes than `to`, those of the next rows, which lie behind it, follow.
+    ///
+    /// # Safety
+    ///
+    /// As [`Job::run`], for these rows.
     #[inline(always)]
-    unsafe fn side<'a>(&self, row: usize, of_targets: bool) -> Line<'a> {
+    unsafe fn side<'a>(&self, row: usize, of_targets: bool, to: usize) -> Line<'a> {
         let (first, span, stride) = self.place(row);
         let address = if of_targets { self.targets } else { self.logits };
         // SAFETY: the caller's obligation.
-        Line { numbers: unsafe { self.numbers(address, first, span) }, stride, softcap: 0.0 }
+        Line { numbers: unsafe { self.numbers(address, first, span.max(to)) }, stride, softcap: 0.0 }
     }
 
     /// One target or logit.
@@ -77,7 +140,7 @@ impl Job {
     #[inline(never)]
     unsafe fn logit_of(&self, row: usize, of_targets: bool, class: usize) -> f64 {
         // SAFETY: the caller's obligation.
-        unsafe { self.side(row, of_targets) }.get(class)
+        unsafe { self.side(row, of_targets, 0) }.get(class)
     }
 
     /// The first class with the largest target or logit.
@@ -88,16 +151,18 @@ impl Job {
     #[inline(never)]
     unsafe fn best_of<V: Single>(&self, scratch: &Scratch, row: usize, of_targets: bool) -> i32 {
         // SAFETY: the caller's obligation.
-        largest::of_line::<V>(&unsafe { self.side(row, of_targets) }, 0, self.classes as usize, scratch)
+        largest::of_line::<V>(&unsafe { self.side(row, of_targets, 0) }, 0, self.classes as usize, scratch)
     }
 
-    /// Whether the gradient has its own memory, which can hold terms of the logits.
+    /// Whether the memory of the gradient keeps the terms of the logits.
     #[inline(always)]
     fn keeps(&self) -> bool {
-        self.gradient != 0 && self.gradient != self.logits && self.class_stride == 1
+        let apart = self.gradient != 0 && self.gradient != self.logits;
+        apart && self.class_stride == 1 && self.classes as usize > tile_length(self.double())
     }
 
-    /// The memory for the terms of the logits: the gradient's if it has its own, else the scratch area.
+    /// The memory for the terms of the logits: that of the gradient if a row has several tiles and can keep them there, else the scratch
+    /// area.
     ///
     /// # Safety
     ///
@@ -131,7 +196,7 @@ impl Job {
         fetch: bool,
     ) -> (Numbers<'a>, Numbers<'a>) {
         // SAFETY: the caller's obligation.
-        let (line, q) = unsafe { (self.side(row, of_targets), self.place_of_q(scratch, row, from, to)) };
+        let (line, q) = unsafe { (self.side(row, of_targets, to), self.place_of_q(scratch, row, from, to)) };
         let double = self.double();
         let tile = if of_targets { scratch.slope_of(double) } else { scratch.tile_of(double) }.part(0, to - from);
         let direct = line.is_direct();
@@ -203,7 +268,7 @@ impl Job {
         let logits =
             |place| unsafe { (self.logit_of(row, true, from + place), self.logit_of(row, false, from + place)) };
         let centres = (centre_of_p, centre_of_q, centre);
-        sum::<V>(of_p, of_q, logits, centres, power_of_p, self.temperature, ratio, scale, scratch);
+        sum::<V>(to - from, of_p, of_q, logits, centres, power_of_p, self.temperature, ratio, scale, scratch);
     }
 
     /// [`Rows::write`]
@@ -293,6 +358,6 @@ impl<V: Single> Rows for JobRow<'_, V> {
 
     #[inline(always)]
     fn log_ratio(&self, difference: f64, x: f64, y: f64) -> f64 {
-        log_ratio::<V::Double>(difference, x, y)
+        log_ratio::<V::Wide>(difference, x, y)
     }
 }

@@ -11,7 +11,8 @@ impl Job {
     /// Whether the classes of a row may be divided among threads.
     #[inline(always)]
     fn splits(&self) -> bool {
-        self.records | self.targets == 0 && self.class_stride == 1 && self.classes as usize > short::MAX_CLASSES
+        let whole = self.records == 0 && self.divergence == 0;
+        whole && self.class_stride == 1 && self.classes as usize > short::MAX_CLASSES
     }
 
     /// A row for several threads. `record` is the address of its [`Header`]; the records of its segments follow.
@@ -35,8 +36,9 @@ impl Job {
         }
     }
 
-    /// A step of a row whose classes several threads compute: the sum of a segment; the end, when all are summed, which returns 1 if the
-    /// segments can be written or 0 if the row must be computed as a whole; then the gradient of a segment.
+    /// A step of a row whose classes several threads compute: with soft targets, the largest logit of a segment; when all are found, the
+    /// sum of a segment; the end, when all are summed, which returns 1 if the segments can be written or 0 if the row must be computed as a
+    /// whole; then the gradient of a segment.
     ///
     /// # Safety
     ///
@@ -54,7 +56,13 @@ impl Job {
             let row = row as usize;
             let split = self.split::<V>(scratch, record, row);
             match step {
-                Step::Sum => split.sum(segment, self.predictions != 0),
+                Step::Find => split.find(segment),
+                Step::Sum => {
+                    if self.predictions != 0 && self.targets == 0 {
+                        split.find(segment);
+                    }
+                    split.sum(segment);
+                }
                 Step::Write => split.write(segment),
                 Step::Finish => {
                     if !split.end() {
@@ -78,6 +86,8 @@ impl Job {
 /// A step of a row whose classes are divided among threads.
 #[derive(Clone, Copy)]
 pub enum Step {
+    /// The largest logit of a segment, which is the reference of soft targets.
+    Find,
     /// The sum of a segment.
     Sum,
     /// Loss and factors.

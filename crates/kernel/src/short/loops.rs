@@ -68,7 +68,7 @@ fn take_of<E: Element, const PLAIN: bool>(
 
 /// Sums the numbers of each row, in memory that may be read a vector beyond the end of the last row.
 #[inline(always)]
-pub(super) fn row_sums<V: Single>(x: Numbers, classes: usize, rows: usize, to: &PerRow) {
+pub fn row_sums<V: Single>(x: Numbers, classes: usize, rows: usize, to: &PerRow) {
     match classes / V::LANES {
         _ if x.kind() == Kind::Double => sums_of_any::<V::Double>(x.cells(), classes, rows, to),
         1 => sums_of_few::<V, 1>(x.cells(), classes, rows, to),

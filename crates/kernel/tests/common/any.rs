@@ -331,6 +331,6 @@ impl Given {
 
     /// Whether several threads may share a row.
     pub fn splits(&self) -> bool {
-        self.class_stride == 1 && self.classes > 256 && self.targets.is_none() && self.teacher.is_none()
+        self.class_stride == 1 && self.classes > 256 && self.teacher.is_none()
     }
 }

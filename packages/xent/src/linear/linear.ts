@@ -237,7 +237,8 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
     const { memory, pool } = this.#host.engine;
     const { scratchBytes, offsets } = this.#memory.plan;
     writeProduct(memory, this.#record, product);
-    const schedule = pool?.schedule({ begin: 0, end: items, classes: ITEM, cost: cost / ITEM, splits: false }, waits);
+    const extent = { begin: 0, end: items, classes: ITEM, cost: cost / ITEM, splits: false, finds: false };
+    const schedule = pool?.schedule(extent, waits);
     const other = { kernel: this.#products.number, scratch: this.#memory.place(offsets.scratch), scratchBytes };
     if (schedule) writeSchedule(memory, this.#record, schedule, false, 0, other);
     return schedule;

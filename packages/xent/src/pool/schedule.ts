@@ -11,8 +11,9 @@ export interface Schedule {
   /** The first of the rows that are divided into segments, and the end of all rows. */
   readonly splitRow: number;
   readonly end: number;
-  /** The segments of such a row, and the bytes of the records of all these rows. */
+  /** The segments of such a row, whether their largest logits are found first, and the bytes of the records of all these rows. */
   readonly segments: number;
+  readonly finds: boolean;
   readonly recordBytes: number;
   /** The cost of the longest item, in classes of the plain loss. */
   readonly longest: number;
@@ -25,8 +26,9 @@ export interface Extent {
   readonly classes: number;
   /** The cost of a class, in units of the plain loss. */
   readonly cost: number;
-  /** Whether a row can be divided into segments. */
+  /** Whether a row can be divided into segments, and whether their largest logits must be known before they are summed. */
   readonly splits: boolean;
+  readonly finds: boolean;
 }
 
 // Measured: waking a thread and waiting for it takes about 15 us, in which another thread computes 20,000 classes. A row has the fixed
@@ -42,7 +44,7 @@ export const MOST_SPLIT_ROWS = 2;
 
 /** The schedule for `available` threads; undefined if fewer than `least` pay off. */
 export function schedule(extent: Extent, available: number, least: number): Schedule | undefined {
-  const { begin, end, classes, cost, splits } = extent;
+  const { begin, end, classes, cost, splits, finds } = extent;
   const rows = end - begin;
   const threads = Math.min(available, Math.floor((rows * (classes * cost + ROW)) / WORTH_A_THREAD));
   if (threads < least) return undefined;
@@ -55,7 +57,7 @@ export function schedule(extent: Extent, available: number, least: number): Sche
   const chunks = Math.ceil((splitRow - begin) / chunk);
   const recordBytes = (end - splitRow) * bytesOfRecord(segments);
   const longest = chunk * classes * cost;
-  return { threads, begin, chunk, chunks, splitRow, end, segments, recordBytes, longest };
+  return { threads, begin, chunk, chunks, splitRow, end, segments, finds, recordBytes, longest };
 }
 
 function splitRows(rows: number, threads: number): number {
@@ -83,15 +85,17 @@ export const DEALT = {
   chunks: 3,
   splitRow: 4,
   segments: 5,
-  /** The number of items that sum a segment. The items after them scale one. */
-  sums: 6,
+  /** The segments of all rows: as many items sum a segment. */
+  parts: 6,
+  /** The items before them that find the largest logit of a segment. The items after them scale one. */
+  finds: 7,
   /** Address of the records of the rows in segments. */
-  records: 7,
+  records: 8,
   /** The index of the kernel that computes the job. */
-  kernel: 8,
+  kernel: 9,
   /** Address of the scratch memory of another kernel than that of the loss, and the bytes for each thread. */
-  scratch: 9,
-  scratchBytes: 10,
+  scratch: 10,
+  scratchBytes: 11,
 } as const;
 
 /** Bytes of these words. */
@@ -113,20 +117,21 @@ export function scheduleWords(memory: WebAssembly.Memory, job: number): Int32Arr
 export function writeSchedule(
   memory: WebAssembly.Memory,
   job: number,
-  { begin, chunk, chunks, splitRow, end, segments }: Schedule,
+  { begin, chunk, chunks, splitRow, end, segments, finds }: Schedule,
   gradient: boolean,
   records: number,
   other?: OtherKernel,
 ): void {
   const words = scheduleWords(memory, job);
-  const sums = (end - splitRow) * segments;
-  words[DEALT.items] = chunks + sums * (gradient ? 2 : 1);
+  const parts = (end - splitRow) * segments;
+  words[DEALT.items] = chunks + parts * (1 + Number(finds) + Number(gradient));
   words[DEALT.begin] = begin;
   words[DEALT.chunk] = chunk;
   words[DEALT.chunks] = chunks;
   words[DEALT.splitRow] = splitRow;
   words[DEALT.segments] = segments;
-  words[DEALT.sums] = sums;
+  words[DEALT.parts] = parts;
+  words[DEALT.finds] = finds ? parts : 0;
   words[DEALT.records] = records;
   words[DEALT.kernel] = other?.kernel ?? 0;
   words[DEALT.scratch] = other?.scratch ?? 0;

@@ -31,7 +31,7 @@ const LINE = 16;
 const LINES = MESSAGE + MESSAGE_LENGTH;
 /** The words that this many threads need. */
 export function wordsOf(threads: number): number {
-  return LINES + (LINE + 2 * MOST_SPLIT_ROWS) * threads;
+  return LINES + (LINE + ROW_WORDS * MOST_SPLIT_ROWS) * threads;
 }
 
 /** The word that is 1 while this thread is inside. */
@@ -39,21 +39,30 @@ export function inside(thread: number): number {
   return LINES + LINE * thread;
 }
 
-/** The words of a row in segments: the number of segments still to sum; 1 once the row is finished, or 2 if it was computed as a whole. */
-function pending(words: Int32Array, row: number): number {
-  return words.length - 1 - 2 * row;
+const ROW_WORDS = 3;
+
+/**
+ * The words of a row in segments: the number of segments still to sum; 1 once the row is finished, or 2 if it was computed as a whole; the
+ * number of segments whose largest logit is still to find.
+ */
+function wordsOfRow(words: Int32Array, row: number): { unsummed: number; ready: number; unfound: number } {
+  const unsummed = words.length - 1 - ROW_WORDS * row;
+  return { unsummed, ready: unsummed - 1, unfound: unsummed - 2 };
 }
 
 /** Begins a job whose record is written, while the gate is closed and no thread is inside. */
-export function begin(words: Int32Array, job: number, { splitRow, end, segments }: Schedule, tell: boolean): void {
+export function begin(words: Int32Array, job: number, schedule: Schedule, tell: boolean): void {
+  const { splitRow, end, segments, finds } = schedule;
   words[WORD.next] = 0;
   words[WORD.done] = 0;
   words[WORD.failed] = 0;
   words[WORD.job] = job;
   words[WORD.tell] = tell ? 1 : 0;
   for (let row = 0; row < end - splitRow; row++) {
-    words[pending(words, row)] = segments;
-    words[pending(words, row) - 1] = 0;
+    const { unsummed, ready, unfound } = wordsOfRow(words, row);
+    words[unsummed] = segments;
+    words[ready] = 0;
+    words[unfound] = finds ? segments : 0;
   }
 }
 
@@ -123,7 +132,7 @@ export function failure(words: Int32Array): string {
 }
 
 function compute(thread: Thread, job: number, dealt: Int32Array, item: number): void {
-  const { kernel, words, scratch } = thread;
+  const { kernel, scratch } = thread;
   const at = (word: number): number => dealt[word] as number;
   const chunks = at(DEALT.chunks);
   if (item < chunks) {
@@ -137,28 +146,40 @@ function compute(thread: Thread, job: number, dealt: Int32Array, item: number): 
     }
     return;
   }
-  const segments = at(DEALT.segments);
-  const sums = item - chunks < at(DEALT.sums);
-  const part = item - chunks - (sums ? 0 : at(DEALT.sums));
-  const index = Math.floor(part / segments);
+  computeSegment(thread, job, dealt, item - chunks);
+}
+
+function computeSegment(thread: Thread, job: number, dealt: Int32Array, item: number): void {
+  const { kernel, words, scratch } = thread;
+  const at = (word: number): number => dealt[word] as number;
+  const [segments, parts] = [at(DEALT.segments), at(DEALT.parts)];
+  const index = Math.floor((item % parts) / segments);
   const row = at(DEALT.splitRow) + index;
-  const segment = part % segments;
+  const segment = (item % parts) % segments;
   const record = at(DEALT.records) + index * bytesOfRecord(segments);
-  const missing = pending(words, index);
-  const ready = missing - 1;
-  if (sums) {
+  const { unsummed, ready, unfound } = wordsOfRow(words, index);
+  /** Waits for other threads, which took the earlier items of the row. Returns false if the job has failed. */
+  const isThere = (word: number, done: (value: number) => boolean): boolean => {
+    for (;;) {
+      const value = Atomics.load(words, word);
+      if (done(value)) return true;
+      if (Atomics.load(words, WORD.failed) !== 0) return false;
+      thread.wait(word, value);
+    }
+  };
+  if (item < at(DEALT.finds)) {
+    kernel.find_segment(job, scratch, record, row, segment);
+    if (Atomics.sub(words, unfound, 1) === 1) Atomics.notify(words, unfound);
+  } else if (item < at(DEALT.finds) + parts) {
+    if (!isThere(unfound, (missing) => missing === 0)) return;
     kernel.sum_segment(job, scratch, record, row, segment);
-    if (Atomics.sub(words, missing, 1) !== 1) return;
+    if (Atomics.sub(words, unsummed, 1) !== 1) return;
     const found = kernel.finish_row(job, scratch, record, row) === 1;
     if (!found) kernel.run(job, scratch, row, row + 1);
     Atomics.store(words, ready, found ? 1 : 2);
     Atomics.notify(words, ready);
   } else {
-    // The segments of the row were taken before this item, so other threads are working on them.
-    while (Atomics.load(words, ready) === 0) {
-      if (Atomics.load(words, WORD.failed) !== 0) return;
-      thread.wait(ready, 0);
-    }
+    if (!isThere(ready, (state) => state !== 0)) return;
     if (Atomics.load(words, ready) === 1) kernel.write_segment(job, scratch, record, row, segment);
   }
 }

@@ -164,6 +164,9 @@ impl Image {
                     order.sort_by_key(|_| random.bits());
                     let step =
                         |step: Step, segment| job.step::<V>(step, segment, scratch, base + self.record, row) == 1;
+                    if job.targets != 0 {
+                        order.iter().for_each(|&segment| _ = step(Step::Find, segment));
+                    }
                     order.iter().for_each(|&segment| _ = step(Step::Sum, segment));
                     if step(Step::Finish, 0) {
                         order.iter().rev().for_each(|&segment| _ = step(Step::Write, segment));
