@@ -60,6 +60,24 @@ describe.each(variants)("%s", (variant) => {
     }
   });
 
+  test.each(TYPES)("a setter takes arrays of numbers and Float32Arrays alike: %s", (weight) => {
+    using xent = createXentSync({ variant });
+    const spec = { rows: 4, features: 5, classes: 7, bias: true, weight };
+    using layer = example(xent, spec);
+    const expected = everything(layer);
+    const bits = layer.weight.slice();
+    const [features, bias] = [[...layer.features], [...(layer.bias as Float32Array)]];
+    for (const array of [layer.features, layer.weight, layer.bias]) array?.fill(0);
+    layer.setFeatures(features);
+    layer.setBias(bias);
+    layer.weight.set(bits);
+    const numbers = numbersOf(layer, weight);
+    layer.weight.fill(0);
+    layer.setWeight(numbers);
+    expect(layer.weight).toEqual(bits);
+    expect(everything(layer)).toEqual(expected);
+  });
+
   test("the gradients agree with finite differences", () => {
     using xent = createXentSync({ variant });
     const spec = { rows: 12, features: 30, classes: 20, bias: true };

@@ -10,7 +10,8 @@ import { collect, forget, QueueError, type ServeOptions, serve } from "xent-queu
 import { npy } from "../support/array-files.ts";
 import { xentCommand, xentJson } from "../support/cli.ts";
 import { generate } from "../support/golden.ts";
-import { Detour, freePort, killAll, server, startXent, TestRedis } from "../support/redis.ts";
+import { freePort } from "../support/port.ts";
+import { Detour, killAll, server, startXent, TestRedis } from "../support/redis.ts";
 
 const LONGER = Number(process.env["XENT_FAULTS"] ?? 1);
 

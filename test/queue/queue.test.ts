@@ -13,7 +13,8 @@ import { npy } from "../support/array-files.ts";
 import { blocksRunBy } from "../support/blocks.ts";
 import { binary, xentCommand, xentJson, xentProcess } from "../support/cli.ts";
 import { generate } from "../support/golden.ts";
-import { freePort, killAll, server, startXent, TestRedis } from "../support/redis.ts";
+import { freePort } from "../support/port.ts";
+import { killAll, server, startXent, TestRedis } from "../support/redis.ts";
 
 interface Evaluation {
   sum: number;

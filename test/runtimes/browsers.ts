@@ -1,8 +1,8 @@
 // Browsers other than Chromium, if the machine has them. They leave their output in `printed`.
 import { type ChildProcess, spawn } from "node:child_process";
-import { createServer } from "node:net";
 import type { Variant } from "xent";
 import { findFirefox, findWebKit } from "../../scripts/browser.mjs";
+import { freePort } from "../support/port.ts";
 
 /** A browser that opens a page and returns its `printed`. */
 export interface PageReader {
@@ -112,13 +112,4 @@ async function untilItAnswers(ask: () => Promise<unknown>): Promise<void> {
 
 function end({ pid }: ChildProcess): void {
   if (pid !== undefined) process.kill(-pid, "SIGTERM");
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
-  });
 }

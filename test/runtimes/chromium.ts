@@ -24,3 +24,37 @@ export async function launchChromium(): Promise<Browser> {
   const { chromium } = await import("playwright-core");
   return chromium.launch({ executablePath, args: flags });
 }
+
+/** A tab that opens pages, one after the other. */
+export interface Tab {
+  /** The first text that a page prints, and its errors and warnings until then. */
+  read(url: string): Promise<{ printed: string; errors: string[] }>;
+  close(): Promise<void>;
+}
+
+/** Starts a browser with one tab: another tab takes twice as long as another page, because it has processes of its own. */
+export async function launchTab(): Promise<Tab> {
+  const browser = await launchChromium();
+  const page = await browser.newPage();
+  return {
+    async read(url) {
+      const errors: string[] = [];
+      const printed = new Promise<string>((resolve, reject) => {
+        page.on("pageerror", reject);
+        page.on("console", (message) => {
+          if (message.type() === "log") resolve(message.text());
+          else errors.push(message.text());
+        });
+      });
+      try {
+        const [text] = await Promise.all([printed, page.goto(url)]);
+        // Ends the workers of the page.
+        await page.goto("about:blank");
+        return { printed: text, errors };
+      } finally {
+        for (const event of ["pageerror", "console"] as const) page.removeAllListeners(event);
+      }
+    },
+    close: () => browser.close(),
+  };
+}

@@ -1,31 +1,14 @@
 // Restricted environments: the package asks only for what it needs, and errors name what is missing.
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import { createContext, runInContext } from "node:vm";
 import { buildSync } from "esbuild";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { createXentSync } from "xent";
+import { printed } from "../support/script.ts";
 import { engines } from "./engines.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "xent-environments-"));
-afterAll(() => rmSync(folder, { recursive: true }));
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const importXent = `import * as xent from ${JSON.stringify(new URL("../../packages/xent/dist/index.js", import.meta.url).href)};`;
-
-/** The JSON that a script prints. */
-function printed(command: string[], script: string): unknown {
-  const file = join(folder, "script.mjs");
-  writeFileSync(file, importXent + script);
-  const [name = "", ...args] = command;
-  const { status, stdout, stderr, error } = spawnSync(name, [...args, file], { encoding: "utf8", timeout: 60_000 });
-  if (error) throw error;
-  expect(status, stderr).toBe(0);
-  return JSON.parse(stdout);
-}
 
 const newer = engines.find(({ name, installed }) => installed && name === "Node.js 24")?.command;
 const LOSS = "xent.sparseSoftmaxCrossEntropyWithLogits([[0, 0]], [0]).loss[0].toFixed(3)";
@@ -80,31 +63,6 @@ test.runIf(newer)(
     ]);
   },
 );
-
-describe.skipIf(process.platform !== "linux")("in a small address space", () => {
-  const limited = (command: string): string[] => ["bash", "-c", 'ulimit -v 8000000; "$@"', "bash", command];
-  const three = `
-    const all = [];
-    for (let i = 0; i < 3; i++) all.push(await xent.createXent({ shared: true }).then((x) => x.createBatch({ rows: 1, classes: 2 }).run().loss[0].toFixed(3), String));
-    console.log(JSON.stringify(all));`;
-
-  for (const { name, command, installed } of engines.filter(({ name }) => name.startsWith("Node.js"))) {
-    // V8 sets aside 8 GB for each memory, or does without since Node.js 24.
-    const falls = Number(name.slice(8)) < 24;
-    test.skipIf(!installed)(
-      `${name} ${falls ? "throws an error that names a flag" : "allocates smaller memories"}`,
-      () => {
-        const message =
-          'RangeError: "maxBytes" of 268435456: the process has no address space left for a shared memory (ulimit -v, a container\'s limit, or many instances): engines set aside some 8 GB for each; in Node.js --disable-wasm-trap-handler takes less';
-        expect(printed(limited(command), three)).toEqual(Array(3).fill(falls ? message : "0.693"));
-        if (falls) {
-          const flags = [...limited(command), "--disable-wasm-trap-handler"];
-          expect(printed(flags, three)).toEqual(Array(3).fill("0.693"));
-        }
-      },
-    );
-  }
-});
 
 test("if compilation is forbidden, the error names the option module, with which an instance runs", async () => {
   const { outputFiles } = buildSync({

@@ -1,4 +1,4 @@
-// The suite in Node.js, Deno and Bun.
+// The suite in Node.js, Deno and Bun, and then the programs in its arguments.
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
@@ -17,3 +17,4 @@ function startNodeWorker(xent) {
 
 const seen = await suite({ read: (url) => readFile(new URL(url)), workers: { node: startNodeWorker } });
 console.log(JSON.stringify(seen));
+for (const program of process.argv.slice(2)) await import(new URL(program, import.meta.url));

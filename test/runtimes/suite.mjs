@@ -212,7 +212,7 @@ function hasRelaxed() {
 }
 
 /** Whether this engine's relaxed multiply-add rounds once. */
-function fuses() {
+export function fuses() {
   // (module (func (export "madd") (param f32 f32 f32) (result f32) (f32x4.extract_lane 0
   //   (f32x4.relaxed_madd (f32x4.splat (local.get 0)) (f32x4.splat (local.get 1)) (f32x4.splat (local.get 2))))))
   // biome-ignore format: bytes

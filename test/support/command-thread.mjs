@@ -1,7 +1,7 @@
 // Runs the built command any number of times in one thread. Each run loads the modules of the command anew, as a process would, for they
 // have state. The packages that they import stay loaded.
 import { closeSync, openSync, ReadStream, rmSync, writeFileSync } from "node:fs";
-import { register } from "node:module";
+import module from "node:module";
 import { Writable } from "node:stream";
 import { pathToFileURL } from "node:url";
 import { workerData } from "node:worker_threads";
@@ -10,13 +10,20 @@ const { binary, inputFile, answered, port } = workerData;
 let runs = 0;
 
 /** Gives the modules of the command the query of their run; but the plotting library, which has no state, takes long to load. */
-const resolve = `export async function resolve(specifier, context, next) {
-  const resolved = await next(specifier, context);
-  const [run = ""] = /\\?run=\\d+$/.exec(context.parentURL ?? "") ?? [];
+function ofRun(specifier, { parentURL = "" }, resolved) {
+  const [run = ""] = /\?run=\d+$/.exec(parentURL) ?? [];
   const isOwn = specifier.startsWith("./") && specifier !== "./pictures.js";
   return isOwn ? { ...resolved, url: resolved.url + run } : resolved;
-}`;
-register(`data:text/javascript,${encodeURIComponent(resolve)}`);
+}
+
+// The first kind takes a third less time for a command. Node.js 20 has only the second one.
+if (module.registerHooks) {
+  module.registerHooks({ resolve: (specifier, context, next) => ofRun(specifier, context, next(specifier, context)) });
+} else {
+  const source = `${ofRun}
+    export const resolve = async (specifier, context, next) => ofRun(specifier, context, await next(specifier, context));`;
+  module.register(`data:text/javascript,${encodeURIComponent(source)}`);
+}
 
 /** Replaces a stream of the process. Returns a function that gives its text. */
 function collect(name) {

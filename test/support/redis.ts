@@ -6,17 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findRedis, startRedis } from "../../scripts/redis.mjs";
 import { binary, type Ended } from "./cli.ts";
+import { freePort } from "./port.ts";
 
 export const server: string | undefined = findRedis();
-
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
-  return port;
-}
 
 /** A Redis that can be killed, and started again with the data that it has kept. */
 export class TestRedis {

@@ -269,7 +269,10 @@ describe.each([1, 2, 3])("jobs of an instance with %i threads", (threads) => {
     await expect(batches[0]?.runAsync()).rejects.toThrow(new TypeError("this Xent was disposed"));
   });
 
-  test("give the same result thousands of times", async () => {
+  // One thread has no other to race with: its job is over before the next one.
+  const times = threads === 1 ? 100 : 3000;
+
+  test(`give the same result ${times} times`, async () => {
     using xent = await createXent({ threads });
     const specs: RowsSpec[] = [
       { rows: 64, classes: 2000, gradient: true },
@@ -280,8 +283,8 @@ describe.each([1, 2, 3])("jobs of an instance with %i threads", (threads) => {
       const batch = exampleBatch(xent, spec);
       const expected = batch.run(EVERYTHING).sum;
       const sums = new Set<number>();
-      for (let i = 0; i < 3000; i++) sums.add(batch.run(EVERYTHING).sum);
-      for (let i = 0; i < 300; i++) sums.add((await batch.runAsync(EVERYTHING)).sum);
+      for (let i = 0; i < times; i++) sums.add(batch.run(EVERYTHING).sum);
+      for (let i = 0; i < times / 10; i++) sums.add((await batch.runAsync(EVERYTHING)).sum);
       expect([...sums]).toEqual([expected]);
     }
   });
