@@ -53,6 +53,13 @@ describe("the tarball", () => {
     expect(scripts.filter((path) => outside.test(readFileSync(join(installed, path), "utf8")))).toEqual([]);
   });
 
+  // V8 stores a script with one other character as two bytes for each, and takes longer to parse it.
+  test("has scripts in ASCII", () => {
+    const scripts = files.filter((path) => /\.c?js$/.test(path));
+    expect(scripts.length).toBeGreaterThan(8);
+    expect(scripts.filter((path) => readFileSync(join(installed, path)).some((byte) => byte > 127))).toEqual([]);
+  });
+
   test("contains every file that it exports, with types before code", () => {
     type Target = string | { [condition: string]: Target };
     const look = (name: string, target: Target): string[] => {
