@@ -5,7 +5,7 @@ import { unfuse } from "./unfuse.ts";
 
 /** A module in a generated file. */
 export interface Embedded {
-  /** The relaxed module, in lines of hexadecimal. */
+  /** The relaxed module, in hexadecimal between line breaks. */
   readonly wasm: string;
   /** The byte of the flags of the memory, and the bit that is set if the module takes a shared memory. */
   readonly memoryFlags: { readonly at: number; readonly shared: number };
@@ -64,7 +64,7 @@ function notCompiled(cause: unknown): Error {
 }
 
 function moduleBytes(embedded: Embedded, variant: Variant, shared: boolean): Uint8Array<ArrayBuffer> {
-  const bytes = fromHex(embedded.wasm.replaceAll("\n", ""));
+  const bytes = fromHex(embedded.wasm.trim());
   if (variant === "simd128") unfuse(bytes, embedded.steps);
   const { at, shared: bit } = embedded.memoryFlags;
   // One build serves private and shared memories.
