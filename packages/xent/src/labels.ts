@@ -70,18 +70,15 @@ export function flatLabels(title: string, labels: unknown): LabelRows {
   const found = leavesOf(title, labels);
   const [leaf] = found.leaves;
   if (found.kind !== "Array" && labelsTypeOf(leaf) === undefined) throw wrongType(title, expected, leaf);
-  const isLabel = (entry: unknown): entry is number | bigint => typeof entry === "bigint" || Number.isInteger(entry);
-  const all = entriesOf(
-    title,
-    found,
-    { expected: "integers", entry: "row" },
-    isLabel,
-    (length) => new Array<number | bigint>(length),
-  );
+  const all = entriesOf(title, found, { expected: "integers", entry: "row" }, isLabel, Array<number | bigint>);
   // An Int32Array is checked and copied faster, without a type check for each label.
   const isInt32 = all.every((label) => label === (Number(label) | 0));
   const flat = isInt32 ? Int32Array.from(all as readonly number[]) : all;
   return { labels: flat, shape: found.shape.length > 1 ? found.shape : undefined };
+}
+
+function isLabel(entry: unknown): entry is number | bigint {
+  return typeof entry === "bigint" || Number.isInteger(entry);
 }
 
 /** Labels in an array of this type. Throws RangeError for a label that the type cannot hold. */
