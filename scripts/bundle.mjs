@@ -2,8 +2,10 @@
 // for runtimes that do not allow compiling wasm at run time.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { rolldown } from "rolldown";
 import { dts } from "rolldown-plugin-dts";
+import { functionsCalled, withEager } from "./eager.mjs";
 import { root } from "./toolchain.mjs";
 
 const index = "src/index.ts";
@@ -48,6 +50,11 @@ function edge(core, { variants, suffix }) {
   };
 }
 
+// One character beyond Latin-1, and V8 stores and parses the whole script with two bytes for each character.
+function ascii(code) {
+  return code.replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 /** @param {string} core The folder of the package. */
 export async function bundlePackage(core = join(root, "packages/xent")) {
   const dist = join(core, "dist");
@@ -61,13 +68,14 @@ export async function bundlePackage(core = join(root, "packages/xent")) {
       transform: { target: "es2022" },
       plugins: wasm === undefined ? [] : [edge(core, wasm)],
     });
-    await bundle.write({
-      file: join(dist, file),
+    const { output } = await bundle.generate({
       format: file.endsWith(".cjs") ? "cjs" : "es",
       // The types keep the comments.
       comments: { legal: false, jsdoc: false },
     });
+    writeFileSync(join(dist, file), ascii(output[0].code));
   }
+  await compileEagerly(dist);
   await writeTypes(core, { input: index, name: "index" });
   await writeTypes(core, { input: linear, name: "linear", plugins: [besideIndex] });
   // A worker exports nothing.
@@ -80,6 +88,19 @@ declare const module: WasmModule;
 export default module;
 `,
   );
+}
+
+/** Has the functions that every first call runs compiled with the script. */
+async function compileEagerly(dist) {
+  const called = await functionsCalled(pathToFileURL(join(dist, "index.js")).href, (xent) =>
+    xent.sparseSoftmaxCrossEntropyWithLogits([[2, -5, 0.5, -0.1]], [0]),
+  );
+  // Only engines without relaxed SIMD call these: whether the engine of this script does must make no difference.
+  for (const name of ["hasRelaxedSimd", "unfuse", "productAndSum"]) called.delete(name);
+  for (const file of ["index.js", "index.cjs"]) {
+    const path = join(dist, file);
+    writeFileSync(path, withEager(readFileSync(path, "utf8"), called));
+  }
 }
 
 // Types of other entries import from the types of index: a class that is declared twice would be two types.

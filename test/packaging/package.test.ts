@@ -53,6 +53,23 @@ describe("the tarball", () => {
     expect(scripts.filter((path) => outside.test(readFileSync(join(installed, path), "utf8")))).toEqual([]);
   });
 
+  // V8 stores a script with one other character as two bytes for each, and takes longer to parse it.
+  test("has scripts in ASCII", () => {
+    const scripts = files.filter((path) => /\.c?js$/.test(path));
+    expect(scripts.length).toBeGreaterThan(8);
+    expect(scripts.filter((path) => readFileSync(join(installed, path)).some((byte) => byte > 127))).toEqual([]);
+  });
+
+  test("has the functions that every first call runs, and no others, compiled with the script", () => {
+    for (const file of ["index.js", "index.cjs"]) {
+      const script = readFileSync(join(installed, "dist", file), "utf8");
+      const eager = Array.from(script.matchAll(/^const (\w+) = \(function \1\(/gm), ([, name]) => name);
+      const lazy = Array.from(script.matchAll(/^function (\w+)\(/gm), ([, name]) => name);
+      expect(eager).toEqual(expect.arrayContaining(["computeCall", "fuses", "readLabelsCall"]));
+      expect(lazy).toEqual(expect.arrayContaining(["mergePartials", "readDivergence", "unfuse", "wrongType"]));
+    }
+  });
+
   test("contains every file that it exports, with types before code", () => {
     type Target = string | { [condition: string]: Target };
     const look = (name: string, target: Target): string[] => {

@@ -155,7 +155,8 @@ function readCall(
   if (options !== undefined && (typeof options !== "object" || options === null)) {
     throw wrongType("options", "an object", options);
   }
-  const { shape: stated, axis = -1, logits: bits, ...lossOptions }: Options = options ?? {};
+  const { shape: stated, axis = -1, logits: bits, ...others }: Options = options ?? {};
+  const lossOptions = options && others;
   const logits = readLogits("logits", given);
   const type = TYPES[logits.kind] ?? (bits && choice("logits", bits, ["float16", "bfloat16"]));
   if (type === undefined) {

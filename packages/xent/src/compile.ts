@@ -1,6 +1,6 @@
 import { type Compiled, compileEmbedded, compileEmbeddedAsync } from "./embedded.ts";
 import type { Variant } from "./features.ts";
-import * as embedded from "./generated/wasm.ts";
+import { embedded } from "./generated/wasm.ts";
 
 /** Whether there is a module of relaxed SIMD. */
 export const hasRelaxedModule: boolean = true;

@@ -112,9 +112,9 @@ interface Settings {
   readonly module: WebAssembly.Module | undefined;
 }
 
-function readXentOptions(options: XentOptions = {}): Settings {
-  checkNames("options", options, OPTIONS);
-  const { threads: asked, variant: wanted, maxBytes, shared, createWorker, module } = options;
+function readXentOptions(options: XentOptions | undefined): Settings {
+  if (options !== undefined) checkNames("options", options, OPTIONS);
+  const { threads: asked, variant: wanted, maxBytes, shared, createWorker, module } = options ?? {};
   if (maxBytes !== undefined) integer("maxBytes", maxBytes, 2 * PAGE, 2 ** 32);
   if (createWorker !== undefined && typeof createWorker !== "function") {
     throw wrongType("createWorker", "a function that makes a worker", createWorker);
@@ -136,18 +136,16 @@ function readThreads(threads: unknown = 1, mayShare: boolean): number {
   return count === 1 || !mayShare || hasThreads() ? count : 1;
 }
 
-function readVariant(asked: unknown = "auto", module: WebAssembly.Module | undefined): Variant {
-  const variant = choice("variant", asked, ["auto", "simd128", "relaxed"]);
+function readVariant(asked: unknown, module: WebAssembly.Module | undefined): Variant {
+  const variant = asked === undefined ? "auto" : choice("variant", asked, ["auto", "simd128", "relaxed"]);
   if (module !== undefined) {
     const found = variantOf(module);
     if (variant === "auto" || variant === found) return found;
     throw new RangeError(`"variant" expected ${show(found)}, which "module" is, got ${show(variant)}`);
   }
-  const relaxed = hasRelaxedModule && hasRelaxedSimd();
-  if (variant === "relaxed" && !relaxed) {
+  if (variant === "auto") return hasRelaxedModule && fuses() ? "relaxed" : "simd128";
+  if (variant === "relaxed" && !(hasRelaxedModule && hasRelaxedSimd())) {
     throw new RangeError('"variant" expected "auto" or "simd128": this engine has no relaxed SIMD');
   }
-  if (variant !== "auto") return variant;
-  // Without a fused multiply-add, relaxed has the bits of simd128 and is slower.
-  return relaxed && fuses() ? "relaxed" : "simd128";
+  return variant;
 }

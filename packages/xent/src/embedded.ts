@@ -1,12 +1,15 @@
 // Compiles the modules that this package embeds as text: see scripts/build.mjs.
 
 import type { Variant } from "./features.ts";
-import { relax } from "./relax.ts";
+import { unfuse } from "./unfuse.ts";
 
 /** A module in a generated file. */
 export interface Embedded {
+  /** The relaxed module, in hexadecimal between line breaks. */
   readonly wasm: string;
+  /** The byte of the flags of the memory, and the bit that is set if the module takes a shared memory. */
   readonly memoryFlags: { readonly at: number; readonly shared: number };
+  /** The positions of its fused operations, as distances in bytes. */
   readonly steps: string;
 }
 
@@ -61,8 +64,8 @@ function notCompiled(cause: unknown): Error {
 }
 
 function moduleBytes(embedded: Embedded, variant: Variant, shared: boolean): Uint8Array<ArrayBuffer> {
-  const bytes = fromHex(embedded.wasm.replaceAll("\n", ""));
-  if (variant === "relaxed") relax(bytes, embedded.steps);
+  const bytes = fromHex(embedded.wasm.trim());
+  if (variant === "simd128") unfuse(bytes, embedded.steps);
   const { at, shared: bit } = embedded.memoryFlags;
   // One build serves private and shared memories.
   if (shared) bytes[at] = (bytes[at] as number) | bit;

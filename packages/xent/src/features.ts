@@ -1,14 +1,6 @@
 /** A build of the kernel: "simd128" has the same bits on every machine, "relaxed" uses fused multiply-add. */
 export type Variant = "simd128" | "relaxed";
 
-// (module (func (param v128) (result v128)
-//   (f32x4.relaxed_madd (local.get 0) (local.get 0) (local.get 0))))
-// prettier-ignore
-const RELAXED_PROBE = [
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 6, 1, 96, 1, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 0, 32, 0, 253, 133,
-  2, 11,
-];
-
 // (module (func (export "madd") (param f32 f32 f32) (result f32) (f32x4.extract_lane 0
 //   (f32x4.relaxed_madd (f32x4.splat (local.get 0)) (f32x4.splat (local.get 1)) (f32x4.splat (local.get 2))))))
 // prettier-ignore
@@ -22,19 +14,19 @@ let fused: boolean | undefined;
 
 /** Whether this engine supports relaxed SIMD. */
 export function hasRelaxedSimd(): boolean {
-  relaxed ??= attempt(() => WebAssembly.validate(new Uint8Array(RELAXED_PROBE))) ?? false;
+  relaxed ??= attempt(() => WebAssembly.validate(new Uint8Array(MADD))) ?? false;
   return relaxed;
 }
 
-/** Whether the engine's relaxed multiply-add rounds once. If not, it gives the bits of simd128, and is slower. */
+/** Whether this engine has a multiply-add that rounds once. If not, relaxed gives the bits of simd128, and is slower. */
 export function fuses(): boolean {
-  // If the environment does not allow compiling, this cannot be tested. Most engines fuse.
   fused ??=
     attempt(() => {
       const { madd } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(MADD))).exports;
       // The square is 1 + 2^-11 + 2^-24, whose last term does not fit a float.
       return (madd as (a: number, b: number, c: number) => number)(1 + 2 ** -12, 1 + 2 ** -12, -(1 + 2 ** -11)) !== 0;
-    }) ?? true;
+      // If the environment does not allow compiling, this cannot be tested. Most engines fuse.
+    }) ?? hasRelaxedSimd();
   return fused;
 }
 

@@ -23,7 +23,7 @@
 //   engine         a kernel over a memory, with the working memory of a thread and its jobs
 //   compile        the kernel's module, compiled from the embedded wasm
 //   embedded       a module as text, compiled as either variant
-//   relax          from one variant to the other
+//   unfuse         from the relaxed variant to simd128
 //   load           a module, instantiated over a memory
 //   memory         the WebAssembly.Memory, and the only allocator in it
 //   job            the job record

@@ -71,14 +71,11 @@ function viewsOf(title: string, parts: readonly Part[]): readonly Part[] {
 }
 
 function numbersOf(title: string, leaves: Leaves): Float64Array {
-  const isNumber = (entry: unknown): entry is number => typeof entry === "number";
-  return entriesOf(
-    title,
-    leaves,
-    { expected: "numbers", entry: "entry" },
-    isNumber,
-    (length) => new Float64Array(length),
-  );
+  return entriesOf(title, leaves, { expected: "numbers", entry: "entry" }, isNumber, Float64Array);
+}
+
+function isNumber(entry: unknown): entry is number {
+  return typeof entry === "number";
 }
 
 /** Reads logits of any kind. */

@@ -70,18 +70,15 @@ export function flatLabels(title: string, labels: unknown): LabelRows {
   const found = leavesOf(title, labels);
   const [leaf] = found.leaves;
   if (found.kind !== "Array" && labelsTypeOf(leaf) === undefined) throw wrongType(title, expected, leaf);
-  const isLabel = (entry: unknown): entry is number | bigint => typeof entry === "bigint" || Number.isInteger(entry);
-  const all = entriesOf(
-    title,
-    found,
-    { expected: "integers", entry: "row" },
-    isLabel,
-    (length) => new Array<number | bigint>(length),
-  );
+  const all = entriesOf(title, found, { expected: "integers", entry: "row" }, isLabel, Array<number | bigint>);
   // An Int32Array is checked and copied faster, without a type check for each label.
   const isInt32 = all.every((label) => label === (Number(label) | 0));
   const flat = isInt32 ? Int32Array.from(all as readonly number[]) : all;
   return { labels: flat, shape: found.shape.length > 1 ? found.shape : undefined };
+}
+
+function isLabel(entry: unknown): entry is number | bigint {
+  return typeof entry === "bigint" || Number.isInteger(entry);
 }
 
 /** Labels in an array of this type. Throws RangeError for a label that the type cannot hold. */
@@ -182,7 +179,10 @@ export function copyLabels(
   for (let row = begin; row < end; row++) target[row] = label(row);
 }
 
-/** The common cases, without a branch for each label. Returns how many are not ignored; undefined if one is invalid. */
+/**
+ * The common cases, without a branch for each label: one below 0 or above the last class sets a sign bit. Returns how many are not
+ * ignored; undefined if one is invalid.
+ */
 function countClasses(
   labels: FlatLabels,
   classes: number,
@@ -190,20 +190,29 @@ function countClasses(
   begin: number,
   end: number,
 ): number | undefined {
+  if (labels instanceof Int32Array) return countInt32(labels, classes, ignoreIndex, begin, end);
+  const words = wordsOf(labels);
+  return words && countWords(words, classes, wordsOfIndex(labels, ignoreIndex), begin, end);
+}
+
+function countWords(
+  words: Int32Array,
+  classes: number,
+  index: { low: number; high: number } | undefined,
+  begin: number,
+  end: number,
+): number | undefined {
   const last = classes - 1;
-  // A label below 0 or above the last class sets the sign bit.
   let bad = 0;
   let ignored = 0;
-  const words = wordsOf(labels);
-  const index = wordsOfIndex(labels, ignoreIndex);
   let high = 0;
-  if (words && !index) {
+  if (index === undefined) {
     for (let row = begin; row < end; row++) {
       const label = words[2 * row] as number;
       high |= words[2 * row + 1] as number;
       bad |= label | (last - label);
     }
-  } else if (words && index) {
+  } else {
     for (let row = begin; row < end; row++) {
       const label = words[2 * row] as number;
       const above = words[2 * row + 1] as number;
@@ -212,20 +221,34 @@ function countClasses(
       high |= above & (same - 1);
       bad |= (label | (last - label)) & (same - 1);
     }
-  } else if (labels instanceof Int32Array && ignoreIndex === undefined) {
+  }
+  return bad < 0 || high !== 0 ? undefined : end - begin - ignored;
+}
+
+function countInt32(
+  labels: Int32Array,
+  classes: number,
+  ignoreIndex: number | undefined,
+  begin: number,
+  end: number,
+): number | undefined {
+  const last = classes - 1;
+  let bad = 0;
+  let ignored = 0;
+  if (ignoreIndex === undefined) {
     for (let row = begin; row < end; row++) {
       const label = labels[row] as number;
       bad |= label | (last - label);
     }
-  } else if (labels instanceof Int32Array) {
+  } else {
     for (let row = begin; row < end; row++) {
       const label = labels[row] as number;
       const same = label === ignoreIndex ? 1 : 0;
       ignored += same;
       bad |= (label | (last - label)) & (same - 1);
     }
-  } else return undefined;
-  return bad < 0 || high !== 0 ? undefined : end - begin - ignored;
+  }
+  return bad < 0 ? undefined : end - begin - ignored;
 }
 
 /** The sum of the weights of labels that {@link countClasses} has accepted. */

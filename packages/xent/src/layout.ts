@@ -32,12 +32,15 @@ export function layoutOfShape(shape: unknown, axis: unknown = -1): Layout {
   const sizes = shape.map((size, i) => integer(`shape[${i}]`, size, 0, MAX_ROWS));
   const at = integer("axis", axis, -sizes.length, sizes.length - 1);
   const index = at < 0 ? at + sizes.length : at;
-  const product = (part: readonly number[]): number => part.reduce((a, b) => a * b, 1);
   const classes = sizes[index] ?? 0;
   if (classes < 1 || classes > MAX_CLASSES) {
     throw new RangeError(`"shape" ${show(shape)} expected at least one class on axis ${at}, got ${classes}`);
   }
-  const [outer, inner] = [product(sizes.slice(0, index)), product(sizes.slice(index + 1))];
+  let [outer, inner] = [1, 1];
+  for (const [i, size] of sizes.entries()) {
+    if (i < index) outer *= size;
+    if (i > index) inner *= size;
+  }
   const rows = integer("rows", outer * inner, 0, MAX_ROWS);
   const layout = { rows, classes, inner: Math.max(1, inner), elements: rows * classes };
   return { ...layout, rowStride: classes * layout.inner, classStride: layout.inner };

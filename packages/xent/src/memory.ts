@@ -2,6 +2,9 @@ import { HEAP_START, PAGE } from "./abi.ts";
 
 const ALIGNMENT = 64;
 
+/** The workspace of an engine and a small call fit, without growing. */
+const INITIAL_PAGES = 2;
+
 function sizeOf(bytes: number): number {
   return Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
 }
@@ -10,20 +13,27 @@ function sizeOf(bytes: number): number {
 const LIMITS = [2 ** 32, 2 ** 30, 2 ** 28] as const;
 
 function reserve(limits: readonly number[], shared: boolean): { memory: WebAssembly.Memory; limit: number } {
-  const kind = shared ? "shared " : "";
   let cause: unknown;
   for (const limit of limits) {
     try {
-      return { memory: new WebAssembly.Memory({ initial: 1, maximum: Math.floor(limit / PAGE), shared }), limit };
+      return {
+        memory: new WebAssembly.Memory({ initial: INITIAL_PAGES, maximum: Math.floor(limit / PAGE), shared }),
+        limit,
+      };
     } catch (error) {
       cause = error;
     }
   }
+  throw notReserved(limits.at(-1), shared, cause);
+}
+
+function notReserved(bytes: number | undefined, shared: boolean, cause: unknown): RangeError {
+  const kind = shared ? "shared " : "";
   const why =
     (cause as Error).name === "RangeError"
       ? `the process has no address space left for a ${kind}memory (ulimit -v, a container's limit, or many instances): engines set aside some 8 GB for each; in Node.js --disable-wasm-trap-handler takes less`
       : `this engine has no ${kind}memory`;
-  throw new RangeError(`"maxBytes" of ${limits.at(-1)}: ${why}`, { cause });
+  return new RangeError(`"maxBytes" of ${bytes}: ${why}`, { cause });
 }
 
 /**
@@ -34,7 +44,7 @@ export class Heap {
   readonly memory: WebAssembly.Memory;
   readonly #maxPages: number;
   /** Free ranges, sorted, never adjacent. */
-  readonly #free: { start: number; end: number }[] = [{ start: HEAP_START, end: PAGE }];
+  readonly #free: { start: number; end: number }[] = [{ start: HEAP_START, end: INITIAL_PAGES * PAGE }];
   readonly #sizes = new Map<number, number>();
   /** Memory from here on has never been allocated, so it is zero. */
   #touched: number = HEAP_START;

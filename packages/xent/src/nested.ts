@@ -55,10 +55,10 @@ export function entriesOf<T extends number | bigint, A extends { [index: number]
   { leaves, shape }: Leaves,
   { expected, entry: noun }: { readonly expected: string; readonly entry: string },
   accepts: (entry: unknown) => entry is T,
-  make: (length: number) => A,
+  Entries: new (length: number) => A,
 ): A {
   const length = shape.at(-1) ?? 0;
-  const entries = make(leaves.length * length);
+  const entries = new Entries(leaves.length * length);
   let at = 0;
   for (let row = 0; row < leaves.length; row++) {
     const leaf = leaves[row] as readonly unknown[];

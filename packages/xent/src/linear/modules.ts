@@ -1,6 +1,6 @@
 import { type Compiled, compileEmbedded } from "../embedded.ts";
 import type { Variant } from "../features.ts";
-import * as embedded from "../generated/linear-wasm.ts";
+import { embedded } from "../generated/linear-wasm.ts";
 
 const compiled: Compiled = new Map();
 
