@@ -134,6 +134,52 @@ describe.each(variants)("%s", (variant) => {
     expect(ulp(got, (80 * Math.exp(-40)) / (1 + Math.exp(-40)))).toBeLessThan(32);
   });
 
+  // Measured from such a label, the loss is a small difference of large parts.
+  test.each([-1e4, -1e9, -1e12, -1e15, -1e20, LOWEST, -Infinity])(
+    "a masked label without weight leaves the others' smoothed loss: %d",
+    (mask) => {
+      const options = { shape: [1, 4], classWeights: [1, 1, 1, 0], labelSmoothing: 0.1 };
+      const expected = 0.025 * 3 * (1 + Math.log1p(Math.exp(-1) + Math.exp(-2)));
+      for (const logits of [Float32Array.of(0, 1, 2, mask), Float64Array.of(0, 1, 2, mask)]) {
+        const { loss } = xent.sparseSoftmaxCrossEntropyWithLogits(logits, [3], options);
+        const got = loss[0] as number;
+        if (logits instanceof Float64Array) expect(Math.abs(got / expected - 1)).toBeLessThan(2 ** -49);
+        else expect(ulp(got, expected)).toBeLessThan(1);
+      }
+    },
+  );
+
+  test("a label at -inf without weight adds nothing to a small loss", () => {
+    const losses = [
+      [[0, -Infinity], [1, 0], 0],
+      [[0, 0, -Infinity], [1, 1, 0], (0.2 / 3) * Math.LN2],
+      [[5, 0, -Infinity], [1, 0, 0], (0.1 / 3) * Math.log1p(Math.exp(-5))],
+    ] as const;
+    for (const [row, classWeights, expected] of losses) {
+      const label = row.length - 1;
+      const got = run([...row], label, { classWeights: [...classWeights], labelSmoothing: 0.1 }).loss[0] as number;
+      expect(expected === 0 ? got : ulp(got, expected)).toBeLessThan(1);
+    }
+  });
+
+  test("one class costs nothing, also with a softcap and smoothing", () => {
+    expect(run([900], 0, { softcap: 1000, temperature: 0.5, labelSmoothing: 0.5 }).loss[0]).toBe(0);
+  });
+
+  // A row of few classes is computed in a group with its neighbours. Those around 800 would be centred alone.
+  test("rows near the end of the window do not depend on their neighbours", () => {
+    const [row, neighbour] = [Float32Array.of(801, 800.0999755859375), [799, 797]];
+    const teacher = Float32Array.of(801, 800.4000244140625);
+    const both = Float32Array.of(...neighbour, ...row);
+    expect(xent.sparseSoftmaxCrossEntropyWithLogits(both, [0, 0]).loss[1]).toBe(
+      xent.sparseSoftmaxCrossEntropyWithLogits(row, [0]).loss[0],
+    );
+    const shape = [2, 2];
+    expect(xent.klDivergenceWithLogits(both, Float32Array.of(...neighbour, ...teacher), { shape }).loss[1]).toBe(
+      xent.klDivergenceWithLogits(row, teacher, { shape: [1, 2] }).loss[0],
+    );
+  });
+
   test("weights beyond float32 give infinities, not NaN", () => {
     const options = { classWeights: [1e30, 1e30, 1e30], sampleWeights: [1e30] };
     expect(Array.from(run([0, -Infinity, 1], 0, options).gradient ?? [])).toEqual([-Infinity, 0, Infinity]);

@@ -25,6 +25,28 @@ describe.each(variants)("%s", (variant) => {
     expect([...loss]).toEqual([Infinity, 0, Math.fround(Math.LN2)]);
   });
 
+  test("classes whose probability underflows count, whatever the neighbours of the row are", () => {
+    const x = [0, ...new Array<number>(39).fill(-4.2e9)];
+    const t = [0, ...new Array<number>(39).fill(-113)];
+    const neighbour = [14.5, ...new Array<number>(39).fill(0)];
+    const { loss } = xent.klDivergenceWithLogits([neighbour, x], [neighbour, t]);
+    const p = Math.exp(-113);
+    expect(loss[0]).toBe(0);
+    expect((loss[1] as number) / ((39 * p * 4.2e9) / (1 + 39 * p))).toBeCloseTo(1, 6);
+  });
+
+  test("a temperature near the end of float32 gives the divergence of smaller numbers", () => {
+    const [x, t] = [
+      [-6.81, -1.37, 4.8],
+      [14.19, -1.7, -23.98],
+    ];
+    const of = (unit: number): number => {
+      const [logits, targets] = [x, t].map((row) => row?.map((value) => value * unit)) as [number[], number[]];
+      return xent.klDivergenceWithLogits([logits], [targets], { temperature: 5 * unit }).loss[0] as number;
+    };
+    expect(Math.abs(of(1e37) / of(1) - 1)).toBeLessThan(4e-6);
+  });
+
   test("masks of finite size are ordinary logits", () => {
     const most = -3.4028234663852886e38;
     const { loss } = xent.klDivergenceWithLogits(

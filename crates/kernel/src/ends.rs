@@ -75,6 +75,12 @@ impl<W: Wide> Known<W> {
 /// logit as the reference, where all parts have the same sign.
 pub const SMALLEST_LOSS: f64 = 0.75;
 
+/// The same for the fraction of (q_r + Q) nll_r, because the parts are rounded to `f64`.
+#[inline(always)]
+pub const fn smallest_part(double: bool) -> f64 {
+    if double { 0.25 } else { 1.0 / (1u64 << 22) as f64 }
+}
+
 /// Computes losses and factors of the first `rows` rows of the scratch area. A row that is not accepted gets the loss NaN. Returns
 /// whether all are accepted.
 #[inline(always)]
@@ -172,18 +178,22 @@ fn accepted<V: Single>(range: &Range) -> impl Fn(Twice<V::Wide>, Twice<V::Wide>)
 #[inline(never)]
 fn quotients<V: Single, const GRADIENT: bool>(rows: usize, range: &Range, scale: f64, scratch: &Scratch) {
     let accepted = accepted::<V>(range);
+    let far = Twice::<V::Wide>::splat(range.max_shift * range.max_shift * (1.0 + 1e-15));
     let (one, nan) = (Twice::splat(1.0), Twice::splat(f64::NAN));
     let (scale, minus_scale) = (Twice::splat(scale), Twice::splat(-scale));
     let quotient = Quotient::load();
     let inputs = fours(&scratch.off_label, rows).zip(fours(&scratch.label_term, rows));
     let results = fours(&scratch.quotient, rows).zip(fours(&scratch.k_ln_2, rows));
     let gradient = fours(&scratch.factor, rows).zip(fours(&scratch.label_gradient, rows));
-    for (((off, own), (quotients, k_ln_2)), (factor, label_gradient)) in inputs.zip(results).zip(gradient) {
+    let inputs = inputs.zip(fours(&scratch.logit, rows));
+    for ((((off, own), logit), (quotients, k_ln_2)), (factor, label_gradient)) in inputs.zip(results).zip(gradient) {
         let (off, own) = (Twice::<V::Wide>::load(off), Twice::load(own));
         let total = off.add(own);
         let (s, k) = quotient.of(off, own, total);
         s.store(quotients);
-        accepted(off, own).select(k, nan).store(k_ln_2);
+        // A label that is too far from 0 to be computed alone without centring is not accepted, so that its neighbours do not matter.
+        let logit = Twice::load(logit);
+        accepted(off, own).and(logit.mul(logit).below(far)).select(k, nan).store(k_ln_2);
         if GRADIENT {
             let share = one.div(total);
             share.mul(scale).store(factor);
@@ -238,8 +248,13 @@ fn weighted<V: Single, E: Element>(
         let [q, off_weight, margin, sample] = [q, off_weight, margin, sample].map(Twice::load);
         let known = Known { nll, nll_of_margins: nll, log_sum_exp, q, off_weight, margin, sample };
         let mut loss = known.loss(z_loss);
-        let least = one.below(nll).select(one, nll).mul(q.add(off_weight)).mul(smallest);
-        loss = loss.below(least).select(nan, loss);
+        let mut least = one.below(nll).select(one, nll).mul(smallest);
+        // The nll of f32 logits are too small for this to matter.
+        if E::DOUBLE && dense {
+            let part = nll.mul(Twice::splat(smallest_part(true)));
+            least = least.below(part).select(part, least);
+        }
+        loss = loss.below(least.mul(q.add(off_weight))).select(nan, loss);
         let (((to_loss, to_log_sum_exp), to_factor), to_label) = out;
         // A row that is not accepted is NaN, even if it counts 0.
         let loss = loss.mul(sample).add(nll.mul(zero));

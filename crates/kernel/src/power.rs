@@ -28,6 +28,12 @@ pub fn split(x: f64) -> (f64, f64) {
     (f64::from_bits(x.to_bits().wrapping_sub((n as u64) << 52)), f64::from(n))
 }
 
+/// 2^n for an integer n; 0 or infinity far out of range.
+#[inline(always)]
+pub fn power_of_two(n: f64) -> f64 {
+    f64::from_bits(((1023.0 + n).clamp(0.0, 2047.0) as u64) << 52)
+}
+
 /// n of [`split`]; 0 if the number is not positive and normal.
 #[inline(never)]
 fn exponent(x: f64) -> i32 {

@@ -277,7 +277,12 @@ impl<'a, V: Single> Row<'a, V> {
         self.put(&scratch.weight, if counts { self.targets.weight(reference.class, is_label) } else { 0.0 });
         self.put(&scratch.sample, if counts { self.sample } else { 0.0 });
         let uniform = self.targets.is_dense() && !self.targets.has_entries();
-        let factor = if self.targets.soft.is_empty() { self.targets.spread } else { 1.0 };
+        // With one class, the margin is exactly 0: a capped logit in two parts differs slightly from its rounded sum.
+        let factor = match (self.targets.soft.is_empty(), self.classes) {
+            (true, 1) => 0.0,
+            (true, _) => self.targets.spread,
+            _ => 1.0,
+        };
         let off_weight = if uniform { (self.classes - 1) as f64 } else { sums.off_weight };
         // If the label is not the reference, add the part of its q that other classes do not have.
         let (mut off_weight, mut margin) = (off_weight * factor, sums.margin * factor / self.temperature);
@@ -287,7 +292,10 @@ impl<'a, V: Single> Row<'a, V> {
         {
             let more = self.targets.class_weight(label) * (1.0 - self.targets.smoothing);
             off_weight += more;
-            margin += more * ((reference.anchor - self.line.capped::<V>(label, scratch).0) / self.temperature);
+            // A weight of 0 counts 0, even of a label at -inf.
+            if more != 0.0 {
+                margin += more * ((reference.anchor - self.line.capped::<V>(label, scratch).0) / self.temperature);
+            }
         }
         self.put(&scratch.off_weight, if counts { off_weight } else { 0.0 });
         self.put(&scratch.margin, if counts { margin } else { 0.0 });

@@ -44,7 +44,7 @@ fn assert_all_stated(stride: usize) {
     };
     check(worst::<Scalar, Direct<Scalar, false, false>>(stride, 1.0), "plain");
     check(worst::<Fused, Direct<Fused, false, false>>(stride, 1.0), "fused");
-    for temperature in [0.7, 1.3, 2.5, 0.05, 17.0, 1.999_999] {
+    for temperature in [0.7, 1.3, 1.47, 2.5, 0.05, 17.0, 1.999_999] {
         let what = format!("temperature {temperature}");
         check(worst::<Scalar, Direct<Scalar, true, false>>(stride, temperature), &what);
         check(worst::<Fused, Direct<Fused, true, false>>(stride, temperature), &format!("{what}, fused"));

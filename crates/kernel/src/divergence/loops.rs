@@ -29,6 +29,9 @@ static LEAST: [f64; 2] = [f32::MIN as f64, f64::MIN];
 /// A class with a larger d_j may count although its p_j is so small that the term is 0.
 const LARGE: (f64, f64) = ((1u64 << 32) as f64, f64::from_bits((1023 + 200) << 52));
 
+/// With a higher temperature, the distance of classes that count may overflow an `f32`, so they are computed one by one.
+pub const MOST_TEMPERATURE: f64 = (1u128 << 120) as f64;
+
 /// Computes the terms of a tile of one row and returns their sum; NaN if a term is not right.
 #[inline(always)]
 pub fn sum_terms<V: Single>(x: Numbers, to: Numbers, shift: f64, temperature: f64, scratch: &Scratch) -> f64 {
@@ -64,7 +67,7 @@ pub fn sum<V: Single>(
     scratch: &Scratch,
 ) {
     let (mut sum, mut error) = (f64::NAN, f64::NAN);
-    if scale == 1.0 {
+    if scale == 1.0 && temperature <= MOST_TEMPERATURE {
         scratch.anchor[0].set(centre);
         scratch.slope_at_label[0].set(ratio);
         if !sum_near::<V>(1, classes, (t, p), (x, q), temperature, scratch) {

@@ -1,12 +1,12 @@
 //! Rows of few classes, many at a time, as in [`crate::short`]: terms, sums and logarithms of a group of rows are computed together. All
 //! rows are relative to the first, by powers of two, which change no result.
 
-use super::loops::{rounded, sum_near, write};
+use super::loops::{MOST_TEMPERATURE, rounded, sum_near, write};
 use super::{Rows, Run, Side, enough, excess, log_ratios, weighted};
 use crate::exp::Range;
 use crate::largest;
 use crate::numbers::Numbers;
-use crate::power::{split, with_power};
+use crate::power::{power_of_two, split, with_power};
 use crate::scratch::{PerRow, ROWS, Scratch, fours};
 use crate::short::row_sums;
 use crate::vector::{Single, Twice, Wide};
@@ -42,7 +42,12 @@ pub fn run<V: Single>(all: &impl Rows, group: &Group) -> bool {
     let side = |of_targets| Side::around(all.logit(of_targets, 0), run.temperature, double);
     let (of_p, of_q) = (side(true), side(false));
     let right = |of_targets, side: Side| !all.terms(of_targets, side, 0, rows * run.classes).is_nan();
-    if of_p.centre != 0.0 || of_q.centre != 0.0 || !right(true, of_p) || !right(false, of_q) {
+    if run.temperature > MOST_TEMPERATURE
+        || of_p.centre != 0.0
+        || of_q.centre != 0.0
+        || !right(true, of_p)
+        || !right(false, of_q)
+    {
         for loss in scratch.loss.iter().take(rows) {
             loss.set(f64::NAN);
         }
@@ -64,7 +69,7 @@ pub fn run<V: Single>(all: &impl Rows, group: &Group) -> bool {
     sum_near::<V>(rows, run.classes, (group.t, p), (group.x, q), run.temperature, scratch);
     let mut complete = true;
     for row in 0..rows {
-        complete &= finish::<V>(group, row, double);
+        complete &= finish::<V>(group, row, (of_p.power, of_q.power), double);
     }
     complete
 }
@@ -106,20 +111,25 @@ fn logarithms_of<V: Single>(rows: usize, all: &PerRow) {
     }
 }
 
-/// A smaller divergence is computed alone: classes that are 0 only in the units of the group may count.
+/// A smaller divergence, or one of 0, is computed alone: classes that are 0 only in the units of the group may count.
 const LEAST: f64 = f64::from_bits((1023 - 64) << 52);
 
 /// Computes the loss and the gradient of a row from its sums.
 #[inline(always)]
-fn finish<V: Single>(group: &Group, row: usize, double: bool) -> bool {
+fn finish<V: Single>(group: &Group, row: usize, power: (f64, f64), double: bool) -> bool {
     let Group { run: Run { classes, temperature, scale }, scratch, .. } = *group;
     let of = |all: &PerRow| all[row % ROWS].get();
     let (sum_p, sum_q, sum) = (of(&scratch.off_label), of(&scratch.label_term), of(&scratch.weight));
     let (far, e) = (of(&scratch.sample), of(&scratch.margin) / sum_p);
+    // In the units of the group, and in those of a group of its own, so that the neighbours of a row do not matter.
     let (least, most) = Range::of_type(double).label;
-    let in_range = |sum: f64| least < sum && sum < most;
-    let good = far == 0.0 && in_range(sum_p) && in_range(sum_q) && enough(sum, sum_p, e);
-    let good = good && (sum == 0.0 || sum >= LEAST * sum_p) && sum < f64::INFINITY;
+    let in_range = |all: Numbers, sum: f64, power: f64| {
+        let own = Side::around(all.get(row * classes), temperature, double);
+        let sum_alone = sum * power_of_two(power - own.power);
+        own.centre == 0.0 && least < sum.min(sum_alone) && sum.max(sum_alone) < most
+    };
+    let good = far == 0.0 && in_range(group.t, sum_p, power.0) && in_range(group.x, sum_q, power.1);
+    let good = good && enough(sum, sum_p, e) && sum >= LEAST * sum_p && sum < f64::INFINITY;
     let sample = group.samples.get(row).map_or(1.0, |sample| f64::from(sample.get()));
     let loss = (sum - sum_p * excess(e)) / sum_p;
     scratch.loss[row % ROWS].set(if good { weighted(loss, sample) } else { f64::NAN });

@@ -2,7 +2,7 @@
 
 use super::Row;
 use super::write::fill;
-use crate::ends::{Known, SMALLEST_LOSS};
+use crate::ends::{Known, SMALLEST_LOSS, smallest_part};
 use crate::exp::exp;
 use crate::label::Label;
 use crate::log1p::log1p;
@@ -112,8 +112,8 @@ impl<V: Single> Row<'_, V> {
         let rest = known.rest(self.common.z_loss).to_array()[0];
         let (q, sample, share) = (get(&scratch.weight), get(&scratch.sample), 1.0 / total);
         let all = q + get(&scratch.off_weight);
-        let small =
-            self.targets.is_dense() && reference.class != largest.class && loss < SMALLEST_LOSS * all * nll.min(1.0);
+        let least = (SMALLEST_LOSS * nll.min(1.0)).max(smallest_part(self.line.double()) * nll_of_margins);
+        let small = self.targets.is_dense() && reference.class != largest.class && loss < least * all;
         let sampled = sample * self.common.scale;
         self.put(&scratch.log_sum_exp, log_sum_exp);
         self.put(&scratch.factor, sampled * (q + rest) * share);
