@@ -164,12 +164,13 @@ function findRow(merged: Partials, row: number) {
 
 /**
  * `spread` times the sum of w (value - x) over all classes but the label, from two sums that may be large. Infinity if the sum of w x
- * overflows.
+ * overflows, or if a class that counts is at -Infinity.
  */
 function tiltOf(merged: Partials, row: number, value: number, spread: number): number {
   const { weight, weightLow, weighted, weightedLow } = merged;
   const size = Math.abs(weighted[row] as number);
-  if (size === Infinity) return Infinity;
+  // NaN if the sums of two shards are Infinity and -Infinity.
+  if (!Number.isFinite(size)) return Infinity;
   // Scaled so that products with a weight do not overflow.
   const unit = Math.max(size, Math.abs(value)) > 2 ** 800 ? 2 ** 200 : 1;
   const sum = new ExactSum();
