@@ -128,11 +128,17 @@ describe.each(variants)("%s", (variant) => {
     }
   });
 
-  const NONE = -Infinity;
+  const [NONE, FAR] = [-Infinity, -3.4028234663852886e38];
   test.each<[string, "float32" | "float64", number[], number, number[] | undefined]>([
     ["is at -Infinity", "float32", [0, NONE], 1, undefined],
     ["is at -Infinity, next to logits whose sum overflows", "float64", [1.7e308, 1.7e308, 0, NONE], 3, undefined],
     ["is not, but another class", "float64", [1.7e308, NONE, 1.7e308, 1.7e308], 0, undefined],
+    ["is at -Infinity without weight", "float32", [0, NONE], 1, [1, 0]],
+    ["is at -Infinity without weight, below equal logits", "float32", [0, 0, NONE], 2, [1, 1, 0]],
+    ["is far below without weight", "float32", [0, 1, 2, -1e10], 3, [1, 1, 1, 0]],
+    ["is as far below as f32 allows, without weight", "float32", [0, 1, 2, FAR], 3, [1, 1, 1, 0]],
+    ["is as far below, with a weight of 1e-38", "float32", [0, 1, 2, FAR], 3, [1, 1, 1, 1e-38]],
+    ["is so far below that sums overflow, without weight", "float64", [0, 1, 2, -1.7e308], 3, [1e3, 1e3, 1e3, 0]],
   ])("smoothed losses follow the formula if the label %s", (_, dtype, row, label, classWeights) => {
     const classes = row.length;
     const whole: Whole = {
