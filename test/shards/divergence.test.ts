@@ -222,6 +222,22 @@ describe.each(variants)("%s", (variant) => {
     expect(lossFromPartials(first as Partials).correct).toBe(0);
   });
 
+  // From -2^31 on, a maximum has no power (crates/kernel/src/partial.rs).
+  test.each<[string, number[], number[]]>([
+    ["targets", [0, 1, -2.5], [0, -Infinity, -1e10]],
+    ["logits", [0, -Infinity, -1e10], [0, 1, -2.5]],
+  ])("a shard whose %s are -Infinity merges first with one far below", (_, x, t) => {
+    const parts = makeParts(xent, wholeOf([x], [t]), [0, 1, 2, 3], {}, false).map(({ batch, partials }) => {
+      batch.dispose();
+      return partials;
+    });
+    const exact = [exactDivergence(x, t, 1)];
+    for (const last of parts) {
+      const first = mergePartials(parts.filter((part) => part !== last));
+      expectDivergence({ loss: lossFromPartials(mergePartials(first, last)).loss }, exact);
+    }
+  });
+
   test("shards of other rows, options and kinds are refused", () => {
     const part = (options: DivergenceOptions, targets: "logits" | true): Partials => {
       using batch = xent.createBatch({ rows: 2, classes: 3, targets });

@@ -128,6 +128,43 @@ describe.each(variants)("%s", (variant) => {
     }
   });
 
+  const [NONE, FAR] = [-Infinity, -3.4028234663852886e38];
+  test.each<[string, "float32" | "float64", number[], number, number[] | undefined]>([
+    ["is at -Infinity", "float32", [0, NONE], 1, undefined],
+    ["is at -Infinity, next to logits whose sum overflows", "float64", [1.7e308, 1.7e308, 0, NONE], 3, undefined],
+    ["is not, but another class", "float64", [1.7e308, NONE, 1.7e308, 1.7e308], 0, undefined],
+    ["is at -Infinity without weight", "float32", [0, NONE], 1, [1, 0]],
+    ["is at -Infinity without weight, below equal logits", "float32", [0, 0, NONE], 2, [1, 1, 0]],
+    ["is far below without weight", "float32", [0, 1, 2, -1e10], 3, [1, 1, 1, 0]],
+    ["is as far below as f32 allows, without weight", "float32", [0, 1, 2, FAR], 3, [1, 1, 1, 0]],
+    ["is as far below, with a weight of 1e-38", "float32", [0, 1, 2, FAR], 3, [1, 1, 1, 1e-38]],
+    ["is so far below that sums overflow, without weight", "float64", [0, 1, 2, -1.7e308], 3, [1e3, 1e3, 1e3, 0]],
+  ])("smoothed losses follow the formula if the label %s", (_, dtype, row, label, classWeights) => {
+    const classes = row.length;
+    const whole: Whole = {
+      ...{ dtype, shape: [1, classes], axis: -1, labels: Int32Array.of(label) },
+      logits: dtype === "float32" ? Float32Array.from(row) : Float64Array.from(row),
+    };
+    const weights = Float32Array.from(classWeights ?? row.map(() => 1));
+    const q = Array.from(weights, (w, j) => w * ((j === label ? 0.9 : 0) + 0.1 / classes));
+    const x = Array.from(whole.logits, Number);
+    const most = Math.max(...x);
+    const sum = x.reduce((all, logit) => all + Math.exp(logit - most), 0);
+    // The parts are never negative, and classes without weight have none.
+    const parts = q.map((of, j) => (of === 0 ? 0 : of * (Math.log(sum) + (most - (x[j] as number)))));
+    const loss = parts.reduce((a, b) => a + b);
+    const all = q.reduce((a, b) => a + b);
+    for (const cuts of [[0, classes], evenCuts(classes, 2), evenCuts(classes, classes)]) {
+      const result = runInShards(xent, whole, cuts, { labelSmoothing: 0.1, classWeights });
+      expect(ulp(result.loss[0] as number, loss), `${result.loss[0]}, exact ${loss}`).toBeLessThanOrEqual(2.5);
+      for (const [j, of] of q.entries()) {
+        const taken = (all * Math.exp((x[j] as number) - most)) / sum;
+        const error = Math.abs((result.gradient?.[j] as number) - (taken - of));
+        expect(error, `gradient of class ${j}`).toBeLessThanOrEqual(2 ** -22 * (taken + of));
+      }
+    }
+  });
+
   test("predictions are those of the logits before the softcap, even if all of them are saturated", () => {
     const logits = Float32Array.of(18.5, 3, 19.375, 1, 19, 18, -4, 19.375, 19, 20, 20, 19);
     for (const [softcap, temperature] of [

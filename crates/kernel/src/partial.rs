@@ -267,8 +267,9 @@ impl<V: Single> Row<'_, V> {
         let dense = self.targets.is_dense();
         let counted = (self.classes - usize::from(here)) as f64;
         let weight = if self.targets.has_entries() { sums.off_weight } else { counted };
-        // With uniform weights, the margins include that of the label.
-        let margin = if here && !self.targets.has_entries() { sums.margin - (anchor - own.logit) } else { sums.margin };
+        // With uniform weights, the margins include that of the label. If that is infinite, so is the loss.
+        let includes = here && !self.targets.has_entries() && sums.margin.is_finite();
+        let margin = if includes { sums.margin - (anchor - own.logit) } else { sums.margin };
         let (weighted, weighted_low) = weighted(anchor, weight, margin, self.temperature);
         out.weight.set(if dense { weight } else { 0.0 });
         out.weighted.set(if dense { weighted } else { 0.0 });

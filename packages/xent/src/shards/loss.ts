@@ -113,6 +113,9 @@ const BROKEN = { loss: NaN, logSumExp: NaN, probability: NaN, own: NaN };
 /** If the loss is below this part of its terms, they cancel: crates/kernel/src/ends.rs. */
 const SMALLEST_LOSS = 0.75;
 
+/** So do they below this part of the terms that grow with the label's distance. Their rounding errors are about 2^-53 of these. */
+const SMALLEST_OF_FAR = 2 ** -20;
+
 /** The factor of the weights of classes other than the label. */
 function spreadOf({ settings: { labelSmoothing, softTargets }, classesTotal }: Partials): number {
   return softTargets === 1 ? 1 : labelSmoothing / classesTotal;
@@ -147,10 +150,13 @@ function findRow(merged: Partials, row: number) {
   const fromZ = zLoss === 0 ? 0 : zLoss * logSumExp * logSumExp;
   const z = zLoss === 0 ? 0 : 2 * zLoss * logSumExp;
   let loss = fromLabel + fromRest;
-  if (dense && softTargets === 0 && loss < SMALLEST_LOSS * (ownTarget + rest) * Math.min(1, nll)) {
+  const smallest = Math.max(SMALLEST_LOSS * (ownTarget + rest) * Math.min(1, nll), SMALLEST_OF_FAR * rest * far);
+  // NaN if the parts overflow.
+  if (dense && softTargets === 0 && !(loss >= smallest)) {
     // Relative to the largest logit, all parts have the same sign.
     const least = Math.log1p(others - 1 + own);
-    loss = (ownTarget + rest) * least + ownTarget * distance + tiltOf(merged, row, maximum, spread);
+    const below = ownTarget === 0 ? 0 : ownTarget * distance;
+    loss = (ownTarget + rest) * least + below + tiltOf(merged, row, maximum, spread);
   }
   return {
     loss: counts ? sample * (loss + fromZ) : 0,
@@ -164,12 +170,13 @@ function findRow(merged: Partials, row: number) {
 
 /**
  * `spread` times the sum of w (value - x) over all classes but the label, from two sums that may be large. Infinity if the sum of w x
- * overflows.
+ * overflows, or if a class that counts is at -Infinity.
  */
 function tiltOf(merged: Partials, row: number, value: number, spread: number): number {
   const { weight, weightLow, weighted, weightedLow } = merged;
   const size = Math.abs(weighted[row] as number);
-  if (size === Infinity) return Infinity;
+  // NaN if the sums of two shards are Infinity and -Infinity.
+  if (!Number.isFinite(size)) return Infinity;
   // Scaled so that products with a weight do not overflow.
   const unit = Math.max(size, Math.abs(value)) > 2 ** 800 ? 2 ** 200 : 1;
   const sum = new ExactSum();

@@ -25,6 +25,8 @@ export function logUnit({ maximum, power }: Scale): number {
 
 /** The factor from one scale to another whose maximum is not smaller. Exact if both have a power. */
 export function factorOf(from: Scale, to: Scale): number {
+  // Its sums are 0, whatever the factor, but 0 times Infinity is NaN.
+  if (from.maximum === -Infinity) return 0;
   const shift = from.power - to.power;
   if (!Number.isNaN(shift)) return powerOfTwo(shift);
   return Math.exp(Number.isNaN(from.power) ? above(from.maximum, to) : -above(to.maximum, from));
