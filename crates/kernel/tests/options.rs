@@ -244,10 +244,41 @@ fn a_temperature_costs_f64_logits_no_digits_of_a_dense_loss() {
 }
 
 #[test]
+fn a_label_far_below_the_maximum_has_its_own_probability() {
+    let output = one_row(&[1e300, 0.0], 1, |given| (given.logits_type, given.z_loss) = (logits_type::F64, 1e-3));
+    assert_eq!(output.gradient[1], -1.0);
+    for (x, temperature) in [(610.0, 1.0), (650.0, 1.0), (65.0, 0.1), (40.3, 0.07), (1e300, 1.0), (1.7e308, 1.0)] {
+        let output = one_row(&[x, 0.0], 1, |given| {
+            (given.logits_type, given.temperature, given.smoothing) = (logits_type::F64, temperature, 0.1);
+            given.class_weights = Some(vec![1.0, 0.0]);
+        });
+        let exact = 0.1 / 2.0 * exp_of_quotient(-x, temperature).max(0.0) / temperature;
+        let error = (output.gradient[1] - exact).abs();
+        assert!(error <= exact * 2f64.powi(-49), "{} instead of {exact} at {x}", output.gradient[1]);
+    }
+}
+
+#[test]
 fn a_distance_beyond_all_numbers_is_divided_by_the_temperature() {
     let output = one_row(&[1.5e308, -1.5e308], 1, |given| {
         (given.logits_type, given.temperature) = (logits_type::F64, 10.0);
     });
     assert!((output.loss[0] / 3e307 - 1.0).abs() <= 2f64.powi(-49), "{}", output.loss[0]);
     assert_eq!(output.gradient, [0.1, -0.1]);
+}
+
+#[test]
+fn an_offset_costs_no_digits_where_the_label_is_masked() {
+    for logits_type in [logits_type::F32, logits_type::F64] {
+        for offset in [0.0, 1e6, 2f64.powi(100)] {
+            for temperature in [1.0, 3.0] {
+                let output = one_row(&[f64::NEG_INFINITY, offset, offset, offset], 0, |given| {
+                    (given.logits_type, given.temperature, given.smoothing) = (logits_type, temperature, 0.5);
+                    given.class_weights = Some(vec![0.0, 1.0, 1.0, 1.0]);
+                });
+                let error = output.loss[0] / (0.375 * 3f64.ln()) - 1.0;
+                assert!(error.abs() <= 2f64.powi(-49), "type {logits_type}: {error:e} at {offset}");
+            }
+        }
+    }
 }
