@@ -92,7 +92,7 @@ impl<'a, V: Single> Column<'a, V> {
         if !self.common.plain {
             self.weigh();
         }
-        label_terms_apart::<V>(rows, false, scratch);
+        label_terms_apart::<V>(rows, false, self.temperature, scratch);
         let mut complete = ends::<V>(rows, &self.common, scratch);
         if self.common.plain && self.ignore_index.is_some() {
             leave_ignored(rows, scratch);

@@ -15,8 +15,10 @@
 
 use crate::exp::{ExpWide, Range};
 use crate::log1p::{Log, Quotient};
+use crate::power::lost_by_division;
 use crate::scratch::{ROWS, Scratch, fours};
 use crate::vector::{Element, Single, Twice, Wide};
+use core::cell::Cell;
 
 /// Constants of a run.
 #[derive(Clone, Copy)]
@@ -131,10 +133,22 @@ fn ends_of<V: Single>(
     }
 }
 
-/// Computes the label's terms from their logits; `lift` is that of the run's shift.
+/// Divides `f64` logits of labels by the temperature. Rounding the quotient x / T would change e^(x / T) by |x / T| 2^-53, so what it
+/// rounds off is kept in the place of the label's term.
+#[inline(never)]
+fn divide(rows: usize, temperature: f64, scratch: &Scratch) {
+    for (logit, lost) in scratch.logit.iter().zip(&scratch.label_term).take(rows) {
+        let (x, quotient) = (logit.get(), logit.get() / temperature);
+        logit.set(quotient);
+        lost.set(if temperature == 1.0 { 0.0 } else { lost_by_division(x, temperature, quotient) });
+    }
+}
+
+/// Computes the label's terms from their logits; `lift` is that of the run's shift. `f64` logits are divided by the temperature first.
 #[inline(always)]
-pub fn label_terms<V: Single>(rows: usize, double: bool, lift: f64, scratch: &Scratch) {
+pub fn label_terms<V: Single>(rows: usize, double: bool, lift: f64, temperature: f64, scratch: &Scratch) {
     if double {
+        divide(rows, temperature, scratch);
         label_terms_of::<V, f64>(rows, lift, scratch);
     } else {
         label_terms_of::<V, f32>(rows, lift, scratch);
@@ -145,14 +159,21 @@ pub fn label_terms<V: Single>(rows: usize, double: bool, lift: f64, scratch: &Sc
 fn label_terms_of<V: Single, E: Element>(rows: usize, lift: f64, scratch: &Scratch) {
     let exp = ExpWide::<Twice<V::Wide>>::load::<E>(lift);
     for (logit, term) in fours(&scratch.logit, rows).zip(fours(&scratch.label_term, rows)) {
-        exp.at::<E>(Twice::load(logit)).store(term);
+        with_lost::<V, E>(exp.at::<E>(Twice::load(logit)), term);
     }
+}
+
+/// Stores a label's term; for `f64` logits, times e^lost = 1 + lost, where `lost` is in its place.
+#[inline(always)]
+fn with_lost<V: Single, E: Element>(term: Twice<V::Wide>, to: &[Cell<f64>; 4]) {
+    if E::DOUBLE { term.add(term.mul(Twice::load(to))) } else { term }.store(to);
 }
 
 /// [`label_terms`] of rows whose terms are relative to different powers.
 #[inline(always)]
-pub fn label_terms_apart<V: Single>(rows: usize, double: bool, scratch: &Scratch) {
+pub fn label_terms_apart<V: Single>(rows: usize, double: bool, temperature: f64, scratch: &Scratch) {
     if double {
+        divide(rows, temperature, scratch);
         label_terms_apart_of::<V, f64>(rows, scratch);
     } else {
         label_terms_apart_of::<V, f32>(rows, scratch);
@@ -164,7 +185,7 @@ fn label_terms_apart_of<V: Single, E: Element>(rows: usize, scratch: &Scratch) {
     let exp = ExpWide::<Twice<V::Wide>>::load::<E>(Range::of::<E>().lift);
     let inputs = fours(&scratch.logit, rows).zip(fours(&scratch.power, rows));
     for ((logit, power), term) in inputs.zip(fours(&scratch.label_term, rows)) {
-        exp.below(Twice::load(power)).at::<E>(Twice::load(logit)).store(term);
+        with_lost::<V, E>(exp.below(Twice::load(power)).at::<E>(Twice::load(logit)), term);
     }
 }
 

@@ -18,7 +18,7 @@
 //! | gradient | at most [`GRADIENT_ULP`] in every entry, with a temperature 4.1; the label's is -(sum of the others) / sum, never p - 1 |
 //! | smoothing, soft targets | the loss as above; the gradient within 4 u (see below) of \|alpha p_j\| + \|q_j\|, which is less than [`DENSE_ULP`] of the larger |
 //! | softcap | loss within 3, gradient within 10: a capped logit is within T u / 8, and its slope within 2.2 u; if \|x\| is more than 55 c, the slope of `f32` logits is 0 (for `f64` logits and more than 240 c, it stays 1.4e-208) |
-//! | `f64` logits | loss and gradient within 2^-49, relative; loss and log-sum-exp are `f64` |
+//! | `f64` logits | loss and gradient within 2^-49, relative; with a softcap, that times 1 + \|y / T\| + \|x / c\| for capped logits y; merged from shards with a temperature, \|x / T\| 2^-52 more, because their records have rounded quotients; loss and log-sum-exp are `f64` |
 //! | sum of the losses | the sum of the losses before they are rounded, in `f64`, in a fixed order |
 //! | divergence | the loss within [`DIVERGENCE`] of its size, also for `f64` logits, as far as an error of \|x / T\| 2^-46 (`f64` logits: 2^-51) in the d_j allows; the gradient within [`DIVERGENCE_GRADIENT_ULP`] of the larger of p and q, and 0 if both rows are equal |
 //! | a shared offset, 1e8 on every logit | log 3 for three equal logits, not 0 |

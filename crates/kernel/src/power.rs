@@ -58,8 +58,14 @@ pub fn times_exp<W: Pair>(factor: f64, x: f64) -> f64 {
 #[inline(always)]
 pub fn above_powers(x: f64, temperature: f64, power: f64) -> f64 {
     let quotient = x / temperature;
-    let (product, low) = two_product(quotient, temperature);
-    above_power(quotient, power) + ((x - product) - low) / temperature
+    above_power(quotient, power) + lost_by_division(x, temperature, quotient)
+}
+
+/// What the rounded quotient of x and t lacks.
+#[inline(never)]
+pub fn lost_by_division(x: f64, t: f64, quotient: f64) -> f64 {
+    let (product, low) = two_product(quotient, t);
+    ((x - product) - low) / t
 }
 
 /// The rounded sum and its rounding error (Knuth).

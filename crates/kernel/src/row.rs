@@ -101,6 +101,8 @@ impl<'a, V: Single> Row<'a, V> {
     pub fn end(&self) {
         let scratch = self.scratch;
         let reference = scratch.reference();
+        let logit = if self.line.double() { reference.logit } else { self.divided(reference.logit) };
+        self.put(&scratch.logit, logit);
         self.put(&scratch.off_label, scratch.sums().off_label);
         self.put(&scratch.power, self.power());
         scratch.labels[self.place % ROWS].set(reference.class as i32);
@@ -262,12 +264,11 @@ impl<'a, V: Single> Row<'a, V> {
         Loop::new(way, self.line.double(), self.line.softcap, self.temperature)
     }
 
-    /// Writes the reference's logit and the weights to the row's place in the scratch area's arrays.
+    /// Writes the weights to the row's place in the scratch area's arrays.
     #[inline(never)]
     fn take_weights(&self) {
         let scratch = self.scratch;
         let (reference, sums) = (scratch.reference(), scratch.sums());
-        self.put(&scratch.logit, self.divided(reference.logit));
         let counts = self.counts();
         if self.common.plain {
             self.put(&scratch.sample, f64::from(u8::from(counts)));

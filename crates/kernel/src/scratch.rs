@@ -76,7 +76,8 @@ pub struct Scratch {
     /// q_j of a tile.
     target: [Cell<f64>; BUFFER],
 
-    /// The label's logit, after softcap and temperature.
+    /// The label's logit, after softcap and temperature. (`f64` logits are divided by the temperature only when the label's term is
+    /// computed.)
     pub logit: PerRow,
     /// The label's term; NaN if there is no label.
     pub label_term: PerRow,

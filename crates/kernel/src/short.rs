@@ -101,7 +101,7 @@ impl<V: Single> Group<'_, V> {
         if !common.plain {
             self.weigh(rows);
         }
-        label_terms::<V>(rows, common.double, lift, scratch);
+        label_terms::<V>(rows, common.double, lift, self.temperature, scratch);
         let complete = ends::<V>(rows, &common, scratch);
         if common.plain && self.ignore_index.is_some() {
             leave_ignored(rows, scratch);
@@ -189,7 +189,9 @@ impl<V: Single> Group<'_, V> {
             if !tile.high.begins_at(high) {
                 copy::<V>(tile.high, high);
             }
-            row_margins::<V>(high, low, entries, classes, rows, temperature, scratch);
+            // `f64` logits of references are not divided yet.
+            let divisor = if common.double { 1.0 } else { temperature };
+            row_margins::<V>(high, low, entries, classes, rows, divisor, scratch);
             // With one class, the margin is exactly 0: a capped logit in two parts differs slightly from its rounded sum.
             let factor = if classes == 1 && entries.is_empty() { 0.0 } else { self.of_entry() };
             let all = if entries.is_empty() { Some((classes - 1) as f64) } else { None };

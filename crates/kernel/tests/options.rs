@@ -158,3 +158,127 @@ fn a_softcap_of_any_size_keeps_its_bounds() {
         }
     }
 }
+
+/// (x - label) / T of exact differences, its exponential without the quotient's rounding error.
+fn exp_of_quotient(difference: f64, temperature: f64) -> f64 {
+    let quotient = difference / temperature;
+    let lost = (-quotient).mul_add(temperature, difference) / temperature;
+    let exp = quotient.exp();
+    exp + exp * lost
+}
+
+/// Loss and gradient of logits whose differences are exact, within 2^-49.
+fn assert_as_exact_as_f64(logits: &[f64], label: usize, temperature: f64, options: impl Fn(&mut Given)) {
+    let output = one_row(logits, label as i32, |given| {
+        (given.logits_type, given.temperature) = (logits_type::F64, temperature);
+        options(given);
+    });
+    let terms: Vec<_> = logits.iter().map(|x| exp_of_quotient(x - logits[label], temperature)).collect();
+    let rest: f64 = terms.iter().enumerate().filter(|&(class, _)| class != label).map(|(_, term)| term).sum();
+    // Beyond the range of e^x, the loss is the difference.
+    let loss = if rest.is_finite() { rest.ln_1p() } else { (logits[1 - label] - logits[label]) / temperature };
+    let check = |what: &str, got: f64, exact: f64| {
+        let error = (got / exact - 1.0).abs();
+        assert!(
+            error <= 2f64.powi(-49),
+            "{what} of {label} at {temperature} is {got:e} instead of {exact:e}: {error:e}"
+        );
+    };
+    check("loss", output.loss[0], loss);
+    if rest.is_finite() {
+        for (class, term) in terms.iter().enumerate() {
+            let all = (1.0 + rest) * temperature;
+            check("gradient", output.gradient[class], if class == label { -rest / all } else { term / all });
+        }
+    }
+}
+
+#[test]
+fn a_temperature_costs_f64_logits_no_digits() {
+    for (logits, label, temperature) in [
+        ([1e5, 1e5 + 0.5], 0, 3.0),
+        ([1e6, 1e6 + 0.25], 0, 1.1),
+        ([59.0, 58.5], 0, 0.1),
+        ([1e15, 1e15 + 20.0], 0, 3.0),
+        ([183_178_292_936_645_440.0, 183_178_292_936_645_500.0], 0, 0.1),
+        ([1e17, 1e17 + 400.0], 0, 0.3),
+    ] {
+        assert_as_exact_as_f64(&logits, label, temperature, |_| ());
+    }
+    // Multiples of 2^-31, which an offset does not round.
+    let distance = |class: usize| f64::from((class as u32).wrapping_mul(0x9e37_79b9)) / 2f64.powi(31);
+    for (classes, stride, segments) in [(2, 1, false), (7, 3, false), (40, 1, false), (300, 1, false), (300, 1, true)] {
+        for (temperature, offset) in [(0.7, 59.0), (1.3, -1e5), (3.0, 1e6), (0.9, 8e5), (2.1, -2e6), (1.1, 2e6)] {
+            let logits: Vec<_> = (0..classes).map(|class| distance(class) + offset).collect();
+            for label in [0, 1] {
+                assert_as_exact_as_f64(&logits, label, temperature, |given| {
+                    (given.class_stride, given.segments) = (stride, segments);
+                    given.row_stride = (classes - 1) * stride + 1;
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn a_temperature_costs_f64_logits_no_digits_of_a_dense_loss() {
+    let distance = |class: usize| f64::from((class as u32).wrapping_mul(0x9e37_79b9)) / 2f64.powi(31);
+    for (classes, weighted) in [(3, false), (3, true), (10, false), (10, true), (300, false), (300, true)] {
+        for temperature in [0.7, 3.0] {
+            let loss = |offset: f64| {
+                let logits: Vec<_> = (0..classes).map(|class| distance(class) + offset).collect();
+                let output = one_row(&logits, 1, |given| {
+                    (given.logits_type, given.temperature, given.smoothing) = (logits_type::F64, temperature, 0.1);
+                    given.class_weights =
+                        weighted.then(|| (0..classes).map(|class| 0.5 + (class % 3) as f32).collect());
+                });
+                output.loss[0]
+            };
+            for offset in [1e3, -1e5, 6e5] {
+                let error = loss(offset) / loss(0.0) - 1.0;
+                // Each of the two is within 2^-49.
+                assert!(error.abs() <= 2f64.powi(-48), "{classes} classes at {offset}: {error:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_label_far_below_the_maximum_has_its_own_probability() {
+    let output = one_row(&[1e300, 0.0], 1, |given| (given.logits_type, given.z_loss) = (logits_type::F64, 1e-3));
+    assert_eq!(output.gradient[1], -1.0);
+    for (x, temperature) in [(610.0, 1.0), (650.0, 1.0), (65.0, 0.1), (40.3, 0.07), (1e300, 1.0), (1.7e308, 1.0)] {
+        let output = one_row(&[x, 0.0], 1, |given| {
+            (given.logits_type, given.temperature, given.smoothing) = (logits_type::F64, temperature, 0.1);
+            given.class_weights = Some(vec![1.0, 0.0]);
+        });
+        let exact = 0.1 / 2.0 * exp_of_quotient(-x, temperature).max(0.0) / temperature;
+        let error = (output.gradient[1] - exact).abs();
+        assert!(error <= exact * 2f64.powi(-49), "{} instead of {exact} at {x}", output.gradient[1]);
+    }
+}
+
+#[test]
+fn a_distance_beyond_all_numbers_is_divided_by_the_temperature() {
+    let output = one_row(&[1.5e308, -1.5e308], 1, |given| {
+        (given.logits_type, given.temperature) = (logits_type::F64, 10.0);
+    });
+    assert!((output.loss[0] / 3e307 - 1.0).abs() <= 2f64.powi(-49), "{}", output.loss[0]);
+    assert_eq!(output.gradient, [0.1, -0.1]);
+}
+
+#[test]
+fn an_offset_costs_no_digits_where_the_label_is_masked() {
+    for logits_type in [logits_type::F32, logits_type::F64] {
+        for offset in [0.0, 1e6, 2f64.powi(100)] {
+            for temperature in [1.0, 3.0] {
+                let output = one_row(&[f64::NEG_INFINITY, offset, offset, offset], 0, |given| {
+                    (given.logits_type, given.temperature, given.smoothing) = (logits_type, temperature, 0.5);
+                    given.class_weights = Some(vec![0.0, 1.0, 1.0, 1.0]);
+                });
+                let error = output.loss[0] / (0.375 * 3f64.ln()) - 1.0;
+                assert!(error.abs() <= 2f64.powi(-49), "type {logits_type}: {error:e} at {offset}");
+            }
+        }
+    }
+}

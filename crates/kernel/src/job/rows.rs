@@ -99,7 +99,7 @@ impl Job {
     /// As [`Job::run`], for these rows.
     #[inline(never)]
     pub(super) unsafe fn find_ends<V: Single>(&self, scratch: &Scratch, row: usize, count: usize) {
-        label_terms_apart::<V>(count, self.double(), scratch);
+        label_terms_apart::<V>(count, self.double(), self.temperature, scratch);
         ends::<V>(count, &self.common(), scratch);
         // SAFETY: the caller's obligation.
         unsafe {

@@ -6,6 +6,7 @@ use crate::ends::{Known, SMALLEST_LOSS, smallest_part};
 use crate::exp::exp;
 use crate::label::Label;
 use crate::log1p::log1p;
+use crate::power::{lost_by_division, times_exp, two_sum};
 use crate::scratch::{PerRow, Reference};
 use crate::terms::Way;
 use crate::vector::{Pair, Single, Wide};
@@ -79,10 +80,20 @@ impl<V: Single> Row<'_, V> {
         let (reference, sums) = (scratch.reference(), scratch.sums());
         let splat = V::Wide::splat;
         let lift = range.unit();
-        let (logit, centre) = (reference.logit / self.temperature, centre / self.temperature);
-        // At a distance of 40 or more, the label adds nothing to the sum.
-        let distance = centre - logit;
-        let label_term = exp::<V::Wide>(-distance.min(600.0)) * lift;
+        let (x, given, t) = (reference.logit, centre, self.temperature);
+        let (logit, centre) = (x / t, given / t);
+        let (mut distance, mut lost) = (centre - logit, 0.0);
+        if self.line.double() {
+            // The difference of two quotients has their rounding errors. Halves, so that the difference of large logits does not overflow.
+            let (half, rest) = two_sum(0.5 * given, -0.5 * x);
+            let quotient = half / t;
+            distance = 2.0 * quotient;
+            lost = 2.0 * (lost_by_division(half, t, quotient) + rest / t);
+        }
+        // At a distance of 40 or more, the label adds nothing to the sum. But its own gradient may be its probability, if it has no weight.
+        let term =
+            if distance < 600.0 { exp::<V::Wide>(-distance) * lift } else { times_exp::<V::Wide>(lift, -distance) };
+        let label_term = if lost.is_finite() { term - term * lost } else { term };
         let log = |a: f64, b: f64| log1p::<V::Wide, f64>(splat(a), splat(b), splat(a + b)).to_array()[0];
         let near = distance < 40.0;
         let rest = if near { log(sums.off_label, label_term) } else { log(sums.off_label - lift, lift) };
@@ -97,8 +108,8 @@ impl<V: Single> Row<'_, V> {
             self.put(&scratch.margin, 0.0);
         }
         let get = |all: &PerRow| self.get(all);
-        let nll_of_margins =
-            if reference.anchor == reference.logit { nll } else { log_sum_exp - reference.anchor / self.temperature };
+        // A reference at -inf: the anchor is the centre.
+        let nll_of_margins = if reference.anchor == reference.logit { nll } else { rest };
         let known = Known {
             nll: splat(nll),
             nll_of_margins: splat(nll_of_margins),

@@ -57,7 +57,7 @@ fn take_of<E: Element, const PLAIN: bool>(
             }
             term.set(E::default());
         }
-        logit.set(if PLAIN || temperature == 1.0 { x } else { x / temperature });
+        logit.set(if PLAIN || E::DOUBLE || temperature == 1.0 { x } else { x / temperature });
         class.set(label as i32);
         if !PLAIN {
             sample.set(f64::from(u8::from(!is_ignored)));
