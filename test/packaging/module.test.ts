@@ -42,7 +42,7 @@ const KERNEL = {
     "table __wbindgen_externrefs",
   ],
   // The aim is 60 KB. Most of it is loops: one for each type, reduction and layout.
-  kilobytes: 134,
+  kilobytes: 136,
 };
 
 const LINEAR = {

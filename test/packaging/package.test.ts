@@ -152,9 +152,9 @@ describe("an installed package", () => {
     expect(touched).toEqual([]);
     const loss = runInNewContext("xent.sparseSoftmaxCrossEntropyWithLogits([[0, -Infinity]], [0]).loss[0]", context);
     expect(loss).toBe(0);
-    expect([...new Set(touched)].sort()).toEqual(
-      ["Instance", "Memory", "Module", "validate"].map((member) => `WebAssembly.${member}`),
-    );
+    // Engines without relaxed SIMD are asked whether they have it.
+    const used = [...new Set(touched)].filter((member) => member !== "WebAssembly.validate").sort();
+    expect(used).toEqual(["Instance", "Memory", "Module"].map((member) => `WebAssembly.${member}`));
   });
 
   test("leaves no unused code in a bundle", () => {
