@@ -27,6 +27,7 @@
 //! | a row with sample weight 0 | loss and gradient 0, whatever its logits are |
 //! | one class | loss 0, gradient 0 |
 //! | subnormal results | within 3 steps of 2^-149 |
+//! | results that weights, the z-loss or 1 / T raise above 2^-149 | may be 0, or differ beside other rows, as far as they would be below 2^-149 without |
 //! | predictions | the first class with the largest logit, before softcap and temperature |
 //! | reproducible | without fused operations: the same bits on every engine and machine; always: the same bits for every division of the rows and of their classes, except for 2^-48 of a loss before it is rounded |
 //!
@@ -53,9 +54,10 @@
 //!    same for all, and 1.45 of their own. The loss has the same relative error. In addition, q_j is within 1.45 + 2.91 u, because its
 //!    ratio to the p_j is that of two sums; its product and the difference add 1.5 u: 5.9 u. Relative to the term, this is largest at
 //!    d_j = -0.75, where e^0.75 5.9 u + 2.5 u is 41 u of it. For smaller |d_j|, the polynomial has 5.2 u and its rounding 3. The terms are
-//!    never negative, and two of them are added before they are widened, so their sum is within 45 u (47 u) = 2.8e-6 <= [`DIVERGENCE`]. The
-//!    error of c, 3 u, changes the sum by its square, which is subtracted. The remainder is below 1e-6 of the loss, or the tile is summed again
-//!    around a better c.
+//!    never negative, and two of them are added before they are widened, so their sum is within 45 u (47 u) = 2.8e-6 <= [`DIVERGENCE`].
+//!    The error of c, 3 u, changes the sum by its square, which is subtracted. It comes from a sum of q_j - p_j that is added in `f32`: at
+//!    most 130 u of sum |q_j - p_j| are lost, whose square is below 2e-10 of the loss (Pinsker's inequality). The remainder is below 1e-6
+//!    of the loss, or the tile is summed again around a better c.
 //!    A class whose term is 0, with p below 2^-182 (2^-1279 for `f64` logits), counts if d is more than 2^32 (2^200). So less than 2^-150
 //!    (2^-1079) a class is left out.
 //!    The gradient has 3.97 u (4.07 u) of p_j and of q_j, and half an ulp: 8.7 <= [`DIVERGENCE_GRADIENT_ULP`].

@@ -32,9 +32,9 @@ use crate::vector::Single;
 use core::cell::Cell;
 use core::marker::PhantomData;
 use loops::{put_references, scale_rows, take};
+use weights::{row_margins, take_weights, weigh_others, weigh_samples, weights_of_labels};
 
 pub use loops::row_sums;
-use weights::{row_margins, take_weights, weigh_others, weigh_samples, weights_of_labels};
 
 /// Rows of more classes are computed by [`crate::row`].
 pub const MAX_CLASSES: usize = 256;

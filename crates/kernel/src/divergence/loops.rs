@@ -117,9 +117,9 @@ pub fn sum<V: Single>(
     scratch.margin[0].set(error);
 }
 
-/// [`sum`] of rows that lie one after the other, around T c in `anchor` and with the ratios in `slope_at_label`, but without the classes whose term
-/// is 0: `sample` is 1 if one of them may count, and the result is whether any may. The results are in `weight` and `margin`. If the slices
-/// are longer than the rows, they are read a vector beyond their end.
+/// [`sum`] of rows that lie one after the other, around T c in `anchor` and with the ratios in `slope_at_label`, but without the classes
+/// whose term is 0: `sample` is 1 if one of them may count, and the result is whether any may. The results are in `weight` and `margin`.
+/// If the slices are longer than the rows, they are read a vector beyond their end.
 #[inline(always)]
 pub fn sum_near<V: Single>(
     rows: usize,
