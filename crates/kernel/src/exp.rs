@@ -226,9 +226,9 @@ impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Direct<V
     #[inline(always)]
     fn load(scratch: &Scratch) -> Self {
         let [log2_e, ln2_high, ln2_low, inverse_high, inverse_low, unit] = scratch.range();
-        let [log2_e, ln2_high, ln2_low] = [log2_e, ln2_high, ln2_low].map(splat);
-        let [inverse_high, inverse_low, unit] = [inverse_high, inverse_low, unit].map(splat);
-        let (shift, round) = (splat(scratch.shift.get()), splat(Range::of::<V::Element>().round));
+        let [log2_e, ln2_high, ln2_low] = [log2_e, ln2_high, ln2_low].map(V::from_f64);
+        let [inverse_high, inverse_low, unit] = [inverse_high, inverse_low, unit].map(V::from_f64);
+        let (shift, round) = (V::from_f64(scratch.shift.get()), V::from_f64(Range::of::<V::Element>().round));
         Self { log2_e, shift, ln2_high, ln2_low, inverse_high, inverse_low, floor: shift, unit, round }.shifted(shift)
     }
 
@@ -270,11 +270,6 @@ impl<V: Vector, const TEMPERED: bool, const LOW: bool> Reduction<V> for Direct<V
     }
 }
 
-#[inline(always)]
-fn splat<V: Vector>(x: f64) -> V {
-    V::splat(V::Element::from_f64(x))
-}
-
 /// Reduces x - c, for logits of any size and any finite c in two parts. The rounding error of the subtraction (Knuth's two-sum) is
 /// added to r.
 #[derive(Clone, Copy)]
@@ -291,10 +286,10 @@ impl<V: Vector> Reduction<V> for Centred<V> {
     #[inline(always)]
     fn load(scratch: &Scratch) -> Self {
         let range = Range::of::<V::Element>();
-        let direct = Direct::load(scratch).shifted(splat::<V>(range.shift(0.0)));
-        let [centre, centre_low] = [&scratch.centre, &scratch.centre_low].map(|x| splat(x.get()));
+        let direct = Direct::load(scratch).shifted(V::from_f64(range.shift(0.0)));
+        let [centre, centre_low] = [&scratch.centre, &scratch.centre_low].map(|x| V::from_f64(x.get()));
         // The logit whose term has the largest finite exponent.
-        let ceiling = direct.floor.add(splat::<V>(2.0 * range.bias).mul(direct.unit));
+        let ceiling = direct.floor.add(V::from_f64(2.0 * range.bias).mul(direct.unit));
         Self { centre, centre_low, direct, ceiling }
     }
 

@@ -91,7 +91,7 @@ impl<V: Vector, const EACH: bool> Scale<V, EACH> {
     /// The constants for a factor from [`lifted`].
     #[inline(always)]
     pub fn new(factor: f64, weight: f64) -> Self {
-        Self { factor: Factor::new(factor), weight: V::splat(V::Element::from_f64(-weight)) }
+        Self { factor: Factor::new(factor), weight: V::from_f64(-weight) }
     }
 
     /// The gradient of a vector of classes.

@@ -140,7 +140,7 @@ fn gather<E: Element>(from: &[Cell<f32>], stride: usize, to: &[Cell<E>]) {
 /// `to = x * factor + summand`; both may be the same memory.
 #[inline(never)]
 pub fn combine<V: Vector>(x: &[Cell<V::Element>], factor: f64, summand: f64, to: &[Cell<V::Element>]) {
-    let [factor, summand] = [factor, summand].map(|x| V::splat(V::Element::from_f64(x)));
+    let [factor, summand] = [factor, summand].map(V::from_f64);
     let ((x, x_rest), (to, to_rest)) = (V::chunks(x), V::chunks(to));
     for (x, to) in x.iter().zip(to) {
         V::load(x).mul_add(factor, summand).store(to);
@@ -185,7 +185,7 @@ fn each_margin<V: Vector, const EACH: bool>(
     anchor: f64,
     scratch: &Scratch,
 ) {
-    let one = V::splat(V::Element::from_f64(1.0));
+    let one = V::from_f64(1.0);
     let q = if EACH { q } else { x };
     let ((x, x_rest), (q, q_rest)) = (V::chunks(x), V::chunks(q));
     let (weights, margins) = scratch.weights::<V::Wide>();

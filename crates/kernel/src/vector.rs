@@ -127,6 +127,12 @@ pub trait Vector: Copy {
     /// The same number in every lane.
     fn splat(x: Self::Element) -> Self;
 
+    /// A number, rounded to the type, in every lane.
+    #[inline(always)]
+    fn from_f64(x: f64) -> Self {
+        Self::splat(Self::Element::from_f64(x))
+    }
+
     /// A constant that the compiler cannot see through. V8 from version 13.6 on rebuilds a vector literal in each iteration of a loop,
     /// which makes the loop up to 1.8 times slower; a value loaded from memory stays in its register.
     fn opaque(x: &'static f64) -> Self;

@@ -60,7 +60,7 @@ fn row_margins_of<V: Vector, const EACH: bool>(
 ) {
     let whole = classes / V::LANES;
     let end = V::first_lanes(classes % V::LANES);
-    let one = V::splat(V::Element::from_f64(1.0));
+    let one = V::from_f64(1.0);
     let known = scratch.logit.iter().zip(scratch.off_weight.iter().zip(&scratch.margin));
     let mut first = 0;
     for (logit, (weight, margin)) in known.take(rows) {

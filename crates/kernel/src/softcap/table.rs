@@ -98,7 +98,7 @@ fn divide<V: Vector>(
     point: &[Cell<V::Element>],
     scratch: &Scratch,
 ) -> bool {
-    let splat = |x: f64| V::splat(V::Element::from_f64(x));
+    let splat = V::from_f64;
     let (h, [c, _]) = (scratch.step.get(), scratch.table_of.each_ref().map(Cell::get));
     let (minus_step, per_step) = (splat(-h), splat(1.0 / h));
     let [saturated, last] = [POINTS - 1, POINTS - 2].map(|k| splat(k as f64 * h));
@@ -129,7 +129,7 @@ fn put_together<V: Vector>(
     scratch: &Scratch,
 ) {
     let [c, _] = scratch.table_of.each_ref().map(Cell::get);
-    let to_third = V::splat(V::Element::from_f64(-1.0 / (3.0 * c * c)));
+    let to_third = V::from_f64(-1.0 / (3.0 * c * c));
     let (sign, sloped) = (V::opaque(&SIGN), scratch.sloped.get() != 0);
     let [two, three, four, eight] = COEFFICIENTS.each_ref().map(V::opaque);
     let ((high, _), (low, _), (slope, _)) = (V::chunks(high), V::chunks(low), V::chunks(slope));
@@ -161,7 +161,7 @@ fn between<V: Vector>(
     scratch: &Scratch,
 ) {
     let (h, [c, _]) = (scratch.step.get(), scratch.table_of.each_ref().map(Cell::get));
-    let splat = |x: f64| V::splat(V::Element::from_f64(x));
+    let splat = V::from_f64;
     let (last, sign, end) = (splat((POINTS - 2) as f64 * h), V::opaque(&SIGN), splat(FAR * c));
     for (at, chunk) in V::chunks(x).0.iter().enumerate() {
         let x_here = V::load(chunk);

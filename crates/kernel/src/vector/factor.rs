@@ -17,12 +17,12 @@ impl<V: Vector> Factor<V> {
     #[inline(always)]
     pub fn new(factor: f64) -> Self {
         if V::Element::DOUBLE {
-            return Self { high: V::splat(V::Element::from_f64(factor)), low: V::splat(V::Element::from_f64(0.0)) };
+            return Self { high: V::from_f64(factor), low: V::from_f64(0.0) };
         }
         // 29 bits, five of them in the second part.
         let factor = f64::from_bits(factor.to_bits() & !0xff_ffff);
         let high = V::Element::from_f64(factor);
-        Self { high: V::splat(high), low: V::splat(V::Element::from_f64(factor - high.to_f64())) }
+        Self { high: V::splat(high), low: V::from_f64(factor - high.to_f64()) }
     }
 
     /// `x * factor`
