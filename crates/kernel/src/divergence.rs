@@ -18,11 +18,14 @@
 //! loss = sum of P * (divergence within the part) + divergence of the Q from the P
 //! ```
 //!
+//! Most rows of `f32` logits need only a part of that loop: see [`sums`].
+//!
 //! Rows of few classes are computed together: see [`short`]. The classes of a job may be a shard of more: see [`partial`].
 
 mod loops;
 pub mod partial;
 pub mod short;
+pub mod sums;
 
 pub use loops::{sum, sum_terms, write};
 
@@ -30,7 +33,7 @@ use crate::exp::{INVERSE_FACTORIALS, Range, exp};
 use crate::log1p::log1p;
 use crate::power::{above_powers, split, with_power};
 use crate::scratch::{Scratch, tile_length};
-use crate::vector::{Pair, Wide};
+use crate::vector::{Element, Pair, Wide};
 use partial::Partial;
 
 /// If |d_j| is less, the polynomial gives its term. (For `f64` logits, the first omitted term of the series is 2e-17 of the sum.)
@@ -74,16 +77,16 @@ impl Side {
 #[inline(never)]
 pub fn log_ratio<W: Pair>(difference: f64, x: f64, y: f64) -> f64 {
     let [difference, x, y] = [difference, x, y].map(W::splat);
-    log_ratios(difference, x, y).to_array()[0]
+    log_ratios::<W, f64>(difference, x, y).to_array()[0]
 }
 
-/// [`log_ratio`] of several numbers.
+/// [`log_ratio`] of several numbers, as exact as logits of the type need.
 #[inline(always)]
-fn log_ratios<W: Wide>(difference: W, x: W, y: W) -> W {
+fn log_ratios<W: Wide, E: Element>(difference: W, x: W, y: W) -> W {
     let zero = W::splat(0.0);
     let negative = difference.below(zero);
     let size = negative.select(zero.sub(difference), difference);
-    let log = log1p::<W, f64>(size, negative.select(x, y), negative.select(y, x));
+    let log = log1p::<W, E>(size, negative.select(x, y), negative.select(y, x));
     negative.select(zero.sub(log), log)
 }
 
@@ -263,6 +266,7 @@ fn fold<W: Pair>(rows: &impl Rows, run: &Run, of: (Side, Side), scratch: &Scratc
             let even = EVEN.contains(&ratio);
             uneven |= !even;
             if (even || !whole.is_nan()) && !(all.within + sum).is_nan() {
+                scratch.off_label[0].set(p);
                 let (rest, n) = split(ratio);
                 let (mut c, mut unit) = (rows.log_ratio(rest - 1.0, rest, 1.0) - known, power + n);
                 let mut turns = 3;

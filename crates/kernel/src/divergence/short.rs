@@ -1,15 +1,16 @@
 //! Rows of few classes, many at a time, as in [`crate::short`]: terms, sums and logarithms of a group of rows are computed together. All
 //! rows are relative to the first, by powers of two, which change no result.
 
-use super::loops::{MOST_TEMPERATURE, rounded, sum_near, write};
+use super::loops::{MOST_TEMPERATURE, rounded, write};
+use super::sums::sum_rows;
 use super::{Rows, Run, Side, enough, excess, log_ratios, weighted};
 use crate::exp::Range;
 use crate::largest;
-use crate::numbers::Numbers;
+use crate::numbers::{Kind, Numbers};
 use crate::power::{power_of_two, split, with_power};
 use crate::scratch::{PerRow, ROWS, Scratch, fours};
 use crate::short::row_sums;
-use crate::vector::{Single, Twice, Wide};
+use crate::vector::{Element, Pair, Single, Twice, Wide};
 use core::cell::Cell;
 
 /// Consecutive rows of the targets `t` and the logits `x`, at most as many as [`crate::short::group`] returns.
@@ -60,13 +61,13 @@ pub fn run<V: Single>(all: &impl Rows, group: &Group) -> bool {
     row_sums::<V>(p, run.classes, rows, &scratch.off_label);
     row_sums::<V>(q, run.classes, rows, &scratch.label_term);
     split_sums(rows, scratch);
-    logarithms::<V>(rows, of_q.power, scratch);
+    logarithms::<V>(rows, of_q.power, double, scratch);
     let power = of_p.power - of_q.power;
     for row in 0..rows {
         let log = with_power(scratch.quotient[row % ROWS].get(), power + scratch.k_ln_2[row % ROWS].get());
         scratch.anchor[row % ROWS].set(rounded(log * run.temperature, double));
     }
-    sum_near::<V>(rows, run.classes, (group.t, p), (group.x, q), run.temperature, scratch);
+    sum_rows::<V>(rows, run.classes, (group.t, p), (group.x, q), run.temperature, scratch);
     let mut complete = true;
     for row in 0..rows {
         complete &= finish::<V>(group, row, (of_p.power, of_q.power), double);
@@ -91,9 +92,14 @@ fn split_sums(rows: usize, scratch: &Scratch) {
 
 /// Computes log-sum-exps, and the logarithms of what is left of the ratios.
 #[inline(always)]
-fn logarithms<V: Single>(rows: usize, power: f64, scratch: &Scratch) {
-    logarithms_of::<V>(rows, &scratch.quotient);
-    logarithms_of::<V>(rows, &scratch.factor);
+fn logarithms<V: Single>(rows: usize, power: f64, double: bool, scratch: &Scratch) {
+    for all in [&scratch.quotient, &scratch.factor] {
+        if double {
+            logarithms_of::<V::Wide, f64>(rows, all);
+        } else {
+            logarithms_of::<V::Wide, f32>(rows, all);
+        }
+    }
     let [power, ln_2] = [power, core::f64::consts::LN_2].map(Twice::<V::Wide>::splat);
     let sums = fours(&scratch.factor, rows).zip(fours(&scratch.power, rows));
     for ((log, n), to) in sums.zip(fours(&scratch.log_sum_exp, rows)) {
@@ -103,16 +109,38 @@ fn logarithms<V: Single>(rows: usize, power: f64, scratch: &Scratch) {
 
 /// Replaces numbers by their logarithms.
 #[inline(never)]
-fn logarithms_of<V: Single>(rows: usize, all: &PerRow) {
-    let one = Twice::<V::Wide>::splat(1.0);
+fn logarithms_of<W: Pair, E: Element>(rows: usize, all: &PerRow) {
+    let one = Twice::<W>::splat(1.0);
     for four in fours(all, rows) {
         let x = Twice::load(four);
-        log_ratios(x.sub(one), x, one).store(four);
+        log_ratios::<_, E>(x.sub(one), x, one).store(four);
     }
 }
 
 /// A smaller divergence, or one of 0, is computed alone: classes that are 0 only in the units of the group may count.
 const LEAST: f64 = f64::from_bits((1023 - 64) << 52);
+
+/// Whether the sum of a row's terms is in range: in the units of the group, and in those of a group of its own, so that the neighbours of
+/// a row do not matter.
+#[inline(always)]
+fn in_range(x: Numbers, terms: Numbers, first: usize, sum: f64, power: f64, temperature: f64) -> bool {
+    let double = terms.kind() == Kind::Double;
+    let range = Range::of_type(double);
+    let (least, most) = range.label;
+    if !(least < sum && sum < most) {
+        return false;
+    }
+    // The term of the first logit tells both without that logit, unless it is close to a limit.
+    let term = terms.get(first);
+    let alone = sum * range.unit();
+    let calm = power.abs() * core::f64::consts::LN_2 < 0.8 * range.max_shift && term * range.unit() > 1.0;
+    if calm && 2.0 * least * term < alone && 2.0 * alone < most * term {
+        return true;
+    }
+    let own = Side::around(x.get(first), temperature, double);
+    let alone = sum * power_of_two(power - own.power);
+    own.centre == 0.0 && least < alone && alone < most
+}
 
 /// Computes the loss and the gradient of a row from its sums.
 #[inline(always)]
@@ -121,14 +149,9 @@ fn finish<V: Single>(group: &Group, row: usize, power: (f64, f64), double: bool)
     let of = |all: &PerRow| all[row % ROWS].get();
     let (sum_p, sum_q, sum) = (of(&scratch.off_label), of(&scratch.label_term), of(&scratch.weight));
     let (far, e) = (of(&scratch.sample), of(&scratch.margin) / sum_p);
-    // In the units of the group, and in those of a group of its own, so that the neighbours of a row do not matter.
-    let (least, most) = Range::of_type(double).label;
-    let in_range = |all: Numbers, sum: f64, power: f64| {
-        let own = Side::around(all.get(row * classes), temperature, double);
-        let sum_alone = sum * power_of_two(power - own.power);
-        own.centre == 0.0 && least < sum.min(sum_alone) && sum.max(sum_alone) < most
-    };
-    let good = far == 0.0 && in_range(group.t, sum_p, power.0) && in_range(group.x, sum_q, power.1);
+    let good = far == 0.0
+        && in_range(group.t, scratch.term_of(double), row * classes, sum_p, power.0, temperature)
+        && in_range(group.x, scratch.target_of(double), row * classes, sum_q, power.1, temperature);
     let good = good && enough(sum, sum_p, e) && sum >= LEAST * sum_p && sum < f64::INFINITY;
     let sample = group.samples.get(row).map_or(1.0, |sample| f64::from(sample.get()));
     let loss = (sum - sum_p * excess(e)) / sum_p;
