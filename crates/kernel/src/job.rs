@@ -49,7 +49,7 @@ pub struct Job {
     pub logits: usize,
     /// `i32[rows]`, or none if there are soft targets
     pub labels: usize,
-    /// `f32`, or none if there are labels; with [`Job::divergence`] of type [`Job::logits_type`]
+    /// `f32`, or none if there are labels; with [`field@Job::divergence`] of type [`Job::logits_type`]
     pub targets: usize,
     /// Type of the logits, or `f32` for 16-bit logits; may be the address of the logits, or none
     pub gradient: usize,

@@ -7,7 +7,7 @@
 //! The `f64` code remains for `f64` logits, single logits, logits beyond the end of the table, and caps of more than about 64 times the
 //! temperature, which would need too many points.
 
-mod table;
+pub mod table;
 mod wide;
 
 pub use table::begin;
