@@ -4,6 +4,7 @@ import binaryen from "binaryen";
 import { describe, expect, test } from "vitest";
 import type { Variant } from "xent";
 import { HEAP_START } from "../../packages/xent/src/abi.ts";
+import { JOB_FIELDS, JobRecord } from "../../packages/xent/src/job.ts";
 
 function read(path: string): Buffer<ArrayBuffer> {
   return readFileSync(new URL(`../../${path}`, import.meta.url));
@@ -141,6 +142,21 @@ describe("packages/xent and crates/kernel agree on", () => {
     }
     expect(offset % 8).toBe(0);
     expect(abi).toContain(`export const JOB_BYTES = ${offset};`);
+  });
+
+  test("the place of each field of a job", () => {
+    const names = Object.keys(JOB_FIELDS) as (keyof typeof JOB_FIELDS)[];
+    const values = Object.fromEntries(names.map((name, i) => [name, i + 1])) as Record<keyof typeof JOB_FIELDS, number>;
+    const memory = new WebAssembly.Memory({ initial: 1 });
+    new JobRecord(memory, 64).write(values);
+    const view = new DataView(memory.buffer);
+    let offset = 64;
+    const written = names.map((name) => {
+      const value = JOB_FIELDS[name] === "f64" ? view.getFloat64(offset, true) : view.getInt32(offset, true);
+      offset += JOB_FIELDS[name] === "f64" ? 8 : 4;
+      return [name, value];
+    });
+    expect(Object.fromEntries(written)).toEqual(values);
   });
 
   test.each([
