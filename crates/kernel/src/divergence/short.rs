@@ -3,14 +3,14 @@
 
 use super::loops::{MOST_TEMPERATURE, rounded, write};
 use super::sums::sum_rows;
-use super::{Rows, Run, Side, enough, excess, log_ratios, weighted};
+use super::{Rows, Run, Side, enough, excess, log_ratio, log_ratios, weighted};
 use crate::exp::Range;
 use crate::largest;
 use crate::numbers::{Kind, Numbers};
 use crate::power::{power_of_two, split, with_power};
 use crate::scratch::{PerRow, ROWS, Scratch, fours};
 use crate::short::row_sums;
-use crate::vector::{Element, Pair, Single, Twice, Wide};
+use crate::vector::{Single, Twice, Wide};
 use core::cell::Cell;
 
 /// Consecutive rows of the targets `t` and the logits `x`, at most as many as [`crate::short::group`] returns.
@@ -95,9 +95,11 @@ fn split_sums(rows: usize, scratch: &Scratch) {
 fn logarithms<V: Single>(rows: usize, power: f64, double: bool, scratch: &Scratch) {
     for all in [&scratch.quotient, &scratch.factor] {
         if double {
-            logarithms_of::<V::Wide, f64>(rows, all);
+            for x in all.iter().take(rows) {
+                x.set(log_ratio::<V::Wide>(x.get() - 1.0, x.get(), 1.0));
+            }
         } else {
-            logarithms_of::<V::Wide, f32>(rows, all);
+            logarithms_of::<V>(rows, all);
         }
     }
     let [power, ln_2] = [power, core::f64::consts::LN_2].map(Twice::<V::Wide>::splat);
@@ -107,13 +109,13 @@ fn logarithms<V: Single>(rows: usize, power: f64, double: bool, scratch: &Scratc
     }
 }
 
-/// Replaces numbers by their logarithms.
+/// Replaces numbers by their logarithms, as exact as `f32` logits need.
 #[inline(never)]
-fn logarithms_of<W: Pair, E: Element>(rows: usize, all: &PerRow) {
-    let one = Twice::<W>::splat(1.0);
+fn logarithms_of<V: Single>(rows: usize, all: &PerRow) {
+    let one = Twice::<V::Wide>::splat(1.0);
     for four in fours(all, rows) {
         let x = Twice::load(four);
-        log_ratios::<_, E>(x.sub(one), x, one).store(four);
+        log_ratios::<_, f32>(x.sub(one), x, one).store(four);
     }
 }
 
