@@ -1,6 +1,6 @@
 // The values that partials can have after computing and merging. Readers of files rely on these checks.
 
-import type { Column, Partials, PartialsSettings } from "./columns.ts";
+import { type Column, isDense, type Partials, type PartialsSettings } from "./columns.ts";
 
 /** Whether a column may have this value for a row. `isSeen`: whether the label is among the classes that were seen. */
 type Rule = (value: number, row: number, partials: Partials, isSeen: boolean) => boolean;
@@ -22,13 +22,13 @@ const MOST_TERM = 2 ** (NEAR + 2);
 
 const COLUMNS: { readonly [name in Column]: Rule } = {
   labels: (label, _, { classesTotal, settings }) =>
-    label >= -2 && label < (settings.divergence === 1 ? 0 : classesTotal),
+    label >= -2 && label < (settings.divergence === 1 || settings.softTargets === 1 ? 0 : classesTotal),
   maximum: (maximum) => maximum !== Infinity,
   power: (power, row, { maximum }) => isPower(power, maximum[row] as number),
-  sum: (sum, row, { maximum, labelLogit, classesTotal }, isSeen) => {
+  sum: (sum, row, { maximum, labelLogit, classesTotal, settings }, isSeen) => {
     const most = maximum[row] as number;
-    // The sum includes the largest term, unless it is the label's.
-    const least = isSeen && labelLogit[row] === most ? 0 : 1 / MOST_TERM;
+    // The sum includes the largest term, unless it is the reference's.
+    const least = isDense(settings) || (isSeen && labelLogit[row] === most) ? 0 : 1 / MOST_TERM;
     return isSum(sum, most, least, classesTotal);
   },
   sumLow: (low, row, { sum }) => isRest(low, sum[row] as number),
@@ -48,8 +48,9 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
   sampleWeights: () => true,
   weight: () => true,
   weightLow: (low, row, { weight }) => isRest(low, weight[row] as number),
-  weighted: () => true,
-  weightedLow: (low, row, { weighted }) => isRest(low, weighted[row] as number),
+  margin: () => true,
+  marginLow: (low, row, { margin }) => isRest(low, margin[row] as number),
+  bestWeight: () => true,
   largest: () => true,
   targetMaximum: (most, row, { maximum }) => most !== Infinity && Number.isNaN(most) === Number.isNaN(maximum[row]),
   targetPower: (power, row, { targetMaximum }) => isPower(power, targetMaximum[row] as number),
