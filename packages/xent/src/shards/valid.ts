@@ -28,20 +28,21 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
   sum: (sum, row, { maximum, labelLogit, classesTotal, settings }, isSeen) => {
     const most = maximum[row] as number;
     // The sum includes the largest term, unless it is the reference's.
-    const least = isDense(settings) || (isSeen && labelLogit[row] === most) ? 0 : 1 / MOST_TERM;
+    const isReference = isDense(settings) || (isSeen && isLargest(labelLogit[row] as number, most, settings));
+    const least = isReference ? 0 : 1 / MOST_TERM;
     return isSum(sum, most, least, classesTotal);
   },
   sumLow: (low, row, { sum }) => isRest(low, sum[row] as number),
-  labelLogit: (logit, row, { maximum }, isSeen) => {
+  labelLogit: (logit, row, { maximum, settings }, isSeen) => {
     if (!isSeen) return Number.isNaN(logit);
     const most = maximum[row] as number;
-    return Number.isNaN(most) || logit <= most;
+    return Number.isNaN(most) || logit <= most || isLargest(logit, most, settings);
   },
-  predictions: (best, row, { maximum, labels, labelLogit, classes }) => {
+  predictions: (best, row, { maximum, labels, labelLogit, classes, settings }) => {
     const most = maximum[row] as number;
     if (best === -1) return !Number.isFinite(most);
     if (!has(classes, best)) return false;
-    return best !== labels[row] || Number.isNaN(most) || labelLogit[row] === most;
+    return best !== labels[row] || Number.isNaN(most) || isLargest(labelLogit[row] as number, most, settings);
   },
   labelWeight: (weight, _, __, isSeen) => isSeen || Number.isNaN(weight),
   // Weights may be any numbers, and so may their sums.
@@ -66,6 +67,11 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
   // The excess is a rounding error, which is far below this bound.
   excess: (excess, row, { sum }) => Number.isNaN(sum[row]) || Math.abs(excess) <= 1e-3 * (sum[row] as number),
 };
+
+/** Whether a logit can be the largest. After a softcap, the errors of two logits (crates/kernel/src/lib.rs) may change their order. */
+function isLargest(logit: number, most: number, { softcap }: PartialsSettings): boolean {
+  return logit === most || (softcap > 0 && Math.abs(logit - most) <= 2 ** -26 + 2 ** -50 * Math.abs(most));
+}
 
 /** Whether a power can belong to a maximum. */
 function isPower(power: number, most: number): boolean {
