@@ -47,7 +47,7 @@ describe("partials", () => {
     ["more classes than labels can name", words(AT.total, 2 ** 31), "2147483648 classes"],
     ["a range beyond the classes", words(AT.classes, 0, 5), "the classes [[0,5]] of 4"],
     ["a range of no classes", words(AT.classes, 2, 2), "the classes [[2,2]] of 4"],
-    ["an unknown column", words(AT.columns, 2 ** 31), "columns 10000000000000000000000000000000; only 20 are known"],
+    ["an unknown column", words(AT.columns, 2 ** 31), "columns 10000000000000000000000000000000; only 21 are known"],
     ["a word that is not 0", words(12, 1), "1 at byte 12, expected 0"],
     ["no rows", words(AT.rows, 0), "sizes that contradict one another"],
     ["4 billion rows", words(AT.rows, 2 ** 32 - 1), "sizes that contradict one another"],
@@ -129,6 +129,16 @@ describe("partials", () => {
     );
   });
 
+  test("of soft targets with a label are refused", () => {
+    using batch = xent.createBatch({ rows: 1, classes: 2, targets: true });
+    const soft = batch.partials({ classOffset: 0, classesTotal: 2 });
+    expect([...soft.labels]).toEqual([-2]);
+    const labels = Int32Array.of(0);
+    expect(thrown(() => decodePartials(encodePartials({ ...soft, labels })))).toBe(
+      message("XENTPART", "0 as labels of row 0"),
+    );
+  });
+
   test.each<[keyof Partials, number]>([
     ["labelLogit", 0],
     ["labelLogit", -Infinity],
@@ -154,7 +164,7 @@ describe("partials", () => {
           ? { largest: new Float64Array(1) }
           : name === "zLoss"
             ? {}
-            : { weight: dense, weightLow: dense, weighted: dense, weightedLow: dense };
+            : { weight: dense, weightLow: dense, margin: dense, marginLow: dense, bestWeight: dense };
       expect(thrown(() => mergePartials({ ...divergent, ...columns, settings }))).toBe(
         `RangeError: "partials" expected values that a run can give, got a ${name} of ${value}, and a divergence`,
       );
@@ -204,10 +214,6 @@ describe("sums beyond the largest number", () => {
       [-1.7e308, 2, 3],
     ],
     [
-      [1.7e308, 1.7e308, 1.7e308],
-      [1.7e308, 1.7e308, 1.7e308],
-    ],
-    [
       [-1.7e308, -1.7e308, -1.7e308],
       [0, 0, -1.7e308],
     ],
@@ -216,6 +222,11 @@ describe("sums beyond the largest number", () => {
       const both = merged(left, right, label);
       expect(lossFromPartials(decodePartials(encodePartials(both))).loss[0]).toBe(Infinity);
     }
+  });
+
+  test("do not come from equal logits", () => {
+    const both = merged([1.7e308, 1.7e308, 1.7e308], [1.7e308, 1.7e308, 1.7e308], 1);
+    expect(lossFromPartials(decodePartials(encodePartials(both))).loss[0]).toBeCloseTo(Math.log(6), 6);
   });
 
   const huge = 1.7e308;

@@ -9,6 +9,7 @@ import {
   lossFromPartials,
   mergePartials,
   type Partials,
+  type Xent,
 } from "xent";
 import { type Expected, expectResult, typedLogits } from "../support/expected.ts";
 import { type Generator, generate, goldenCases, readGolden } from "../support/golden.ts";
@@ -139,28 +140,57 @@ describe.each(variants)("%s", (variant) => {
     ["is as far below as f32 allows, without weight", "float32", [0, 1, 2, FAR], 3, [1, 1, 1, 0]],
     ["is as far below, with a weight of 1e-38", "float32", [0, 1, 2, FAR], 3, [1, 1, 1, 1e-38]],
     ["is so far below that sums overflow, without weight", "float64", [0, 1, 2, -1.7e308], 3, [1e3, 1e3, 1e3, 0]],
+    ["is 1e4 below without weight", "float64", [0, 1, -1e4], 2, [1, 1, 0]],
+    ["has no weight, below a class that has and dominates", "float32", [17.3, 0, -5], 2, [1, 0, 0]],
+    ["is below a class that dominates, besides weights of 1e-30", "float64", [100, 0, -5], 2, [1, 1e-30, 0]],
+    ["is one of equal logits of any size", "float64", [1.7e308, 1.7e308, 1.7e308], 1, undefined],
+    ["is at -Infinity, and has a negative weight", "float32", [0, 1, NONE], 2, [1, 1, -1]],
+    ["is in front of a class at -Infinity with a negative weight", "float32", [0, 1, NONE], 0, [1, 1, -1]],
   ])("smoothed losses follow the formula if the label %s", (_, dtype, row, label, classWeights) => {
-    const classes = row.length;
-    const whole: Whole = {
-      ...{ dtype, shape: [1, classes], axis: -1, labels: Int32Array.of(label) },
-      logits: dtype === "float32" ? Float32Array.from(row) : Float64Array.from(row),
-    };
-    const weights = Float32Array.from(classWeights ?? row.map(() => 1));
-    const q = Array.from(weights, (w, j) => w * ((j === label ? 0.9 : 0) + 0.1 / classes));
-    const x = Array.from(whole.logits, Number);
-    const most = Math.max(...x);
-    const sum = x.reduce((all, logit) => all + Math.exp(logit - most), 0);
-    // The parts are never negative, and classes without weight have none.
-    const parts = q.map((of, j) => (of === 0 ? 0 : of * (Math.log(sum) + (most - (x[j] as number)))));
-    const loss = parts.reduce((a, b) => a + b);
-    const all = q.reduce((a, b) => a + b);
-    for (const cuts of [[0, classes], evenCuts(classes, 2), evenCuts(classes, classes)]) {
-      const result = runInShards(xent, whole, cuts, { labelSmoothing: 0.1, classWeights });
-      expect(ulp(result.loss[0] as number, loss), `${result.loss[0]}, exact ${loss}`).toBeLessThanOrEqual(2.5);
-      for (const [j, of] of q.entries()) {
-        const taken = (all * Math.exp((x[j] as number) - most)) / sum;
-        const error = Math.abs((result.gradient?.[j] as number) - (taken - of));
-        expect(error, `gradient of class ${j}`).toBeLessThanOrEqual(2 ** -22 * (taken + of));
+    const { length } = row;
+    for (const cuts of [[0, length], evenCuts(length, 2), evenCuts(length, length)]) {
+      expectSmoothed(xent, dtype, row, label, classWeights, cuts);
+    }
+  });
+
+  test("smoothed losses follow the formula for any labels, masks, weights and shards", () => {
+    const classes = fc.record({
+      x: fc.constantFrom(0, 0.5, -5, 17.25, 60, -1e4, -1e20, NONE),
+      weight: fc.constantFrom(0, 0, 1, 1, 0.3, 1e-6, 1e6),
+    });
+    fc.assert(
+      fc.property(
+        fc.constantFrom("float32" as const, "float64" as const),
+        fc.constantFrom(0, 1e5),
+        fc.array(classes, { minLength: 1, maxLength: 9 }),
+        fc.nat(8),
+        fc.uniqueArray(fc.integer({ min: 1, max: 8 })),
+        (dtype, offset, all, label, cuts) => {
+          const row = all.map(({ x }) => x + offset);
+          fc.pre(label < row.length && row.some(Number.isFinite));
+          const inside = cuts.filter((cut) => cut < row.length).sort((a, b) => a - b);
+          const weights = all.map(({ weight }) => weight);
+          expectSmoothed(xent, dtype, row, label, weights, [0, ...inside, row.length]);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  // The capped logits are in another order, by a rounding error.
+  test.each([
+    [[100_010, 100_000], 0],
+    [[-100_010, -100_000], 0],
+    [[100_000, 100_010, 100_000], 1],
+  ])("%j with a softcap of 1000 and the label %i are sent and merged", (row, label) => {
+    for (const labelSmoothing of [0, 0.1]) {
+      const whole: Whole = {
+        ...{ dtype: "float64", shape: [1, row.length], axis: -1 },
+        ...{ logits: Float64Array.from(row), labels: Int32Array.of(label) },
+      };
+      for (const cuts of [[0, row.length], evenCuts(row.length, 2), evenCuts(row.length, row.length)]) {
+        const { sum } = runInShards(xent, whole, cuts, { softcap: 1000, labelSmoothing });
+        expect(sum).toBeCloseTo(Math.log(row.length), 8);
       }
     }
   });
@@ -281,3 +311,38 @@ describe.each(variants)("%s", (variant) => {
     );
   });
 });
+
+/** Expects loss and gradient of the formula, computed in f64 from parts that do not cancel, for a label smoothing of 0.1. */
+function expectSmoothed(
+  xent: Xent,
+  dtype: "float32" | "float64",
+  row: readonly number[],
+  label: number,
+  classWeights: readonly number[] | undefined,
+  cuts: readonly number[],
+): void {
+  const classes = row.length;
+  const logits = dtype === "float32" ? Float32Array.from(row) : Float64Array.from(row);
+  const whole: Whole = { dtype, shape: [1, classes], axis: -1, labels: Int32Array.of(label), logits };
+  const weights = Float32Array.from(classWeights ?? row.map(() => 1));
+  const q = Array.from(weights, (w, j) => w * ((j === label ? 0.9 : 0) + 0.1 / classes));
+  const x = Array.from(logits, Number);
+  const most = Math.max(...x);
+  const best = x.indexOf(most);
+  const rest = x.reduce((sum, logit, j) => sum + (j === best ? 0 : Math.exp(logit - most)), 0);
+  // With weights that are not negative, no part is; classes without weight have none.
+  const parts = q.map((of, j) => (of === 0 ? 0 : of * (Math.log1p(rest) + (most - (x[j] as number)))));
+  const loss = parts.reduce((a, b) => a + b);
+  const all = q.reduce((a, b) => a + b);
+  const result = runInShards(xent, whole, cuts, { labelSmoothing: 0.1, classWeights });
+  expect(ulp(result.loss[0] as number, loss), `${result.loss[0]}, exact ${loss}`).toBeLessThanOrEqual(2.5);
+  const double = dtype === "float64";
+  if (double && Number.isFinite(loss))
+    expect(Math.abs(result.sum - loss)).toBeLessThanOrEqual(2 ** -48 * Math.abs(loss));
+  for (const [j, of] of q.entries()) {
+    const taken = (all * Math.exp((x[j] as number) - most)) / (1 + rest);
+    const error = Math.abs((result.gradient?.[j] as number) - (taken - of));
+    const least = 2 ** (double ? -48 : -22) * (Math.abs(taken) + Math.abs(of));
+    expect(error, `gradient of class ${j}`).toBeLessThanOrEqual(least);
+  }
+}

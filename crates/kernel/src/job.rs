@@ -191,14 +191,6 @@ impl Job {
         unsafe {
             let (is_shard, merged) = (self.records != 0, self.merged(row));
             let (targets, common) = (self.targets(row), self.common());
-            let spread = if !is_shard {
-                targets.spread
-            } else if self.targets != 0 {
-                // Soft targets are smoothed over all classes, also in a shard.
-                self.label_smoothing / f64::from(self.classes_total)
-            } else {
-                merged.map_or(1.0, Merged::target)
-            };
             let scale = if is_shard { 1.0 } else { common.scale };
             let (first, span, stride) = self.place(row);
             scratch.room::<Row<V>>().write(Row {
@@ -207,7 +199,7 @@ impl Job {
                 temperature: self.temperature,
                 label: Label::None,
                 sample: 1.0,
-                targets: Targets { spread, ..targets },
+                targets,
                 common: Common { scale, ..common },
                 gradient: (self.gradient != 0 && (!is_shard || merged.is_some())).then(|| Gradient {
                     numbers: self.results(self.gradient, first, span),
@@ -236,8 +228,7 @@ impl Job {
             let to = scratch.room::<Row<V>>();
             let sample = match self.sample_weights {
                 // The gradient of a shard has the weight of its targets from the merged result.
-                _ if is_shard && self.targets != 0 => self.merged(row).map_or(1.0, Merged::target),
-                _ if is_shard => 1.0,
+                _ if is_shard => self.merged(row).map_or(1.0, Merged::target),
                 0 => 1.0,
                 address => f64::from(one::<f32>(address, row).get()),
             };
@@ -264,7 +255,7 @@ impl Job {
         }
     }
 
-    /// The number of classes that labels range over.
+    /// The number of all classes, which labels range over and smoothing is spread over.
     #[inline(always)]
     fn classes_of_labels(&self) -> u32 {
         if self.records == 0 { self.classes } else { self.classes_total }
@@ -318,7 +309,7 @@ impl Job {
                 soft: if self.targets == 0 { &[] } else { cells(self.targets, first, span) },
                 stride,
                 smoothing: self.label_smoothing,
-                spread: self.label_smoothing / f64::from(self.classes),
+                spread: self.label_smoothing / f64::from(self.classes_of_labels()),
             }
         }
     }

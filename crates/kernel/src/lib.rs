@@ -49,6 +49,7 @@
 //!    (q_r + Q) 1.56 u (1.61 u) min(1, nll_r). A row whose loss is less than 0.75 (q_r + Q) min(1, nll_r) is computed again with its largest logit
 //!    as r, where all parts have the same sign. So the error is at most 2.15 u, with rounding 2.7 if the loss is exactly at that 0.75.
 //!    So is a row whose loss is less than 2^-22 (`f64` logits: a quarter) of (q_r + Q) nll_r, because the parts are rounded to `f64`.
+//!    In shards, r is always the largest logit.
 //!    The gradient is a difference of two parts, each rounded: [`DENSE_ULP`].
 //! 7. *Divergence.* p_j (d_j + expm1(-d_j)) has three parts if |d_j| >= 0.75: p_j d_j, p_j and q_j. The p_j are within 2.91 u: 1.46, the
 //!    same for all, and 1.45 of their own. The loss has the same relative error. In addition, q_j is within 1.45 + 2.91 u, because its
@@ -87,7 +88,7 @@
 //! |---|---|
 //! | logits | x, before softcap and temperature |
 //! | label | the row's class y |
-//! | reference | r: the label or, with soft targets, the class of the largest logit |
+//! | reference | r: the label or, with soft targets (in shards also with smoothing), the class of the largest logit |
 //! | term | e^(x_j / T), divided by a power of two that all terms of the row share |
 //! | scale, expm1 | a term is scale + scale * expm1, with scale = 2^n and expm1 = e^r - 1 |
 //! | power, shift | log2 of that divisor; the float from which the scale is made |

@@ -10,12 +10,15 @@
 //! ```
 //!
 //! The sum of a shard is relative to a power of two near the exponential of its maximum, not to that exponential: merging multiplies by
-//! powers of two, which is exact. The reference's term is left out of the sum, as in [`crate::row`]. With soft targets, each shard has its
-//! own reference, its largest logit, and merging adds the terms of all references but the largest.
+//! powers of two, which is exact. The reference's term is left out of the sum, as in [`crate::row`].
+//!
+//! With smoothing or soft targets, each shard has its own reference, its largest logit, and merging makes ordinary classes of all
+//! references but the largest. Margins are measured from it, too. So the loss of a row is a sum of parts with the same sign: none cancels,
+//! whichever class dominates the row.
 
 use crate::exp::Range;
 use crate::label::Label;
-use crate::power::{over_power, two_product, two_sum};
+use crate::power::over_power;
 use crate::row::{Row, SEGMENT};
 use crate::scratch::{Reference, Sums};
 use crate::terms::Way;
@@ -173,17 +176,18 @@ pub struct Partial {
     sum: Cell<f64>,
     /// NaN: none, because the maximum is too large.
     power: Cell<f64>,
-    /// The reference's logit; NaN if it lies elsewhere.
+    /// The label's logit; NaN if it lies elsewhere, or with soft targets.
     label: Cell<f64>,
     /// The first class of the shard with the largest logit; -1 if there is none.
     prediction: Cell<f64>,
-    /// The label's class weight; NaN if the label lies elsewhere. With soft targets, q of the reference.
+    /// The label's class weight; NaN if the label lies elsewhere, or with soft targets.
     label_weight: Cell<f64>,
-    /// With smoothing: the sum of w and, in two parts, the sum of w x, over all classes but the reference, where w are the class
-    /// weights. With soft targets, q replaces w.
+    /// With smoothing: the sum of w over all classes but the reference, where w are the class weights. With soft targets, q replaces w.
     weight: Cell<f64>,
-    weighted: Cell<f64>,
-    weighted_low: Cell<f64>,
+    /// The same sum of w (maximum - x).
+    margin: Cell<f64>,
+    /// w, or q, of the reference.
+    reference_weight: Cell<f64>,
     /// The largest logit, before softcap and temperature; NaN if there is none.
     largest: Cell<f64>,
 }
@@ -197,11 +201,11 @@ pub struct Merged {
     maximum: Cell<f64>,
     /// The factor from e^(x - maximum) to the gradient.
     factor: Cell<f64>,
-    /// Gradient at the label.
+    /// Gradient at the reference.
     own: Cell<f64>,
-    /// With smoothing or soft targets: the number that is subtracted from the gradient for a class weight, or a q, of 1.
+    /// With smoothing or soft targets: the number that is subtracted from the gradient for a q of 1.
     target: Cell<f64>,
-    /// With soft targets: the place of the reference in this shard, if it is there.
+    /// The place of the reference in this shard, if it is there.
     reference: Cell<f64>,
     reserved: [Cell<f64>; 4],
 }
@@ -211,7 +215,7 @@ pub const RECORD_BYTES: usize = 80;
 const _: () = assert!(size_of::<Partial>() == RECORD_BYTES && size_of::<Merged>() == RECORD_BYTES);
 
 impl Merged {
-    /// The number that is subtracted from the gradient for a class weight, or a q, of 1.
+    /// The number that is subtracted from the gradient for a q of 1.
     #[inline(always)]
     pub fn target(&self) -> f64 {
         self.target.get()
@@ -222,20 +226,19 @@ impl Merged {
 pub const TOO_LARGE: f64 = 2_147_483_648.0;
 
 impl<V: Single> Row<'_, V> {
-    /// Sums a shard. The reference is the label (beyond the end if another shard has it) or, with soft targets, the largest logit.
+    /// Sums a shard. The reference is the label (beyond the end if another shard has it) or, with smoothing or soft targets, the largest
+    /// logit.
     #[inline(always)]
     pub fn sum_shard(&self, out: &Partial) {
         let best = self.argmax(0, self.classes);
-        let largest = self.reference(usize::try_from(best).unwrap_or(usize::MAX));
-        let label = match self.label {
-            Label::Class(class) => class,
-            Label::None => usize::try_from(best).unwrap_or(usize::MAX),
-            _ => usize::MAX,
-        };
+        let place = usize::try_from(best).unwrap_or(usize::MAX);
+        let largest = self.reference(place);
+        let label = if let Label::Class(class) = self.label { class } else { usize::MAX };
         let own = self.reference(label);
         let here = label < self.classes;
         let anchor = if largest.logit.is_finite() { largest.logit } else { 0.0 };
-        self.scratch.set_reference(Reference { anchor, ..own });
+        let dense = self.targets.is_dense();
+        self.scratch.set_reference(Reference { class: if dense { place } else { label }, anchor, ..own });
         let maximum = largest.logit / self.temperature;
         let centre = anchor / self.temperature;
         let power = if centre.abs() < TOO_LARGE { Range::power_near(centre) } else { f64::NAN };
@@ -258,39 +261,35 @@ impl<V: Single> Row<'_, V> {
         out.power.set(power);
         out.label.set(if here { own.logit / self.temperature } else { f64::NAN });
         out.prediction.set(f64::from(best));
-        let weight = if self.label == Label::None {
-            self.targets.weight(label, false)
+        out.label_weight.set(if here { self.targets.class_weight(label) } else { f64::NAN });
+        let counted = (self.classes - 1) as f64;
+        out.weight.set(if self.targets.has_entries() { sums.off_weight } else { counted });
+        // Exactly 0 for one class: a capped logit in two parts differs slightly from its rounded sum.
+        out.margin.set(if self.classes == 1 { 0.0 } else { sums.margin / self.temperature });
+        let soft = self.label == Label::None && best >= 0;
+        out.reference_weight.set(if soft {
+            self.targets.weight(place, false)
         } else {
-            self.targets.class_weight(label)
-        };
-        out.label_weight.set(if here { weight } else { f64::NAN });
-        let dense = self.targets.is_dense();
-        let counted = (self.classes - usize::from(here)) as f64;
-        let weight = if self.targets.has_entries() { sums.off_weight } else { counted };
-        // With uniform weights, the margins include that of the label. If that is infinite, so is the loss.
-        let includes = here && !self.targets.has_entries() && sums.margin.is_finite();
-        let margin = if includes { sums.margin - (anchor - own.logit) } else { sums.margin };
-        let (weighted, weighted_low) = weighted(anchor, weight, margin, self.temperature);
-        out.weight.set(if dense { weight } else { 0.0 });
-        out.weighted.set(if dense { weighted } else { 0.0 });
-        out.weighted_low.set(if dense { weighted_low } else { 0.0 });
-        out.largest.set(usize::try_from(best).map_or(f64::NAN, |best| self.line.get(best)));
+            self.targets.class_weight(place)
+        });
+        out.largest.set(self.line.get(place));
     }
 
-    /// Writes the gradient of a shard from the merged result. `targets.spread` times a class's weight is subtracted from it.
+    /// Writes the gradient of a shard from the merged result. The sample weight is that of the targets.
     #[inline(always)]
     pub fn write_shard(&self, merged: &Merged) {
         if merged.fill.get() != 1.0 {
             return self.fill(merged.fill.get());
         }
         let maximum = merged.maximum.get();
-        let class = match self.label {
-            Label::Class(class) => class,
-            // Without this check, a negative number would become 0, which is a class.
-            Label::None if merged.reference.get() >= 0.0 => merged.reference.get() as usize,
-            _ => usize::MAX,
-        };
-        let own = self.reference(class);
+        if let Label::Class(label) = self.label
+            && label < self.classes
+        {
+            self.scratch.label_slope.set(self.line.capped::<V>(label, self.scratch).1);
+        }
+        // Without this check, a negative number would become 0, which is a class.
+        let place = merged.reference.get();
+        let own = self.reference(if place >= 0.0 { place as usize } else { usize::MAX });
         let mut factor = merged.factor.get() / self.range().unit();
         let mut way = Way::Direct;
         let capped = self.line.softcap != 0.0;
@@ -310,22 +309,4 @@ impl<V: Single> Row<'_, V> {
         self.scratch.set_reference(own);
         self.write(way, 0, self.classes);
     }
-}
-
-/// The sum of w x / t in two parts, from the sums of the weights and of the margins w (a - x).
-#[inline(always)]
-fn weighted(a: f64, weight: f64, margin: f64, t: f64) -> (f64, f64) {
-    // Scale down, so that no product overflows.
-    let unit = if a.abs() > (1u128 << 100) as f64 { 1.0 / (1u64 << 40) as f64 } else { 1.0 };
-    let (a, margin) = (a * unit, margin * unit);
-    let (product, lost) = two_product(a, weight);
-    let (sum, more) = two_sum(product, -margin);
-    let quotient = sum / t;
-    let (back, back_low) = two_product(quotient, t);
-    let low = ((sum - back) - back_low + (more + lost)) / t;
-    let (high, low) = if low.is_finite() { two_sum(quotient, low) } else { (quotient, 0.0) };
-    // A margin that overflowed gives NaN.
-    let high = if high.is_nan() && margin.is_infinite() { -margin } else { high };
-    let (high, low) = (high / unit, low / unit);
-    (high, if high.is_finite() { low } else { 0.0 })
 }

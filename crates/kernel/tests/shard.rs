@@ -87,7 +87,9 @@ fn by_shards(case: &Case, cuts: &[usize], in_place: bool) -> (f64, Vec<f32>) {
     let mut gradient = Vec::new();
     for shard in &shards {
         let fill = if broken { f64::NAN } else { 1.0 };
-        for (place, value) in [fill, maximum, 1.0 / (others + own), -others / (others + own)].into_iter().enumerate() {
+        let place_of_label = f64::from(case.labels[0]) - f64::from(shard.job.class_offset);
+        let merged = [fill, maximum, 1.0 / (others + own), -others / (others + own), 0.0, place_of_label];
+        for (place, value) in merged.into_iter().enumerate() {
             shard.record[place].set(value);
         }
         shard.run::<Scalar>(true, in_place);

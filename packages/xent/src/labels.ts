@@ -106,7 +106,7 @@ export function exactLabels(title: string, labels: FlatLabels, type: LabelsType)
 
 /** The values that stand for ignored and invalid labels in a copy. */
 export const IGNORED = -1;
-const INVALID = -2;
+export const INVALID = -2;
 
 /** Which label belongs to which row, and which values are allowed. */
 export interface LabelRules {

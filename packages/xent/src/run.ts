@@ -5,7 +5,7 @@ import { countRows, type DivergenceOptions, readDivergence } from "./divergence.
 import type { Engine } from "./engine.ts";
 import { checkNames, choice, integer, wrongType } from "./errors.ts";
 import { type JobRecord, LOGITS_TYPES } from "./job.ts";
-import { copyLabels, IGNORED, isDirect, type LabelRules, readLabels } from "./labels.ts";
+import { copyLabels, IGNORED, INVALID, isDirect, type LabelRules, readLabels } from "./labels.ts";
 import type { GradientArrays, LogitsType, LossArrays, TargetsType } from "./logits.ts";
 import { boolean, type LossOptions, REDUCTIONS, type Reduction, readOptions, type Settings } from "./options.ts";
 import { costOf, isDivisible, type PlacedBatch } from "./plan.ts";
@@ -180,7 +180,7 @@ function readBatchLabels(batch: BatchMemory, { settings, begin, end, shard, mask
 
 /** The labels of a shard of a divergence, which only say which rows count. */
 function labelsOf(mask: Uint8Array | undefined, begin: number, end: number): Int32Array {
-  return new Int32Array(end - begin).map((_, i) => (mask?.[begin + i] === 0 ? IGNORED : -2));
+  return new Int32Array(end - begin).map((_, i) => (mask?.[begin + i] === 0 ? IGNORED : INVALID));
 }
 
 /** A run whose job record is written. */

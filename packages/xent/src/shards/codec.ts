@@ -17,8 +17,8 @@ const TOTALS_VERSION = 2;
 const NAMES = Object.keys(COLUMNS) as Column[];
 
 /**
- * Partials as bytes: 32 for each row; 8 more if a label was seen, 8 if they were merged, 8 with class weights, 4 with sample weights, 32
- * with label smoothing or soft targets, 8 with a softcap, and 40 for a divergence.
+ * Partials as bytes: 32 for each row; 8 more if a label was seen, 8 if they were merged, 8 with class weights, 4 with sample weights, 16
+ * to 40 with label smoothing or soft targets, 8 with a softcap, and 40 for a divergence.
  */
 export function encodePartials(partials: Partials): OwnUint8Array {
   assertPartials(partials);
@@ -143,7 +143,7 @@ const OPTIONAL: readonly Column[] = [
 
 /** The default value of a column. */
 function usual({ classes, labels }: Pick<Partials, "classes" | "labels">, name: Column, row: number): number {
-  if (name === "sampleWeights") return 1;
+  if (name === "sampleWeights" || name === "bestWeight") return 1;
   if (name === "labelLogit" || name === "largest") return NaN;
   if (name !== "labelWeight") return 0;
   return has(classes, labels[row] as number) ? 1 : NaN;

@@ -25,16 +25,18 @@ export interface Partials {
   readonly classes: readonly (readonly [begin: number, end: number])[];
   readonly settings: PartialsSettings;
   /**
-   * The label of the row; -1 if the row is ignored, -2 if the label is invalid (`invalidLabels: "nan"`). With soft targets, the class
-   * with the largest logit so far, which replaces the label in the columns below; -2 if there is none. Of a divergence, -2 in rows
-   * that count.
+   * The label of the row; -1 if the row is ignored, -2 if the label is invalid (`invalidLabels: "nan"`). With soft targets, and of a
+   * divergence, -2 in rows that count.
    */
   readonly labels: Int32Array;
   /** The largest logit, after softcap and temperature; -Infinity if all logits are -Infinity, NaN if one is NaN or Infinity. */
   readonly maximum: Float64Array;
   /** The unit of {@link sum} is 2^power, or e^maximum if the power is NaN. */
   readonly power: Float64Array;
-  /** The sum of the exponentials of all logits but the label's; of a divergence, of all logits. */
+  /**
+   * The sum of the exponentials of all logits but the label's; with label smoothing or soft targets, but that of the class in
+   * {@link predictions}; of a divergence, of all logits.
+   */
   readonly sum: Float64Array;
   /** The rounding error of the sum, after merging. */
   readonly sumLow: Float64Array;
@@ -42,18 +44,20 @@ export interface Partials {
   readonly labelLogit: Float64Array;
   /** The first class with the largest logit; -1 if there is none. */
   readonly predictions: Int32Array;
-  /** The class weight of the label; NaN if it was not seen. All 1 without class weights. With soft targets, the target. */
+  /** The class weight of the label; NaN if it was not seen. All 1 without class weights. */
   readonly labelWeight: Float64Array;
   /** Factors of the losses. All 1 without sample weights. */
   readonly sampleWeights: Float32Array;
   /**
-   * With label smoothing or soft targets, else empty: the sums of the weights, and of weight times logit, over all classes but the
-   * label. For soft targets, the weights are the targets.
+   * With label smoothing or soft targets, else empty: the sums of the weights, and of weight times distance from {@link maximum}, over
+   * all classes but the one in {@link predictions}. For soft targets, the weights are the targets.
    */
   readonly weight: Float64Array;
   readonly weightLow: Float64Array;
-  readonly weighted: Float64Array;
-  readonly weightedLow: Float64Array;
+  readonly margin: Float64Array;
+  readonly marginLow: Float64Array;
+  /** With label smoothing or soft targets, else empty: the weight of the class in {@link predictions}. */
+  readonly bestWeight: Float64Array;
   /** With a softcap, else empty: the largest logit before softcap and temperature, which decides predictions; NaN if unknown. */
   readonly largest: Float64Array;
   /** Of a divergence, else empty: {@link maximum}, {@link power}, {@link sum} and {@link sumLow} of the target logits. */
@@ -80,8 +84,9 @@ export const COLUMNS = {
   sampleWeights: "Float32Array",
   weight: "Float64Array",
   weightLow: "Float64Array",
-  weighted: "Float64Array",
-  weightedLow: "Float64Array",
+  margin: "Float64Array",
+  marginLow: "Float64Array",
+  bestWeight: "Float64Array",
   largest: "Float64Array",
   targetMaximum: "Float64Array",
   targetPower: "Float64Array",
@@ -101,7 +106,12 @@ export const TYPES: {
 } = { Float64Array, Float32Array, Int32Array };
 
 /** Columns that are empty without label smoothing and soft targets. */
-export const SMOOTHED: readonly Column[] = ["weight", "weightLow", "weighted", "weightedLow"];
+export const SMOOTHED: readonly Column[] = ["weight", "weightLow", "margin", "marginLow", "bestWeight"];
+
+/** Whether classes other than the label have weight. */
+export function isDense({ labelSmoothing, softTargets }: PartialsSettings): boolean {
+  return labelSmoothing > 0 || softTargets === 1;
+}
 
 /** Columns that only a divergence has. */
 export const DIVERGENT: readonly Column[] = [

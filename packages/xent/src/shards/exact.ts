@@ -1,7 +1,7 @@
 // Sums without rounding, which do not depend on the order of the summands.
 
 /** The rounded sum of two numbers and its rounding error (Knuth). */
-function twoSum(a: number, b: number): readonly [sum: number, lost: number] {
+export function twoSum(a: number, b: number): readonly [sum: number, lost: number] {
   const sum = a + b;
   const back = sum - a;
   return [sum, a - (sum - back) + (b - back)];
@@ -36,6 +36,7 @@ export class ExactSum {
 
   /** Adds a number. */
   add(x: number): void {
+    if (x === 0) return;
     if (!Number.isFinite(x)) {
       this.#infinite += x;
       return;

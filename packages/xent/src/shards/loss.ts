@@ -1,8 +1,8 @@
 import { IGNORED } from "../labels.ts";
-import type { Partials } from "./columns.ts";
+import { isDense, type Partials } from "./columns.ts";
 import { findDivergence } from "./divergence.ts";
-import { ExactSum, twoProduct } from "./exact.ts";
-import { assertPartials, isDense } from "./partials.ts";
+import { ExactSum } from "./exact.ts";
+import { assertPartials } from "./partials.ts";
 import { above } from "./scale.ts";
 
 /** Results of rows from the partials of all classes. Arrays have one entry for each row. */
@@ -34,7 +34,6 @@ export function lossFromPartials(merged: Partials): PartialsResult {
   assertComplete(merged);
   const { rows, labels, labelWeight } = merged;
   const { divergence } = merged.settings;
-  const soft = merged.settings.softTargets === 1;
   const loss = new Float32Array(rows);
   const logSumExp = new Float32Array(rows);
   const predictions = new Int32Array(rows);
@@ -50,8 +49,8 @@ export function lossFromPartials(merged: Partials): PartialsResult {
     sum.add(found.loss);
     if (label === IGNORED) continue;
     count++;
-    normalizer.add(soft || label < 0 ? 1 : (labelWeight[row] as number));
-    if (!soft && predictions[row] === label) correct++;
+    normalizer.add(label < 0 ? 1 : (labelWeight[row] as number));
+    if (predictions[row] === label) correct++;
   }
   const [total, weight] = [sum.value, normalizer.value];
   const mean = weight === 0 ? 0 : total / weight;
@@ -79,14 +78,13 @@ export function gradientRecord(merged: Partials, row: number, scale: number, cla
     merged.maximum[row] as number,
     factor * found.probability,
     factor * found.own,
-    factor * spreadOf(merged),
-    (merged.labels[row] as number) - classOffset,
+    factor,
+    ((isDense(merged.settings) ? merged.predictions : merged.labels)[row] as number) - classOffset,
   ];
 }
 
 /** The sum of the weights of the rows that are not ignored. */
-export function normalizerOf({ rows, labels, labelWeight, settings }: Partials): number {
-  if (settings.softTargets === 1) return rows;
+export function normalizerOf({ rows, labels, labelWeight }: Partials): number {
   const sum = new ExactSum();
   for (let row = 0; row < rows; row++) {
     const label = labels[row] as number;
@@ -110,79 +108,50 @@ const FAR = 600;
 
 const BROKEN = { loss: NaN, logSumExp: NaN, probability: NaN, own: NaN };
 
-/** If the loss is below this part of its terms, they cancel: crates/kernel/src/ends.rs. */
-const SMALLEST_LOSS = 0.75;
-
-/** So do they below this part of the terms that grow with the label's distance. Their rounding errors are about 2^-53 of these. */
-const SMALLEST_OF_FAR = 2 ** -20;
-
-/** The factor of the weights of classes other than the label. */
-function spreadOf({ settings: { labelSmoothing, softTargets }, classesTotal }: Partials): number {
-  return softTargets === 1 ? 1 : labelSmoothing / classesTotal;
-}
-
 /** The formula of crates/kernel/src/ends.rs, in f64. */
 function findRow(merged: Partials, row: number) {
   const at = (column: Float64Array | Float32Array): number => column[row] as number;
   const { labelSmoothing, zLoss, softTargets } = merged.settings;
   const [label, maximum] = [merged.labels[row] as number, at(merged.maximum)];
+  const [soft, dense] = [softTargets === 1, isDense(merged.settings)];
   // A row with weight 0 is ignored.
   const sample = at(merged.sampleWeights);
   const counts = label !== IGNORED && sample !== 0;
-  if (!Number.isFinite(maximum) || label < IGNORED) return counts ? BROKEN : { ...BROKEN, loss: 0 };
-  // From here on, logits are relative to the maximum.
+  if (!Number.isFinite(maximum) || (label < IGNORED && !soft)) return counts ? BROKEN : { ...BROKEN, loss: 0 };
+  // From here on, terms are relative to that of the maximum. The sum lacks the reference, and nothing if that is an ignored label.
   const others = (at(merged.sum) + at(merged.sumLow)) * Math.exp(-above(maximum, { maximum, power: at(merged.power) }));
-  if (label === IGNORED) return { ...BROKEN, loss: 0, logSumExp: maximum + Math.log1p(others - 1) };
-  const logit = at(merged.labelLogit);
+  const logit = dense ? maximum : label === IGNORED ? -Infinity : at(merged.labelLogit);
   const distance = maximum - logit;
   const own = Math.exp(-distance);
   const sum = others + own;
   const nll = distance < FAR ? Math.log1p(others / own) : distance + Math.log1p(others - 1);
   const logSumExp = distance < 1 ? logit + nll : maximum + Math.log1p(others - 1 + own);
+  if (label === IGNORED) return { ...BROKEN, loss: 0, logSumExp };
 
-  const [spread, dense] = [spreadOf(merged), isDense(merged.settings)];
-  const ownTarget = at(merged.labelWeight) * (softTargets === 1 ? 1 : 1 - labelSmoothing + spread);
-  const value = logit === -Infinity ? maximum : logit;
-  const [rest, tilt] = dense ? [spread * at(merged.weight), tiltOf(merged, row, value, spread)] : [0, 0];
-  const far = nll === Infinity ? logSumExp - value : nll;
-  const fromLabel = ownTarget === 0 ? 0 : ownTarget * nll;
-  const fromRest = rest === 0 ? tilt : rest * far + tilt;
+  const labelWeight = soft ? 0 : at(merged.labelWeight) * (1 - labelSmoothing);
+  let [target, rest, margin] = [labelWeight, 0, 0];
+  if (dense) {
+    const spread = soft ? 1 : labelSmoothing / merged.classesTotal;
+    target = spread * at(merged.bestWeight);
+    rest = spread * (at(merged.weight) + at(merged.weightLow));
+    margin = spread * (at(merged.margin) + at(merged.marginLow));
+    if (merged.predictions[row] === label) target += labelWeight;
+    else if (labelWeight !== 0) {
+      rest += labelWeight;
+      margin += labelWeight * (maximum - at(merged.labelLogit));
+    }
+  }
+  // Measured from the largest logit, all parts of a dense loss have the same sign.
+  const weight = target + rest;
+  const loss = (weight === 0 ? 0 : weight * nll) + margin;
   const fromZ = zLoss === 0 ? 0 : zLoss * logSumExp * logSumExp;
   const z = zLoss === 0 ? 0 : 2 * zLoss * logSumExp;
-  let loss = fromLabel + fromRest;
-  const smallest = Math.max(SMALLEST_LOSS * (ownTarget + rest) * Math.min(1, nll), SMALLEST_OF_FAR * rest * far);
-  // NaN if the parts overflow.
-  if (dense && softTargets === 0 && !(loss >= smallest)) {
-    // Relative to the largest logit, all parts have the same sign.
-    const least = Math.log1p(others - 1 + own);
-    const below = ownTarget === 0 ? 0 : ownTarget * distance;
-    loss = (ownTarget + rest) * least + below + tiltOf(merged, row, maximum, spread);
-  }
   return {
     loss: counts ? sample * (loss + fromZ) : 0,
     logSumExp,
     /** The factor from e^(x - maximum) to the gradient. */
-    probability: (ownTarget + rest + z) / sum,
-    /** Gradient at the label. */
-    own: (rest + z) * (own / sum) - ownTarget * (others / sum),
+    probability: (weight + z) / sum,
+    /** Gradient at the reference. */
+    own: (rest + z) * (own / sum) - target * (others / sum),
   };
-}
-
-/**
- * `spread` times the sum of w (value - x) over all classes but the label, from two sums that may be large. Infinity if the sum of w x
- * overflows, or if a class that counts is at -Infinity.
- */
-function tiltOf(merged: Partials, row: number, value: number, spread: number): number {
-  const { weight, weightLow, weighted, weightedLow } = merged;
-  const size = Math.abs(weighted[row] as number);
-  // NaN if the sums of two shards are Infinity and -Infinity.
-  if (!Number.isFinite(size)) return Infinity;
-  // Scaled so that products with a weight do not overflow.
-  const unit = Math.max(size, Math.abs(value)) > 2 ** 800 ? 2 ** 200 : 1;
-  const sum = new ExactSum();
-  for (const column of [weight, weightLow]) {
-    for (const part of twoProduct(column[row] as number, value / unit)) sum.add(part);
-  }
-  for (const column of [weighted, weightedLow]) sum.add(-(column[row] as number) / unit);
-  return spread * sum.value * unit;
 }

@@ -4,6 +4,7 @@ import {
   COLUMNS,
   type Column,
   DIVERGENT,
+  isDense,
   type Partials,
   type PartialsSettings,
   SETTINGS,
@@ -11,14 +12,14 @@ import {
   TYPES,
 } from "./columns.ts";
 import { mergeDivergence } from "./divergence.ts";
-import { ExactSum, twoProduct } from "./exact.ts";
+import { ExactSum, twoProduct, twoSum } from "./exact.ts";
 import { above, factorOf } from "./scale.ts";
 import { findInvalidHeader } from "./valid.ts";
 
 /**
  * Merges the partials of several shards of the classes. Sums are exact until they are rounded to 106 bits, so the result does not
- * depend on order or grouping, unless the sums of two shards differ by more than a factor of 2^40, or soft targets have capped logits.
- * Even then, no loss depends on them, except the loss of a divergence, which may differ in its last bits.
+ * depend on order or grouping, unless the sums of two shards differ by more than a factor of 2^40, or smoothing or soft targets come
+ * with a softcap or a temperature. Even then, no loss depends on them, except the loss of a divergence, which may differ in its last bits.
  *
  * Throws TypeError for anything but {@link Partials}; RangeError if rows, labels, number of classes or options differ, or if a class is
  * in two of them.
@@ -35,8 +36,7 @@ export function mergePartials(...partials: readonly (Partials | readonly Partial
   const merged = emptyPartials(first, classes);
   merged.labels.set(first.labels);
   merged.sampleWeights.set(first.sampleWeights);
-  const soft = first.settings.softTargets === 1;
-  for (let row = 0; row < first.rows; row++) mergeRow(all, row, merged, soft);
+  for (let row = 0; row < first.rows; row++) mergeRow(all, row, merged);
   return merged;
 }
 
@@ -61,14 +61,9 @@ export function lengthOfColumn(name: Column, rows: number, settings: PartialsSet
   return isMissing ? 0 : rows;
 }
 
-/** Whether classes other than the label have weight. */
-export function isDense({ labelSmoothing, softTargets }: PartialsSettings): boolean {
-  return labelSmoothing > 0 || softTargets === 1;
-}
-
-function mergeRow(all: readonly Partials[], row: number, out: Partials, soft: boolean): void {
+function mergeRow(all: readonly Partials[], row: number, out: Partials): void {
   let [maximum, largest, power, prediction] = [-Infinity, -Infinity, 0, -1];
-  let reference: Partials | undefined;
+  let [labelled, dominant]: Partials[] = [];
   for (const part of all) {
     const [most, raw] = [part.maximum[row] as number, part.largest[row] ?? NaN];
     const best = part.predictions[row] as number;
@@ -77,13 +72,12 @@ function mergeRow(all: readonly Partials[], row: number, out: Partials, soft: bo
     const isFirst = most === maximum && best >= 0 && best < prediction;
     const isBest = raw < largest || raw > largest ? raw > largest : isMore || isFirst;
     if (prediction < 0 || isBest) {
-      [largest, prediction] = [raw, best];
-      if (soft) reference = part;
+      [largest, prediction, dominant] = [raw, best, part];
     }
     if (isMore) power = part.power[row] as number;
     else if (most === maximum) power = Math.max(power, part.power[row] as number);
     maximum = Math.max(maximum, most);
-    if (!(soft || Number.isNaN(part.labelWeight[row]))) reference = part;
+    if (!Number.isNaN(part.labelWeight[row])) labelled = part;
   }
   out.predictions[row] = prediction;
   if (out.settings.divergence === 1) {
@@ -91,58 +85,57 @@ function mergeRow(all: readonly Partials[], row: number, out: Partials, soft: bo
     mergeDivergence(all, row, out);
     return;
   }
+  const dense = isDense(out.settings);
+  // A softcap's rounding errors may make another logit larger than that of the prediction.
+  if (dense && dominant && !Number.isNaN(maximum)) {
+    [maximum, power] = [dominant.maximum[row] as number, dominant.power[row] as number];
+  }
   const sum = new ExactSum();
   for (const part of all) {
     const from = { maximum: part.maximum[row] as number, power: part.power[row] as number };
     const factor = factorOf(from, { maximum, power });
     for (const column of [part.sum, part.sumLow]) if (column[row] !== 0) sum.add((column[row] as number) * factor);
     // Only one reference remains; the others become ordinary terms.
-    const term = soft && part !== reference ? Math.exp(above(part.labelLogit[row] as number, from)) : 0;
-    if (term !== 0) sum.add(term * factor);
+    if (dense && part !== dominant && factor !== 0) sum.add(Math.exp(above(from.maximum, from)) * factor);
   }
   out.maximum[row] = maximum;
   out.power[row] = power;
   out.largest[row] = largest;
-  out.labelLogit[row] = reference?.labelLogit[row] ?? NaN;
-  out.labelWeight[row] = reference?.labelWeight[row] ?? NaN;
-  if (soft) out.labels[row] = reference?.labels[row] as number;
+  out.labelLogit[row] = labelled?.labelLogit[row] ?? NaN;
+  out.labelWeight[row] = labelled?.labelWeight[row] ?? NaN;
   [out.sum[row], out.sumLow[row]] = sum.pair;
-  if (out.weight.length > 0) {
-    const others = all.filter((part) => soft && part !== reference);
-    const weights = others.map((part) => part.labelWeight[row] as number);
-    const weighted = others.flatMap((part, i) => productOf(weights[i] as number, part.labelLogit[row] as number));
-    [out.weight[row], out.weightLow[row]] = sumOf(all, row, "weight", "weightLow", weights);
-    [out.weighted[row], out.weightedLow[row]] = sumOf(all, row, "weighted", "weightedLow", weighted);
-  }
+  if (dense) mergeWeights(all, row, out, dominant);
 }
 
-/** w x in two parts; nothing without weight, even at -Infinity. */
-function productOf(weight: number, logit: number): readonly number[] {
-  return weight === 0 || Number.isNaN(weight)
-    ? []
-    : Number.isFinite(logit)
-      ? twoProduct(weight, logit)
-      : [weight * logit];
-}
-
-type Part = "weight" | "weightLow" | "weighted" | "weightedLow";
-
-/** The sum of a column with `more`, in two parts. Infinity if it overflows. */
-function sumOf(
-  all: readonly Partials[],
-  row: number,
-  high: Part,
-  low: Part,
-  more: readonly number[],
-): [high: number, low: number] {
-  const sum = new ExactSum();
-  for (const term of more) sum.add(term);
+/** Merges the weights, and the margins from the common maximum. All references but that of the `dominant` part become ordinary classes. */
+function mergeWeights(all: readonly Partials[], row: number, out: Partials, dominant: Partials | undefined): void {
+  const maximum = out.maximum[row] as number;
+  const [weight, margin] = [new ExactSum(), new ExactSum()];
   for (const part of all) {
-    sum.add(part[high][row] as number);
-    // After an overflow, there is no low part.
-    if (Number.isFinite(part[high][row])) sum.add(part[low][row] as number);
+    const from = part.maximum[row] as number;
+    // Without this check, two infinities would have the distance NaN.
+    const [distance, lost] = maximum === from ? [0, 0] : twoSum(maximum, -from);
+    margin.add(part.margin[row] as number);
+    margin.add(part.marginLow[row] as number);
+    const best = part === dominant ? 0 : (part.bestWeight[row] as number);
+    for (const w of [part.weight[row] as number, part.weightLow[row] as number, best]) {
+      // A weight of 0 counts 0, even at an infinite distance.
+      if (w === 0) continue;
+      weight.add(w);
+      addProduct(margin, w, distance);
+      if (Number.isFinite(distance)) addProduct(margin, w, lost);
+    }
   }
-  return sum.pair;
+  out.bestWeight[row] = dominant?.bestWeight[row] as number;
+  [out.weight[row], out.weightLow[row]] = weight.pair;
+  [out.margin[row], out.marginLow[row]] = margin.pair;
+}
+
+function addProduct(sum: ExactSum, a: number, b: number): void {
+  if (b === 0) return;
+  const [product, lost] = twoProduct(a, b);
+  sum.add(product);
+  sum.add(lost);
 }
 
 /** Throws TypeError if a property is missing, RangeError for values that no run gives. */
@@ -174,10 +167,7 @@ function assertAlike(first: Partials, other: Partials): void {
     const [a, b] = [first.settings[name], other.settings[name]];
     if (a !== b) throw differs(name, a, b);
   }
-  // With soft targets, each shard has its own reference.
-  const columns =
-    first.settings.softTargets === 1 ? (["sampleWeights"] as const) : (["labels", "sampleWeights"] as const);
-  for (const name of columns) {
+  for (const name of ["labels", "sampleWeights"] as const) {
     const row = first[name].findIndex((value, i) => !Object.is(value, other[name][i]));
     if (row >= 0) throw differs(`${name}, row ${row}`, first[name][row], other[name][row]);
   }

@@ -1,6 +1,7 @@
 import { RECORD_BYTES } from "../abi.ts";
 import type { DivergenceOptions } from "../divergence.ts";
 import { integer, show, wrongType } from "../errors.ts";
+import { INVALID } from "../labels.ts";
 import type { TargetsType } from "../logits.ts";
 import type { LossOptions, Settings } from "../options.ts";
 import { type Column, type Partials, type PartialsSettings, SETTINGS } from "./columns.ts";
@@ -44,7 +45,7 @@ export const RECORD: number = RECORD_BYTES / 8;
 /** The fields of a record: `Partial` in crates/kernel/src/partial.rs. */
 const FIELDS = [
   ...["maximum", "sum", "power", "labelLogit", "predictions", "labelWeight"],
-  ...["weight", "weighted", "weightedLow", "largest"],
+  ...["weight", "margin", "bestWeight", "largest"],
 ] as const;
 
 /** The fields of a record of a divergence: crates/kernel/src/divergence/partial.rs. */
@@ -69,6 +70,7 @@ export function readPartials(
   const like = { rows, classesTotal, settings: settingsOf(settings, targets) };
   const partials = emptyPartials(like, [[classOffset, classOffset + classes]]);
   if (labels) partials.labels.set(labels);
+  else partials.labels.fill(INVALID);
   partials.sampleWeights.fill(1);
   if (settings.sampleWeights) partials.sampleWeights.set(settings.sampleWeights.subarray(begin, begin + rows));
   const fields = targets === "logits" ? FIELDS_OF_DIVERGENCE : FIELDS;
@@ -77,7 +79,6 @@ export function readPartials(
     for (const [i, name] of fields.entries()) partials[name as Column][row] = records[row * RECORD + i] as number;
     const best = partials.predictions[row] as number;
     if (best >= 0) partials.predictions[row] = best + classOffset;
-    if (!labels) partials.labels[row] = best >= 0 ? best + classOffset : -2;
   }
   return partials;
 }

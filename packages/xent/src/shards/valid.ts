@@ -1,6 +1,6 @@
 // The values that partials can have after computing and merging. Readers of files rely on these checks.
 
-import type { Column, Partials, PartialsSettings } from "./columns.ts";
+import { type Column, isDense, type Partials, type PartialsSettings } from "./columns.ts";
 
 /** Whether a column may have this value for a row. `isSeen`: whether the label is among the classes that were seen. */
 type Rule = (value: number, row: number, partials: Partials, isSeen: boolean) => boolean;
@@ -22,34 +22,36 @@ const MOST_TERM = 2 ** (NEAR + 2);
 
 const COLUMNS: { readonly [name in Column]: Rule } = {
   labels: (label, _, { classesTotal, settings }) =>
-    label >= -2 && label < (settings.divergence === 1 ? 0 : classesTotal),
+    label >= -2 && label < (settings.divergence === 1 || settings.softTargets === 1 ? 0 : classesTotal),
   maximum: (maximum) => maximum !== Infinity,
   power: (power, row, { maximum }) => isPower(power, maximum[row] as number),
-  sum: (sum, row, { maximum, labelLogit, classesTotal }, isSeen) => {
+  sum: (sum, row, { maximum, labelLogit, classesTotal, settings }, isSeen) => {
     const most = maximum[row] as number;
-    // The sum includes the largest term, unless it is the label's.
-    const least = isSeen && labelLogit[row] === most ? 0 : 1 / MOST_TERM;
+    // The sum includes the largest term, unless it is the reference's.
+    const isReference = isDense(settings) || (isSeen && isLargest(labelLogit[row] as number, most, settings));
+    const least = isReference ? 0 : 1 / MOST_TERM;
     return isSum(sum, most, least, classesTotal);
   },
   sumLow: (low, row, { sum }) => isRest(low, sum[row] as number),
-  labelLogit: (logit, row, { maximum }, isSeen) => {
+  labelLogit: (logit, row, { maximum, settings }, isSeen) => {
     if (!isSeen) return Number.isNaN(logit);
     const most = maximum[row] as number;
-    return Number.isNaN(most) || logit <= most;
+    return Number.isNaN(most) || logit <= most || isLargest(logit, most, settings);
   },
-  predictions: (best, row, { maximum, labels, labelLogit, classes }) => {
+  predictions: (best, row, { maximum, labels, labelLogit, classes, settings }) => {
     const most = maximum[row] as number;
     if (best === -1) return !Number.isFinite(most);
     if (!has(classes, best)) return false;
-    return best !== labels[row] || Number.isNaN(most) || labelLogit[row] === most;
+    return best !== labels[row] || Number.isNaN(most) || isLargest(labelLogit[row] as number, most, settings);
   },
   labelWeight: (weight, _, __, isSeen) => isSeen || Number.isNaN(weight),
   // Weights may be any numbers, and so may their sums.
   sampleWeights: () => true,
   weight: () => true,
   weightLow: (low, row, { weight }) => isRest(low, weight[row] as number),
-  weighted: () => true,
-  weightedLow: (low, row, { weighted }) => isRest(low, weighted[row] as number),
+  margin: () => true,
+  marginLow: (low, row, { margin }) => isRest(low, margin[row] as number),
+  bestWeight: () => true,
   largest: () => true,
   targetMaximum: (most, row, { maximum }) => most !== Infinity && Number.isNaN(most) === Number.isNaN(maximum[row]),
   targetPower: (power, row, { targetMaximum }) => isPower(power, targetMaximum[row] as number),
@@ -65,6 +67,11 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
   // The excess is a rounding error, which is far below this bound.
   excess: (excess, row, { sum }) => Number.isNaN(sum[row]) || Math.abs(excess) <= 1e-3 * (sum[row] as number),
 };
+
+/** Whether a logit can be the largest. After a softcap, the errors of two logits (crates/kernel/src/lib.rs) may change their order. */
+function isLargest(logit: number, most: number, { softcap }: PartialsSettings): boolean {
+  return logit === most || (softcap > 0 && Math.abs(logit - most) <= 2 ** -26 + 2 ** -50 * Math.abs(most));
+}
 
 /** Whether a power can belong to a maximum. */
 function isPower(power: number, most: number): boolean {
