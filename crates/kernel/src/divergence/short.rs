@@ -139,8 +139,15 @@ fn in_range(x: Numbers, terms: Numbers, first: usize, sum: f64, power: f64, temp
     if calm && 2.0 * least * term < alone && 2.0 * alone < most * term {
         return true;
     }
-    let own = Side::around(x.get(first), temperature, double);
+    in_range_alone(x.get(first), sum, power, temperature, double)
+}
+
+/// Whether the sum of a row's terms is in range in a group of its own, from its first logit.
+#[inline(never)]
+fn in_range_alone(x: f64, sum: f64, power: f64, temperature: f64, double: bool) -> bool {
+    let own = Side::around(x, temperature, double);
     let alone = sum * power_of_two(power - own.power);
+    let (least, most) = Range::of_type(double).label;
     own.centre == 0.0 && least < alone && alone < most
 }
 
