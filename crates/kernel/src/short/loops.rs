@@ -174,9 +174,9 @@ fn scale_rows_of<V: Vector, const WHOLE: usize, const EACH: bool>(
     scratch: &Scratch,
 ) {
     let whole = if WHOLE == ANY { classes / V::LANES } else { WHOLE };
-    // A vector may reach into the next row, which is written later.
+    // A vector may reach into the next row, which is written later. With two lanes, the rest is one class.
     let beyond = (whole + 1) * V::LANES;
-    let over = complete && stride == classes && slope.is_empty();
+    let over = complete && !V::Element::DOUBLE && stride == classes && slope.is_empty();
     let (mut g, mut e) = (g, scratch.term::<V::Element>());
     let (mut q, mut slope) = (entries, slope);
     for (row, factor) in scratch.factor.iter().enumerate().take(rows) {
