@@ -256,7 +256,8 @@ impl<'a, V: Single> Row<'a, V> {
 
     #[inline(always)]
     fn tile_length(&self, way: Way, staged: bool) -> usize {
-        if staged || way == Way::Centred { tile_length(self.line.double()) } else { self.line.tile_length() }
+        let double = self.line.double();
+        if staged || double || way == Way::Centred { tile_length(double) } else { self.line.tile_length() }
     }
 
     #[inline(always)]

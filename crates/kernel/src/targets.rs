@@ -176,6 +176,9 @@ fn margins_of<V: Single>(x: Numbers, q: Numbers, skip: usize, anchor: f64, scrat
     }
 }
 
+/// Vectors of `f64` logits that are added before their sum is added to the others: this keeps the rounding errors of long rows small.
+const BLOCK: usize = 32;
+
 /// [`margins`] of one type; `EACH`: `q` has entries.
 #[inline(never)]
 fn each_margin<V: Vector, const EACH: bool>(
@@ -188,14 +191,26 @@ fn each_margin<V: Vector, const EACH: bool>(
     let one = V::from_f64(1.0);
     let q = if EACH { q } else { x };
     let ((x, x_rest), (q, q_rest)) = (V::chunks(x), V::chunks(q));
-    let (weights, margins) = scratch.weights::<V::Wide>();
-    let mut sums = Margins::<V, EACH> { weights, margins, ..Margins::new(anchor) };
+    let mut before = scratch.weights::<V::Wide>();
+    let mut sums = Margins::<V, EACH>::new(anchor);
+    if !V::Element::DOUBLE {
+        (sums.weights, sums.margins) = before;
+    }
     let skipped = skip / V::LANES;
     let mut begin = 0;
     loop {
         let end = if (begin..x.len()).contains(&skipped) { skipped } else { x.len() };
-        for (x, q) in part(x, begin, end).iter().zip(part(q, begin, end)) {
-            sums.add(V::load(x), if EACH { V::load(q) } else { one });
+        let mut at = begin;
+        while at < end {
+            let to = if V::Element::DOUBLE { end.min(at + BLOCK) } else { end };
+            for (x, q) in part(x, at, to).iter().zip(part(q, at, to)) {
+                sums.add(V::load(x), if EACH { V::load(q) } else { one });
+            }
+            if V::Element::DOUBLE {
+                before = (before.0.add(sums.weights), before.1.add(sums.margins));
+                sums = Margins::new(anchor);
+            }
+            at = to;
         }
         let (Some(x), Some(q)) = (x.get(end), q.get(end)) else { break };
         sums.add(V::load(x), V::load(q).without(skip % V::LANES));
@@ -204,6 +219,9 @@ fn each_margin<V: Vector, const EACH: bool>(
     let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
     let q = if EACH { rest(q_rest).without(skip.wrapping_sub(x.len() * V::LANES)) } else { one };
     sums.add_some(rest(x_rest), q.and(V::first_lanes(x_rest.len())));
+    if V::Element::DOUBLE {
+        (sums.weights, sums.margins) = (before.0.add(sums.weights), before.1.add(sums.margins));
+    }
     scratch.set_weights(sums.weights, sums.margins);
 }
 

@@ -3,7 +3,7 @@
 use crate::exp::{Centred, Direct, Polynomial, Reduction};
 use crate::numbers::Numbers;
 use crate::scratch::Scratch;
-use crate::vector::{Element, Single, Vector, part};
+use crate::vector::{Element, Single, Twice, Vector, Wide, part};
 use core::cell::Cell;
 
 /// How logits are reduced.
@@ -153,7 +153,8 @@ pub fn sinks<const SINK: u32>(which: Loop) -> (bool, bool) {
 /// Computes the terms of the logits `x`, with second parts in `low` if the reduction uses them. Adds them to the sums of the scratch
 /// area, except for the class at `skip` (which may be beyond the end), or writes them to `out` (which may be the memory of `x`), or both.
 ///
-/// A term is rounded once, to the type of the logits. Sums are added in `f64`, in four lanes.
+/// A term is rounded once, to the type of the logits. Sums are added in `f64`, in four lanes; those of `f64` logits by tiles, which keeps
+/// the rounding errors of long rows small.
 #[inline(always)]
 pub fn terms<V: Single>(which: Loop, x: Numbers, low: Numbers, out: Numbers, skip: usize, scratch: &Scratch) {
     if which.0 & Loop::DOUBLE != 0 {
@@ -217,7 +218,8 @@ fn each_term<V: Vector, R: Reduction<V>, const SINK: u32>(
     let (low, out) = (if R::LOW { part(low, 0, x.len()) } else { x }, if keep { out } else { x });
     let ((x, x_rest), (low, low_rest), (out, out_rest)) = (V::chunks(x), V::chunks(low), V::chunks(out));
     let zero = V::splat(V::Element::default());
-    let (mut sums, mut trace) = (scratch.terms::<V::Wide>(), zero);
+    let before = scratch.terms::<V::Wide>();
+    let (mut sums, mut trace) = (if V::Element::DOUBLE { Twice::splat(0.0) } else { before }, zero);
     let mut make = |x: V, low: V| {
         let (term, t) = reduction.term(&polynomial, x, low);
         trace = trace.or(t);
@@ -275,7 +277,7 @@ fn each_term<V: Vector, R: Reduction<V>, const SINK: u32>(
         begin = end + 1;
     }
     if sum {
-        scratch.set_terms(sums);
+        scratch.set_terms(if V::Element::DOUBLE { before.add(sums) } else { sums });
     }
     scratch.trace.set(scratch.trace.get() | trace.any_bits());
 }

@@ -282,3 +282,44 @@ fn an_offset_costs_no_digits_where_the_label_is_masked() {
         }
     }
 }
+
+/// A sum that keeps what each addition rounds off (Neumaier).
+fn exact_sum(numbers: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut lost) = (0.0f64, 0.0);
+    for x in numbers {
+        let next = sum + x;
+        lost += if sum.abs() >= x.abs() { (sum - next) + x } else { (x - next) + sum };
+        sum = next;
+    }
+    sum + lost
+}
+
+#[test]
+fn many_classes_cost_f64_logits_no_digits() {
+    let mut random = Random(7);
+    for classes in [1_000, 10_000, 40_000] {
+        for smoothing in [0.0, 0.1] {
+            for _ in 0..10 {
+                let logits: Vec<_> = (0..classes).map(|_| 6.0 * f64::from(random.unit())).collect();
+                let targets: Vec<_> = (0..classes).map(|_| random.unit().abs()).collect();
+                let output = one_row(&logits, 0, |given| {
+                    (given.logits_type, given.smoothing) = (logits_type::F64, smoothing);
+                    (given.labels, given.targets) = (None, Some(targets.clone()));
+                });
+                let spread = smoothing / f64::from(classes);
+                let q: Vec<_> = targets.iter().map(|&t| f64::from(t).mul_add(1.0 - smoothing, spread)).collect();
+                let terms: Vec<_> = logits.iter().map(|x| x.exp()).collect();
+                let (total, weight) = (exact_sum(terms.iter().copied()), exact_sum(q.iter().copied()));
+                let log = total.ln();
+                let loss = exact_sum(q.iter().zip(&logits).map(|(q, x)| q * (log - x)));
+                let error = (output.loss[0] / loss - 1.0).abs();
+                assert!(error <= 2f64.powi(-49), "loss of {classes} classes: {error:e}");
+                for ((g, q), term) in output.gradient.iter().zip(&q).zip(&terms) {
+                    let p = weight * (term / total);
+                    let error = (g - (p - q)).abs() / (p + q);
+                    assert!(error <= 2f64.powi(-49), "gradient of {classes} classes: {error:e}");
+                }
+            }
+        }
+    }
+}
