@@ -235,15 +235,17 @@ fn each_term<V: Vector, R: Reduction<V>, const SINK: u32>(
         let [x_round, low_round, out_round] =
             [x, low, out].map(|all| part(all, ROUND * begin, ROUND * end).as_chunks::<ROUND>().0);
         for ((x, low), out) in x_round.iter().zip(low_round).zip(out_round) {
+            let mut round = if V::Element::DOUBLE { Twice::splat(0.0) } else { sums };
             for (place, ((x, low), out)) in x.iter().zip(low).zip(out).enumerate() {
                 let term = make(V::load(x), if R::LOW { V::load(low) } else { zero });
                 if keep {
                     term.store(out);
                 }
                 if sum {
-                    term.accumulate(&mut sums, place);
+                    term.accumulate(&mut round, place);
                 }
             }
+            sums = if V::Element::DOUBLE { sums.add(round) } else { round };
         }
         let last = if end == rounds { x.len() + 1 } else { ROUND * (end + 1) };
         for place in ROUND * end..last {
