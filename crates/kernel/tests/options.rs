@@ -91,6 +91,15 @@ fn the_sum_is_of_losses_that_no_f32_holds() {
 }
 
 #[test]
+fn the_gradient_of_a_z_loss_is_finite_where_the_loss_is_not() {
+    let output = one_row(&[1e300, 1e300, 0.0], 0, |given| {
+        (given.logits_type, given.z_loss) = (logits_type::F64, 1.0);
+    });
+    assert_eq!(output.loss, [f64::INFINITY]);
+    assert_eq!(output.gradient, [1e300, 1e300, 0.0]);
+}
+
+#[test]
 fn a_row_without_sample_weight_is_ignored() {
     for classes in [3, 300] {
         let mut logits = vec![0.5; classes];

@@ -128,7 +128,8 @@ impl<V: Single> Row<'_, V> {
         let sampled = sample * self.common.scale;
         self.put(&scratch.log_sum_exp, log_sum_exp);
         self.put(&scratch.factor, sampled * (q + rest) * share);
-        self.put(&scratch.label_gradient, sampled * (rest * label_term - q * sums.off_label) * share);
+        // Products with probabilities do not overflow.
+        self.put(&scratch.label_gradient, sampled * (rest * (label_term * share) - q * (sums.off_label * share)));
         self.put(&scratch.loss, if self.counts() { sample * loss } else { 0.0 });
         small
     }
