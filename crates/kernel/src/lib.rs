@@ -55,8 +55,9 @@
 //!    same for all, and 1.45 of their own. The loss has the same relative error. In addition, q_j is within 1.45 + 2.91 u, because its
 //!    ratio to the p_j is that of two sums; its product and the difference add 1.5 u: 5.9 u. Relative to the term, this is largest at
 //!    d_j = -0.75, where e^0.75 5.9 u + 2.5 u is 41 u of it. For smaller |d_j|, the polynomial has 5.2 u and its rounding 3. The terms are
-//!    never negative, and two of them are added before they are widened, so their sum is within 45 u (47 u) = 2.8e-6 <= [`DIVERGENCE`].
-//!    The error of c, 3 u, changes the sum by its square, which is subtracted. It comes from a sum of q_j - p_j that is added in `f32`: at
+//!    never negative and are added in `f64`, so their sum is within 44 u (46 u). If a divergence is large, the sum of p_j (d_j - 1) + q_j
+//!    is within 51 u of it (see [`divergence::sums`]): 3.0e-6 <= [`DIVERGENCE`].
+//!    Elsewhere, the error of c, 3 u, changes the sum by its square, which is subtracted. It comes from a sum of q_j - p_j that is added in `f32`: at
 //!    most 130 u of sum |q_j - p_j| are lost, whose square is below 2e-10 of the loss (Pinsker's inequality). The remainder is below 1e-6
 //!    of the loss, or the tile is summed again around a better c.
 //!    A class whose term is 0, with p below 2^-182 (2^-1279 for `f64` logits), counts if d is more than 2^32 (2^200). So less than 2^-150

@@ -32,9 +32,9 @@ pub const LARGE: (f64, f64) = ((1u64 << 32) as f64, f64::from_bits((1023 + 200) 
 /// How many of the first classes show whether the two rows are close or apart.
 const SAMPLE: usize = 64;
 
-/// The least divergence of two rows that are apart, in units of (1 + |c|) times the sum of p. The rounding errors of p (d - 1) + q are at most
-/// u (5 p |d| + 3 p + 3 q + 2 p |c|) for each class, and the sum of p |d| is at most the divergence plus twice the distance of p and q, so
-/// they are at most 51 u of such a divergence.
+/// The least divergence of two rows that are apart, in units of (1 + |c|) times the sum of p. The rounding errors of p (d - 1) + q add up to
+/// at most u times 6.5 sum p |d| + 2 |c| + 5 (of which 2.9 are the error of c), and 1.5 u of the divergence. The sum of p |d| is at most the
+/// divergence K plus twice the distance of p and q, which is at most the root of K / 2. So the error is at most 51 u K.
 const MUCH: f64 = 0.25;
 
 /// [`super::sum`] of rows that lie one after the other, around T c in `anchor`, with the ratios in `slope_at_label` and the sums of the `p` in
