@@ -104,6 +104,9 @@ function optimised(module) {
   const optimise = [
     "-O3",
     "--converge",
+    // No address is below --global-base, so constants may move into the offsets of loads and stores.
+    "--low-memory-unused",
+    "--optimize-added-constants-propagate",
     // Puts copies of one generic function side by side, where gzip finds what they share.
     "--reorder-functions-by-name",
     // Functions stay separate, because engines allocate registers for each function.
