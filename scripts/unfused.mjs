@@ -30,7 +30,7 @@ function customSection(name, text) {
 }
 
 /**
- * Both variants of a relaxed module, and the steps that {@link unfuse} takes. simd128 has a product and a sum for each fused operation.
+ * Both variants of a relaxed module. simd128 has a product and a sum for each fused operation.
  * In both, minimum and maximum are the operations that all engines have.
  */
 export async function bothVariants(module) {
@@ -59,8 +59,6 @@ export async function bothVariants(module) {
     .join("");
   const unfused = fused.replace(/(.*)\.relaxed_madd/g, "local.set $addend\n$1.mul\nlocal.get $addend\n$1.add");
   const code = bytesOf(unfused).toString("hex");
-  const places = Array.from(code.matchAll(PRODUCT_AND_SUM), ({ index }) => index / 2);
-  const steps = places.map((place, i) => place - (places[i - 1] ?? 0)).join(" ");
   // i32.const n, drop and nops cost nothing in compiled code.
   const padded = code.replace(
     PRODUCT_AND_SUM,
@@ -73,7 +71,7 @@ export async function bothVariants(module) {
     throw new Error("the relaxed module does not compute what the compiler built");
   }
   const made = Buffer.from(relaxed);
-  unfuse(made, steps);
+  unfuse(made);
   if (!made.equals(simd128)) throw new Error("what the package would make of the relaxed module is not simd128");
-  return { simd128, relaxed, steps };
+  return { simd128, relaxed };
 }

@@ -9,8 +9,6 @@ export interface Embedded {
   readonly wasm: string;
   /** The byte of the flags of the memory, and the bit that is set if the module takes a shared memory. */
   readonly memoryFlags: { readonly at: number; readonly shared: number };
-  /** The positions of its fused operations, as distances in bytes. */
-  readonly steps: string;
 }
 
 /** Compiled modules, by variant and kind of memory. */
@@ -65,7 +63,7 @@ function notCompiled(cause: unknown): Error {
 
 function moduleBytes(embedded: Embedded, variant: Variant, shared: boolean): Uint8Array<ArrayBuffer> {
   const bytes = fromHex(embedded.wasm.trim());
-  if (variant === "simd128") unfuse(bytes, embedded.steps);
+  if (variant === "simd128") unfuse(bytes);
   const { at, shared: bit } = embedded.memoryFlags;
   // One build serves private and shared memories.
   if (shared) bytes[at] = (bytes[at] as number) | bit;
