@@ -15,7 +15,7 @@ export function unfuse(bytes: Uint8Array): void {
   const f64x2 = productAndSum(0xf2, 0xf0);
   // After the fused operation, i32.const n and drop keep the number of the local, and four nops keep room.
   for (let drop = bytes.indexOf(DROP); drop >= 0; drop = bytes.indexOf(DROP, drop + 1)) {
-    if (bytes.subarray(drop + 1, drop + 5).some((byte) => byte !== NOP)) continue;
+    if (bytes[drop + 1] !== NOP || bytes[drop + 4] !== NOP) continue;
     const at = drop - 5;
     const operations = bytes[at + 1] === F32X4_RELAXED_MADD ? f32x4 : f64x2;
     const local = bytes[drop - 1] as number;
