@@ -121,3 +121,22 @@ fn a_tile_without_targets_leaves_a_small_loss_its_digits() {
         assert_rows_within_contract(&given, &plan);
     }
 }
+
+#[test]
+fn one_class_has_no_gradient() {
+    let mut random = Random(3);
+    for logits_type in [logits_type::F32, logits_type::F64] {
+        let plan = Plan {
+            seed: u64::from(random.bits()),
+            rows: 200,
+            classes: 1,
+            logits_type,
+            teacher: Some(4.0),
+            mode: Mode::Gradient,
+            temperature: 0.5,
+            ..Plan::default()
+        };
+        let output = plan.given().compute::<Fused>(&[]);
+        assert!(output.gradient.iter().all(|&g| g == 0.0), "{:?}", output.gradient);
+    }
+}

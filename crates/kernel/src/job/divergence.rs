@@ -51,7 +51,8 @@ impl Job {
         Run {
             classes: self.classes as usize,
             temperature: self.temperature,
-            scale: (self.gradient != 0).then_some(self.scale),
+            // The p and q of one class are 1, but their terms have rounding errors.
+            scale: (self.gradient != 0).then_some(if self.classes == 1 { 0.0 } else { self.scale }),
         }
     }
 
