@@ -41,6 +41,13 @@ describe("errors", () => {
     expect(() => plain.setWeight(new Float32Array(16))).toThrow(/"source" takes 16 elements, but only 15 fit/);
     expect(() => plain.setBias([1])).toThrow("this layer has no bias: create it with bias: true");
     expect(() => plain.setLabels([0.5])).toThrow(TypeError);
+    // A weight of [features, classes], as Keras has it.
+    const transposed = Array.from({ length: 3 }, () => [1, 2, 3, 4, 5]);
+    expect(() => plain.setWeight(transposed)).toThrow('"source" of sizes [3, 5] does not fit rows of 3 numbers');
+    expect(() => plain.setFeatures([Float32Array.of(1, 2)])).toThrow("sizes [1, 2] does not fit rows of 3 numbers");
+    using biased = createLinear(xent, { ...spec, bias: true, targets: true });
+    expect(() => biased.setBias([[1], [2], [3], [4], [5]])).toThrow("sizes [5, 1] does not fit rows of 5 numbers");
+    expect(() => biased.setTargets([[1, 0, 0]])).toThrow('"source" of sizes [1, 3] does not fit rows of 5 numbers');
   });
 
   test("of a layer that was disposed, or is in the middle of a job", async () => {

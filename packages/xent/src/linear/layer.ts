@@ -1,4 +1,5 @@
 import { assertFits, type Logits, readLogits, writeSource } from "../inputs.ts";
+import { showShape } from "../nested.ts";
 import type { LayerMemory } from "./layer-memory.ts";
 import type { LayerPlan, WeightArrays, WeightType } from "./plan.ts";
 
@@ -41,32 +42,38 @@ export class Layer<W extends WeightType = WeightType> {
 
   /** Writes features from element `offset` on. Takes what `batch.setLogits` takes, with the same checks. */
   setFeatures(source: Logits, offset = 0): void {
-    writeNumbers(source, "float32", () => this.features, offset, this.#guard);
+    writeNumbers(source, "float32", () => this.features, offset, this.#plan.features, this.#guard);
   }
 
   /** Writes weights in the same way. Numbers are rounded to the type of the weight; a Uint16Array holds bits of that type. */
   setWeight(source: Logits, offset = 0): void {
-    writeNumbers(source, this.#plan.weight, () => this.weight, offset, this.#guard);
+    writeNumbers(source, this.#plan.weight, () => this.weight, offset, this.#plan.features, this.#guard);
   }
 
   /** Writes biases in the same way. Throws TypeError if the layer has no bias. */
   setBias(source: Logits, offset = 0): void {
     if (!this.#plan.bias) throw new TypeError("this layer has no bias: create it with bias: true");
-    writeNumbers(source, "float32", () => this.bias as Float32Array, offset, this.#guard);
+    const bias = (): Float32Array => this.bias as Float32Array;
+    writeNumbers(source, "float32", bias, offset, bias().length, this.#guard);
   }
 }
 
-/** Writes numbers into the target, from element `offset` on. */
+/** Writes numbers into the target, whose rows have `width` numbers, from element `offset` on. */
 export function writeNumbers(
   source: Logits,
   type: WeightType,
   target: () => Float32Array | Uint16Array,
   offset: number,
+  width: number,
   guard: Guard,
 ): void {
   const numbers = readLogits("source", source);
   if (numbers.kind === "Uint16Array" && type === "float32") {
     throw new TypeError('"source" is a Uint16Array, whose numbers are bits, but this array has float32 numbers');
+  }
+  const last = numbers.shape?.at(-1);
+  if (last !== undefined && last !== width && numbers.elements > 0) {
+    throw new RangeError(`"source" of sizes ${showShape(numbers.shape ?? [])} does not fit rows of ${width} numbers`);
   }
   const whole = { run: numbers.elements, step: numbers.elements, extent: numbers.elements };
   guard.assertIdle();

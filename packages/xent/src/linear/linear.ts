@@ -136,7 +136,7 @@ export class Linear<W extends WeightType = "float32", K extends LabelsType = "in
    * array.
    */
   setTargets(source: Targets, offset = 0): void {
-    writeNumbers(source, "float32", () => this.#givenTargets, offset, this.#guard);
+    writeNumbers(source, "float32", () => this.#givenTargets, offset, this.classes, this.#guard);
   }
 
   get #givenTargets(): Float32Array {
