@@ -45,6 +45,18 @@ describe("setLogits", () => {
     }
   });
 
+  test.each(types)("reads rows that are views of the same %s array before it writes", (logits) => {
+    using batch = xent.createBatch({ rows: 2, classes: 3, stride: 4, logits });
+    batch.setLogits([
+      [1, 2, 3],
+      [4, 5, 6],
+    ]);
+    const before = batch.logits.slice();
+    const row = (i: number) => batch.logits.subarray(4 * i, 4 * i + 3);
+    batch.setLogits([row(1), row(0)] as Logits);
+    expect([...row(0), ...row(1)]).toEqual([...before.subarray(4, 7), ...before.subarray(0, 3)]);
+  });
+
   test.each(["float32", "float64"] as const)("refuses bits in a batch of %s", (logits) => {
     using batch = xent.createBatch({ rows: 1, classes: 3, logits });
     expect(thrown(() => batch.setLogits(halves))).toBe(

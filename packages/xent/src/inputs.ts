@@ -148,7 +148,10 @@ export function writeSource(
   { run, step }: Pick<Rows, "run" | "step">,
 ): void {
   let at = offset;
-  for (const part of parts) {
+  // Parts are written one after the other: a part of the target itself must be read before.
+  const isOne = parts.length === 1 && step === run;
+  const own = isOne ? parts : parts.map((part) => (part.buffer === target.buffer ? part.slice() : part));
+  for (const part of own) {
     if (step === run) {
       target.set(converted(part, kind, type), at);
       at += part.length;
