@@ -65,5 +65,8 @@ export function specs(mostRows: number, mostClasses: number): fc.Arbitrary<AnySp
       .map(([rows, classes]) => ({ rows: 2 * rows, classes, shift: 1, sequence: Math.max(1, rows) })),
     fc.tuple(fc.nat(3), classes, fc.integer({ min: 1, max: 4 })).map((shape) => ({ shape, axis: 1 })),
   );
-  return fc.tuple(layout, types, target).map((parts) => Object.assign({}, ...parts) as AnySpec);
+  return fc.tuple(layout, types, target).map((parts) => {
+    const { shift, ...spec } = Object.assign({}, ...parts) as AnySpec;
+    return spec.targets || shift === undefined ? spec : { ...spec, shift };
+  });
 }

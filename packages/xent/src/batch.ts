@@ -278,7 +278,8 @@ export class Batch<
       throw new TypeError("share() expected a shared memory: create the instance with shared: true");
     }
     const bufferBytes = bytesOfWork(this.#plan.layout, 1, true);
-    return { ...this.#plan, buffer: this.#owner.allocate(bufferBytes), bufferBytes };
+    const { id } = this.#engine;
+    return { ...this.#plan, buffer: this.#owner.allocate(bufferBytes), bufferBytes, id };
   }
 
   /** Frees the memory. A second call does nothing. */

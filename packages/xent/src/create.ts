@@ -93,7 +93,7 @@ export function attach(shared: SharedXent): Xent {
   if (kinds.join() !== "[object WebAssembly.Memory],[object WebAssembly.Module]") {
     throw wrongType("shared", "what xent.share() returns", shared);
   }
-  const engine = makeEngine(shared.module, shared.memory, shared.workspace);
+  const engine = makeEngine(shared.module, shared.memory, shared.workspace, shared.id);
   return new Xent(shared.module, shared.variant, engine, undefined);
 }
 

@@ -7,6 +7,8 @@ import { SCHEDULE_BYTES } from "./pool/schedule.ts";
 
 /** A kernel over a memory, with the working memory of a thread and its jobs. */
 export interface Engine {
+  /** A number by which instances over the same memory know it, also in other threads. */
+  readonly id: number;
   readonly memory: WebAssembly.Memory;
   readonly kernel: Kernel;
   /** Address of this thread's scratch memory. */
@@ -26,7 +28,12 @@ const JOB_ROOM: number = Math.ceil((JOB_BYTES + SCHEDULE_BYTES) / 64) * 64;
 export const WORKSPACE_BYTES: number = 2 * JOB_ROOM + SCRATCH_BYTES;
 
 /** Makes an engine over a memory that has a workspace for it. */
-export function makeEngine(module: WebAssembly.Module, memory: WebAssembly.Memory, workspace: number): Engine {
+export function makeEngine(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  workspace: number,
+  id: number = Math.random(),
+): Engine {
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = <T>(job: () => Promise<T>): Promise<T> => {
     const mine = last.then(job);
@@ -34,6 +41,7 @@ export function makeEngine(module: WebAssembly.Module, memory: WebAssembly.Memor
     return mine;
   };
   return {
+    id,
     memory,
     kernel: instantiate(module, memory),
     scratch: workspace + 2 * JOB_ROOM,

@@ -118,7 +118,10 @@ export type SharedBatch<
   K extends LabelsType = LabelsType,
   G extends BatchGradient = BatchGradient,
   T extends TargetsType = TargetsType,
-> = PlacedBatch<L, K, G, T>;
+> = PlacedBatch<L, K, G, T> & {
+  /** The number by which the memory of the batch is known. */
+  readonly id: number;
+};
 
 /** The cost of a class, in units of the plain loss, which decides whether another thread pays off. */
 export function costOf({ logits, targets, regions }: PlacedBatch, { softcap, labelSmoothing }: Settings): number {
@@ -173,6 +176,7 @@ export function readSpec<L extends LogitsType, K extends LabelsType, G extends B
   }
   const { rows } = layout;
   const shift = integer("shift", spec.shift ?? 0, 0, 2 ** 31);
+  if (targets !== false && shift > 0) throw new TypeError('"shift" expected a batch with labels: this one has targets');
   const sequence = integer("sequence", spec.sequence ?? Math.max(1, rows), 1, 2 ** 32);
   if (rows % sequence !== 0) throw wrongValue("sequence", `a divisor of ${rows} rows`, sequence);
   return { layout, logits, labels, gradient: gradient as G, targets: targets as T, shift, sequence };

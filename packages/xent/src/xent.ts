@@ -31,6 +31,8 @@ export interface SharedXent {
   readonly variant: Variant;
   /** Address of the worker's working memory. */
   readonly workspace: number;
+  /** The number by which batches of this memory are known. */
+  readonly id: number;
 }
 
 /** An instance: one WebAssembly.Memory and a kernel over it. */
@@ -128,6 +130,7 @@ export class Xent implements Disposable {
     this.#assertAlive();
     if (typeof shared?.regions?.logits !== "number" || !(shared.buffer > 0))
       throw wrongType("shared", "what batch.share() returns", shared);
+    if (shared.id !== this.#engine.id) throw new RangeError('"shared" expected a batch of this memory, got another');
     return new Batch(this.#engine, shared, {
       assertAlive: () => this.#assertAlive(),
       allocate: () => {
@@ -209,6 +212,7 @@ export class Xent implements Disposable {
       module: this.#module,
       variant: this.variant,
       workspace: heap.allocateZeroed(WORKSPACE_BYTES),
+      id: this.#engine.id,
     };
   }
 
