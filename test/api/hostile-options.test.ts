@@ -73,6 +73,45 @@ describe("an option whose getter throws", () => {
   });
 });
 
+describe("options that an object inherits", () => {
+  class Inherited {
+    get labelSmoothing(): number {
+      return 0.1;
+    }
+    get gradient(): true {
+      return true;
+    }
+  }
+  const hidden = new Proxy({}, { get: (_, name) => ({ labelSmoothing: 0.1, gradient: true })[name as string] });
+
+  test.each<[string, RunOptions]>([
+    ["getters of a class", new Inherited()],
+    ["those of a prototype", Object.create({ labelSmoothing: 0.1, gradient: true }) as RunOptions],
+    ["a Proxy without keys", hidden],
+  ])("%s: one call reads them as a run does", (_, options) => {
+    const { xent, batch, check } = scene();
+    const own = { labelSmoothing: 0.1, gradient: true } as const;
+    const expected = bitsOf(xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels, own));
+    expect(bitsOf(xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels, options))).toEqual(expected);
+    batch.setLogits(logits);
+    expect(bitsOf(batch.run(options))).toEqual(bitsOf(batch.run(own)));
+    check();
+  });
+
+  test("with names that do not exist are errors, and so are arrays", () => {
+    const { xent, batch, check } = scene();
+    const misspelt = Object.create({ labelSmoothin: 0.1 }) as RunOptions;
+    for (const call of [
+      () => xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels, misspelt),
+      () => batch.run(misspelt),
+    ]) {
+      expect(thrown(call)).toBe('TypeError: "options" has no option "labelSmoothin"');
+    }
+    expect(thrown(() => batch.run([] as RunOptions))).toBe('TypeError: "options" expected an object, got Array');
+    check();
+  });
+});
+
 describe("each property of an argument", () => {
   /** Counts how often each property is read. */
   function counting<T extends object>(target: T): [T, Map<PropertyKey, number>] {

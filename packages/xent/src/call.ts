@@ -2,7 +2,7 @@
 
 import { countRows, type DivergenceOptions, readDivergence } from "./divergence.ts";
 import type { Engine } from "./engine.ts";
-import { choice, wrongType } from "./errors.ts";
+import { choice, ownProperties, wrongType } from "./errors.ts";
 import {
   assertWidens,
   type Logits,
@@ -25,7 +25,7 @@ import {
 import { type Layout, layoutOfShape } from "./layout.ts";
 import type { LogitsType, LossArrays, TargetsType } from "./logits.ts";
 import { showShape } from "./nested.ts";
-import { type LossOptions, readOptions, type Settings, type ShapeOptions } from "./options.ts";
+import { LOSS_OPTIONS, type LossOptions, readOptions, type Settings, type ShapeOptions } from "./options.ts";
 import type { BatchParts, PlacedBatch } from "./plan.ts";
 import type { LossResult } from "./result.ts";
 import { compute, indexForKernel, type KernelLabels, noLabels, type Run, resultOf, writeJob } from "./run.ts";
@@ -138,6 +138,9 @@ function writeLabels(
   return { count, normalizer, address, ignoreIndex, copy: undefined };
 }
 
+const OPTIONS: readonly string[] = [...LOSS_OPTIONS, "shape", "axis", "logits"];
+const DIVERGENCE_OPTIONS: readonly string[] = [...OPTIONS, "mask"];
+
 const TYPES: Record<Source["kind"], LogitsType | undefined> = {
   Array: "float32",
   Float32Array: "float32",
@@ -146,22 +149,35 @@ const TYPES: Record<Source["kind"], LogitsType | undefined> = {
   Uint16Array: undefined,
 };
 
+/** The type of logits, of which `bits` says what the numbers of a Uint16Array are. */
+function typeOf({ kind }: Source, bits: unknown): LogitsType {
+  const stated = bits === undefined ? undefined : choice("logits", bits, ["float16", "bfloat16"]);
+  const type = TYPES[kind];
+  if (type === undefined && stated === undefined) {
+    throw new TypeError('"logits" is a Uint16Array: say what its numbers are, with logits: "float16" or "bfloat16"');
+  }
+  if (type !== undefined && stated !== undefined && stated !== type) {
+    throw new TypeError(`"logits" expected a Uint16Array with the bits of ${stated} numbers, got an array of ${type}`);
+  }
+  return (type ?? stated) as LogitsType;
+}
+
 function readCall(
   given: Logits,
   options: Options | undefined,
   { labels, targets, title }: Given,
 ): Pick<Call, "logits" | "settings" | "mask" | "parts"> {
   const shapeOfTargets = targets?.shape;
-  if (options !== undefined && (typeof options !== "object" || options === null)) {
-    throw wrongType("options", "an object", options);
-  }
-  const { shape: stated, axis = -1, logits: bits, ...others }: Options = options ?? {};
-  const lossOptions = options && others;
+  const names = title === "targetLogits" ? DIVERGENCE_OPTIONS : OPTIONS;
+  // Before the arrays: reading an option may run code of the caller, which may detach or change them.
+  const {
+    shape: stated,
+    axis = -1,
+    logits: bits,
+    ...lossOptions
+  }: Options = options === undefined ? {} : ownProperties("options", options, names);
   const logits = readLogits("logits", given);
-  const type = TYPES[logits.kind] ?? (bits && choice("logits", bits, ["float16", "bfloat16"]));
-  if (type === undefined) {
-    throw new TypeError('"logits" is a Uint16Array: say what its numbers are, with logits: "float16" or "bfloat16"');
-  }
+  const type = typeOf(logits, bits);
   // Read the caller's array only once.
   const own = Array.isArray(stated) ? (Array.from(stated) as readonly number[]) : stated;
   const shape = own ?? logits.shape ?? shapeOfTargets ?? shapeOfRows(logits.elements, labels?.labels);
@@ -179,8 +195,8 @@ function readCall(
   const { rows, classes } = layout;
   const { settings, mask } =
     title === "targetLogits"
-      ? readDivergence(lossOptions, rows, classes)
-      : { settings: readOptions(lossOptions, rows, classes), mask: undefined };
+      ? readDivergence(options && lossOptions, rows, classes)
+      : { settings: readOptions(options && lossOptions, rows, classes), mask: undefined };
   const { gradient } = settings;
   const kind: TargetsType = title === "targetLogits" ? "logits" : labels === undefined;
   const parts = { layout, logits: type, labels: "int32", gradient, targets: kind, shift: 0, sequence: rows } as const;

@@ -36,10 +36,23 @@ export function checkNames(
   names: readonly string[],
   others: readonly string[] = [],
 ): void {
-  if (typeof value !== "object" || value === null) throw wrongType(title, "an object", value);
-  for (const name of Object.keys(value)) {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw wrongType(title, "an object", value);
+  // Inherited properties are read, too.
+  for (const name in value) {
     if (!names.includes(name) && !others.includes(name)) throw new TypeError(`"${title}" has no option ${show(name)}`);
   }
+}
+
+/** The properties of these names, each read once, and inherited ones, too. Throws TypeError for properties of other names. */
+export function ownProperties<T extends object>(title: string, value: T, names: readonly string[]): Partial<T> {
+  checkNames(title, value, names);
+  const given = value as Record<string, unknown>;
+  const own: Record<string, unknown> = {};
+  for (const name of names) {
+    const property = given[name];
+    if (property !== undefined) own[name] = property;
+  }
+  return own as Partial<T>;
 }
 
 /** Returns one of a few words, or throws an error that names it. */

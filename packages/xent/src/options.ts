@@ -79,7 +79,8 @@ const DEFAULTS: Settings = {
   invalidLabels: "throw",
 };
 
-const NAMES = Object.keys(DEFAULTS);
+/** The names of the options of a loss. */
+export const LOSS_OPTIONS: readonly string[] = Object.keys(DEFAULTS);
 
 export const REDUCTIONS: readonly Reduction[] = ["none", "sum", "mean"];
 
@@ -91,7 +92,7 @@ export function readOptions(
   others: readonly string[] = [],
 ): Settings {
   if (options === undefined) return DEFAULTS;
-  checkNames("options", options, NAMES, others);
+  checkNames("options", options, LOSS_OPTIONS, others);
   const { gradient = false, predictions = false, reduction = "none", ignoreIndex, invalidLabels = "throw" } = options;
   const { labelSmoothing = 0, zLoss = 0, softcap, temperature = 1 } = options;
   if (ignoreIndex !== undefined) integer("ignoreIndex", ignoreIndex, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
