@@ -156,7 +156,8 @@ export class Batch<
   }
 
   /**
-   * Computes the losses of all rows, or of those in `rows: [begin, end]`; sums, means and results then cover these rows only.
+   * Computes the losses of all rows, or of those in `rows: [begin, end]`; sums, means and results then cover these rows only,
+   * except the gradient of interleaved rows, which is that of the batch.
    * Blocks until done. Uses the threads of the instance if the calling thread may wait for them and they are not busy with a
    * {@link runAsync}. The results have the same bits either way.
    *

@@ -17,7 +17,7 @@ export type Logits =
   | NestedArray<Uint16Array>
   | NestedArray<NumbersOf16Bits>;
 
-/** Soft targets, in the layout of the logits. */
+/** Soft targets, in the layout of the logits; converted to f32. */
 export type Targets =
   | Exclude<LogitsArray, Uint16Array>
   | NestedArray<number>

@@ -67,7 +67,8 @@ const PARTIALS_OPTIONS = ["rows", ...SHARD_OPTIONS];
 export function readRun(options: RunOptions | undefined, plan: PlacedBatch, others: string[] = RUN_OPTIONS): Run {
   const { rows, classes } = plan.layout;
   const [begin, end] = readRows(options?.rows, rows);
-  const copy = boolean("copy", options?.copy ?? false);
+  const { copy: asked = false }: RunOptions = options ?? {};
+  const copy = boolean("copy", asked);
   const read = plan.targets === "logits" ? readDivergence : readPlain;
   const { settings, mask } = read(options, rows, classes, others);
   assertPossible(settings, plan);
