@@ -1,6 +1,7 @@
 // Arrays of every kind give the same numbers, or an error that tells what to pass.
 import { describe, expect, test } from "vitest";
 import {
+  klDivergenceWithLogits,
   type Labels,
   type Logits,
   type LossOptions,
@@ -181,6 +182,19 @@ describe("soft targets of one call", () => {
     if (targets !== undefined && Array.isArray(targets) && Array.isArray(targets[0]))
       expect(bitsOf(softmaxCrossEntropyWithLogits(Float32Array.from(numbers), targets))).toEqual(expected);
   });
+});
+
+test("no rows have no losses, with any kind of target", () => {
+  for (const result of [
+    sparseSoftmaxCrossEntropyWithLogits([], []),
+    softmaxCrossEntropyWithLogits([], []),
+    klDivergenceWithLogits([], []),
+  ]) {
+    expect([result.loss.length, result.count, result.sum, result.mean]).toEqual([0, 0, 0, 0]);
+  }
+  expect(thrown(() => softmaxCrossEntropyWithLogits([], [1]))).toBe(
+    'RangeError: "targets" expected one for each of 0 logits, got 1',
+  );
 });
 
 describe("weights", () => {

@@ -224,9 +224,9 @@ function assertOfRows(
 }
 
 function shapeOfRows(elements: number, labels: FlatLabels | undefined): readonly number[] {
-  if (labels === undefined) throw wrongType("shape", "the sizes of all axes of the logits", undefined);
-  const rows = labels.length;
+  const rows = labels?.length ?? 0;
   if (rows === 0 && elements === 0) return [0, 1];
+  if (labels === undefined) throw wrongType("shape", "the sizes of all axes of the logits", undefined);
   if (elements === 0) throw new RangeError('"logits" expected at least one class, got 0 logits');
   if (rows === 0 || elements % rows !== 0) {
     throw new RangeError(`"labels" has ${rows} rows, which do not divide ${elements} logits`);
