@@ -76,6 +76,11 @@ describe("totals", () => {
     expect(totalsOf([1, 2 ** -53]).sum).toBe(1);
     expect(totalsOf([1, 2 ** -53, 2 ** -200]).sum).toBe(1 + 2 ** -52);
     expect(totalsOf([1 + 2 ** -52, 2 ** -53]).sum).toBe(1 + 2 ** -51);
+    // The product of the two smaller parts underflows.
+    expect(totalsOf([1, 2 ** -53, 1e-310]).sum).toBe(1 + 2 ** -52);
+    expect(totalsOf([-1, -(2 ** -53), -1e-310]).sum).toBe(-1 - 2 ** -52);
+    const tiny = [1.694177162228167e-177, -2.222916784018476e-184, -7.848760358424806e-201];
+    expect(encodeTotals(totalsOf(tiny))).toEqual(encodeTotals(totalsOf(tiny.toReversed())));
   });
 
   test("keep NaN and Infinity", () => {
