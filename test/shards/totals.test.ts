@@ -256,6 +256,11 @@ describe("bytes", () => {
       expect(call(next)).toBe(message(`version ${newest + 1}; this release of xent reads versions 1 to ${newest}`));
       expect(call(Uint8Array.of(...good, 0))).toBe(message(`1 bytes more than the ${good.length} of the file`));
       expect(call("XENT")).toBe('TypeError: "bytes" expected a Uint8Array, got "XENT"');
+      const gone = good.slice();
+      structuredClone(gone, { transfer: [gone.buffer] });
+      expect(call(gone)).toBe(
+        'TypeError: "bytes" is detached: its memory was transferred, or belonged to a WebAssembly.Memory that has grown',
+      );
     });
 
     test("may begin at any offset of a buffer", () => {
