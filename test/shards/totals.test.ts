@@ -1,6 +1,7 @@
 // Totals over shards of the rows, and the bytes in which totals and partials are sent.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -171,6 +172,49 @@ describe("totals", () => {
       'RangeError: "correct" expected an integer from 0 to 1, got 2',
     );
     expect(thrown(() => encodeTotals({} as never))).toBe('TypeError: "totals" expected Totals, got Object');
+  });
+
+  test("refuse arrays that are detached, too short or no arrays, and do not change", () => {
+    using xent = createXentSync();
+    using batch = xent.createBatch({ rows: 4, classes: 3 });
+    const result = batch.run();
+    xent.createBatch({ rows: 1000, classes: 1000 });
+    const [one, two] = [Float32Array.of(1), Float32Array.of(1, 1)];
+    const totals = new Totals();
+    const refuse = (call: () => unknown, message: string): void => {
+      expect(thrown(call)).toBe(message);
+      expect(encodeTotals(totals)).toEqual(encodeTotals(new Totals()));
+    };
+    const detached = (name: string): string =>
+      `TypeError: "${name}" is detached: its memory was transferred, or belonged to a WebAssembly.Memory that has grown`;
+    refuse(() => totals.add(result), detached("loss"));
+    refuse(() => totals.addRows(result.loss, one, 0), detached("losses"));
+    refuse(() => totals.addRows(one, result.loss, 0), detached("weights"));
+    refuse(
+      () => totals.add({ loss: one, normalizer: 2, count: 2 }),
+      'RangeError: "count" expected an integer from 0 to 1, got 2',
+    );
+    refuse(() => totals.addRows(one, two, 0), 'RangeError: "weights" expected at most one for each of 1 losses, got 2');
+    for (const [wrong, shown] of [
+      [undefined, "undefined"],
+      [["x"], "Array"],
+      [Int32Array.of(1), "Int32Array"],
+    ]) {
+      const message = (name: string): string =>
+        `TypeError: "${name}" expected a Float32Array or Float64Array, got ${shown}`;
+      refuse(() => totals.addRows(wrong as never, one, 1), message("losses"));
+      refuse(() => totals.addRows(one, wrong as never, 1), message("weights"));
+    }
+  });
+
+  test("of another copy of the package are refused with a way out, which works", () => {
+    const other = createRequire(import.meta.url)("xent") as typeof import("xent");
+    const foreign = new other.Totals().addRows(Float32Array.of(2), Float32Array.of(1), 0);
+    const message = (title: string): string =>
+      `TypeError: "${title}" expected Totals of this copy of xent (two are loaded; encodeTotals() of the other and decodeTotals() of this one convert them), got Totals`;
+    expect(thrown(() => new Totals().merge(foreign))).toBe(message("other"));
+    expect(thrown(() => encodeTotals(foreign))).toBe(message("totals"));
+    expect(new Totals().merge(decodeTotals(other.encodeTotals(foreign))).sum).toBe(2);
   });
 });
 
