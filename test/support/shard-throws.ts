@@ -50,6 +50,20 @@ export function shardThrows(): Record<string, () => unknown> {
     "a gradient of more classes": gradient({ ...merged, classes: [[0, 13]], classesTotal: 13 }),
     "a gradient of other options": gradient({ ...merged, settings: { ...merged.settings, zLoss: 1 } }),
     "a gradient of other labels": gradient({ ...merged, labels: merged.labels.map((label) => label + 1) }),
+    "a gradient of other sample weights": gradient({ ...merged, sampleWeights: merged.sampleWeights.map(() => 2) }),
+    "a gradient of a smaller sum": gradient({ ...merged, sum: merged.sum.map(() => 0) }),
+    "a gradient of logits that have changed": () => {
+      const changed = exampleBatch(xent, { rows: 4, classes: 6, gradient: true });
+      const all = changed.partials({ classOffset: 0, classesTotal: 6 });
+      changed.logits.fill(-1);
+      return changed.gradientFromPartials(all);
+    },
+    "a gradient of logits that it has replaced": () => {
+      const replaced = exampleBatch(xent, { rows: 4, classes: 6, gradient: "in-place" });
+      const all = replaced.partials({ classOffset: 0, classesTotal: 6 });
+      replaced.gradientFromPartials(all);
+      return replaced.gradientFromPartials(all);
+    },
     "a gradient with an unknown reduction": gradientOf({ reduction: "avg" }),
     "a gradient with another option than the reduction": gradientOf({ zLoss: 1 }),
     "a gradient of partials without memory for it": () => {
