@@ -64,6 +64,7 @@ export function shardThrows(): Record<string, () => unknown> {
       replaced.gradientFromPartials(all);
       return replaced.gradientFromPartials(all);
     },
+    "a gradient with options that are null": gradientOf(null),
     "a gradient with an unknown reduction": gradientOf({ reduction: "avg" }),
     "a gradient with another option than the reduction": gradientOf({ zLoss: 1 }),
     "a gradient of partials without memory for it": () => {

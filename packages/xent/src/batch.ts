@@ -216,7 +216,7 @@ export class Batch<
    * merged ones. In memory, only the logits (and targets) at the shard's largest logit and at the label are compared with those of that
    * call. Other changes of logits, targets and class weights are not noticed.
    */
-  gradientFromPartials(merged: Partials, options?: { reduction?: Reduction }): GradientArrays[L] {
+  gradientFromPartials(merged: Partials, options?: { reduction?: Reduction | undefined }): GradientArrays[L] {
     const run = this.#readMerged(merged, options);
     this.#now(run);
     return gradientOf(this.#memory, run);
@@ -225,7 +225,7 @@ export class Batch<
   /** Like {@link gradientFromPartials}, without blocking: see {@link runAsync}. */
   async gradientFromPartialsAsync(
     merged: Partials,
-    options?: { reduction?: Reduction },
+    options?: { reduction?: Reduction | undefined },
   ): Promise<GradientArrays[L]> {
     const run = this.#readMerged(merged, options);
     return this.#later(run, () => gradientOf(this.#memory, run));
@@ -238,7 +238,7 @@ export class Batch<
     return partials;
   }
 
-  #readMerged(merged: Partials, options: { reduction?: Reduction } | undefined): Run {
+  #readMerged(merged: Partials, options: { reduction?: Reduction | undefined } | undefined): Run {
     if (this.#partials === undefined || this.#isReplaced) {
       const since = this.#isReplaced ? ", after a gradient has replaced the logits" : " before";
       throw new TypeError(`gradientFromPartials() expected a call of partials()${since}`);

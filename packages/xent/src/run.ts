@@ -89,11 +89,11 @@ export function readPartialsRun(options: PartialsOptions, plan: PlacedBatch): Ru
 export function readMergedRun(
   { settings: ofPartials, begin, end, copy, shard, mask }: Run,
   merged: Partials,
-  options: { reduction?: Reduction } | undefined,
+  options: { reduction?: Reduction | undefined } = {},
   plan: PlacedBatch,
 ): Run {
-  checkNames("options", options ?? {}, ["reduction"]);
-  const { reduction = ofPartials.reduction } = options ?? {};
+  checkNames("options", options, ["reduction"]);
+  const { reduction = ofPartials.reduction } = options;
   const settings = { ...ofPartials, gradient: true, reduction: choice("reduction", reduction, REDUCTIONS) };
   assertPossible(settings, plan);
   return { settings, begin, end, copy, shard: { ...(shard as Shard), merged }, mask };
