@@ -3,7 +3,6 @@
 import { show } from "../errors.ts";
 import type { Layout } from "../layout.ts";
 import type { Partials } from "./columns.ts";
-import { factorOf } from "./scale.ts";
 import { isLargest } from "./valid.ts";
 
 /** The columns that are compared. */
@@ -82,48 +81,52 @@ export function assertUnchanged(own: Own, numbers: Numbers, layout: Layout, begi
 
 /** Throws RangeError if a row of the merged partials cannot be the result of merging these partials with others. */
 export function assertOwn(own: Own, merged: Partials): void {
-  const { settings, rows } = merged;
+  const { settings, predictions } = merged;
   const [begin, end] = own.classes;
+  const isAny = (): boolean => true;
+  const isLabelHere = (row: number): boolean => !Number.isNaN(own.labelWeight[row]);
+  const isBestHere = (row: number): boolean => {
+    const best = predictions[row] as number;
+    return best >= begin && best < end;
+  };
   const isNear = (mine: number, all: number): boolean => Object.is(mine, all) || isLargest(mine, all, settings);
-  let row = 0;
-  const differs = (what: string, mine: number, all: number): RangeError =>
+  const isLeast = (mine: number, all: number): boolean => all >= mine || Number.isNaN(all) || isNear(mine, all);
+  const differs = (what: string, row: number, mine: number, all: number): RangeError =>
     new RangeError(`"merged" expected ${what} of row ${row} of the last partials(), ${show(mine)}, got ${show(all)}`);
-  const check = (name: Kept, accepts: (mine: number, all: number) => boolean, relation = ""): void => {
-    const [mine, all] = [own[name][row] as number, merged[name][row] as number];
-    if (!accepts(mine, all)) throw differs(`${relation}the ${name}`, mine, all);
-  };
-  const checkLeast = (maximum: "maximum" | "targetMaximum"): void =>
-    check(maximum, (mine, all) => all >= mine || Number.isNaN(all) || isNear(mine, all), "at least ");
-  const checkSum = (...[maximum, power, sum]: readonly [Kept, Kept, Kept]): void => {
-    const scaleOf = (of: Own | Partials) => ({ maximum: of[maximum][row] as number, power: of[power][row] as number });
-    const [from, to] = [scaleOf(own), scaleOf(merged)];
-    // Without powers, sums are scaled with rounding errors.
-    if (Number.isNaN(from.power) || Number.isNaN(to.power)) return;
-    const [mine, all] = [(own[sum][row] as number) * factorOf(from, to), merged[sum][row] as number];
-    if (mine > all * (1 + 2 ** -50) + TINY) throw differs(`at least the ${sum}`, mine, all);
-  };
-  for (; row < rows; row++) {
-    check("labels", Object.is);
-    check("sampleWeights", Object.is);
-    if (!Number.isNaN(own.labelWeight[row])) {
-      check("labelWeight", Object.is);
-      check("labelLogit", isNear);
+  // One column after the other, which is fast.
+  const check = (name: Kept, accepts: Accepts, counts: (row: number) => boolean = isAny): void => {
+    const [ours, theirs] = [own[name], merged[name]];
+    for (let row = 0; row < ours.length; row++) {
+      const [mine, all] = [ours[row] as number, theirs[row] as number];
+      if (accepts(mine, all) || !counts(row)) continue;
+      throw differs(`${accepts === isLeast ? "at least " : ""}the ${name}`, row, mine, all);
     }
-    checkLeast("maximum");
-    const best = merged.predictions[row] as number;
-    if (best >= begin && best < end) {
-      check("predictions", Object.is);
-      check("bestWeight", Object.is);
-      // Files of version 1 do not have the largest logit before the softcap.
-      check("largest", (mine, all) => Object.is(mine, all) || Number.isNaN(all));
-      check("maximum", (mine, all) => isNear(mine, all) || Number.isNaN(all));
+  };
+  const checkSum = (name: Kept, power: Kept): void => {
+    const [ours, theirs, ourPowers, theirPowers] = [own[name], merged[name], own[power], merged[power]];
+    for (let row = 0; row < ours.length; row++) {
+      // NaN, which is never more, if a sum has no power: it is scaled with rounding errors.
+      const mine = (ours[row] as number) * 2 ** ((ourPowers[row] as number) - (theirPowers[row] as number));
+      const all = theirs[row] as number;
+      if (mine > all * (1 + 2 ** -48) + TINY) throw differs(`at least the ${name}`, row, mine, all);
     }
-    checkSum("maximum", "power", "sum");
-    if (settings.divergence === 0) continue;
-    checkLeast("targetMaximum");
-    checkSum("targetMaximum", "targetPower", "targetSum");
-  }
+  };
+  check("labels", Object.is);
+  check("sampleWeights", Object.is);
+  check("labelWeight", Object.is, isLabelHere);
+  check("labelLogit", isNear, isLabelHere);
+  check("maximum", isLeast);
+  check("predictions", Object.is, isBestHere);
+  check("bestWeight", Object.is, isBestHere);
+  // Files of version 1 do not have the largest logit before the softcap.
+  check("largest", (mine, all) => Object.is(mine, all) || Number.isNaN(all), isBestHere);
+  check("maximum", (mine, all) => isNear(mine, all) || Number.isNaN(all), isBestHere);
+  checkSum("sum", "power");
+  check("targetMaximum", isLeast);
+  checkSum("targetSum", "targetPower");
 }
+
+type Accepts = (mine: number, all: number) => boolean;
 
 /** More than the rounding error of a sum that is subnormal in the unit of the merged sum. */
 const TINY = 2 ** -1000;
