@@ -141,6 +141,19 @@ describe("a batch of a shard", () => {
     expect(thrown(() => batch.run(shard as never))).toBe('TypeError: "options" has no option "classOffset"');
   });
 
+  test("takes undefined, but not null, for the options of a gradient and for their reduction", async () => {
+    using xent = createXentSync();
+    using batch = xent.createBatch({ rows: 1, classes: 2, gradient: true });
+    const merged = batch.partials({ classOffset: 0, classesTotal: 2 });
+    const wanted = batch.gradientFromPartials(merged).slice();
+    expect(batch.gradientFromPartials(merged, undefined)).toEqual(wanted);
+    expect(batch.gradientFromPartials(merged, { reduction: undefined })).toEqual(wanted);
+    expect(await batch.gradientFromPartialsAsync(merged, { reduction: undefined })).toEqual(wanted);
+    const call = (options: unknown) => thrown(() => batch.gradientFromPartials(merged, options as object));
+    expect(call(null)).toBe('TypeError: "options" expected an object, got null');
+    expect(call({ reduction: null })).toBe('TypeError: "reduction" expected "none", "sum" or "mean", got null');
+  });
+
   test("refuses a gradient from partials of another batch", () => {
     using xent = createXentSync();
     using bare = xent.createBatch({ rows: 6, classes: 900 });

@@ -1,6 +1,7 @@
 // Totals over shards of the rows, and the bytes in which totals and partials are sent.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -76,6 +77,11 @@ describe("totals", () => {
     expect(totalsOf([1, 2 ** -53]).sum).toBe(1);
     expect(totalsOf([1, 2 ** -53, 2 ** -200]).sum).toBe(1 + 2 ** -52);
     expect(totalsOf([1 + 2 ** -52, 2 ** -53]).sum).toBe(1 + 2 ** -51);
+    // The product of the two smaller parts underflows.
+    expect(totalsOf([1, 2 ** -53, 1e-310]).sum).toBe(1 + 2 ** -52);
+    expect(totalsOf([-1, -(2 ** -53), -1e-310]).sum).toBe(-1 - 2 ** -52);
+    const tiny = [1.694177162228167e-177, -2.222916784018476e-184, -7.848760358424806e-201];
+    expect(encodeTotals(totalsOf(tiny))).toEqual(encodeTotals(totalsOf(tiny.toReversed())));
   });
 
   test("keep NaN and Infinity", () => {
@@ -167,6 +173,49 @@ describe("totals", () => {
     );
     expect(thrown(() => encodeTotals({} as never))).toBe('TypeError: "totals" expected Totals, got Object');
   });
+
+  test("refuse arrays that are detached, too short or no arrays, and do not change", () => {
+    using xent = createXentSync();
+    using batch = xent.createBatch({ rows: 4, classes: 3 });
+    const result = batch.run();
+    xent.createBatch({ rows: 1000, classes: 1000 });
+    const [one, two] = [Float32Array.of(1), Float32Array.of(1, 1)];
+    const totals = new Totals();
+    const refuse = (call: () => unknown, message: string): void => {
+      expect(thrown(call)).toBe(message);
+      expect(encodeTotals(totals)).toEqual(encodeTotals(new Totals()));
+    };
+    const detached = (name: string): string =>
+      `TypeError: "${name}" is detached: its memory was transferred, or belonged to a WebAssembly.Memory that has grown`;
+    refuse(() => totals.add(result), detached("loss"));
+    refuse(() => totals.addRows(result.loss, one, 0), detached("losses"));
+    refuse(() => totals.addRows(one, result.loss, 0), detached("weights"));
+    refuse(
+      () => totals.add({ loss: one, normalizer: 2, count: 2 }),
+      'RangeError: "count" expected an integer from 0 to 1, got 2',
+    );
+    refuse(() => totals.addRows(one, two, 0), 'RangeError: "weights" expected at most one for each of 1 losses, got 2');
+    for (const [wrong, shown] of [
+      [undefined, "undefined"],
+      [["x"], "Array"],
+      [Int32Array.of(1), "Int32Array"],
+    ]) {
+      const message = (name: string): string =>
+        `TypeError: "${name}" expected a Float32Array or Float64Array, got ${shown}`;
+      refuse(() => totals.addRows(wrong as never, one, 1), message("losses"));
+      refuse(() => totals.addRows(one, wrong as never, 1), message("weights"));
+    }
+  });
+
+  test("of another copy of the package are refused with a way out, which works", () => {
+    const other = createRequire(import.meta.url)("xent") as typeof import("xent");
+    const foreign = new other.Totals().addRows(Float32Array.of(2), Float32Array.of(1), 0);
+    const message = (title: string): string =>
+      `TypeError: "${title}" expected Totals of this copy of xent (two are loaded; encodeTotals() of the other and decodeTotals() of this one convert them), got Totals`;
+    expect(thrown(() => new Totals().merge(foreign))).toBe(message("other"));
+    expect(thrown(() => encodeTotals(foreign))).toBe(message("totals"));
+    expect(new Totals().merge(decodeTotals(other.encodeTotals(foreign))).sum).toBe(2);
+  });
 });
 
 describe.each(blocksRunBy("python"))("the program at $file:$line, in another language,", ({ code }) => {
@@ -251,6 +300,11 @@ describe("bytes", () => {
       expect(call(next)).toBe(message(`version ${newest + 1}; this release of xent reads versions 1 to ${newest}`));
       expect(call(Uint8Array.of(...good, 0))).toBe(message(`1 bytes more than the ${good.length} of the file`));
       expect(call("XENT")).toBe('TypeError: "bytes" expected a Uint8Array, got "XENT"');
+      const gone = good.slice();
+      structuredClone(gone, { transfer: [gone.buffer] });
+      expect(call(gone)).toBe(
+        'TypeError: "bytes" is detached: its memory was transferred, or belonged to a WebAssembly.Memory that has grown',
+      );
     });
 
     test("may begin at any offset of a buffer", () => {

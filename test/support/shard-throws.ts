@@ -50,6 +50,21 @@ export function shardThrows(): Record<string, () => unknown> {
     "a gradient of more classes": gradient({ ...merged, classes: [[0, 13]], classesTotal: 13 }),
     "a gradient of other options": gradient({ ...merged, settings: { ...merged.settings, zLoss: 1 } }),
     "a gradient of other labels": gradient({ ...merged, labels: merged.labels.map((label) => label + 1) }),
+    "a gradient of other sample weights": gradient({ ...merged, sampleWeights: merged.sampleWeights.map(() => 2) }),
+    "a gradient of a smaller sum": gradient({ ...merged, sum: merged.sum.map(() => 0) }),
+    "a gradient of logits that have changed": () => {
+      const changed = exampleBatch(xent, { rows: 4, classes: 6, gradient: true });
+      const all = changed.partials({ classOffset: 0, classesTotal: 6 });
+      changed.logits.fill(-1);
+      return changed.gradientFromPartials(all);
+    },
+    "a gradient of logits that it has replaced": () => {
+      const replaced = exampleBatch(xent, { rows: 4, classes: 6, gradient: "in-place" });
+      const all = replaced.partials({ classOffset: 0, classesTotal: 6 });
+      replaced.gradientFromPartials(all);
+      return replaced.gradientFromPartials(all);
+    },
+    "a gradient with options that are null": gradientOf(null),
     "a gradient with an unknown reduction": gradientOf({ reduction: "avg" }),
     "a gradient with another option than the reduction": gradientOf({ zLoss: 1 }),
     "a gradient of partials without memory for it": () => {
@@ -89,6 +104,9 @@ export function shardThrows(): Record<string, () => unknown> {
     "totals of terms that are no numbers": () => Totals.of({ sum: ["1"], normalizer: [] } as never, 1, 0),
     "adding a value that is no result": () => new Totals().add({} as never),
     "adding a negative number of rows": () => new Totals().add({ ...result, count: -1 }),
+    "adding losses that are no array": () => new Totals().add({ ...result, loss: [1] } as never),
+    "adding weights that are no array": () => new Totals().addRows(result.loss, undefined as never, 0),
+    "adding more weights than losses": () => new Totals().addRows(result.loss, new Float32Array(2), 0),
     "adding more correct predictions than rows": () => new Totals().add({ ...result, correct: 2 }),
     "a source that is no text": () => new Totals().addSource(1 as never),
     "a source of another length": () => new Totals().addSource("1"),

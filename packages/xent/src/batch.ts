@@ -19,6 +19,7 @@ import {
   compute,
   gradientOf,
   type Job,
+  keepPartials,
   partialsOf,
   type Run,
   type RunOptions,
@@ -58,6 +59,8 @@ export class Batch<
   #running = false;
   /** The run of the last {@link partials}. */
   #partials: Run | undefined;
+  /** Whether a gradient has replaced the logits since then ("in-place"). */
+  #isReplaced = false;
 
   /** @internal Made by `createBatch` and `attachBatch`. */
   constructor(engine: Engine, plan: PlacedBatch<L, K, G, T>, owner: BatchOwner) {
@@ -207,38 +210,54 @@ export class Batch<
    * The gradient of this shard, from the merged partials of all shards, with the options of the last {@link partials}.
    * Returns {@link gradient}, or its part with these rows.
    *
-   * Throws TypeError if there was no such call, or if the batch has no memory for a gradient; RangeError if classes are missing, or
-   * if rows, labels or options differ from those of that call.
+   * Throws TypeError if there was no such call, or none since a gradient replaced the logits ("in-place"), or if the batch has no memory
+   * for a gradient; RangeError if classes are missing, or if rows, labels, options or logits differ from those of that call, as far as
+   * merged partials tell. In each row, these must agree: the label and the sample weight; the label's class weight and logit, if the class
+   * is in this shard; the same of the largest logit, if it is in this shard. If not, the shard's largest logit and sum must not exceed the
+   * merged ones. In memory, only the logits (and targets) at the shard's largest logit and at the label are compared with those of that
+   * call. Other changes of logits, targets and class weights are not noticed.
    */
-  gradientFromPartials(merged: Partials, options?: { reduction?: Reduction }): GradientArrays[L] {
+  gradientFromPartials(merged: Partials, options?: { reduction?: Reduction | undefined }): GradientArrays[L] {
     const run = this.#readMerged(merged, options);
     this.#now(run);
     return gradientOf(this.#memory, run);
   }
 
   /** Like {@link gradientFromPartials}, without blocking: see {@link runAsync}. */
-  async gradientFromPartialsAsync(merged: Partials, options?: { reduction?: Reduction }): Promise<GradientArrays[L]> {
+  async gradientFromPartialsAsync(
+    merged: Partials,
+    options?: { reduction?: Reduction | undefined },
+  ): Promise<GradientArrays[L]> {
     const run = this.#readMerged(merged, options);
     return this.#later(run, () => gradientOf(this.#memory, run));
   }
 
   #finishPartials(job: Job): Partials {
     const partials = partialsOf(this.#memory, job);
-    this.#partials = job.run;
+    this.#partials = keepPartials(this.#memory, job.run, partials);
+    this.#isReplaced = false;
     return partials;
   }
 
-  #readMerged(merged: Partials, options: { reduction?: Reduction } | undefined): Run {
-    if (this.#partials === undefined)
-      throw new TypeError("gradientFromPartials() expected a call of partials() before");
+  #readMerged(merged: Partials, options: { reduction?: Reduction | undefined } | undefined): Run {
+    if (this.#partials === undefined || this.#isReplaced) {
+      const since = this.#isReplaced ? ", after a gradient has replaced the logits" : " before";
+      throw new TypeError(`gradientFromPartials() expected a call of partials()${since}`);
+    }
     return readMergedRun(this.#partials, merged, options, this.#plan);
   }
 
   #now(run: Run): Job {
     // Reading the options may have run code of the caller (a getter, a Proxy).
     this.#assertIdle();
-    const job = writeJob(this.#engine, this.#memory, run, true);
+    const job = this.#write(run, true);
     compute(this.#engine, job);
+    return job;
+  }
+
+  #write(run: Run, waits: boolean): Job {
+    const job = writeJob(this.#engine, this.#memory, run, waits);
+    if (run.settings.gradient && this.#plan.gradient === "in-place") this.#isReplaced = true;
     return job;
   }
 
@@ -251,7 +270,7 @@ export class Batch<
     try {
       return await inTurn(async () => {
         this.#assertAlive();
-        const job = writeJob(this.#engine, this.#memory, run, false);
+        const job = this.#write(run, false);
         const { address } = job.record;
         if (pool && job.schedule) await pool.runAsync(job.schedule, address);
         else {

@@ -35,6 +35,7 @@
 //   pool/spawn     a worker, in every runtime
 //
 //   shards/shard     the partials and gradients of a batch that has some of the classes
+//   shards/own       whether merged partials are those of the batch
 //   shards/loss      from merged partials to losses
 //   shards/codec     partials and totals as bytes
 //   shards/binary-file  what both file formats have in common

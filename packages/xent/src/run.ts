@@ -12,6 +12,7 @@ import { costOf, isDivisible, type PlacedBatch } from "./plan.ts";
 import { type Schedule, writeSchedule } from "./pool/schedule.ts";
 import type { LossResult, OwnResult } from "./result.ts";
 import type { Partials } from "./shards/columns.ts";
+import { assertUnchanged, ownOf } from "./shards/own.ts";
 import {
   assertMerged,
   type PartialsOptions,
@@ -89,11 +90,11 @@ export function readPartialsRun(options: PartialsOptions, plan: PlacedBatch): Ru
 export function readMergedRun(
   { settings: ofPartials, begin, end, copy, shard, mask }: Run,
   merged: Partials,
-  options: { reduction?: Reduction } | undefined,
+  options: { reduction?: Reduction | undefined } = {},
   plan: PlacedBatch,
 ): Run {
-  checkNames("options", options ?? {}, ["reduction"]);
-  const { reduction = ofPartials.reduction } = options ?? {};
+  checkNames("options", options, ["reduction"]);
+  const { reduction = ofPartials.reduction } = options;
   const settings = { ...ofPartials, gradient: true, reduction: choice("reduction", reduction, REDUCTIONS) };
   assertPossible(settings, plan);
   return { settings, begin, end, copy, shard: { ...(shard as Shard), merged }, mask };
@@ -208,6 +209,7 @@ export function writeJob(
   const { settings, begin, end, shard } = run;
   const { classWeights, sampleWeights } = settings;
   if (shard?.merged) assertMerged(shard.merged, labels.copy, end - begin, shard, settings, batch.plan.targets);
+  if (shard?.merged && shard.own) assertUnchanged(shard.own, batch.views, layout, begin);
   const splits = shard === undefined && isDivisible(batch.plan);
   const extent = { begin, end, classes, cost: costOf(batch.plan, settings), splits, finds: regions.targets !== 0 };
   const schedule = engine.pool?.schedule(extent, waits);
@@ -328,6 +330,13 @@ export function partialsOf(batch: BatchMemory, { run, labels, shardRecords }: Jo
   const records = batch.doubles(shardRecords, RECORD * rows).subarray(RECORD * run.begin);
   const shard = { ...(run.shard as Shard), classes };
   return readPartials(records, labels.copy, [run.begin, run.end], shard, run.settings, batch.plan.targets);
+}
+
+/** The run of these partials, with what the gradient's run compares. */
+export function keepPartials(batch: BatchMemory, run: Run, partials: Partials): Run {
+  const { layout, regions } = batch.plan;
+  if (regions.gradient === 0) return run;
+  return { ...run, shard: { ...(run.shard as Shard), own: ownOf(partials, batch.views, layout, run.begin) } };
 }
 
 /** The part of the gradient with the rows of a run. */

@@ -8,7 +8,7 @@
 //     u32      CRC-32 (zlib's) of all preceding bytes
 
 import { wrongType } from "../errors.ts";
-import { bufferOf, byteOffsetOf, lengthOf, typedArrayKind } from "../typed-array.ts";
+import { assertAttached, bufferOf, byteOffsetOf, lengthOf, typedArrayKind } from "../typed-array.ts";
 
 const HEADER = 24;
 const CHECKSUM = 4;
@@ -43,6 +43,7 @@ export class Unpacked {
   /** Throws RangeError if the bytes are a file of another kind or of a version after `newest`, or are incomplete or damaged. */
   constructor(bytes: Uint8Array, magic: string, newest: number) {
     if (typedArrayKind(bytes) !== "Uint8Array") throw wrongType("bytes", "a Uint8Array", bytes);
+    assertAttached("bytes", bytes);
     this.#name = magic;
     this.#bytes = new Uint8Array(bufferOf(bytes), byteOffsetOf(bytes), lengthOf(bytes));
     this.version = this.#check(this.#bytes, magic, newest);

@@ -1,11 +1,10 @@
 // Partials and totals as bytes, for other machines and languages: docs/scale.md describes both files.
 
-import { wrongType } from "../errors.ts";
 import type { OwnUint8Array } from "../result.ts";
 import { type Numbers, pack, Unpacked } from "./binary-file.ts";
 import { COLUMNS, type Column, type Partials, SETTINGS, SMOOTHED, TYPES } from "./columns.ts";
 import { assertPartials, lengthOfColumn } from "./partials.ts";
-import { Totals } from "./totals.ts";
+import { assertTotals, Totals } from "./totals.ts";
 import { findInvalidHeader, findInvalidRow, has } from "./valid.ts";
 
 const PARTIALS = "XENTPART";
@@ -79,7 +78,7 @@ export function decodePartials(bytes: Uint8Array): Partials {
 
 /** Totals as bytes: about 100, and 16 for each source. Equal totals give equal bytes. */
 export function encodeTotals(totals: Totals): OwnUint8Array {
-  if (!(totals instanceof Totals)) throw wrongType("totals", "Totals", totals);
+  assertTotals("totals", totals);
   const { count, correct, sources } = totals;
   const [sum, normalizer] = [totals.terms.sum, totals.terms.normalizer].map(written) as [number[], number[]];
   const sizes = [count, correct, sum.length, normalizer.length];

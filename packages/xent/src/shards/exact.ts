@@ -76,7 +76,8 @@ export class ExactSum {
     while (i > 0 && lost === 0) [sum, lost] = twoSum(sum, parts[--i] as number);
     // A tie: the parts below decide.
     const below = parts[i - 1] ?? 0;
-    if (lost * below > 0) {
+    // Their product could underflow.
+    if ((lost > 0 && below > 0) || (lost < 0 && below < 0)) {
       const twice = 2 * lost;
       const next = sum + twice;
       if (next - sum === twice) return next;

@@ -6,6 +6,7 @@ import type { TargetsType } from "../logits.ts";
 import type { LossOptions, Settings } from "../options.ts";
 import { type Column, type Partials, type PartialsSettings, SETTINGS } from "./columns.ts";
 import { assertComplete, gradientRecord, normalizerOf } from "./loss.ts";
+import { assertOwn, type Own } from "./own.ts";
 import { emptyPartials } from "./partials.ts";
 
 /** The place of a batch's classes among all classes. */
@@ -27,6 +28,8 @@ export const SHARD_OPTIONS = ["classOffset", "classesTotal"] as const;
 /** A shard that computes partials or, from merged partials, its gradient. */
 export interface Shard extends ShardOptions {
   readonly merged: Partials | undefined;
+  /** For a batch with memory for a gradient: what it keeps of its last partials. */
+  readonly own: Own | undefined;
 }
 
 /** Checks the options of a shard. */
@@ -36,7 +39,7 @@ export function readShard(options: PartialsOptions | undefined, classes: number)
   }
   const classesTotal = integer("classesTotal", options.classesTotal, classes, 2 ** 31 - 1);
   const classOffset = integer("classOffset", options.classOffset, 0, classesTotal - classes);
-  return { classOffset, classesTotal, merged: undefined };
+  return { classOffset, classesTotal, merged: undefined, own: undefined };
 }
 
 /** The number of f64 in a record. */
@@ -83,12 +86,12 @@ export function readPartials(
   return partials;
 }
 
-/** Throws RangeError unless the merged partials have these rows and labels, and all classes. */
+/** Throws RangeError unless the merged partials have these rows and labels, and all classes, and can include the batch's own. */
 export function assertMerged(
   merged: Partials,
   labels: Int32Array | undefined,
   rows: number,
-  { classesTotal }: Shard,
+  { classesTotal, own }: Shard,
   settings: Settings,
   targets: TargetsType,
 ): void {
@@ -97,12 +100,13 @@ export function assertMerged(
     new RangeError(`"merged" expected ${what} of the last partials(), ${show(expected)}, got ${show(got)}`);
   if (merged.rows !== rows) throw differs("the rows", rows, merged.rows);
   if (merged.classesTotal !== classesTotal) throw differs("the classesTotal", classesTotal, merged.classesTotal);
-  const own = settingsOf(settings, targets);
+  const given = settingsOf(settings, targets);
   for (const name of SETTINGS) {
-    if (own[name] !== merged.settings[name]) throw differs(`the ${name}`, own[name], merged.settings[name]);
+    if (given[name] !== merged.settings[name]) throw differs(`the ${name}`, given[name], merged.settings[name]);
   }
   const row = labels?.findIndex((label, i) => label !== merged.labels[i]) ?? -1;
   if (labels && row >= 0) throw differs(`the label of row ${row}`, labels[row], merged.labels[row]);
+  if (own) assertOwn(own, merged);
 }
 
 /** Writes the merged results from which the kernel computes the gradient of the rows from `begin` on. */

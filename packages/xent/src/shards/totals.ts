@@ -1,5 +1,5 @@
 import { integer, wrongType, wrongValue } from "../errors.ts";
-import { lengthOf, typedArrayKind } from "../typed-array.ts";
+import { assertAttached, lengthOf, typedArrayKind } from "../typed-array.ts";
 import { ExactSum } from "./exact.ts";
 
 /** The result of a run or of {@link lossFromPartials}. */
@@ -21,25 +21,35 @@ export class Totals {
   #correct = 0;
   readonly #sources = new Set<string>();
 
-  /** Adds the rows of a result. Rows without predictions count as incorrect. */
+  /**
+   * Adds the rows of a result. Rows without predictions count as incorrect. Throws, and adds nothing, if the losses are detached or are
+   * fewer than `count`.
+   */
   add(result: RowsResult): this {
-    if (typeof result !== "object" || result === null || !isLosses(result.loss)) {
-      throw wrongType("result", "what run() or lossFromPartials() gives", result);
-    }
-    const { loss, normalizer, count, correct = 0 } = result;
+    const { loss, normalizer, count, correct = 0 }: Partial<RowsResult> = result ?? {};
+    if (!isNumbers(loss)) throw wrongType("result", "what run() or lossFromPartials() gives", result);
     if (typeof normalizer !== "number") throw wrongType("normalizer", "a number", normalizer);
-    this.#addCounts(count, correct);
-    const rows = lengthOf(loss);
-    for (let row = 0; row < rows; row++) this.#sum.add(loss[row] as number);
+    assertAttached("loss", loss);
+    this.#addCounts(integer("count", count, 0, lengthOf(loss)), correct);
+    addAll(this.#sum, loss);
     this.#normalizer.add(normalizer);
     return this;
   }
 
-  /** Adds rows one by one: their losses, the weights of rows that are not ignored, and the number of correct predictions. */
-  addRows(losses: Float32Array | Float64Array, weights: Float32Array, correct: number): this {
-    this.#addCounts(weights.length, correct);
-    for (const loss of losses) this.#sum.add(loss);
-    for (const weight of weights) this.#normalizer.add(weight);
+  /**
+   * Adds rows one by one: their losses, the weights of rows that are not ignored, and the number of correct predictions. Throws, and adds
+   * nothing, if an array is detached or if there are more weights than losses.
+   */
+  addRows(losses: Float32Array | Float64Array, weights: Float32Array | Float64Array, correct: number): this {
+    for (const [title, numbers] of Object.entries({ losses, weights })) {
+      if (!isNumbers(numbers)) throw wrongType(title, "a Float32Array or Float64Array", numbers);
+      assertAttached(title, numbers);
+    }
+    const [rows, count] = [lengthOf(losses), lengthOf(weights)];
+    if (count > rows) throw new RangeError(`"weights" expected at most one for each of ${rows} losses, got ${count}`);
+    this.#addCounts(count, correct);
+    addAll(this.#sum, losses);
+    addAll(this.#normalizer, weights);
     return this;
   }
 
@@ -67,7 +77,7 @@ export class Totals {
    * source in common.
    */
   merge(other: Totals): this {
-    if (!(other instanceof Totals)) throw wrongType("other", "Totals", other);
+    assertTotals("other", other);
     for (const source of other.#sources) {
       if (this.#sources.has(source)) throw wrongValue("other", "rows that are not counted yet", source);
     }
@@ -139,7 +149,23 @@ export class Totals {
   }
 }
 
-function isLosses(loss: unknown): boolean {
-  const kind = typedArrayKind(loss);
+function isNumbers(value: unknown): value is Float32Array | Float64Array {
+  const kind = typedArrayKind(value);
   return kind === "Float32Array" || kind === "Float64Array";
 }
+
+function addAll(sum: ExactSum, numbers: Float32Array | Float64Array): void {
+  const length = lengthOf(numbers);
+  for (let i = 0; i < length; i++) sum.add(numbers[i] as number);
+}
+
+/** Throws TypeError for anything but {@link Totals}. */
+export function assertTotals(title: string, value: unknown): asserts value is Totals {
+  if (value instanceof Totals) return;
+  // An application may load the package twice, as an ES module and in CommonJS. Each copy has a class of its own.
+  const isOther = typeof (value as Partial<Totals> | null | undefined)?.addSource === "function";
+  throw wrongType(title, isOther ? OF_THIS_COPY : "Totals", value);
+}
+
+const OF_THIS_COPY =
+  "Totals of this copy of xent (two are loaded; encodeTotals() of the other and decodeTotals() of this one convert them)";

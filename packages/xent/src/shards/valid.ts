@@ -69,7 +69,7 @@ const COLUMNS: { readonly [name in Column]: Rule } = {
 };
 
 /** Whether a logit can be the largest. After a softcap, the errors of two logits (crates/kernel/src/lib.rs) may change their order. */
-function isLargest(logit: number, most: number, { softcap }: PartialsSettings): boolean {
+export function isLargest(logit: number, most: number, { softcap }: PartialsSettings): boolean {
   return logit === most || (softcap > 0 && Math.abs(logit - most) <= 2 ** -26 + 2 ** -50 * Math.abs(most));
 }
 
