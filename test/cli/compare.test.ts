@@ -178,6 +178,43 @@ describe("two models", () => {
     expect(error("x.npy", "o.npy", "--html", "o.npy")).toMatch(/^xent: --html: o\.npy: /);
   });
 
+  test("are refused if their rows have another order, and the error names both shapes", () => {
+    const zeros = (name: string, sizes: number[]): void =>
+      write(name, npy("float32", sizes, new Float32Array(sizes.reduce((product, size) => product * size, 1))));
+    for (const [name, sizes] of [
+      ["b.npy", [2, 3, 5]],
+      ["t.npy", [3, 2, 5]],
+      ["flat.npy", [6, 5]],
+      ["b1.npy", [4, 5, 2, 3]],
+      ["t1.npy", [4, 5, 3, 2]],
+    ] as const)
+      zeros(name, [...sizes]);
+    write("six.txt", "0 ".repeat(6));
+    write("many.txt", "0 ".repeat(24));
+    const compared = (labels: string, ...args: string[]): string => run("compare", ...args, "--labels", labels).stderr;
+    expect(compared("six.txt", "b.npy", "t.npy")).toBe(
+      "xent: t.npy: expected logits of shape [2, 3, 5] as in b.npy, found [3, 2, 5]\n",
+    );
+    expect(compared("many.txt", "b1.npy", "t1.npy", "--axis", "1")).toBe(
+      "xent: t1.npy: expected logits of shape [4, 5, 2, 3] as in b1.npy, found [4, 5, 3, 2]\n",
+    );
+    // A flat file says nothing about sequences.
+    for (const files of [
+      ["b.npy", "flat.npy"],
+      ["flat.npy", "t.npy"],
+    ])
+      expect(compared("six.txt", ...files)).toBe("");
+    for (const option of [
+      ["--shift", "1"],
+      ["--group", "sequence"],
+    ]) {
+      expect(compared("six.txt", "b.npy", "flat.npy", ...option)).toBe(
+        "xent: flat.npy: has sequences of 6 rows, by its shape [6, 5], but b.npy of 3, by [2, 3, 5]: give --sequence\n",
+      );
+      expect(compared("six.txt", "b.npy", "flat.npy", "--sequence", "3", ...option)).toBe("");
+    }
+  });
+
   test("may have rows without a finite divergence, which are counted and the first is named", () => {
     const masked = Float32Array.from(golden.other);
     masked[3 * C + (((golden.labels[3] as number) + 1) % C)] = -Infinity;
