@@ -1,5 +1,6 @@
 // The statistics of xent evaluate against NumPy and PyTorch in f64: golden/evaluators.json.
 import { readFileSync } from "node:fs";
+import { zipSync } from "fflate";
 import { beforeAll, describe, expect, test } from "vitest";
 import { npy } from "../support/array-files.ts";
 import { xentJson } from "../support/cli.ts";
@@ -104,6 +105,25 @@ describe("rows", () => {
     expect(counted).toBe(expected.masked.count);
     near(mean, expected.masked.mean);
     near(standardError, expected.masked.bySequence);
+  });
+
+  test("count by the array mask of a file with several arrays, or by the one that is named", () => {
+    const array = (data: readonly number[]): Uint8Array => npy("|b1", [N, T], Uint8Array.from(data));
+    const content = { "labels.npy": array(golden.labels.map(() => 1)), "m.npy": array(golden.mask) };
+    write("all.npz", zipSync({ ...content, "mask.npy": array(golden.mask) }));
+    write("none.npz", zipSync(content));
+    for (const command of [
+      ["evaluate", "--logits"],
+      ["compare", "x.npy"],
+    ]) {
+      const args = [...command, "x.npy", "--labels", "y.npy", "--mask"];
+      for (const mask of ["all.npz", "none.npz:m"]) {
+        expect(JSON.parse(run(...args, mask, "--json").stdout).counted).toBe(expected.masked.count);
+      }
+      expect(run(...args, "none.npz").stderr).toBe(
+        'xent: none.npz: has no array "mask": choose one of labels, m as none.npz:name\n',
+      );
+    }
   });
 
   test("that are masked may have any label", () => {

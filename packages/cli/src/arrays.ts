@@ -10,7 +10,7 @@ import { pathOf } from "./standard-input.ts";
 /** What the caller expects of a file, for everything that the file itself does not state. */
 export interface Expected {
   /** The array to choose from several if the user names none. */
-  readonly usual: "logits" | "labels" | "weights";
+  readonly usual: "logits" | "labels" | "mask" | "weights";
   /** The type and the columns, if any, of a file that has only numbers. */
   readonly raw: { readonly dtype: DType; readonly columns?: number | undefined };
 }

@@ -39,7 +39,7 @@ export async function openLabels(spec: string, { raw, isMask = false }: LabelSpe
     return { name: spec, dtype: "text", shape: undefined, chunks, close };
   }
   const { name, dtype, shape, bytes } = await openArray(spec, {
-    usual: "labels",
+    usual: isMask ? "mask" : "labels",
     raw: { dtype: raw ?? (isMask ? "uint8" : "int32") },
   });
   const close = (): Promise<void> => bytes.close();
