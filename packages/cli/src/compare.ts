@@ -17,6 +17,7 @@ import {
   relationOf,
 } from "./comparison.ts";
 import { ComparisonReport } from "./comparison-report.ts";
+import { assertDifferentLogits } from "./different-files.ts";
 import { Divergences } from "./divergence.ts";
 import { type Notice, together } from "./evaluation.ts";
 import { badData } from "./failure.ts";
@@ -93,6 +94,8 @@ async function compareAll(
     ...(other === undefined ? {} : { other: next(other.length) }),
   };
   const all = comparedFiles(files, flags);
+  await assertDifferentLogits(all.map((pair) => pair.logits));
+  await assertDifferentLogits(all.map((pair) => pair.other));
   const by = flags.group ?? "row";
   assertGroup(by, all.length);
   const sizes: LogitsFile[] = [];

@@ -1,12 +1,12 @@
 import { encodeTotals } from "xent";
 import { USUAL_BINS } from "./calibration.ts";
+import { assertDifferentLogits } from "./different-files.ts";
 import { type Evaluation, type Notice, summarize, together } from "./evaluation.ts";
 import { badUsage } from "./failure.ts";
 import { assertGroup, assertSequences, macroOf, summaryOfFile, uncertaintyOf } from "./file-summary.ts";
 import {
   assertAlike,
   assertAverage,
-  assertDifferent,
   type Closers,
   closing,
   evaluateFile,
@@ -69,7 +69,7 @@ async function evaluateAll(
   const [labelNames, mask, ...logits] = await namesWithInput(named, closers);
   const all = pairs(logits as string[], labelNames, mask);
   assertGroup(flags.group, all.length);
-  await assertDifferent(all);
+  await assertDifferentLogits(all.map((pair) => pair.logits));
   const ofText = flags.bytes === undefined ? undefined : await textBytes(flags.bytes, all);
   // Check the outputs first: without them, the work would be wasted.
   const inputs = all.flatMap((pair) => inputsOf(pair, flags));

@@ -4,7 +4,6 @@ import { basename } from "node:path";
 import { createXent, type LogitsType, type LossOptions, type Totals, type Variant, type Xent } from "xent";
 import { fileOf } from "./arrays.ts";
 import { badData, badUsage } from "./failure.ts";
-import { identityAt } from "./file-identity.ts";
 import { type LabelsDType, openLabels } from "./label-file.ts";
 import { IGNORED, type LabelRules, Labels } from "./labels.ts";
 import { type LogitsFile, openLogits } from "./logits.ts";
@@ -19,24 +18,6 @@ import { readWeights } from "./weights.ts";
 export function inputsOf({ logits, labels, mask }: FilePair, { classWeights }: FileFlags): string[] {
   const specs = [logits, labels, mask, classWeights].filter((spec) => spec !== undefined);
   return specs.map((spec) => fileOf(spec).path);
-}
-
-/** Throws if a pair is given twice, under any names: its rows would count twice. */
-export async function assertDifferent(all: readonly FilePair[]): Promise<void> {
-  const seen = new Map<string, string>();
-  for (const { logits, labels } of all) {
-    const specs = [logits, labels].map(fileOf);
-    const files = await Promise.all(specs.map(({ path }) => identityAt(path)));
-    // A missing file is reported when it is opened.
-    if (files.includes(undefined)) continue;
-    const key = JSON.stringify([files, specs.map(({ wanted }) => wanted)]);
-    const other = seen.get(key);
-    if (other !== undefined) {
-      const same = other === logits ? "is given twice" : `is the same file as ${other}`;
-      throw badUsage(`${logits}: ${same}: its rows would count twice`);
-    }
-    seen.set(key, logits);
-  }
 }
 
 /** The options that describe files of logits and labels. */
