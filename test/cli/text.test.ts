@@ -101,6 +101,15 @@ describe("a row of logits", () => {
     [["[1 2\n 3]"], [1, 2, 3]],
     [["[[1 2 3]]"], [1, 2, 3]],
     [["1\n2\n3\n"], [1, 2, 3]],
+    [["1,2, 3,4"], [1, 2, 3, 4]],
+    [
+      ["1,2,", "3,4"],
+      [1, 2, 3, 4],
+    ],
+    // One row in several lines: by brackets, by a comma at the end of a line, by a shorter last line.
+    [["[1 2\n 3 4]"], [1, 2, 3, 4]],
+    [["1, 2,\n3, 4"], [1, 2, 3, 4]],
+    [["1 2\n3"], [1, 2, 3]],
   ])("%j is read", (args, logits) => {
     expect(JSON.parse(run("explain", ...args, "--label", "0", "--json").stdout).logits).toEqual(logits);
   });
@@ -114,6 +123,10 @@ describe("a row of logits", () => {
     [["1,2,"], "expected a number on both sides of each comma"],
     [[",1,2"], "expected a number on both sides of each comma"],
     [["1,5", "2,5"], "expected one row: commas between all numbers or between none, got 1,5 2,5"],
+    [["1,5,2 2,5"], "expected one row: commas between all numbers or between none, got 1,5,2 2,5"],
+    [["1 2\n3 4\n"], "expected one row, got 2 lines of 2 numbers"],
+    [["1,2,3\r\n4,5,6\r\n\r\n7,8,9"], "expected one row, got 3 lines of 3 numbers"],
+    [["0x10", "1"], "0x10 is not a number"],
     [["[]"], "expected logits, got none"],
   ])("%j is refused", (args, message) => {
     expect(run("explain", ...args, "--label", "0")).toEqual({ status: 2, stdout: "", stderr: `xent: ${message}\n` });

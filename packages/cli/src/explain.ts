@@ -113,15 +113,22 @@ function readInput(): string {
 
 /**
  * The numbers of one row, separated by white space or commas, with or without brackets, as other languages print them. Throws if
- * the text looks like several rows, lacks a number, or has commas within numbers.
+ * the text looks like several rows, lacks a number, or has commas within numbers. Only in brackets may a row be wrapped into lines of
+ * equally many numbers.
  */
 function numbersIn(text: string): number[] {
   let row = text.trim();
   while (row.startsWith("[") && row.endsWith("]")) row = row.slice(1, -1).trim();
   if (/[[\]]/.test(row)) throw badUsage("expected one row: numbers in one pair of brackets, or in none");
   if (row === "") return [];
+  const lines = row === text.trim() ? row.replace(/\s*,\s*/g, ",").split(/\s*[\r\n]\s*/) : [];
+  const [count = 0, ...others] = lines.map((line) => line.split(/[\s,]+/).length);
+  if (count > 1 && others.length > 0 && others.every((other) => other === count)) {
+    throw badUsage(`expected one row, got ${lines.length} lines of ${count} numbers`);
+  }
   const groups = row.split(/\s+/);
-  if (groups.length > 1 && groups.every((group) => /^[^,]+,[^,]/.test(group))) {
+  // A list with a comma after each number may have blanks anywhere.
+  if (/[^\s,]\s+[^\s,]/.test(row) && groups.every((group) => /^[^,]+,[^,]/.test(group))) {
     throw badUsage(`expected one row: commas between all numbers or between none, got ${groups.slice(0, 2).join(" ")}`);
   }
   const words = row.split(/\s*,\s*|\s+/);

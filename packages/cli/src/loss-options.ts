@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Variant } from "xent";
+import { decimal } from "./numbers.ts";
 
 /** The options of the loss, which several commands share. */
 export interface LossFlags {
@@ -58,8 +59,8 @@ export function integer(minimum: number): (text: string) => number {
 
 function number(expected: string, accepts: (value: number) => boolean): (text: string) => number {
   return (text) => {
-    const value = Number(text);
-    if (text.trim() === "" || !accepts(value)) throw new InvalidArgumentError(`Expected ${expected}.`);
+    const value = decimal(text);
+    if (!accepts(value)) throw new InvalidArgumentError(`Expected ${expected}.`);
     return value;
   };
 }

@@ -1,5 +1,6 @@
 import { fileOf, isText, openArray } from "./arrays.ts";
 import { badData } from "./failure.ts";
+import { decimal } from "./numbers.ts";
 import { wordsOf } from "./text.ts";
 
 /** Reads one weight for each class. */
@@ -20,8 +21,7 @@ async function fromText(spec: string, classes: number): Promise<Float32Array> {
   const { path, name } = fileOf(spec);
   const weights: number[] = [];
   for await (const words of wordsOf(path, name)) {
-    // Number accepts forms that only JavaScript has.
-    for (const word of words) weights.push(word === "" || /^[+-]?0[xob]/i.test(word) ? NaN : Number(word));
+    weights.push(...words.map(decimal));
     if (weights.length > classes) assertCount(name, `more than ${classes}`, classes);
   }
   assertCount(name, weights.length, classes);
