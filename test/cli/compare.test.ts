@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { beforeAll, describe, expect, test } from "vitest";
-import { npy } from "../support/array-files.ts";
+import { bytesOf, npy } from "../support/array-files.ts";
 import { xentJson } from "../support/cli.ts";
 import { cliFolder } from "../support/cli-folder.ts";
 import { golden } from "../support/evaluators.ts";
@@ -13,8 +13,8 @@ interface Estimate {
 }
 
 interface Comparison {
-  base: Estimate & { perplexity: number; correct: number };
-  other: Estimate & { perplexity: number; correct: number };
+  base: Estimate & { dtype: string; perplexity: number; correct: number };
+  other: Estimate & { dtype: string; perplexity: number; correct: number };
   rows: number;
   counted: number;
   difference: Estimate & { perplexityRatio: number };
@@ -103,6 +103,33 @@ describe("two models", () => {
     expect(comparison.divergence.largest.row).toBe(wanted.divergence.row);
     expect(comparison.labelProbability.largestDecrease.row).toBe(wanted.change.leastRow);
     expect(comparison.labelProbability.largestIncrease.row).toBe(wanted.change.mostRow);
+  });
+
+  test("may be a raw file and one that states its type, in either order", () => {
+    write("half.npy", npy("float16", [1, 2], Uint16Array.of(0, 0x3c00)));
+    write("raw.bin", bytesOf(Float32Array.of(0, 1)));
+    write("zero.txt", "0");
+    for (const [files, types] of [
+      [
+        ["raw.bin", "half.npy", "--dtype", "float32"],
+        ["float32", "float16"],
+      ],
+      [
+        ["half.npy", "raw.bin", "--dtype", "float32"],
+        ["float16", "float32"],
+      ],
+      [
+        ["half.npy", "raw.bin", "--other-dtype", "float32"],
+        ["float16", "float32"],
+      ],
+      [
+        ["raw.bin", "half.npy", "--other-dtype", "float64"],
+        ["float32", "float16"],
+      ],
+    ] as const) {
+      const { base, other, divergence } = json(...files, "--classes", "2", "--labels", "zero.txt");
+      expect([base.dtype, other.dtype, divergence.mean]).toEqual([...types, 0]);
+    }
   });
 
   test("use all threads from 16 MiB of logits on, also in lists of files", () => {

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { zipSync } from "fflate";
 import { beforeAll, describe, expect, test } from "vitest";
-import { npy } from "../support/array-files.ts";
+import { bytesOf, npy } from "../support/array-files.ts";
 import { xentJson } from "../support/cli.ts";
 import { cliFolder } from "../support/cli-folder.ts";
 import { golden } from "../support/evaluators.ts";
@@ -123,6 +123,22 @@ describe("rows", () => {
       expect(run(...args, "none.npz").stderr).toBe(
         'xent: none.npz: has no array "mask": choose one of labels, m as none.npz:name\n',
       );
+    }
+  });
+
+  test("count where the mask is any integer but 0, in any format of labels", () => {
+    const far = [-1, 2 ** 31 - 1, -(2 ** 31)];
+    const mask = Int32Array.from(golden.mask, (value, i) => (value ? (far[i % 3] as number) : 0));
+    const large = BigUint64Array.from(golden.mask, (value) => (value ? 2n ** 32n : 0n));
+    write("m.i32", bytesOf(mask));
+    write("far.npy", npy("int32", [N, T], mask));
+    write("unsigned.npy", npy("uint32", [N, T], new Uint32Array(mask.buffer)));
+    write("large.npy", npy("uint64", [N, T], large));
+    write("far.txt", mask.join(" "));
+    for (const file of ["m.i32", "far.npy", "unsigned.npy", "large.npy", "far.txt"]) {
+      const { mean, counted } = json(...whole, "--mask", file);
+      expect([file, counted]).toEqual([file, expected.masked.count]);
+      near(mean, expected.masked.mean);
     }
   });
 

@@ -209,7 +209,7 @@ interface Comparing {
 function comparePair(pair: ComparedFiles, flags: CompareFlags, comparing: Comparing): Promise<ComparedPair> {
   const { xent, signal, extremes, several, onRows } = comparing;
   return closing(async (closers) => {
-    const { logits, labels, dtype } = await openPair(pair, flags, closers);
+    const { logits, labels, dtype } = await openPair(pair, { ...flags, anyType: true }, closers);
     const other = await openOther(pair, flags);
     closers.push(() => other.array.bytes.close());
     assertSameRows(logits, other, flags);

@@ -31,7 +31,7 @@ export function comparedFiles(names: readonly string[], { base, other, labels, m
 
 /** Opens both files of a pair, closes them, and returns the base. Throws if they cannot have the same rows. */
 export async function sizeOf(files: ComparedFiles, flags: CompareFlags): Promise<LogitsFile> {
-  const base = await openLogits({ ...flags, logits: files.logits });
+  const base = await openLogits({ ...flags, logits: files.logits, anyType: true });
   await base.array.bytes.close();
   const other = await openOther(files, flags);
   await other.array.bytes.close();
@@ -40,7 +40,7 @@ export async function sizeOf(files: ComparedFiles, flags: CompareFlags): Promise
 }
 
 export function openOther({ other }: ComparedFiles, flags: CompareFlags): Promise<LogitsFile> {
-  return openLogits({ ...flags, dtype: flags.otherDtype ?? flags.dtype, logits: other });
+  return openLogits({ ...flags, dtype: flags.otherDtype ?? flags.dtype, logits: other, anyType: true });
 }
 
 /**

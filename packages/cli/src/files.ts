@@ -6,7 +6,7 @@ import { fileOf } from "./arrays.ts";
 import { badData, badUsage } from "./failure.ts";
 import { type LabelsDType, openLabels } from "./label-file.ts";
 import { IGNORED, type LabelRules, Labels } from "./labels.ts";
-import { type LogitsFile, openLogits } from "./logits.ts";
+import { type LogitsFile, type LogitsSpec, openLogits } from "./logits.ts";
 import type { LossFlags } from "./loss-options.ts";
 import type { NotFinite } from "./not-finite.ts";
 import { Source } from "./source.ts";
@@ -125,7 +125,7 @@ export async function instance(
 /** Opens a pair. `classesTotal`: the classes that labels range over, if the file has only some of them. */
 export async function openPair(
   pair: FilePair,
-  flags: FileFlags,
+  flags: FileFlags & Pick<LogitsSpec, "anyType">,
   closers: Closers,
   classesTotal?: number,
 ): Promise<{ logits: LogitsFile; labels: Labels; dtype: string; source: Source }> {
@@ -147,7 +147,7 @@ export async function openPair(
   return { logits: { ...logits, sequence }, labels: new Labels(file, rules), dtype: file.dtype, source };
 }
 
-/** Opens a mask as labels. A row counts if its value is not 0. */
+/** Opens a mask as labels of two classes: a row counts if its value is not 0. */
 async function openMask(
   spec: string,
   rules: Omit<LabelRules, "classes" | "ignoreIndex" | "noun">,
@@ -155,7 +155,7 @@ async function openMask(
 ): Promise<Labels> {
   const file = await openLabels(spec, { isMask: true });
   closers.push(() => file.close());
-  return new Labels(file, { ...rules, classes: 2 ** 31, ignoreIndex: undefined, noun: "mask value" });
+  return new Labels(file, { ...rules, classes: 2, ignoreIndex: undefined, noun: "mask value" });
 }
 
 /** The statistics that the options ask for beyond sums. */

@@ -1,4 +1,4 @@
-import { fileOf, isText, openArray } from "./arrays.ts";
+import { fileOf, isRaw, isText, openArray } from "./arrays.ts";
 import type { Bytes } from "./bytes.ts";
 import { BYTES, type DType, type INTEGERS, isFloat } from "./dtypes.ts";
 import { badData } from "./failure.ts";
@@ -46,6 +46,10 @@ export async function openLabels(spec: string, { raw, isMask = false }: LabelSpe
   if (isFloat(dtype) || (dtype === "bool" && !isMask)) {
     await close();
     throw badData(`${name}: expected integers${isMask ? " or bool" : ""}, found ${dtype}`);
+  }
+  if (raw !== undefined && isRaw(spec) && dtype !== raw) {
+    await close();
+    throw badData(`${name}: expected ${raw}, found ${dtype}`);
   }
   return { name, dtype, shape, chunks: numbersOf(bytes, dtype), close };
 }
