@@ -40,7 +40,7 @@ import type { LogitsFile } from "./logits.ts";
 import { LogitsView } from "./logits-view.ts";
 import type { NotFinite } from "./not-finite.ts";
 import { assertWritable, OutputFile } from "./output-file.ts";
-import { fieldOf, PerRow } from "./per-row.ts";
+import { type Content, fieldOf, PerRow } from "./per-row.ts";
 import { progressBar } from "./progress.ts";
 import { Quantiles } from "./quantiles.ts";
 import { namesWithInput } from "./standard-input.ts";
@@ -104,8 +104,8 @@ async function compareAll(
   const rows = sizes.reduce((sum, file) => sum + file.rows, 0);
   const inputs = all.flatMap((pair) => [...inputsOf(pair, flags), fileOf(pair.other).path]);
   const several = all.length > 1;
-  const columns = several ? ["file", ...COLUMNS] : COLUMNS;
-  const perRowFile = flags.perRow === undefined ? undefined : PerRow.output(flags.perRow, columns);
+  const content: Content = { what: "divergences", columns: several ? ["file", ...COLUMNS] : COLUMNS };
+  const perRowFile = flags.perRow === undefined ? undefined : PerRow.output(flags.perRow, content);
   const htmlFile = flags.html === undefined ? undefined : { option: "--html", path: flags.html, kinds: [REPORT] };
   await assertWritable(
     [perRowFile, htmlFile].filter((output) => output !== undefined),
@@ -115,7 +115,7 @@ async function compareAll(
   closers.push(() => html?.discard());
   const longest = sizes.reduce((most, { sequence }) => Math.max(most, flags.sequence ?? sequence), 1);
   const report = html && new ComparisonReport(longest);
-  const perRow = flags.perRow === undefined ? undefined : await PerRow.open(flags.perRow, rows, inputs, columns);
+  const perRow = flags.perRow === undefined ? undefined : await PerRow.open(flags.perRow, rows, inputs, content);
   closers.push(() => perRow?.discard());
   const threads = await threadsFor(
     flags.threads,
