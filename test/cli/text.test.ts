@@ -1,5 +1,6 @@
 // Numbers in text files and arguments: read correctly, or refused with an error that names the file.
 import { describe, expect, test } from "vitest";
+import { npy } from "../support/array-files.ts";
 import { cliFolder } from "../support/cli-folder.ts";
 
 const { write, run, evaluate } = cliFolder("text");
@@ -67,6 +68,33 @@ describe("a text of labels", () => {
       expect(evaluate().status, JSON.stringify(gap)).toBe(status);
     }
   });
+});
+
+test("a line of labels may have any length, and a comma in it belongs to its last label", () => {
+  const rows = 100_000;
+  write(
+    "many.npy",
+    npy(
+      "float32",
+      [rows, 2],
+      Float32Array.from({ length: 2 * rows }, (_, i) => i % 3),
+    ),
+  );
+  const labels = Array.from({ length: rows - 1 }, (_, i) => (i % 5 < 2 ? 1 : 0));
+  const evaluated = (text: string) => {
+    write("many.txt", text);
+    const { status, stdout, stderr } = evaluate("--logits", "many.npy", "--labels", "many.txt", "--json");
+    return { status, sum: status === 0 ? JSON.parse(stdout).sum : undefined, stderr };
+  };
+  const lines = evaluated(`${labels.join("\n")}\n1\n`);
+  expect(lines).toMatchObject({ status: 0, stderr: "" });
+  expect(evaluated(`${labels.join(" ")} 1`)).toEqual(lines);
+  expect(evaluated(`${labels.join(" ")} , 1`)).toEqual(lines);
+  for (const end of ["\n", "\r", "\r\n", " \n  "]) {
+    expect(evaluated(`${labels.join(" ")}${end}, 1`).stderr, JSON.stringify(end)).toBe(
+      `xent: many.txt: a comma without a number on each side, after ${rows - 1} numbers\n`,
+    );
+  }
 });
 
 test("weights may be separated by commas, and each comma needs two numbers", () => {

@@ -13,7 +13,7 @@ export async function* wordsOf(path: string, name: string = path): AsyncGenerato
     let rest = "";
     for await (const text of textOf(new FileBytes(name, file, 0, size, assertUnchanged))) {
       // The last word may continue in the next chunk.
-      const last = text.search(/[^\s,]*$/);
+      const last = lastWord(text);
       if (last > 0) {
         yield* words.of(rest + text.slice(0, last));
         rest = text.slice(last);
@@ -28,6 +28,13 @@ export async function* wordsOf(path: string, name: string = path): AsyncGenerato
   } finally {
     await file.close();
   }
+}
+
+/** Where the word at the end begins. A regular expression would try to match it at each character. */
+function lastWord(text: string): number {
+  let begin = text.length;
+  while (begin > 0 && !/[\s,]/.test(text[begin - 1] as string)) begin--;
+  return begin;
 }
 
 /** Decodes UTF-8, or UTF-16 with a byte order mark, as Windows PowerShell writes it. */
@@ -69,7 +76,7 @@ class Words {
   }
 
   #between(text: string): string[] {
-    const line = /[^\r\n]*$/.exec(text)?.[0] ?? "";
+    const line = text.slice(Math.max(text.lastIndexOf("\n"), text.lastIndexOf("\r")) + 1);
     if (line.trim() !== "") this.#last = "word";
     else if (line !== text) this.#last = "nothing";
     return text.split(/\s+/).filter((word) => word !== "");
