@@ -19,6 +19,7 @@ import { decimal, toJson } from "./numbers.ts";
 import { type PartialsFlags, partials } from "./partials.ts";
 import type { WorkFlags } from "./queue.ts";
 import { QUEUE_VARIABLE } from "./queue-url.ts";
+import { asArgument } from "./standard-input.ts";
 import { visible, visibleLines, withoutPasswords } from "./visible.ts";
 
 const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
@@ -284,7 +285,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 try {
   const status = await runWhereAddressesAreFew();
-  if (status === undefined) await program.parseAsync();
+  if (status === undefined) await program.parseAsync(process.argv.map(asArgument));
   else process.exitCode = status;
 } catch (error) {
   process.exitCode = exitCodeOf(error);

@@ -49,7 +49,8 @@ async function* textOf(bytes: Bytes): AsyncGenerator<string> {
   yield decoder?.decode() ?? "";
 }
 
-function encodingOf([first, second]: Uint8Array): string {
+/** By the byte order mark. */
+export function encodingOf([first, second]: Uint8Array): "utf-8" | "utf-16le" | "utf-16be" {
   if (first === 0xff && second === 0xfe) return "utf-16le";
   return first === 0xfe && second === 0xff ? "utf-16be" : "utf-8";
 }
