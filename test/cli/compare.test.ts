@@ -242,6 +242,32 @@ describe("two models", () => {
     }
   });
 
+  test("name the file whose logits have no finite divergence, which may be the base", () => {
+    write("nan.npy", npy("float32", [2, 2], Float32Array.of(0, NaN, 0, NaN)));
+    write("zero.npy", npy("float32", [2, 2], new Float32Array(4)));
+    write("zeros.txt", "0 0");
+    const args = ["compare", "nan.npy", "zero.npy", "--labels", "zeros.txt"];
+    const { stdout, stderr } = run(...args);
+    expect(stderr.split("\n")[1]).toBe(
+      "xent: nan.npy and zero.npy: 2 rows have no finite divergence; the largest is NaN, row 0",
+    );
+    expect(stdout).toMatch(/^ {2}median +NaN\n {2}99 % +NaN$/m);
+    expect(json(...args.slice(1)).divergence).toMatchObject({ mean: "NaN", median: "NaN", percentile99: "NaN" });
+  });
+
+  test("have help that mentions only options of the command", () => {
+    expect(run("compare", "--help").stdout).not.toContain("softcap");
+  });
+
+  test("leave the cells of a file blank if none of its rows counts", () => {
+    for (const name of ["n0", "n1", "m0", "m1"]) write(`${name}.npy`, npy("float32", [1, 2], Float32Array.of(0, 1)));
+    write("n0.txt", "0");
+    write("n1.txt", "1");
+    const lists = ["--base", "n0.npy", "n1.npy", "--other", "m0.npy", "m1.npy", "--labels", "{path}.txt"];
+    const { stdout } = run("compare", ...lists, "--ignore-index", "1");
+    expect(stdout).toMatch(/^n1\.npy +0 *$/m);
+  });
+
   test("may have rows without a finite divergence, which are counted and the first is named", () => {
     const masked = Float32Array.from(golden.other);
     masked[3 * C + (((golden.labels[3] as number) + 1) % C)] = -Infinity;
