@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { zipSync } from "fflate";
 import { beforeAll, describe, expect, test } from "vitest";
+import { Calibration } from "../../packages/cli/src/calibration.ts";
 import { bytesOf, npy } from "../support/array-files.ts";
 import { xentJson } from "../support/cli.ts";
 import { cliFolder } from "../support/cli-folder.ts";
@@ -289,6 +290,22 @@ describe("statistics", () => {
     expect(run("evaluate", ...whole, "--bytes", "nowhere.text").stderr).toBe(
       "xent: nowhere.text: no such file or directory\n",
     );
+  });
+
+  test("count a confidence at the edge of two bins in the lower one", () => {
+    // In f64, 7 / 25 * 25 is more than 7.
+    for (let bins = 1; bins <= 200; bins++) {
+      const calibration = new Calibration(bins);
+      for (let k = 1; k <= bins; k++) calibration.add(k / bins, true);
+      expect(calibration.result.bins.map(({ rows }) => rows)).toEqual(Array(bins).fill(1));
+    }
+  });
+
+  test("may be in a report that is written beside --totals", () => {
+    expect(run("evaluate", ...whole, "--totals", "beside.totals", "--html", "beside.html")).toMatchObject({
+      status: 0,
+      stderr: "",
+    });
   });
 
   test("are refused with --totals if its file can not hold them", () => {

@@ -60,9 +60,9 @@ async function evaluateAll(
   closers: Closers,
 ): Promise<Evaluation> {
   const start = performance.now();
+  assertCarried(given);
   // The report draws the calibration, so the text has it, too.
   const flags = given.html === undefined ? given : { calibration: USUAL_BINS, ...given };
-  assertCarried(flags);
   const named = [flags.labels, flags.mask, ...(flags.logits ?? []), ...files] as const;
   if (flags.queue !== undefined && named.some(isInput))
     throw badUsage("-: workers of --queue cannot read standard input");

@@ -26,15 +26,15 @@ export function addLossOptions(command: Command): Command {
       number("a number >= 0", (z) => z >= 0 && z < Infinity),
     )
     .option("--softcap <c>", "x <- c tanh(x / c) first", positive);
-  return addModelOptions(command);
+  return addModelOptions(command, "x <- x / t, after the softcap");
 }
 
 const positive = number("a number > 0", (x) => x > 0 && x < Infinity);
 
 /** Options of a model's softmax, without those of a loss. */
-export function addModelOptions(command: Command): Command {
+export function addModelOptions(command: Command, temperature = "x <- x / t"): Command {
   return command
-    .option("--temperature <t>", "x <- x / t, after the softcap", positive)
+    .option("--temperature <t>", temperature, positive)
     .option(
       "--ignore-index <i>",
       "rows with this label do not count; may be given several times",
