@@ -113,19 +113,14 @@ function readInput(): string {
 
 /**
  * The numbers of one row, separated by white space or commas, with or without brackets, as other languages print them. Throws if
- * the text looks like several rows, lacks a number, or has commas within numbers. Only in brackets may a row be wrapped into lines of
- * equally many numbers.
+ * the text looks like several rows, lacks a number, or has commas within numbers.
  */
 function numbersIn(text: string): number[] {
   let row = text.trim();
   while (row.startsWith("[") && row.endsWith("]")) row = row.slice(1, -1).trim();
   if (/[[\]]/.test(row)) throw badUsage("expected one row: numbers in one pair of brackets, or in none");
   if (row === "") return [];
-  const lines = row === text.trim() ? row.replace(/\s*,\s*/g, ",").split(/\s*[\r\n]\s*/) : [];
-  const [count = 0, ...others] = lines.map((line) => line.split(/[\s,]+/).length);
-  if (count > 1 && others.length > 0 && others.every((other) => other === count)) {
-    throw badUsage(`expected one row, got ${lines.length} lines of ${count} numbers`);
-  }
+  if (row === text.trim()) assertOneRow(row);
   const groups = row.split(/\s+/);
   // A list with a comma after each number may have blanks anywhere.
   if (/[^\s,]\s+[^\s,]/.test(row) && groups.every((group) => /^[^,]+,[^,]/.test(group))) {
@@ -134,4 +129,15 @@ function numbersIn(text: string): number[] {
   const words = row.split(/\s*,\s*|\s+/);
   if (words.includes("")) throw badUsage("expected a number on both sides of each comma");
   return words.map(parseFloat32);
+}
+
+/** Throws if a text without brackets has several lines of equally many numbers, none of which is continued by a comma. */
+function assertOneRow(text: string): void {
+  const all = text.split(/[\r\n]+/).map((line) => line.trim());
+  const lines = all.filter((line) => line !== "");
+  if (lines.length < 2 || lines.some((line) => line.startsWith(",") || line.endsWith(","))) return;
+  const [count = 0, ...others] = lines.map((line) => line.split(/[\s,]+/).length);
+  if (count > 1 && others.every((other) => other === count)) {
+    throw badUsage(`expected one row, got ${lines.length} lines of ${count} numbers`);
+  }
 }
