@@ -92,6 +92,16 @@ describe("totals", () => {
     expect(decodeTotals(readFileSync(path("all.totals"))).sources).toHaveLength(2);
   });
 
+  test("of masks that divide the rows give the result of all rows", () => {
+    write("some.txt", "1 0 -1");
+    write("rest.txt", "0 1 0");
+    for (const mask of ["some", "rest"]) {
+      json("evaluate", "a.npy", "--labels", "a.txt", "--mask", `${mask}.txt`, "--totals", `${mask}.totals`);
+    }
+    const { counted, sum } = json("evaluate", "a.npy", "--labels", "a.txt");
+    expect(json("merge", "some.totals", "rest.totals").summary).toMatchObject({ counted, sum });
+  });
+
   test("with other labels or logits count as other rows", () => {
     write("c.txt", "0 1 3");
     json("evaluate", "--logits", "a.npy", "--labels", "c.txt", "--totals", "c.totals");
