@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { beforeAll, describe, expect, test } from "vitest";
-import { npy } from "../support/array-files.ts";
+import { bytesOf, npy } from "../support/array-files.ts";
 import { xentJson } from "../support/cli.ts";
 import { cliFolder } from "../support/cli-folder.ts";
 import { golden } from "../support/evaluators.ts";
@@ -13,8 +13,8 @@ interface Estimate {
 }
 
 interface Comparison {
-  base: Estimate & { perplexity: number; correct: number };
-  other: Estimate & { perplexity: number; correct: number };
+  base: Estimate & { dtype: string; perplexity: number; correct: number };
+  other: Estimate & { dtype: string; perplexity: number; correct: number };
   rows: number;
   counted: number;
   difference: Estimate & { perplexityRatio: number };
@@ -105,6 +105,33 @@ describe("two models", () => {
     expect(comparison.labelProbability.largestIncrease.row).toBe(wanted.change.mostRow);
   });
 
+  test("may be a raw file and one that states its type, in either order", () => {
+    write("half.npy", npy("float16", [1, 2], Uint16Array.of(0, 0x3c00)));
+    write("raw.bin", bytesOf(Float32Array.of(0, 1)));
+    write("zero.txt", "0");
+    for (const [files, types] of [
+      [
+        ["raw.bin", "half.npy", "--dtype", "float32"],
+        ["float32", "float16"],
+      ],
+      [
+        ["half.npy", "raw.bin", "--dtype", "float32"],
+        ["float16", "float32"],
+      ],
+      [
+        ["half.npy", "raw.bin", "--other-dtype", "float32"],
+        ["float16", "float32"],
+      ],
+      [
+        ["raw.bin", "half.npy", "--other-dtype", "float64"],
+        ["float32", "float16"],
+      ],
+    ] as const) {
+      const { base, other, divergence } = json(...files, "--classes", "2", "--labels", "zero.txt");
+      expect([base.dtype, other.dtype, divergence.mean]).toEqual([...types, 0]);
+    }
+  });
+
   test("use all threads from 16 MiB of logits on, also in lists of files", () => {
     write("many.bin", Buffer.alloc(2 ** 23));
     write("more.bin", Buffer.alloc(2 ** 23));
@@ -176,6 +203,69 @@ describe("two models", () => {
     );
     expect(error("x.npy", "o.npy", "--per-row", "o.npy")).toMatch(/^xent: --per-row: o\.npy: /);
     expect(error("x.npy", "o.npy", "--html", "o.npy")).toMatch(/^xent: --html: o\.npy: /);
+  });
+
+  test("are refused if their rows have another order, and the error names both shapes", () => {
+    const zeros = (name: string, sizes: number[]): void =>
+      write(name, npy("float32", sizes, new Float32Array(sizes.reduce((product, size) => product * size, 1))));
+    for (const [name, sizes] of [
+      ["b.npy", [2, 3, 5]],
+      ["t.npy", [3, 2, 5]],
+      ["flat.npy", [6, 5]],
+      ["b1.npy", [4, 5, 2, 3]],
+      ["t1.npy", [4, 5, 3, 2]],
+    ] as const)
+      zeros(name, [...sizes]);
+    write("six.txt", "0 ".repeat(6));
+    write("many.txt", "0 ".repeat(24));
+    const compared = (labels: string, ...args: string[]): string => run("compare", ...args, "--labels", labels).stderr;
+    expect(compared("six.txt", "b.npy", "t.npy")).toBe(
+      "xent: t.npy: expected logits of shape [2, 3, 5] as in b.npy, found [3, 2, 5]\n",
+    );
+    expect(compared("many.txt", "b1.npy", "t1.npy", "--axis", "1")).toBe(
+      "xent: t1.npy: expected logits of shape [4, 5, 2, 3] as in b1.npy, found [4, 5, 3, 2]\n",
+    );
+    // A flat file says nothing about sequences.
+    for (const files of [
+      ["b.npy", "flat.npy"],
+      ["flat.npy", "t.npy"],
+    ])
+      expect(compared("six.txt", ...files)).toBe("");
+    for (const option of [
+      ["--shift", "1"],
+      ["--group", "sequence"],
+    ]) {
+      expect(compared("six.txt", "b.npy", "flat.npy", ...option)).toBe(
+        "xent: flat.npy: has sequences of 6 rows, by its shape [6, 5], but b.npy of 3, by [2, 3, 5]: give --sequence\n",
+      );
+      expect(compared("six.txt", "b.npy", "flat.npy", "--sequence", "3", ...option)).toBe("");
+    }
+  });
+
+  test("name the file whose logits have no finite divergence, which may be the base", () => {
+    write("nan.npy", npy("float32", [2, 2], Float32Array.of(0, NaN, 0, NaN)));
+    write("zero.npy", npy("float32", [2, 2], new Float32Array(4)));
+    write("zeros.txt", "0 0");
+    const args = ["compare", "nan.npy", "zero.npy", "--labels", "zeros.txt"];
+    const { stdout, stderr } = run(...args);
+    expect(stderr.split("\n")[1]).toBe(
+      "xent: nan.npy and zero.npy: 2 rows have no finite divergence; the largest is NaN, row 0",
+    );
+    expect(stdout).toMatch(/^ {2}median +NaN\n {2}99 % +NaN$/m);
+    expect(json(...args.slice(1)).divergence).toMatchObject({ mean: "NaN", median: "NaN", percentile99: "NaN" });
+  });
+
+  test("have help that mentions only options of the command", () => {
+    expect(run("compare", "--help").stdout).not.toContain("softcap");
+  });
+
+  test("leave the cells of a file blank if none of its rows counts", () => {
+    for (const name of ["n0", "n1", "m0", "m1"]) write(`${name}.npy`, npy("float32", [1, 2], Float32Array.of(0, 1)));
+    write("n0.txt", "0");
+    write("n1.txt", "1");
+    const lists = ["--base", "n0.npy", "n1.npy", "--other", "m0.npy", "m1.npy", "--labels", "{path}.txt"];
+    const { stdout } = run("compare", ...lists, "--ignore-index", "1");
+    expect(stdout).toMatch(/^n1\.npy +0 *$/m);
   });
 
   test("may have rows without a finite divergence, which are counted and the first is named", () => {

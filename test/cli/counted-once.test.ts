@@ -1,8 +1,9 @@
 // Files, options and totals that are given twice, under any names, do not count twice.
 import { copyFileSync, linkSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { zipSync } from "fflate";
 import { beforeEach, describe, expect, test } from "vitest";
 import { decodeTotals, encodeTotals, Totals } from "xent";
-import { bytesOf, npy } from "../support/array-files.ts";
+import { bytesOf, npy, safetensors } from "../support/array-files.ts";
 import { cliFolder, logits } from "../support/cli-folder.ts";
 
 const { path, write, run, evaluate } = cliFolder("once");
@@ -91,6 +92,16 @@ describe("totals", () => {
     expect(decodeTotals(readFileSync(path("all.totals"))).sources).toHaveLength(2);
   });
 
+  test("of masks that divide the rows give the result of all rows", () => {
+    write("some.txt", "1 0 -1");
+    write("rest.txt", "0 1 0");
+    for (const mask of ["some", "rest"]) {
+      json("evaluate", "a.npy", "--labels", "a.txt", "--mask", `${mask}.txt`, "--totals", `${mask}.totals`);
+    }
+    const { counted, sum } = json("evaluate", "a.npy", "--labels", "a.txt");
+    expect(json("merge", "some.totals", "rest.totals").summary).toMatchObject({ counted, sum });
+  });
+
   test("with other labels or logits count as other rows", () => {
     write("c.txt", "0 1 3");
     json("evaluate", "--logits", "a.npy", "--labels", "c.txt", "--totals", "c.totals");
@@ -125,6 +136,37 @@ describe("files of logits", () => {
     linkSync(path("a.txt"), path("d.txt"));
     const message = "d.npy: is the same file as a.npy: its rows would count twice";
     refused(message, "evaluate", "a.npy", "d.npy", "--labels", "{path}.txt");
+  });
+
+  test("that are read twice are refused, as an array or with other labels", () => {
+    // {name} of x.npz:logits is x.
+    const labels = ["--labels", "{name}.txt"];
+    write("x.txt", "0 1 2");
+    const tensor = { type: "float32", shape: [3, 4], data: new Float32Array(12) };
+    write("x.npz", zipSync({ "logits.npy": logits, "others.npy": others }));
+    write("x.safetensors", safetensors({ logits: tensor, others: tensor }));
+    for (const name of ["x.npz", "x.safetensors"]) {
+      const message = `${name}:logits: is the same file as ${name}: its rows would count twice`;
+      refused(message, "evaluate", name, `${name}:logits`, ...labels);
+      expect(json("evaluate", name, `${name}:others`, ...labels)).toMatchObject({ shards: 2, counted: 6 });
+    }
+    if (!isPosix) return;
+    symlinkSync("a.npy", path("soft.npy"));
+    linkSync(path("a.npy"), path("hard.npy"));
+    for (const name of ["soft", "hard"]) {
+      write(`${name}.txt`, "2 1 0");
+      const message = `${name}.npy: is the same file as a.npy: its rows would count twice`;
+      refused(message, "evaluate", "a.npy", `${name}.npy`, "--labels", "{path}.txt");
+    }
+  });
+
+  test("that are compared twice are refused, but may be compared with themselves", () => {
+    const compared = (base: string[], other: string[]) => ["compare", "--base", ...base, "--other", ...other];
+    const places = ["--labels", "{path}.txt"];
+    const same = "is the same file as a.npy: its rows would count twice";
+    refused(`./a.npy: ${same}`, ...compared(["a.npy", "./a.npy"], ["b.npy", "c.npy"]), ...places);
+    refused(`./a.npy: ${same}`, ...compared(["b.npy", "c.npy"], ["a.npy", "./a.npy"]), ...places);
+    expect(json("compare", "a.npy", "a.npy", "--labels", "a.txt").counted).toBe(3);
   });
 
   test("with the same content under different names all count", () => {

@@ -21,6 +21,7 @@ import { createXentSync, type LossOptions, type LossResult } from "xent";
 import { npy, npyHeader } from "../support/array-files.ts";
 import { binary, overriding, xentCommand, xentJson } from "../support/cli.ts";
 import { exampleRows } from "../support/example.ts";
+import { bfloat16Bits, float16Bits } from "../support/half.ts";
 
 interface Evaluation {
   rows: number;
@@ -161,16 +162,22 @@ describe("options", () => {
     });
   });
 
-  test.each(["weights.npy", "weights.txt", "weights.f32"])("read class weights from %s", (file) => {
-    const weights = Float32Array.from({ length: CLASSES }, (_, j) => 0.25 + (j % 5) / 4);
-    if (file.endsWith(".npy")) write(file, npy("float32", [CLASSES], weights));
-    else write(file, file.endsWith(".txt") ? weights.join("\n") : Buffer.from(weights.buffer));
-    const result = expected({ classWeights: weights });
-    const { normalizer } = result;
-    const evaluation = evaluated("--class-weights", file, "--batch-rows", "9");
-    expect(evaluation.normalizer).toBe(normalizer);
-    expect(evaluation.mean).toBe(sumOf(result) / normalizer);
-  });
+  test.each(["weights.npy", "float16.npy", "bfloat16.npy", "weights.txt", "weights.f32"])(
+    "read class weights from %s",
+    (file) => {
+      const weights = Float32Array.from({ length: CLASSES }, (_, j) => 0.25 + (j % 5) / 4);
+      if (file === "float16.npy") write(file, npy("float16", [CLASSES], Uint16Array.from(weights, float16Bits)));
+      else if (file === "bfloat16.npy")
+        write(file, npy("bfloat16", [CLASSES], Uint16Array.from(weights, bfloat16Bits)));
+      else if (file.endsWith(".npy")) write(file, npy("float32", [CLASSES], weights));
+      else write(file, file.endsWith(".txt") ? weights.join("\n") : Buffer.from(weights.buffer));
+      const result = expected({ classWeights: weights });
+      const { normalizer } = result;
+      const evaluation = evaluated("--class-weights", file, "--batch-rows", "9");
+      expect(evaluation.normalizer).toBe(normalizer);
+      expect(evaluation.mean).toBe(sumOf(result) / normalizer);
+    },
+  );
 
   test("shift labels within the last axis but one, or within sequences that are given", () => {
     write("texts.npy", npy("float32", [4, ROWS / 4, CLASSES], logits));

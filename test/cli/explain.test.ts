@@ -93,7 +93,7 @@ describe("the logits of explain", () => {
     expect(explained(["-1", "2", "-3.1", "4", "--label", "0"])).toEqual(logits);
     expect(explained(["--label", "0", "-1", "2", "-3.1", "4"])).toEqual(logits);
     expect(explained(["-1,2,-3.1,4", "--label", "0"])).toEqual(logits);
-    expect(explained(["--label", "0"], "-1 2\n-3.1,\t4\n")).toEqual(logits);
+    expect(explained(["--label", "0"], "-1 2 -3.1\n,\t4\n")).toEqual(logits);
     expect(explained(["[-1, 2,", "-3.1, 4]", "--label", "0"])).toEqual(logits);
     expect(explained(["--label", "0"], "[[-1  2 -3.1\n  4]]")).toEqual(logits);
     expect(explained(["-", "--label", "0"], "-1 2 -3.1 4")).toEqual(logits);
@@ -120,6 +120,7 @@ describe("the logits of explain", () => {
     ["2 1 --label 0 --class-weights 1,2,3", "xent: --class-weights: expected one for each of 2 logits, got 3"],
     ["--label 0", "xent: expected logits, got none"],
     ["2 1", "xent: required option '--label <y>' not specified"],
+    ["2 1 --label 0x1", "xent: option '--label <y>' argument '0x1' is invalid. Expected an integer."],
     ["2 1 --label 0.5", "xent: option '--label <y>' argument '0.5' is invalid. Expected an integer."],
     [
       "2 1 --label 0 --smoothing 1",

@@ -87,6 +87,21 @@ describe("an output file", () => {
     expect(evaluate("--logits", "both.safetensors:logits", "--totals", "both.safetensors").status).toBe(2);
   });
 
+  test("replaces no text of --bytes", () => {
+    evaluate("--per-row", "out.csv");
+    evaluate("--totals", "out.totals");
+    for (const [option, name] of [
+      ["--per-row", "out.csv"],
+      ["--totals", "out.totals"],
+    ] as const) {
+      expect(evaluate("--bytes", name, option, name)).toEqual({
+        status: 2,
+        stdout: "",
+        stderr: `xent: ${option}: ${name}: would overwrite an input file\n`,
+      });
+    }
+  });
+
   test("replaces only files whose content is of its own kind", () => {
     write("out.y.txt", "0 1 2");
     write("out.b.npy", logits);
@@ -107,8 +122,8 @@ describe("an output file", () => {
       ]),
       ...["out.npy", "out.text", "out.totals"].map((name) => ["partials", name, ["--output", name]]),
       ["losses of xent (.npy)", "out.npy", ["--per-row", "out.npy"]],
-      ["totals or partials", "out.text", ["merge", "out.totals", "--output", "out.text"]],
-      ["totals or partials", "out.npy", ["merge", "out.part", "--output", "out.npy"]],
+      ["totals or a file of partials", "out.text", ["merge", "out.totals", "--output", "out.text"]],
+      ["totals or a file of partials", "out.npy", ["merge", "out.part", "--output", "out.npy"]],
       ["totals", "out.part", ["merge", "out.totals", "--output", "out.part"]],
       ["partials", "out.totals", ["merge", "out.part", "--output", "out.totals"]],
     ] as [string, string, string[]][]) {
@@ -123,6 +138,27 @@ describe("an output file", () => {
     write("out2.csv", "row,label\n1,2\n");
     expect(evaluate("--per-row", "out2.csv").stderr).toContain("is not a file of losses of xent (.csv)");
     expect(leftovers()).toEqual([]);
+  });
+
+  test("replaces no file of --per-row of another command", () => {
+    const compare = (...args: string[]) =>
+      run("compare", "logits.npy", "logits.npy", "--labels", "labels.txt", ...args);
+    for (const [ours, theirs, ofOurs, ofTheirs] of [
+      [evaluate, compare, "losses", "divergences"],
+      [compare, evaluate, "divergences", "losses"],
+    ] as const) {
+      for (const ending of ["npy", "csv"]) {
+        const name = `out.${ofOurs}.${ending}`;
+        for (let i = 0; i < 2; i++) expect(ours("--per-row", name)).toMatchObject({ status: 0, stderr: "" });
+        const before = readFileSync(path(name));
+        expect(theirs("--per-row", name)).toEqual({
+          status: 2,
+          stdout: "",
+          stderr: `xent: --per-row: ${name}: exists and is not a file of ${ofTheirs} of xent (.${ending}): not replaced\n`,
+        });
+        expect(readFileSync(path(name))).toEqual(before);
+      }
+    }
   });
 
   test("replaces a file of its own kind, and an empty file", () => {

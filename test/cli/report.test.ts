@@ -63,7 +63,7 @@ describe("a report", () => {
     const refused = run("evaluate", "x.npy", "--labels", "y.npy", "--html", "notes.html");
     expect(refused).toMatchObject({
       status: 2,
-      stderr: "xent: --html: notes.html: exists and is not a file of report of xent (.html): not replaced\n",
+      stderr: "xent: --html: notes.html: exists and is not a report of xent (.html): not replaced\n",
     });
     expect(readFileSync(path("notes.html"), "utf8")).toBe("<!doctype html><p>my own</p>");
     for (let i = 0; i < 2; i++) {
@@ -119,6 +119,12 @@ describe("the statistics of a report", () => {
     expect(exact.at(probabilities)).toEqual(wanted);
     for (const [i, value] of rough.at(probabilities).entries()) {
       expect(Math.abs(value / (wanted[i] as number) - 1)).toBeLessThan(0.002);
+    }
+    // NaN is more than infinity, which is more than any number.
+    for (const most of [5, 2 ** 30]) {
+      const some = new Quantiles(most);
+      for (const value of [NaN, 0, NaN, Infinity, NaN]) some.add(value);
+      expect(some.at([0.25, 0.3, 0.5, 1])).toEqual([Infinity, NaN, NaN, NaN]);
     }
     const few = new Quantiles(4);
     for (const value of [4, 1, 3]) few.add(value);

@@ -13,6 +13,9 @@ const halves = npy("float32", [1, 2], Float32Array.of(0.5, 0.5));
 const LABELS = npy("int64", [3], BigInt64Array.of(0n, 1n, 2n));
 const WITH_LABELS = ["evaluate", "--logits", "logits.npy", "--labels", "-"];
 const WITH_LOGITS = ["evaluate", "--logits", "-", "--labels", "labels.txt"];
+/** Two arrays of logits, of which b is the right one. */
+const LOGITS = zipSync({ "a.npy": halves, "b.npy": logits });
+const utf16 = (text: string): Buffer => Buffer.from(`\ufeff${text}`, "utf16le");
 
 function npz(...names: string[]): Uint8Array {
   return zipSync(Object.fromEntries(names.map((name) => [`${name}.npy`, LABELS])));
@@ -24,7 +27,12 @@ describe("standard input", () => {
     ["labels in a .npy", WITH_LABELS, LABELS],
     ["labels in an .npz", WITH_LABELS, npz("labels", "others")],
     ["the array of an .npz that is named", [...WITH_LABELS.slice(0, -1), "-:b"], npz("a", "b")],
+    ["labels as UTF-16", WITH_LABELS, utf16("0 1 2")],
+    ["labels as UTF-16, big endian", WITH_LABELS, utf16("0\r\n1\r\n2\r\n").swap16()],
     ["logits", WITH_LOGITS, logits],
+    ["logits that no option names", ["evaluate", "-", "--labels", "labels.txt"], logits],
+    ["an array of logits that no option names", ["evaluate", "-:b", "--labels", "labels.txt"], LOGITS],
+    ["an array in a list", ["evaluate", "--logits", "-:b", "--labels", "labels.txt"], LOGITS],
   ])("may be %s", (_, args, input) => {
     const { mean } = JSON.parse(evaluate("--json").stdout);
     expect(JSON.parse(piped(input, ...args, "--json").stdout)).toMatchObject({ mean });
@@ -35,6 +43,24 @@ describe("standard input", () => {
       const { status, stderr } = piped("", "evaluate", "--logits", "-", "--labels", labels);
       expect({ status, stderr }).toEqual({ status: 2, stderr: "xent: -: only one file can be standard input\n" });
     }
+  });
+
+  test("may have an array for each list of a comparison, but not for both", () => {
+    const labels = ["--labels", "labels.txt", "--json"];
+    for (const files of [
+      ["logits.npy", "-:b"],
+      ["--base", "logits.npy", "--other", "-:b"],
+    ]) {
+      const { stdout } = piped(LOGITS, "compare", ...files, ...labels);
+      expect(JSON.parse(stdout)).toMatchObject({ other: { name: "standard input:b" }, divergence: { mean: 0 } });
+    }
+  });
+
+  test("may be raw labels that begin like UTF-16", () => {
+    write("labels.txt", "0 1 65279");
+    const raw = Buffer.from(Int32Array.of(65279, 48, 49).buffer);
+    const { stderr } = piped(raw, ...WITH_LABELS);
+    expect(stderr).toBe("xent: standard input: row 0 has label 65279, which is outside of the range [0, 4)\n");
   });
 
   test("is not for the workers of a queue", () => {

@@ -1,7 +1,9 @@
 // The statistics of xent evaluate against NumPy and PyTorch in f64: golden/evaluators.json.
 import { readFileSync } from "node:fs";
+import { zipSync } from "fflate";
 import { beforeAll, describe, expect, test } from "vitest";
-import { npy } from "../support/array-files.ts";
+import { Calibration } from "../../packages/cli/src/calibration.ts";
+import { bytesOf, npy } from "../support/array-files.ts";
 import { xentJson } from "../support/cli.ts";
 import { cliFolder } from "../support/cli-folder.ts";
 import { golden } from "../support/evaluators.ts";
@@ -104,6 +106,41 @@ describe("rows", () => {
     expect(counted).toBe(expected.masked.count);
     near(mean, expected.masked.mean);
     near(standardError, expected.masked.bySequence);
+  });
+
+  test("count by the array mask of a file with several arrays, or by the one that is named", () => {
+    const array = (data: readonly number[]): Uint8Array => npy("|b1", [N, T], Uint8Array.from(data));
+    const content = { "labels.npy": array(golden.labels.map(() => 1)), "m.npy": array(golden.mask) };
+    write("all.npz", zipSync({ ...content, "mask.npy": array(golden.mask) }));
+    write("none.npz", zipSync(content));
+    for (const command of [
+      ["evaluate", "--logits"],
+      ["compare", "x.npy"],
+    ]) {
+      const args = [...command, "x.npy", "--labels", "y.npy", "--mask"];
+      for (const mask of ["all.npz", "none.npz:m"]) {
+        expect(JSON.parse(run(...args, mask, "--json").stdout).counted).toBe(expected.masked.count);
+      }
+      expect(run(...args, "none.npz").stderr).toBe(
+        'xent: none.npz: has no array "mask": choose one of labels, m as none.npz:name\n',
+      );
+    }
+  });
+
+  test("count where the mask is any integer but 0, in any format of labels", () => {
+    const far = [-1, 2 ** 31 - 1, -(2 ** 31)];
+    const mask = Int32Array.from(golden.mask, (value, i) => (value ? (far[i % 3] as number) : 0));
+    const large = BigUint64Array.from(golden.mask, (value) => (value ? 2n ** 32n : 0n));
+    write("m.i32", bytesOf(mask));
+    write("far.npy", npy("int32", [N, T], mask));
+    write("unsigned.npy", npy("uint32", [N, T], new Uint32Array(mask.buffer)));
+    write("large.npy", npy("uint64", [N, T], large));
+    write("far.txt", mask.join(" "));
+    for (const file of ["m.i32", "far.npy", "unsigned.npy", "large.npy", "far.txt"]) {
+      const { mean, counted } = json(...whole, "--mask", file);
+      expect([file, counted]).toEqual([file, expected.masked.count]);
+      near(mean, expected.masked.mean);
+    }
   });
 
   test("that are masked may have any label", () => {
@@ -253,6 +290,22 @@ describe("statistics", () => {
     expect(run("evaluate", ...whole, "--bytes", "nowhere.text").stderr).toBe(
       "xent: nowhere.text: no such file or directory\n",
     );
+  });
+
+  test("count a confidence at the edge of two bins in the lower one", () => {
+    // In f64, 7 / 25 * 25 is more than 7.
+    for (let bins = 1; bins <= 200; bins++) {
+      const calibration = new Calibration(bins);
+      for (let k = 1; k <= bins; k++) calibration.add(k / bins, true);
+      expect(calibration.result.bins.map(({ rows }) => rows)).toEqual(Array(bins).fill(1));
+    }
+  });
+
+  test("may be in a report that is written beside --totals", () => {
+    expect(run("evaluate", ...whole, "--totals", "beside.totals", "--html", "beside.html")).toMatchObject({
+      status: 0,
+      stderr: "",
+    });
   });
 
   test("are refused with --totals if its file can not hold them", () => {

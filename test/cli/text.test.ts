@@ -1,5 +1,6 @@
 // Numbers in text files and arguments: read correctly, or refused with an error that names the file.
 import { describe, expect, test } from "vitest";
+import { npy } from "../support/array-files.ts";
 import { cliFolder } from "../support/cli-folder.ts";
 
 const { write, run, evaluate } = cliFolder("text");
@@ -69,6 +70,33 @@ describe("a text of labels", () => {
   });
 });
 
+test("a line of labels may have any length, and a comma in it belongs to its last label", () => {
+  const rows = 100_000;
+  write(
+    "many.npy",
+    npy(
+      "float32",
+      [rows, 2],
+      Float32Array.from({ length: 2 * rows }, (_, i) => i % 3),
+    ),
+  );
+  const labels = Array.from({ length: rows - 1 }, (_, i) => (i % 5 < 2 ? 1 : 0));
+  const evaluated = (text: string) => {
+    write("many.txt", text);
+    const { status, stdout, stderr } = evaluate("--logits", "many.npy", "--labels", "many.txt", "--json");
+    return { status, sum: status === 0 ? JSON.parse(stdout).sum : undefined, stderr };
+  };
+  const lines = evaluated(`${labels.join("\n")}\n1\n`);
+  expect(lines).toMatchObject({ status: 0, stderr: "" });
+  expect(evaluated(`${labels.join(" ")} 1`)).toEqual(lines);
+  expect(evaluated(`${labels.join(" ")} , 1`)).toEqual(lines);
+  for (const end of ["\n", "\r", "\r\n", " \n  "]) {
+    expect(evaluated(`${labels.join(" ")}${end}, 1`).stderr, JSON.stringify(end)).toBe(
+      `xent: many.txt: a comma without a number on each side, after ${rows - 1} numbers\n`,
+    );
+  }
+});
+
 test("weights may be separated by commas, and each comma needs two numbers", () => {
   write("w.txt", "1,2.5\n3,4\n");
   write("same.txt", "1 2.5 3 4");
@@ -101,6 +129,15 @@ describe("a row of logits", () => {
     [["[1 2\n 3]"], [1, 2, 3]],
     [["[[1 2 3]]"], [1, 2, 3]],
     [["1\n2\n3\n"], [1, 2, 3]],
+    [["1,2, 3,4"], [1, 2, 3, 4]],
+    [
+      ["1,2,", "3,4"],
+      [1, 2, 3, 4],
+    ],
+    // One row in several lines: by brackets, by a comma at the end of a line, by a shorter last line.
+    [["[1 2\n 3 4]"], [1, 2, 3, 4]],
+    [["1, 2,\n3, 4"], [1, 2, 3, 4]],
+    [["1 2\n3"], [1, 2, 3]],
   ])("%j is read", (args, logits) => {
     expect(JSON.parse(run("explain", ...args, "--label", "0", "--json").stdout).logits).toEqual(logits);
   });
@@ -114,6 +151,10 @@ describe("a row of logits", () => {
     [["1,2,"], "expected a number on both sides of each comma"],
     [[",1,2"], "expected a number on both sides of each comma"],
     [["1,5", "2,5"], "expected one row: commas between all numbers or between none, got 1,5 2,5"],
+    [["1,5,2 2,5"], "expected one row: commas between all numbers or between none, got 1,5,2 2,5"],
+    [["1 2\n3 4\n"], "expected one row, got 2 lines of 2 numbers"],
+    [["1,2,3\r\n4,5,6\r\n\r\n7,8,9"], "expected one row, got 3 lines of 3 numbers"],
+    [["0x10", "1"], "0x10 is not a number"],
     [["[]"], "expected logits, got none"],
   ])("%j is refused", (args, message) => {
     expect(run("explain", ...args, "--label", "0")).toEqual({ status: 2, stdout: "", stderr: `xent: ${message}\n` });

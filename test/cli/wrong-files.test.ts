@@ -58,6 +58,14 @@ describe("the error", () => {
     ["x.npy", file("float32"), "expected 7 classes, found 5: its shape is [12, 5]", ["--classes", "7"]],
     ["x.npy", file("float32"), "expected float16, found float32", ["--dtype", "float16"]],
     ["x.npy", file("float32"), "12 rows are not a whole number of sequences of 5", ["--sequence", "5"]],
+    // The ending states a type.
+    ...[[], ["--dtype", "float32"]].map((dtype): [string, Buffer, string, string[]] => [
+      "x.i32",
+      bytesOf(values),
+      "expected logits of type float16, bfloat16, float32, float64, found int32",
+      ["--classes", "5", ...dtype],
+    ]),
+    ["x.f32", bytesOf(values), "expected float16, found float32", ["--classes", "5", "--dtype", "float16"]],
     [
       "x.bin",
       bytesOf(values),
@@ -177,6 +185,8 @@ describe("the error", () => {
     ],
     ["y.npy", npy("int32", [11], labels.subarray(1)), "11 labels do not fit the 12 rows of logits.npy"],
     ["y.npy", npy("float32", [ROWS], values.subarray(0, ROWS)), "expected integers, found float32"],
+    ["y.f32", bytesOf(values.subarray(0, ROWS)), "expected integers, found float32"],
+    ["y.i32", bytesOf(labels), "expected int64, found int32", ["--labels-dtype", "int64"]],
     ["y.txt", "0 1 2 3 4 0 1\n", "7 labels do not fit the 12 rows of logits.npy"],
     ["y.txt", `${labels.join(" ")} 0`, "more than 12 labels do not fit the 12 rows of logits.npy"],
     ["y.txt", "0 1\n2 3.5 1", 'row 3 has "3.5", which is not an integer'],
@@ -212,6 +222,15 @@ describe("the error", () => {
   ])("names the file of class weights: %s", (content, message) => {
     write("w.txt", content);
     expect(evaluate(...GOOD, "--class-weights", "w.txt").stderr).toBe(`xent: w.txt: ${message}\n`);
+  });
+
+  test("names a file whose ending states the type of no weights and of no mask", () => {
+    write("w.i32", bytesOf(Int32Array.of(1, 1, 1, 1, 1)));
+    expect(evaluate(...GOOD, "--class-weights", "w.i32").stderr).toBe(
+      "xent: w.i32: expected weights of type float16, bfloat16, float32, float64, found int32\n",
+    );
+    write("m.f32", bytesOf(values.subarray(0, ROWS)));
+    expect(evaluate(...GOOD, "--mask", "m.f32").stderr).toBe("xent: m.f32: expected integers or bool, found float32\n");
   });
 
   test("names the file of class weights that add up to 0", () => {

@@ -105,6 +105,15 @@ describe("an answer", () => {
     expect(answered(lost).notFinite).toEqual({ rows: 1, first });
   });
 
+  test.each([1, -2])("has the classes at the axis of the task: %s", (axis) => {
+    const task = taskOf(pair, { ...flags, axis }, [content, content], [1, 2], false);
+    const answer = (shape: readonly number[]) => ({ ...good, id: task.id, logits: { ...good.logits, shape } });
+    expect(readResult(answer([1, 4, 3]), task.id, task.data)).toMatchObject({ rows: 3, classes: 4 });
+    expect(thrown(() => readResult(answer([1, 3, 4]), task.id, task.data))).toBe(
+      "Error: invalid result for this task: shape",
+    );
+  });
+
   test.each<[string, object]>([
     ["rows in quotes", { rows: "50" }],
     ["other rows", { rows: 50 }],

@@ -10,10 +10,20 @@ import { pathOf } from "./standard-input.ts";
 /** What the caller expects of a file, for everything that the file itself does not state. */
 export interface Expected {
   /** The array to choose from several if the user names none. */
-  readonly usual: "logits" | "labels" | "weights";
+  readonly usual: "logits" | "labels" | "mask" | "weights";
   /** The type and the columns, if any, of a file that has only numbers. */
   readonly raw: { readonly dtype: DType; readonly columns?: number | undefined };
 }
+
+/** Endings of files that have only numbers, and the type that some of them state. */
+const RAW: ReadonlyMap<string | undefined, DType | undefined> = new Map([
+  ["bin", undefined],
+  ["raw", undefined],
+  ["f32", "float32"],
+  ["i32", "int32"],
+]);
+
+const endingOf = (path: string): string | undefined => /\.([^./\\]*)$/.exec(path)?.[1]?.toLowerCase();
 
 /** Whether the file is text, by its extension. */
 export function isText(spec: string): boolean {
@@ -22,7 +32,7 @@ export function isText(spec: string): boolean {
 
 /** Whether the file has only numbers, without a header, by its extension. */
 export function isRaw(spec: string): boolean {
-  return /\.(bin|raw|f32|i32)$/i.test(pathOf(spec));
+  return RAW.has(endingOf(pathOf(spec)));
 }
 
 /** Splits `path`, or `path:name` of a file with several arrays, into the path and the name of the array. */
@@ -60,7 +70,9 @@ async function openByEnding(named: NamedFile, { usual, raw }: Expected): Promise
   const { file, size, assertUnchanged } = await openFile(path, name);
   try {
     const bytes = new FileBytes(name, file, 0, size, assertUnchanged);
-    return isNpy ? await readNpy(name, bytes) : openRaw(name, bytes, raw);
+    return isNpy
+      ? await readNpy(name, bytes)
+      : openRaw(name, bytes, { ...raw, dtype: RAW.get(endingOf(path)) ?? raw.dtype });
   } catch (error) {
     await file.close();
     throw error;

@@ -35,7 +35,11 @@ export class Calibration {
   }
 
   add(confidence: number, isCorrect: boolean): void {
-    const bin = Math.max(0, Math.ceil(confidence * this.#rows.length) - 1);
+    const bins = this.#rows.length;
+    let bin = Math.max(0, Math.ceil(confidence * bins) - 1);
+    // The product is rounded, so it may be on the other side of the bin's edge.
+    if (bin > 0 && confidence <= bin / bins) bin--;
+    else if (confidence > (bin + 1) / bins) bin++;
     this.#rows[bin] = (this.#rows[bin] as number) + 1;
     this.#correct[bin] = (this.#correct[bin] as number) + (isCorrect ? 1 : 0);
     this.#confidence[bin]?.add(confidence);

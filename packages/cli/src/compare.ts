@@ -1,6 +1,6 @@
-import { basename } from "node:path";
 import type { LogitsType, Xent } from "xent";
 import { fileOf } from "./arrays.ts";
+import { assertSameRows, type ComparedFiles, comparedFiles, openOther, sizeOf } from "./compared-files.ts";
 import {
   type Compared,
   type ComparedRows,
@@ -17,31 +17,30 @@ import {
   relationOf,
 } from "./comparison.ts";
 import { ComparisonReport } from "./comparison-report.ts";
+import { assertDifferentLogits } from "./different-files.ts";
 import { Divergences } from "./divergence.ts";
 import { type Notice, together } from "./evaluation.ts";
-import { badData, badUsage } from "./failure.ts";
+import { badData } from "./failure.ts";
 import { assertGroup, assertSequences, standardErrorBy } from "./file-summary.ts";
 import {
   assertAlike,
   type Closers,
   closing,
   type FileFlags,
-  type FilePair,
   inputsOf,
   instance,
   lossOptions,
   openPair,
-  pairs,
   threadsFor,
 } from "./files.ts";
 import { REPORT } from "./html.ts";
 import { IGNORED } from "./labels.ts";
 import { LikenessCheck, noticeOf } from "./likeness.ts";
-import { type LogitsFile, openLogits } from "./logits.ts";
+import type { LogitsFile } from "./logits.ts";
 import { LogitsView } from "./logits-view.ts";
 import type { NotFinite } from "./not-finite.ts";
 import { assertWritable, OutputFile } from "./output-file.ts";
-import { fieldOf, PerRow } from "./per-row.ts";
+import { type Content, fieldOf, PerRow } from "./per-row.ts";
 import { progressBar } from "./progress.ts";
 import { Quantiles } from "./quantiles.ts";
 import { namesWithInput } from "./standard-input.ts";
@@ -59,13 +58,9 @@ export interface CompareFlags extends FileFlags {
   readonly html?: string;
 }
 
-interface Pair extends FilePair {
-  readonly other: string;
-}
-
 /** A pair of files that was compared. */
 interface ComparedPair {
-  readonly pair: Pair;
+  readonly pair: ComparedFiles;
   readonly compared: Compared;
   readonly rows: number;
   readonly classes: number;
@@ -98,7 +93,9 @@ async function compareAll(
     ...(base === undefined ? {} : { base: next(base.length) }),
     ...(other === undefined ? {} : { other: next(other.length) }),
   };
-  const all = pairsOf(files, flags);
+  const all = comparedFiles(files, flags);
+  await assertDifferentLogits(all.map((pair) => pair.logits));
+  await assertDifferentLogits(all.map((pair) => pair.other));
   const by = flags.group ?? "row";
   assertGroup(by, all.length);
   const sizes: LogitsFile[] = [];
@@ -107,8 +104,8 @@ async function compareAll(
   const rows = sizes.reduce((sum, file) => sum + file.rows, 0);
   const inputs = all.flatMap((pair) => [...inputsOf(pair, flags), fileOf(pair.other).path]);
   const several = all.length > 1;
-  const columns = several ? ["file", ...COLUMNS] : COLUMNS;
-  const perRowFile = flags.perRow === undefined ? undefined : PerRow.output(flags.perRow, columns);
+  const content: Content = { what: "divergences", columns: several ? ["file", ...COLUMNS] : COLUMNS };
+  const perRowFile = flags.perRow === undefined ? undefined : PerRow.output(flags.perRow, content);
   const htmlFile = flags.html === undefined ? undefined : { option: "--html", path: flags.html, kinds: [REPORT] };
   await assertWritable(
     [perRowFile, htmlFile].filter((output) => output !== undefined),
@@ -118,7 +115,7 @@ async function compareAll(
   closers.push(() => html?.discard());
   const longest = sizes.reduce((most, { sequence }) => Math.max(most, flags.sequence ?? sequence), 1);
   const report = html && new ComparisonReport(longest);
-  const perRow = flags.perRow === undefined ? undefined : await PerRow.open(flags.perRow, rows, inputs, columns);
+  const perRow = flags.perRow === undefined ? undefined : await PerRow.open(flags.perRow, rows, inputs, content);
   closers.push(() => perRow?.discard());
   const threads = await threadsFor(
     flags.threads,
@@ -200,46 +197,6 @@ function lineOf({ first, labels, base, other, divergence }: ComparedRows, file: 
   };
 }
 
-/** The pair BASE and OTHER, or the pairs that --base and --other list. */
-function pairsOf(names: readonly string[], { base, other, labels, mask }: CompareFlags): Pair[] {
-  const lists = base !== undefined && other !== undefined && names.length === 0;
-  if (!lists && (names.length !== 2 || base !== undefined || other !== undefined)) {
-    throw badUsage(
-      "expected two files of logits, BASE and OTHER, or lists of them: --base a.npy b.npy --other c.npy d.npy",
-    );
-  }
-  const [first, second] = lists ? [base, other] : [[names[0] as string], [names[1] as string]];
-  if (first.length !== second.length) {
-    throw badUsage(`--base and --other: expected the same number of files, got ${first.length} and ${second.length}`);
-  }
-  const [ours, theirs] = [first, second].map((list) => list.map((path) => basename(path)));
-  const moved = theirs?.findIndex((name, i) => name !== ours?.[i] && ours?.includes(name)) ?? -1;
-  if (moved >= 0) {
-    throw badUsage(`--other: ${second[moved]} is compared with ${first[moved]}: give both lists in the same order`);
-  }
-  return pairs(first, labels, mask).map((pair, i) => ({ ...pair, other: second[i] as string }));
-}
-
-/** Opens both files of a pair, closes them, and returns the base. Throws if their rows or classes differ. */
-async function sizeOf(pair: Pair, flags: CompareFlags): Promise<LogitsFile> {
-  const base = await openLogits({ ...flags, logits: pair.logits });
-  await base.array.bytes.close();
-  const other = await openOther(pair, flags);
-  await other.array.bytes.close();
-  assertSameShape(base, other);
-  return base;
-}
-
-function openOther(pair: Pair, flags: CompareFlags): Promise<LogitsFile> {
-  return openLogits({ ...flags, dtype: flags.otherDtype ?? flags.dtype, logits: pair.other });
-}
-
-function assertSameShape(base: LogitsFile, other: LogitsFile): void {
-  if (base.rows === other.rows && base.classes === other.classes && base.inner === other.inner) return;
-  const [expected, found] = [base, other].map(({ array: { shape } }) => `[${shape.join(", ")}]`);
-  throw badData(`${other.array.name}: expected logits of shape ${expected} as in ${base.array.name}, found ${found}`);
-}
-
 interface Comparing {
   readonly xent: Xent;
   readonly signal: AbortSignal;
@@ -249,13 +206,13 @@ interface Comparing {
   readonly onRows: (compared: ComparedRows, sequence: number) => Promise<void>;
 }
 
-function comparePair(pair: Pair, flags: CompareFlags, comparing: Comparing): Promise<ComparedPair> {
+function comparePair(pair: ComparedFiles, flags: CompareFlags, comparing: Comparing): Promise<ComparedPair> {
   const { xent, signal, extremes, several, onRows } = comparing;
   return closing(async (closers) => {
-    const { logits, labels, dtype } = await openPair(pair, flags, closers);
+    const { logits, labels, dtype } = await openPair(pair, { ...flags, anyType: true }, closers);
     const other = await openOther(pair, flags);
     closers.push(() => other.array.bytes.close());
-    assertSameShape(logits, other);
+    assertSameRows(logits, other, flags);
     const { rows, classes, inner } = logits;
     const bytes = logits.array.bytes.left + other.array.bytes.left;
     const file = several ? pair.logits : undefined;

@@ -1,5 +1,5 @@
 import type { Comparison, Estimate, ModelSummary, RowValue } from "./comparison.ts";
-import { line, percent, plusMinus } from "./evaluation-text.ts";
+import { line, orBlank, percent, plusMinus } from "./evaluation-text.ts";
 import { show } from "./numbers.ts";
 import { rateOf } from "./progress.ts";
 import { table } from "./table.ts";
@@ -59,13 +59,15 @@ export function noticesOf({ base, other, divergence, notices }: Comparison): str
     return [`${first.file ?? name}: ${count} no finite loss; the first is row ${first.row}: ${first.reason}`];
   });
   const { notFinite, largest } = divergence;
+  // A base with finite losses has finite divergences from any finite model.
+  const where = base.notFinite.rows === 0 ? other.name : `${base.name} and ${other.name}`;
   const rows = notFinite === 1 ? "1 row has" : `${notFinite} rows have`;
   return [
     ...notices.map(({ file, message }) => `${file}: ${message}`),
     ...infinite,
     ...(notFinite === 0 || largest === undefined
       ? []
-      : [`${other.name}: ${rows} no finite divergence; the largest is ${at(largest, String)}`]),
+      : [`${where}: ${rows} no finite divergence; the largest is ${at(largest, String)}`]),
   ];
 }
 
@@ -99,12 +101,12 @@ function filesTable({ files }: Comparison): string[] {
     [
       ["base file", ...files.map(({ base }) => visible(base))],
       ["counted", ...files.map(({ counted }) => String(counted))],
-      ["base", ...files.map(({ baseMean }) => baseMean.toPrecision(6))],
-      ["other", ...files.map(({ otherMean }) => otherMean.toPrecision(6))],
-      ["difference", ...files.map(({ difference }) => signed(difference.mean))],
-      ["±", ...files.map(({ difference }) => show(difference.standardError, 3))],
-      ["KL", ...files.map(({ divergence }) => show(divergence.mean))],
-      ["same best", ...files.map(({ agreement }) => `${(100 * agreement).toFixed(2)} %`)],
+      ["base", ...files.map(({ baseMean }) => orBlank(baseMean, (value) => value.toPrecision(6)))],
+      ["other", ...files.map(({ otherMean }) => orBlank(otherMean, (value) => value.toPrecision(6)))],
+      ["difference", ...files.map(({ difference }) => orBlank(difference.mean, signed))],
+      ["±", ...files.map(({ difference }) => orBlank(difference.standardError, (value) => show(value, 3)))],
+      ["KL", ...files.map(({ divergence }) => orBlank(divergence.mean, show))],
+      ["same best", ...files.map(({ agreement }) => orBlank(agreement, (value) => `${(100 * value).toFixed(2)} %`))],
     ],
     width,
     (text, row) => (row === -1 ? dim(text) : text),

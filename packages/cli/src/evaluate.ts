@@ -1,12 +1,12 @@
 import { encodeTotals } from "xent";
 import { USUAL_BINS } from "./calibration.ts";
+import { assertDifferentLogits } from "./different-files.ts";
 import { type Evaluation, type Notice, summarize, together } from "./evaluation.ts";
 import { badUsage } from "./failure.ts";
 import { assertGroup, assertSequences, macroOf, summaryOfFile, uncertaintyOf } from "./file-summary.ts";
 import {
   assertAlike,
   assertAverage,
-  assertDifferent,
   type Closers,
   closing,
   evaluateFile,
@@ -24,14 +24,14 @@ import { noticeOf } from "./likeness.ts";
 import { type LogitsFile, openLogits } from "./logits.ts";
 import type { NotFinite } from "./not-finite.ts";
 import { assertWritable, OutputFile } from "./output-file.ts";
-import { PerRow, ROW_COLUMNS } from "./per-row.ts";
+import { type Content, PerRow, ROW_COLUMNS } from "./per-row.ts";
 import { progressBar } from "./progress.ts";
 import { queueUrl } from "./queue-url.ts";
 import { EvaluationReport } from "./report.ts";
 import { addUp } from "./source.ts";
 import { isInput, namesWithInput } from "./standard-input.ts";
 import { Statistics } from "./statistics.ts";
-import { textBytes } from "./text-bytes.ts";
+import { textOf } from "./text-bytes.ts";
 import { TOTALS } from "./totals-file.ts";
 import { visible } from "./visible.ts";
 
@@ -60,23 +60,23 @@ async function evaluateAll(
   closers: Closers,
 ): Promise<Evaluation> {
   const start = performance.now();
+  assertCarried(given);
   // The report draws the calibration, so the text has it, too.
   const flags = given.html === undefined ? given : { calibration: USUAL_BINS, ...given };
-  assertCarried(flags);
   const named = [flags.labels, flags.mask, ...(flags.logits ?? []), ...files] as const;
   if (flags.queue !== undefined && named.some(isInput))
     throw badUsage("-: workers of --queue cannot read standard input");
   const [labelNames, mask, ...logits] = await namesWithInput(named, closers);
   const all = pairs(logits as string[], labelNames, mask);
   assertGroup(flags.group, all.length);
-  await assertDifferent(all);
-  const ofText = flags.bytes === undefined ? undefined : await textBytes(flags.bytes, all);
+  await assertDifferentLogits(all.map((pair) => pair.logits));
+  const text = flags.bytes === undefined ? undefined : await textOf(flags.bytes, all);
   // Check the outputs first: without them, the work would be wasted.
-  const inputs = all.flatMap((pair) => inputsOf(pair, flags));
+  const inputs = [...all.flatMap((pair) => inputsOf(pair, flags)), ...(text?.files ?? [])];
   const totalsFile =
     flags.totals === undefined ? undefined : { option: "--totals", path: flags.totals, kinds: [TOTALS] };
   const htmlFile = flags.html === undefined ? undefined : { option: "--html", path: flags.html, kinds: [REPORT] };
-  const perRowFile = flags.perRow === undefined ? undefined : PerRow.output(flags.perRow, columnsOf(all));
+  const perRowFile = flags.perRow === undefined ? undefined : PerRow.output(flags.perRow, contentOf(all));
   const outputs = [totalsFile, htmlFile, perRowFile];
   await assertWritable(
     outputs.filter((output) => output !== undefined),
@@ -88,7 +88,7 @@ async function evaluateAll(
   closers.push(() => html?.discard());
   const { results, variant, threads, perRow, report, forget } =
     flags.queue === undefined
-      ? await evaluateHere(all, flags, signal, closers)
+      ? await evaluateHere(all, flags, inputs, signal, closers)
       : await onQueue(all, flags, queueUrl(flags.queue), signal);
   const totals = addUp(results.map((result) => result.totals));
   const rows = results.reduce((sum, result) => sum + result.rows, 0);
@@ -114,7 +114,7 @@ async function evaluateAll(
     files: summaries,
     macro: macroOf(summaries),
     ...answersOf(results, flags, totals.count),
-    ...(ofText === undefined ? {} : { textBytes: ofText, bitsPerByte: totals.sum / Math.LN2 / ofText }),
+    ...(text === undefined ? {} : { textBytes: text.bytes, bitsPerByte: totals.sum / Math.LN2 / text.bytes }),
     notFinite: notFiniteOf(results),
     notices: noticesOf(results),
     variant,
@@ -151,6 +151,7 @@ interface Evaluated {
 async function evaluateHere(
   all: readonly FilePair[],
   flags: EvaluateFlags,
+  inputs: readonly string[],
   signal: AbortSignal,
   outer: Closers,
 ): Promise<Evaluated> {
@@ -158,7 +159,8 @@ async function evaluateHere(
   const sized = flags.perRow !== undefined || flags.html !== undefined || flags.group === "sequence";
   const sizes = sized ? await sizesOf(all, flags) : [];
   assertSequences(flags, sizes);
-  const perRow = flags.perRow === undefined ? undefined : await openPerRow(flags.perRow, sizes, all, flags);
+  const rows = sizes.reduce((sum, file) => sum + file.rows, 0);
+  const perRow = flags.perRow === undefined ? undefined : await PerRow.open(flags.perRow, rows, inputs, contentOf(all));
   const longest = sizes.map(({ sequence }) => flags.sequence ?? sequence);
   const report =
     flags.html === undefined ? undefined : new EvaluationReport(longest.reduce((a, b) => Math.max(a, b), 1));
@@ -207,21 +209,9 @@ async function sizesOf(all: readonly FilePair[], flags: FileFlags): Promise<Logi
   return files;
 }
 
-/** Opens the output of --per-row, which has the rows of all files, in order. */
-function openPerRow(
-  path: string,
-  sizes: readonly LogitsFile[],
-  all: readonly FilePair[],
-  flags: FileFlags,
-): Promise<PerRow> {
-  const rows = sizes.reduce((sum, file) => sum + file.rows, 0);
-  const inputs = all.flatMap((pair) => inputsOf(pair, flags));
-  return PerRow.open(path, rows, inputs, columnsOf(all));
-}
-
-/** The columns of --per-row. */
-function columnsOf(all: readonly FilePair[]): readonly string[] {
-  return all.length > 1 ? ["file", ...ROW_COLUMNS] : ROW_COLUMNS;
+/** What --per-row writes. */
+function contentOf(all: readonly FilePair[]): Content {
+  return { what: "losses", columns: all.length > 1 ? ["file", ...ROW_COLUMNS] : ROW_COLUMNS };
 }
 
 /** Throws for an option whose results --totals cannot hold. */

@@ -76,20 +76,24 @@ function filesTable({ files, macro, mean, standardError, perplexity, accuracy, r
   const ofFile = (file: FileSummary) => ({ ...file, name: visible(file.name), accuracy: file.correct / file.counted });
   const lines = [...files.map(ofFile), micro, each];
   const column = (title: string, cell: (row: (typeof lines)[number]) => string) => [title, ...lines.map(cell)] as const;
-  const blank = (value: number, text: (value: number) => string): string => (Number.isNaN(value) ? "" : text(value));
   return table(
     [
       column("file", ({ name }) => name),
-      column("rows", (row) => blank(row.rows, String)),
-      column("counted", (row) => blank(row.counted, String)),
-      column("mean loss", (row) => blank(row.mean, (value) => value.toPrecision(6))),
-      column("±", (row) => blank(row.standardError, (value) => value.toPrecision(3))),
-      column("perplexity", (row) => blank(row.perplexity, (value) => value.toPrecision(6))),
-      column("accuracy", (row) => blank(row.accuracy, (value) => `${(100 * value).toFixed(2)} %`)),
+      column("rows", (row) => orBlank(row.rows, String)),
+      column("counted", (row) => orBlank(row.counted, String)),
+      column("mean loss", (row) => orBlank(row.mean, (value) => value.toPrecision(6))),
+      column("±", (row) => orBlank(row.standardError, (value) => value.toPrecision(3))),
+      column("perplexity", (row) => orBlank(row.perplexity, (value) => value.toPrecision(6))),
+      column("accuracy", (row) => orBlank(row.accuracy, (value) => `${(100 * value).toFixed(2)} %`)),
     ],
     width,
     (text, row) => (row === -1 ? dim(text) : text),
   );
+}
+
+/** A number as text; empty if there is none. */
+export function orBlank(value: number, text: (value: number) => string): string {
+  return Number.isNaN(value) ? "" : text(value);
 }
 
 function calibrationTable({ bins }: CalibrationResult): string[] {

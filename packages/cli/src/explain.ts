@@ -120,11 +120,24 @@ function numbersIn(text: string): number[] {
   while (row.startsWith("[") && row.endsWith("]")) row = row.slice(1, -1).trim();
   if (/[[\]]/.test(row)) throw badUsage("expected one row: numbers in one pair of brackets, or in none");
   if (row === "") return [];
+  if (row === text.trim()) assertOneRow(row);
   const groups = row.split(/\s+/);
-  if (groups.length > 1 && groups.every((group) => /^[^,]+,[^,]/.test(group))) {
+  // A list with a comma after each number may have blanks anywhere.
+  if (/[^\s,]\s+[^\s,]/.test(row) && groups.every((group) => /^[^,]+,[^,]/.test(group))) {
     throw badUsage(`expected one row: commas between all numbers or between none, got ${groups.slice(0, 2).join(" ")}`);
   }
   const words = row.split(/\s*,\s*|\s+/);
   if (words.includes("")) throw badUsage("expected a number on both sides of each comma");
   return words.map(parseFloat32);
+}
+
+/** Throws if a text without brackets has several lines of equally many numbers, none of which is continued by a comma. */
+function assertOneRow(text: string): void {
+  const all = text.split(/[\r\n]+/).map((line) => line.trim());
+  const lines = all.filter((line) => line !== "");
+  if (lines.length < 2 || lines.some((line) => line.startsWith(",") || line.endsWith(","))) return;
+  const [count = 0, ...others] = lines.map((line) => line.split(/[\s,]+/).length);
+  if (count > 1 && others.every((other) => other === count)) {
+    throw badUsage(`expected one row, got ${lines.length} lines of ${count} numbers`);
+  }
 }

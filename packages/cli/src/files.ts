@@ -4,10 +4,9 @@ import { basename } from "node:path";
 import { createXent, type LogitsType, type LossOptions, type Totals, type Variant, type Xent } from "xent";
 import { fileOf } from "./arrays.ts";
 import { badData, badUsage } from "./failure.ts";
-import { identityAt } from "./file-identity.ts";
 import { type LabelsDType, openLabels } from "./label-file.ts";
 import { IGNORED, type LabelRules, Labels } from "./labels.ts";
-import { type LogitsFile, openLogits } from "./logits.ts";
+import { type LogitsFile, type LogitsSpec, openLogits } from "./logits.ts";
 import type { LossFlags } from "./loss-options.ts";
 import type { NotFinite } from "./not-finite.ts";
 import { Source } from "./source.ts";
@@ -19,24 +18,6 @@ import { readWeights } from "./weights.ts";
 export function inputsOf({ logits, labels, mask }: FilePair, { classWeights }: FileFlags): string[] {
   const specs = [logits, labels, mask, classWeights].filter((spec) => spec !== undefined);
   return specs.map((spec) => fileOf(spec).path);
-}
-
-/** Throws if a pair is given twice, under any names: its rows would count twice. */
-export async function assertDifferent(all: readonly FilePair[]): Promise<void> {
-  const seen = new Map<string, string>();
-  for (const { logits, labels } of all) {
-    const specs = [logits, labels].map(fileOf);
-    const files = await Promise.all(specs.map(({ path }) => identityAt(path)));
-    // A missing file is reported when it is opened.
-    if (files.includes(undefined)) continue;
-    const key = JSON.stringify([files, specs.map(({ wanted }) => wanted)]);
-    const other = seen.get(key);
-    if (other !== undefined) {
-      const same = other === logits ? "is given twice" : `is the same file as ${other}`;
-      throw badUsage(`${logits}: ${same}: its rows would count twice`);
-    }
-    seen.set(key, logits);
-  }
 }
 
 /** The options that describe files of logits and labels. */
@@ -144,7 +125,7 @@ export async function instance(
 /** Opens a pair. `classesTotal`: the classes that labels range over, if the file has only some of them. */
 export async function openPair(
   pair: FilePair,
-  flags: FileFlags,
+  flags: FileFlags & Pick<LogitsSpec, "anyType">,
   closers: Closers,
   classesTotal?: number,
 ): Promise<{ logits: LogitsFile; labels: Labels; dtype: string; source: Source }> {
@@ -166,7 +147,7 @@ export async function openPair(
   return { logits: { ...logits, sequence }, labels: new Labels(file, rules), dtype: file.dtype, source };
 }
 
-/** Opens a mask as labels. A row counts if its value is not 0. */
+/** Opens a mask as labels of two classes: a row counts if its value is not 0. */
 async function openMask(
   spec: string,
   rules: Omit<LabelRules, "classes" | "ignoreIndex" | "noun">,
@@ -174,7 +155,7 @@ async function openMask(
 ): Promise<Labels> {
   const file = await openLabels(spec, { isMask: true });
   closers.push(() => file.close());
-  return new Labels(file, { ...rules, classes: 2 ** 31, ignoreIndex: undefined, noun: "mask value" });
+  return new Labels(file, { ...rules, classes: 2, ignoreIndex: undefined, noun: "mask value" });
 }
 
 /** The statistics that the options ask for beyond sums. */

@@ -4,7 +4,7 @@ import type { Kind } from "./output-file.ts";
 const GENERATOR =
   '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="xent-cli">';
 
-export const REPORT: Kind = { name: "report of xent (.html)", isOne: (start) => start.startsWith(GENERATOR) };
+export const REPORT: Kind = { name: "a report of xent (.html)", isOne: (start) => start.startsWith(GENERATOR) };
 
 /** Text as HTML, without characters that change the direction of text. */
 export function escapeHtml(text: string): string {

@@ -1,4 +1,4 @@
-import { fileOf, isText, openArray } from "./arrays.ts";
+import { fileOf, isRaw, isText, openArray } from "./arrays.ts";
 import type { Bytes } from "./bytes.ts";
 import { BYTES, type DType, type INTEGERS, isFloat } from "./dtypes.ts";
 import { badData } from "./failure.ts";
@@ -39,13 +39,17 @@ export async function openLabels(spec: string, { raw, isMask = false }: LabelSpe
     return { name: spec, dtype: "text", shape: undefined, chunks, close };
   }
   const { name, dtype, shape, bytes } = await openArray(spec, {
-    usual: "labels",
+    usual: isMask ? "mask" : "labels",
     raw: { dtype: raw ?? (isMask ? "uint8" : "int32") },
   });
   const close = (): Promise<void> => bytes.close();
   if (isFloat(dtype) || (dtype === "bool" && !isMask)) {
     await close();
     throw badData(`${name}: expected integers${isMask ? " or bool" : ""}, found ${dtype}`);
+  }
+  if (raw !== undefined && isRaw(spec) && dtype !== raw) {
+    await close();
+    throw badData(`${name}: expected ${raw}, found ${dtype}`);
   }
   return { name, dtype, shape, chunks: numbersOf(bytes, dtype), close };
 }

@@ -95,6 +95,7 @@ export class Labels {
       const label = numbers[at] as number;
       const isIgnored = (row % sequence) + shift >= sequence || counts?.[i] === 0 || ignoreIndex.includes(label);
       if (isIgnored) into[i] = IGNORED;
+      else if (noun === "mask value") into[i] = label === 0 ? 0 : 1;
       else if (label >= 0 && label < classes) into[i] = label;
       else {
         const which = shift === 0 ? `row ${row} has ${noun}` : `row ${row} has, shifted by ${shift}, ${noun}`;

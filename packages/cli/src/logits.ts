@@ -22,11 +22,14 @@ export interface LogitsSpec {
   readonly logits: string;
   readonly classes?: number | undefined;
   readonly dtype?: LogitsType | undefined;
+  /** Whether a file that states another type than `dtype` is accepted. */
+  readonly anyType?: boolean;
   /** The class axis, counted from the end if negative. Default: the last. */
   readonly axis?: number | undefined;
 }
 
-export async function openLogits({ logits, classes, dtype, axis = -1 }: LogitsSpec): Promise<LogitsFile> {
+export async function openLogits(spec: LogitsSpec): Promise<LogitsFile> {
+  const { logits, classes, dtype, anyType = false, axis = -1 } = spec;
   if (isRaw(logits) && classes === undefined) throw badUsage(`${logits}: has no shape: give --classes`);
   const raw = { dtype: dtype ?? "float32", columns: classes };
   const array = await openArray(logits, { usual: "logits", raw });
@@ -49,7 +52,8 @@ export async function openLogits({ logits, classes, dtype, axis = -1 }: LogitsSp
     const rows = sizeOf(shape.slice(0, place)) * inner;
     if (rows === 0) throw badData(`${name}: has no rows: its shape is [${shape.join(", ")}]`);
     const sequence = place === shape.length - 1 ? (shape.at(-2) ?? 1) : inner;
-    return { array, dtype: logitsType(name, array.dtype, dtype), rows, classes: found, inner, rowsShape, sequence };
+    const type = logitsType(name, array.dtype, dtype, anyType);
+    return { array, dtype: type, rows, classes: found, inner, rowsShape, sequence };
   } catch (error) {
     await array.bytes.close();
     throw error;
@@ -57,9 +61,9 @@ export async function openLogits({ logits, classes, dtype, axis = -1 }: LogitsSp
 }
 
 /** Accepts uint16 as the bits of a 16-bit float, since NumPy has no bfloat16. */
-function logitsType(name: string, found: DType, asked: LogitsType | undefined): LogitsType {
+function logitsType(name: string, found: DType, asked: LogitsType | undefined, anyType: boolean): LogitsType {
   if (found === "uint16" && (asked === "float16" || asked === "bfloat16")) return asked;
   if (!isFloat(found)) throw badData(`${name}: expected logits of type ${FLOATS.join(", ")}, found ${found}`);
-  if (asked !== undefined && asked !== found) throw badData(`${name}: expected ${asked}, found ${found}`);
+  if (asked !== undefined && asked !== found && !anyType) throw badData(`${name}: expected ${asked}, found ${found}`);
   return found;
 }

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Variant } from "xent";
+import { decimal } from "./numbers.ts";
 
 /** The options of the loss, which several commands share. */
 export interface LossFlags {
@@ -25,15 +26,15 @@ export function addLossOptions(command: Command): Command {
       number("a number >= 0", (z) => z >= 0 && z < Infinity),
     )
     .option("--softcap <c>", "x <- c tanh(x / c) first", positive);
-  return addModelOptions(command);
+  return addModelOptions(command, "x <- x / t, after the softcap");
 }
 
 const positive = number("a number > 0", (x) => x > 0 && x < Infinity);
 
 /** Options of a model's softmax, without those of a loss. */
-export function addModelOptions(command: Command): Command {
+export function addModelOptions(command: Command, temperature = "x <- x / t"): Command {
   return command
-    .option("--temperature <t>", "x <- x / t, after the softcap", positive)
+    .option("--temperature <t>", temperature, positive)
     .option(
       "--ignore-index <i>",
       "rows with this label do not count; may be given several times",
@@ -58,8 +59,8 @@ export function integer(minimum: number): (text: string) => number {
 
 function number(expected: string, accepts: (value: number) => boolean): (text: string) => number {
   return (text) => {
-    const value = Number(text);
-    if (text.trim() === "" || !accepts(value)) throw new InvalidArgumentError(`Expected ${expected}.`);
+    const value = decimal(text);
+    if (!accepts(value)) throw new InvalidArgumentError(`Expected ${expected}.`);
     return value;
   };
 }

@@ -15,10 +15,11 @@ import { MOST_THREADS } from "./files.ts";
 import { refuseRepeats } from "./given.ts";
 import { addLossOptions, addModelOptions, collected, integer } from "./loss-options.ts";
 import { type MergeFlags, merge } from "./merge.ts";
-import { toJson } from "./numbers.ts";
+import { decimal, toJson } from "./numbers.ts";
 import { type PartialsFlags, partials } from "./partials.ts";
 import type { WorkFlags } from "./queue.ts";
 import { QUEUE_VARIABLE } from "./queue-url.ts";
+import { asArgument } from "./standard-input.ts";
 import { visible, visibleLines, withoutPasswords } from "./visible.ts";
 
 const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
@@ -234,7 +235,7 @@ function topK(text: string): number[] {
 }
 
 function bins(text: string): number {
-  const count = Number(text);
+  const count = decimal(text);
   if (!(Number.isInteger(count) && count >= 1 && count <= MOST_BINS)) {
     throw new InvalidArgumentError(`Expected a number of bins from 1 to ${MOST_BINS}.`);
   }
@@ -243,7 +244,7 @@ function bins(text: string): number {
 
 function threads(text: string): number | "auto" {
   if (text === "auto") return text;
-  const count = Number(text);
+  const count = decimal(text);
   if (!(Number.isInteger(count) && count >= 1 && count <= MOST_THREADS)) {
     throw new InvalidArgumentError(`Expected an integer from 1 to ${MOST_THREADS}, or "auto".`);
   }
@@ -284,7 +285,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 try {
   const status = await runWhereAddressesAreFew();
-  if (status === undefined) await program.parseAsync();
+  if (status === undefined) await program.parseAsync(process.argv.map(asArgument));
   else process.exitCode = status;
 } catch (error) {
   process.exitCode = exitCodeOf(error);

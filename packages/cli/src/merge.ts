@@ -1,7 +1,7 @@
 import { encodePartials, encodeTotals, lossFromPartials, mergePartials, type Partials, Totals } from "xent";
+import { assertDifferent } from "./different-files.ts";
 import { type Summary, summarize } from "./evaluation.ts";
 import { badData, badUsage } from "./failure.ts";
-import { identityAt } from "./file-identity.ts";
 import { type Closers, closing } from "./files.ts";
 import { assertWritable, type Output, OutputFile } from "./output-file.ts";
 import { PerRow } from "./per-row.ts";
@@ -101,18 +101,6 @@ function summaryOf(totals: Totals, files: readonly string[]): Summary {
   if (totals.count === 0) throw badData(`${what}: no row counts: there is nothing to average`);
   if (totals.normalizer === 0) throw badData(`${what}: the weights of all labels add up to 0: there is no mean`);
   return summarize(totals);
-}
-
-/** Throws if a file is given twice, under any names. */
-async function assertDifferent(files: readonly string[]): Promise<void> {
-  const seen = new Map<string, string>();
-  for (const file of files) {
-    const identity = (await identityAt(file)) ?? file;
-    const other = seen.get(identity);
-    if (other === file) throw badUsage(`${file}: is given twice: its rows would count twice`);
-    if (other !== undefined) throw badUsage(`${file}: is the same file as ${other}: its rows would count twice`);
-    seen.set(identity, file);
-  }
 }
 
 /** Throws if rows of one file are also in another, as far as the files state their sources. */

@@ -92,18 +92,25 @@ function swapped(bytes: Bytes, size: number): Bytes {
   };
 }
 
-/** The header of a float32 array with one axis. Its padding differs from NumPy's, so that {@link isOwnNpy} can recognise it. */
-export function npyHeader(rows: number): Buffer {
+/** What a .npy that this program writes has. */
+export type Written = "losses" | "divergences";
+
+/**
+ * The header of a float32 array with one axis. Its padding differs from NumPy's, and says what the array has: {@link isOwnNpy} recognises
+ * both.
+ */
+export function npyHeader(rows: number, what: Written): Buffer {
   const text = `{'descr': '<f4', 'fortran_order': False, 'shape': (${rows},),`;
+  const end = what === "losses" ? "}\n" : "} \n";
   // The data begins at a multiple of 64 bytes.
-  const padded = `${text.padEnd(OWN_HEADER_BYTES - 12)}}\n`;
+  const padded = text.padEnd(OWN_HEADER_BYTES - 10 - end.length) + end;
   return Buffer.from(`\x93NUMPY\x01\x00${String.fromCharCode(padded.length)}\x00${padded}`, "latin1");
 }
 
 const OWN_HEADER_BYTES = 128;
 
 /** Whether a file begins with a header of {@link npyHeader}. */
-export function isOwnNpy(start: string): boolean {
+export function isOwnNpy(start: string, what: Written): boolean {
   const rows = /'shape': \((\d+),\)/.exec(start)?.[1];
-  return rows !== undefined && start.startsWith(npyHeader(Number(rows)).toString("latin1"));
+  return rows !== undefined && start.startsWith(npyHeader(Number(rows), what).toString("latin1"));
 }

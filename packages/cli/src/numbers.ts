@@ -5,10 +5,15 @@ const LARGEST = 2 ** 128 - 2 ** 104;
 /** The smallest number that rounds to infinity in f32. */
 export const MOST_FLOAT32: number = 2 ** 128 - 2 ** 103;
 
+/** The number that a word writes in decimal; NaN for other words, also for forms that only JavaScript has. */
+export function decimal(word: string): number {
+  return word.trim() === "" || /^\s*[+-]?0[xob]/i.test(word) ? NaN : Number(word);
+}
+
 /** Parses a number in the range of f32. Accepts "inf" and "-inf"; throws for NaN. */
 export function parseFloat32(text: string): number {
   const infinite = /^([+-]?)inf(?:inity)?$/i.exec(text);
-  const value = infinite ? Number(`${infinite[1]}Infinity`) : Number(text);
+  const value = infinite ? Number(`${infinite[1]}Infinity`) : decimal(text);
   if (Number.isNaN(value)) throw badUsage(`${text} is not a number`);
   if (Number.isFinite(value) && Math.abs(value) > LARGEST) throw badUsage(`${text} is more than f32 can hold`);
   return Math.fround(value);

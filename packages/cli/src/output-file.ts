@@ -7,7 +7,7 @@ import { identityAt, identityOf, streamAt, willReplace } from "./file-identity.t
 
 /** A kind of file, recognised by its first bytes. */
 export interface Kind {
-  /** The name in messages: "is no file of totals". */
+  /** What messages call it, with an article: "a file of totals". */
   readonly name: string;
   /** `start`: the first {@link START_BYTES} of the file at most, as latin1. */
   readonly isOne: (start: string) => boolean;
@@ -80,7 +80,7 @@ async function assertKind({ option, path, kinds }: Output, target: string): Prom
   });
   if (start === "" || kinds.some(({ isOne }) => isOne(start))) return;
   const names = kinds.map(({ name }) => name).join(" or ");
-  throw badUsage(`${option}: ${path}: exists and is not a file of ${names}: not replaced`);
+  throw badUsage(`${option}: ${path}: exists and is not ${names}: not replaced`);
 }
 
 async function startOf(path: string): Promise<string> {

@@ -1,20 +1,29 @@
 import { badData, badUsage } from "./failure.ts";
 import { IGNORED } from "./labels.ts";
-import { isOwnNpy, npyHeader } from "./npy.ts";
+import { isOwnNpy, npyHeader, type Written } from "./npy.ts";
 import { type Kind, type Output, OutputFile } from "./output-file.ts";
 
-const NPY: Kind = { name: "losses of xent (.npy)", isOne: isOwnNpy };
 /** The first column, if there are several files. */
 const FILE_COLUMN = "file";
 const headerOf = (columns: readonly string[]): string => `${columns.join(",")}\n`;
 
-function csv(columns: readonly string[]): Kind {
+function npy(what: Written): Kind {
+  return { name: `a file of ${what} of xent (.npy)`, isOne: (start) => isOwnNpy(start, what) };
+}
+
+function csv({ what, columns }: Content): Kind {
   const [own, one] = [headerOf(columns), headerOf(columns.filter((name) => name !== FILE_COLUMN))];
   const several = `${FILE_COLUMN},${one}`;
   return {
-    name: "losses of xent (.csv)",
+    name: `a file of ${what} of xent (.csv)`,
     isOne: (start) => [own, one, several].some((head) => start.startsWith(head)),
   };
+}
+
+/** What a file of rows has: the numbers of a .npy, and the columns of a .csv. */
+export interface Content {
+  readonly what: Written;
+  readonly columns: readonly string[];
 }
 
 /** Results of consecutive rows. */
@@ -36,22 +45,17 @@ export class PerRow {
     this.#rows = rows;
   }
 
-  /** Describes the output. Throws if the extension is not .npy or .csv. `columns`: those of a .csv. */
-  static output(path: string, columns: readonly string[] = ROW_COLUMNS): Output {
+  /** Describes the output. Throws if the extension is not .npy or .csv. */
+  static output(path: string, content: Content = LOSSES): Output {
     const [, ending] = /\.(npy|csv)$/i.exec(path) ?? [];
     if (ending === undefined) throw badUsage(`--per-row: ${path}: expected a name that ends in .npy or .csv`);
-    return { option: "--per-row", path, kinds: [/npy/i.test(ending) ? NPY : csv(columns)] };
+    return { option: "--per-row", path, kinds: [/npy/i.test(ending) ? npy(content.what) : csv(content)] };
   }
 
   /** `inputs`: files that are read, and must not be replaced. */
-  static async open(
-    path: string,
-    rows: number,
-    inputs: readonly string[],
-    columns: readonly string[] = ROW_COLUMNS,
-  ): Promise<PerRow> {
-    const perRow = new PerRow(await OutputFile.open(PerRow.output(path, columns), inputs), rows);
-    await perRow.#file.write(perRow.#isNpy ? npyHeader(rows) : headerOf(columns));
+  static async open(path: string, rows: number, inputs: readonly string[], content: Content = LOSSES): Promise<PerRow> {
+    const perRow = new PerRow(await OutputFile.open(PerRow.output(path, content), inputs), rows);
+    await perRow.#file.write(perRow.#isNpy ? npyHeader(rows, content.what) : headerOf(content.columns));
     return perRow;
   }
 
@@ -96,6 +100,7 @@ export class PerRow {
 
 /** Columns of a .csv of losses. */
 export const ROW_COLUMNS: readonly string[] = ["row", "label", "loss", "prediction"];
+const LOSSES: Content = { what: "losses", columns: ROW_COLUMNS };
 
 /** The first field of a line, with the name of the file, quoted as in RFC 4180. */
 export function fieldOf(file: string | undefined): string {

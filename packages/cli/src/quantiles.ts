@@ -11,6 +11,7 @@ export class Quantiles {
   readonly #kept: Float64Array | undefined;
   readonly #buckets = new LogBuckets();
   #count = 0;
+  #notNumbers = 0;
 
   /** `most`: an upper bound on how many numbers will be added. */
   constructor(most: number) {
@@ -18,9 +19,11 @@ export class Quantiles {
   }
 
   add(x: number): void {
-    if (this.#kept) this.#kept[this.#count] = Number.isNaN(x) ? Infinity : x;
-    else this.#buckets.add(x);
+    const numbers = this.#count - this.#notNumbers;
     this.#count++;
+    if (Number.isNaN(x)) this.#notNumbers++;
+    else if (this.#kept) this.#kept[numbers] = x;
+    else this.#buckets.add(x);
   }
 
   get count(): number {
@@ -34,7 +37,7 @@ export class Quantiles {
   /** The quantile of each probability p: the sorted number at index (n - 1) p, linearly interpolated, as in NumPy. */
   at(probabilities: readonly number[]): number[] {
     const ranked = this.#kept
-      ? rankedNumbers(this.#kept.subarray(0, this.#count).sort())
+      ? rankedNumbers(this.#kept.subarray(0, this.#count - this.#notNumbers).sort())
       : rankedBuckets(this.#buckets);
     return probabilities.map((p) => {
       const place = (this.#count - 1) * p;

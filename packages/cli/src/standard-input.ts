@@ -3,6 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { badData, badFile, badUsage } from "./failure.ts";
+import { encodingOf } from "./text.ts";
 
 /** How a command line names standard input. */
 const GIVEN = "-";
@@ -15,7 +16,12 @@ let copy: string | undefined;
 
 /** Whether a file that an option names is standard input, or an array of it. */
 export function isInput(given: string | undefined): boolean {
-  return given !== undefined && /^-(:|$)/.test(given);
+  return given !== undefined && (given === GIVEN || given.startsWith(`${GIVEN}:`) || given.startsWith(`${NAME}:`));
+}
+
+/** The same argument, in a form that no option has: an array of standard input, -:name, looks like an option. */
+export function asArgument(given: string): string {
+  return given.startsWith(`${GIVEN}:`) ? NAME + given.slice(GIVEN.length) : given;
 }
 
 /**
@@ -42,7 +48,7 @@ export async function namesWithInput<T extends readonly (string | undefined)[]>(
   } catch (cause) {
     throw badFile(`${NAME}: cannot be copied to ${tmpdir()}`, cause as Error);
   }
-  return names.map((name) => (isInput(name) ? NAME + name?.slice(GIVEN.length) : name)) as unknown as T;
+  return names.map((name) => (name === GIVEN ? NAME : name && asArgument(name))) as unknown as T;
 }
 
 /** The path of a file, or of an array in it, that messages call by this name. */
@@ -77,7 +83,16 @@ function endingOf(content: Buffer): string {
   if (content.toString("latin1", 0, 2) === "PK") return ".npz";
   if (content.length > 8 && content[8] === 0x7b && content.readBigUInt64LE() < BigInt(content.length))
     return ".safetensors";
-  return content.every((byte) => TEXT.has(byte)) ? ".txt" : ".bin";
+  return isTextOfNumbers(content) ? ".txt" : ".bin";
 }
 
 const TEXT = new Set(Buffer.from("0123456789+-.eE, \t\r\n\ufeff"));
+
+function isTextOfNumbers(content: Buffer): boolean {
+  const encoding = encodingOf(content);
+  if (encoding === "utf-8") return content.every((byte) => TEXT.has(byte));
+  if (content.length % 2 === 1) return false;
+  // After the byte order mark, each of these characters has a byte that is 0.
+  const zero = encoding === "utf-16le" ? 1 : 0;
+  return content.every((byte, i) => i < 2 || (i % 2 === zero ? byte === 0 : TEXT.has(byte)));
+}

@@ -138,7 +138,7 @@ export function readResult(value: unknown, id: string, { pair, flags }: TaskData
     id: answer.id === id,
     "logits.name": fileOf(logits.name).path === fileOf(pair.logits).path,
     "labels.name": labels.name === pair.labels,
-    shape: logits.shape.at(-1) === classes && product === rows * classes,
+    shape: logits.shape.at(flags.axis ?? -1) === classes && product === rows * classes,
     classes: flags.classes === undefined || flags.classes === classes,
     bytes: bytes === product * BYTES[logits.dtype],
     "rows of totals": counted <= rows,

@@ -13,7 +13,7 @@ export async function* wordsOf(path: string, name: string = path): AsyncGenerato
     let rest = "";
     for await (const text of textOf(new FileBytes(name, file, 0, size, assertUnchanged))) {
       // The last word may continue in the next chunk.
-      const last = text.search(/[^\s,]*$/);
+      const last = lastWord(text);
       if (last > 0) {
         yield* words.of(rest + text.slice(0, last));
         rest = text.slice(last);
@@ -30,6 +30,13 @@ export async function* wordsOf(path: string, name: string = path): AsyncGenerato
   }
 }
 
+/** Where the word at the end begins. A regular expression would try to match it at each character. */
+function lastWord(text: string): number {
+  let begin = text.length;
+  while (begin > 0 && !/[\s,]/.test(text[begin - 1] as string)) begin--;
+  return begin;
+}
+
 /** Decodes UTF-8, or UTF-16 with a byte order mark, as Windows PowerShell writes it. */
 async function* textOf(bytes: Bytes): AsyncGenerator<string> {
   const chunk = new Uint8Array(CHUNK_BYTES);
@@ -42,7 +49,8 @@ async function* textOf(bytes: Bytes): AsyncGenerator<string> {
   yield decoder?.decode() ?? "";
 }
 
-function encodingOf([first, second]: Uint8Array): string {
+/** By the byte order mark. */
+export function encodingOf([first, second]: Uint8Array): "utf-8" | "utf-16le" | "utf-16be" {
   if (first === 0xff && second === 0xfe) return "utf-16le";
   return first === 0xfe && second === 0xff ? "utf-16be" : "utf-8";
 }
@@ -69,7 +77,7 @@ class Words {
   }
 
   #between(text: string): string[] {
-    const line = /[^\r\n]*$/.exec(text)?.[0] ?? "";
+    const line = text.slice(Math.max(text.lastIndexOf("\n"), text.lastIndexOf("\r")) + 1);
     if (line.trim() !== "") this.#last = "word";
     else if (line !== text) this.#last = "nothing";
     return text.split(/\s+/).filter((word) => word !== "");

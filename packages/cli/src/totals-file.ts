@@ -3,8 +3,8 @@ import { FileBytes, openFile } from "./bytes.ts";
 import { badData } from "./failure.ts";
 import type { Kind } from "./output-file.ts";
 
-export const TOTALS: Kind = { name: "totals", isOne: (start) => start.startsWith("XENTTOTL") };
-export const PARTIALS: Kind = { name: "partials", isOne: (start) => start.startsWith("XENTPART") };
+export const TOTALS: Kind = { name: "a file of totals", isOne: (start) => start.startsWith("XENTTOTL") };
+export const PARTIALS: Kind = { name: "a file of partials", isOne: (start) => start.startsWith("XENTPART") };
 
 /** Both kinds of files begin with magic bytes, a version and the length. */
 const HEADER_BYTES = 24;

@@ -1,5 +1,8 @@
 import { fileOf, isText, openArray } from "./arrays.ts";
+import { FLOATS, isFloat } from "./dtypes.ts";
 import { badData } from "./failure.ts";
+import { LogitsView } from "./logits-view.ts";
+import { decimal } from "./numbers.ts";
 import { wordsOf } from "./text.ts";
 
 /** Reads one weight for each class. */
@@ -20,8 +23,7 @@ async function fromText(spec: string, classes: number): Promise<Float32Array> {
   const { path, name } = fileOf(spec);
   const weights: number[] = [];
   for await (const words of wordsOf(path, name)) {
-    // Number accepts forms that only JavaScript has.
-    for (const word of words) weights.push(word === "" || /^[+-]?0[xob]/i.test(word) ? NaN : Number(word));
+    weights.push(...words.map(decimal));
     if (weights.length > classes) assertCount(name, `more than ${classes}`, classes);
   }
   assertCount(name, weights.length, classes);
@@ -31,8 +33,7 @@ async function fromText(spec: string, classes: number): Promise<Float32Array> {
 async function fromArray(spec: string, classes: number): Promise<Float32Array> {
   const { name, dtype, shape, bytes } = await openArray(spec, { usual: "weights", raw: { dtype: "float32" } });
   try {
-    if (dtype !== "float32" && dtype !== "float64")
-      throw badData(`${name}: expected float32 or float64, found ${dtype}`);
+    if (!isFloat(dtype)) throw badData(`${name}: expected weights of type ${FLOATS.join(", ")}, found ${dtype}`);
     // Check before memory of that size is allocated.
     assertCount(
       spec,
@@ -44,7 +45,14 @@ async function fromArray(spec: string, classes: number): Promise<Float32Array> {
     }
     const content = new Uint8Array(bytes.left);
     await bytes.read(content);
-    return Float32Array.from(new (dtype === "float32" ? Float32Array : Float64Array)(content.buffer));
+    const { buffer } = content;
+    const data =
+      dtype === "float32"
+        ? new Float32Array(buffer)
+        : dtype === "float64"
+          ? new Float64Array(buffer)
+          : new Uint16Array(buffer);
+    return Float32Array.from(new LogitsView(data, dtype, classes, 1).numbers(0));
   } finally {
     await bytes.close();
   }
