@@ -77,34 +77,14 @@ fn sum_long<V: Single>(
     inverse: f64,
     scratch: &Scratch,
 ) -> bool {
-    let (from, to) = (row * classes, row * classes + classes);
-    let sample = from + SAMPLE;
-    let far = if sum_apart::<V>(
-        row,
-        part(t, from, sample),
-        part(x, from, sample),
-        part(p, from, sample),
-        part(q, from, sample),
-        inverse,
-        NEAR.0,
-        scratch,
-    ) {
-        let far = sum_apart::<V>(
-            row,
-            part(t, from, to),
-            part(x, from, to),
-            part(p, from, to),
-            part(q, from, to),
-            inverse,
-            LARGE.0,
-            scratch,
-        );
+    let far = if sum_apart::<V>(row, classes, SAMPLE, t, x, p, q, inverse, NEAR.0, scratch) {
+        let far = sum_apart::<V>(row, classes, classes, t, x, p, q, inverse, LARGE.0, scratch);
         let [sum, sum_p, centre] =
             [&scratch.weight, &scratch.off_label, &scratch.anchor].map(|all| all[row % ROWS].get());
         let enough = sum >= MUCH * (1.0 + centre.abs() * inverse) * sum_p;
         enough.then_some(far)
     } else {
-        let close = !sum_close::<V>(row, part(t, from, to), part(x, from, to), part(p, from, to), inverse, scratch);
+        let close = !sum_close::<V>(row, classes, t, x, p, inverse, scratch);
         (close && scratch.weight[row % ROWS].get().is_finite()).then_some(false)
     };
     let Some(far) = far else { return sum_any::<V>(row, 1, classes, t, x, p, q, inverse, scratch) };
@@ -112,12 +92,14 @@ fn sum_long<V: Single>(
     far
 }
 
-/// [`super::sum`] of classes whose targets and logits are so far apart that p (d - 1) + q does not cancel. Returns whether a d_j exceeds the bound,
-/// which may be [`NEAR`] for |d_j|. The results are in `weight` and `margin`.
+/// [`super::sum`] of the first `count` classes of a row whose targets and logits are so far apart that p (d - 1) + q does not cancel.
+/// Returns whether a d_j exceeds the bound, which may be [`NEAR`] for |d_j|. The results are in `weight` and `margin`.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
 fn sum_apart<V: Single>(
     row: usize,
+    classes: usize,
+    count: usize,
     t: &[Cell<f32>],
     x: &[Cell<f32>],
     p: &[Cell<f32>],
@@ -129,7 +111,9 @@ fn sum_apart<V: Single>(
     let (most, one) = (V::opaque(&MOST[0]), V::opaque(&ONE));
     let [centre, ratio, inverse, zero] =
         [scratch.anchor[row % ROWS].get(), scratch.slope_at_label[row % ROWS].get(), inverse, 0.0].map(V::from_f64);
-    each::<V>(row, [t, x, p, q], 0.0, bound, scratch, |t, x, p, q| {
+    let from = row * classes;
+    let parts = [t, x, p, q].map(|all| part(all, from, from + count));
+    each::<V>(row, parts, 0.0, bound, scratch, |t, x, p, q| {
         // If the target is -inf, p is 0, and any finite number will do.
         let r = most.min(centre.sub(t.sub(x)).mul(inverse));
         let error = q.mul(ratio).sub(p);
@@ -141,6 +125,7 @@ fn sum_apart<V: Single>(
 #[inline(never)]
 fn sum_close<V: Single>(
     row: usize,
+    classes: usize,
     t: &[Cell<f32>],
     x: &[Cell<f32>],
     p: &[Cell<f32>],
@@ -151,7 +136,9 @@ fn sum_close<V: Single>(
     let first = centre as f32;
     let [inverse, centre, centre_low] = [inverse, centre, centre - f64::from(first)].map(V::from_f64);
     let polynomial = Polynomial::<V>::load();
-    each::<V>(row, [t, x, p, p], first, NEAR.0 * NEAR.0, scratch, |t, x, p, _| {
+    let from = row * classes;
+    let parts = [t, x, p, p].map(|all| part(all, from, from + classes));
+    each::<V>(row, parts, first, NEAR.0 * NEAR.0, scratch, |t, x, p, _| {
         let (distance, lost) = two_difference(t, x);
         let r = centre.sub(distance).add(centre_low.sub(lost)).mul(inverse);
         let square = r.mul(r);
