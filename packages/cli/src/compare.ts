@@ -1,6 +1,13 @@
 import type { LogitsType, Xent } from "xent";
 import { fileOf } from "./arrays.ts";
-import { assertSameRows, type ComparedFiles, comparedFiles, openOther, sizeOf } from "./compared-files.ts";
+import {
+  assertSameRows,
+  type ComparedFiles,
+  type CompareFlags,
+  comparedFiles,
+  openOther,
+  sizeOf,
+} from "./compared-files.ts";
 import {
   type Compared,
   type ComparedRows,
@@ -22,17 +29,7 @@ import { Divergences } from "./divergence.ts";
 import { type Notice, together } from "./evaluation.ts";
 import { badData } from "./failure.ts";
 import { assertGroup, assertSequences, standardErrorBy } from "./file-summary.ts";
-import {
-  assertAlike,
-  type Closers,
-  closing,
-  type FileFlags,
-  inputsOf,
-  instance,
-  lossOptions,
-  openPair,
-  threadsFor,
-} from "./files.ts";
+import { assertAlike, type Closers, closing, inputsOf, instance, lossOptions, openPair, threadsFor } from "./files.ts";
 import { REPORT } from "./html.ts";
 import { IGNORED } from "./labels.ts";
 import { LikenessCheck, noticeOf } from "./likeness.ts";
@@ -46,17 +43,6 @@ import { Quantiles } from "./quantiles.ts";
 import { namesWithInput } from "./standard-input.ts";
 import type { ComputedRows } from "./statistics.ts";
 import { eachBatch, lookForNotFinite } from "./stream.ts";
-
-export interface CompareFlags extends FileFlags {
-  readonly base?: readonly string[];
-  readonly other?: readonly string[];
-  readonly otherDtype?: LogitsType;
-  readonly labels: string;
-  readonly mask?: string;
-  readonly threads: number | "auto";
-  readonly perRow?: string;
-  readonly html?: string;
-}
 
 /** A pair of files that was compared. */
 interface ComparedPair {

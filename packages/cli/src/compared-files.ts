@@ -1,8 +1,20 @@
 import { basename } from "node:path";
-import type { CompareFlags } from "./compare.ts";
+import type { LogitsType } from "xent";
 import { badData, badUsage } from "./failure.ts";
-import { type FilePair, pairs } from "./files.ts";
+import { type FileFlags, type FilePair, pairs } from "./files.ts";
 import { type LogitsFile, openLogits } from "./logits.ts";
+
+/** The options of `xent compare`. */
+export interface CompareFlags extends FileFlags {
+  readonly base?: readonly string[];
+  readonly other?: readonly string[];
+  readonly otherDtype?: LogitsType;
+  readonly labels: string;
+  readonly mask?: string;
+  readonly threads: number | "auto";
+  readonly perRow?: string;
+  readonly html?: string;
+}
 
 /** Logits of the base and of the other model, and the labels of both. */
 export interface ComparedFiles extends FilePair {
