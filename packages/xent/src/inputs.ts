@@ -115,8 +115,12 @@ export interface Rows {
   readonly extent: number;
 }
 
-/** Throws RangeError for nested arrays whose shape does not fit this layout. */
-export function rowsOf({ shape, elements }: Source, { classes, rowStride, inner }: Layout): Rows {
+/** Throws RangeError for nested arrays whose shape does not fit this layout. `noun`: what a row has. */
+export function rowsOf(
+  { shape, elements }: Source,
+  { classes, rowStride, inner }: Pick<Layout, "classes" | "rowStride" | "inner">,
+  noun = "logits",
+): Rows {
   const whole = { run: elements, step: elements, extent: elements };
   if (shape === undefined || elements === 0) return whole;
   const last = shape.at(-1);
@@ -127,7 +131,7 @@ export function rowsOf({ shape, elements }: Source, { classes, rowStride, inner 
   const fits =
     inner === 1 ? last === rowStride : shape.some((size, axis) => size === classes && behind(axis) === inner);
   if (fits) return whole;
-  const rows = inner === 1 ? `rows of ${classes} logits` : `${classes} classes with ${inner} interleaved rows`;
+  const rows = inner === 1 ? `rows of ${classes} ${noun}` : `${classes} classes with ${inner} interleaved rows`;
   throw new RangeError(`"source" of sizes ${showShape(shape)} does not fit ${rows}`);
 }
 

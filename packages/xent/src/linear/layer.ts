@@ -1,5 +1,4 @@
-import { assertFits, type Logits, readLogits, writeSource } from "../inputs.ts";
-import { showShape } from "../nested.ts";
+import { assertFits, type Logits, readLogits, rowsOf, writeSource } from "../inputs.ts";
 import type { LayerMemory } from "./layer-memory.ts";
 import type { LayerPlan, WeightArrays, WeightType } from "./plan.ts";
 
@@ -71,12 +70,8 @@ export function writeNumbers(
   if (numbers.kind === "Uint16Array" && type === "float32") {
     throw new TypeError('"source" is a Uint16Array, whose numbers are bits, but this array has float32 numbers');
   }
-  const last = numbers.shape?.at(-1);
-  if (last !== undefined && last !== width && numbers.elements > 0) {
-    throw new RangeError(`"source" of sizes ${showShape(numbers.shape ?? [])} does not fit rows of ${width} numbers`);
-  }
-  const whole = { run: numbers.elements, step: numbers.elements, extent: numbers.elements };
+  const rows = rowsOf(numbers, { classes: width, rowStride: width, inner: 1 }, "numbers");
   guard.assertIdle();
-  assertFits(whole, offset, target().length);
-  writeSource(numbers, type, target(), offset, whole);
+  assertFits(rows, offset, target().length);
+  writeSource(numbers, type, target(), offset, rows);
 }
