@@ -2,7 +2,7 @@
 
 import { countRows, type DivergenceOptions, readDivergence } from "./divergence.ts";
 import type { Engine } from "./engine.ts";
-import { choice, ownProperties, wrongType } from "./errors.ts";
+import { choice, readProperties, wrongType } from "./errors.ts";
 import {
   assertWidens,
   type Logits,
@@ -175,7 +175,7 @@ function readCall(
     axis = -1,
     logits: bits,
     ...lossOptions
-  }: Options = options === undefined ? {} : ownProperties("options", options, names);
+  }: Options = options === undefined ? {} : readProperties("options", options, names);
   const logits = readLogits("logits", given);
   const type = typeOf(logits, bits);
   // Read the caller's array only once.

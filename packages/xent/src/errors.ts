@@ -44,7 +44,7 @@ export function checkNames(
 }
 
 /** The properties of these names, each read once, and inherited ones, too. Throws TypeError for properties of other names. */
-export function ownProperties<T extends object>(title: string, value: T, names: readonly string[]): Partial<T> {
+export function readProperties<T extends object>(title: string, value: T, names: readonly string[]): Partial<T> {
   checkNames(title, value, names);
   const given = value as Record<string, unknown>;
   const own: Record<string, unknown> = {};
