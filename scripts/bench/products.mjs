@@ -7,7 +7,7 @@ import { importSource } from "../import-source.mjs";
 import { quartiles } from "./measure.mjs";
 
 const product = await importSource("packages/xent/src/linear/product.ts");
-const { BLOCK, KIND, LOGITS_ITEM, scratchBytes, WEIGHT_ITEM, writeProduct } = product;
+const { BLOCK, KIND, LOGITS_ITEM, ROWS, scratchBytes, WEIGHT_ITEM, writeProduct } = product;
 
 const { values: options } = parseArgs({
   options: {
@@ -74,9 +74,9 @@ function measure(rows, features, classes) {
     record: place(128),
     source: place(4 * rows * features),
     index: place(4 * rows),
-    packed: place(4 * (rows + 4) * (features + 8)),
+    packed: place(4 * (rows + ROWS) * (features + 8)),
     weight: place(4 * classes * features),
-    logits: place(4 * (rows + 4) * stride),
+    logits: place(4 * (rows + ROWS) * stride),
     features_gradient: place(4 * rows * features),
     weight_gradient: place(4 * classes * features),
     scratch: place(scratchBytes(rows + 4, columns)),
@@ -95,7 +95,7 @@ function measure(rows, features, classes) {
     all[i] = random();
   });
   // Touch each page once: the first access takes longer.
-  new Float32Array(memory.buffer, at.logits, (rows + 4) * stride).fill(0);
+  new Float32Array(memory.buffer, at.logits, (rows + ROWS) * stride).fill(0);
   new Float32Array(memory.buffer, at.weight_gradient, classes * features).fill(0);
   new Uint32Array(memory.buffer, at.index, rows).forEach((_, i, all) => {
     all[i] = i;
@@ -140,7 +140,7 @@ function measure(rows, features, classes) {
     run(
       name === "H W^T" ? KIND.PACK_ROWS : KIND.PACK_COLUMNS,
       0,
-      Math.ceil(name === "H W^T" ? rows / 4 : features / 8),
+      Math.ceil(name === "H W^T" ? rows / ROWS : features / 8),
     );
     for (let i = 0; i < 20; i++) task.run(0, Math.min(task.items, task.slice));
     const ratios = [];

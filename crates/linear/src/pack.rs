@@ -1,5 +1,6 @@
 //! Operands as the tiles read them. What a row or column too few leaves free is zero, so that tiles are always whole.
 
+use crate::tile::ROWS;
 use crate::vector::{Vector, widen_bf16, widen_f16};
 
 /// Values of [`crate::product::Product::weight_type`].
@@ -113,6 +114,24 @@ pub unsafe fn rows<V: Vector, N: Number>(
                 let x = if i < count { from.wrapping_add(j).read().widen() } else { 0.0 };
                 to.wrapping_add(j * stride + i).write(x);
             }
+        }
+    }
+}
+
+/// Up to [`ROWS`] rows of `k` numbers: to [k][5]. `row` gives the address of a row.
+///
+/// # Safety
+///
+/// Rows below `count` are valid for reads, and `to` for writes.
+#[inline(always)]
+pub unsafe fn tile_rows<V: Vector>(row: impl Fn(usize) -> *const f32, count: usize, k: usize, to: *mut f32) {
+    // SAFETY: the caller's obligations.
+    unsafe {
+        rows::<V, f32>(&row, count, k, to, ROWS);
+        let last = row(if count >= ROWS { ROWS - 1 } else { 0 });
+        for i in 0..k {
+            let x = if count >= ROWS { last.wrapping_add(i).read() } else { 0.0 };
+            to.wrapping_add(i * ROWS + ROWS - 1).write(x);
         }
     }
 }

@@ -12,12 +12,12 @@ use crate::vector::Vector;
 pub const BLOCK: usize = 512;
 /// Classes of an item of [`kind::LOGITS`].
 pub const LOGITS_ITEM: usize = 64;
-/// Classes of an item of [`kind::WEIGHT`].
-pub const WEIGHT_ITEM: usize = 48;
+/// Classes of an item of [`kind::WEIGHT`]: whole tiles, and whole vectors of the bias.
+pub const WEIGHT_ITEM: usize = 40;
 
 /// Values of [`Product::kind`].
 pub mod kind {
-    /// Packs the features for [`LOGITS`]; an item is four rows.
+    /// Packs the features for [`LOGITS`]; an item is [`ROWS`] rows.
     pub const PACK_ROWS: u32 = 0;
     /// The logits; an item is [`super::LOGITS_ITEM`] classes.
     pub const LOGITS: u32 = 1;
@@ -37,13 +37,13 @@ pub struct Product {
     pub source: usize,
     /// `u32[rows]`: the rows of `source` that are those of the chunk
     pub index: usize,
-    /// Features as tiles read them: `f32[rows to 4][features to 8]`
+    /// Features as tiles read them: `f32[rows to 5][features to 8]`
     pub packed: usize,
     /// `[classes, features]`, of type [`Product::weight_type`]
     pub weight: usize,
     /// `f32[classes]` or none
     pub bias: usize,
-    /// `f32[rows to 4][stride]`: logits, and then their gradient
+    /// `f32[rows to 5][stride]`: logits, and then their gradient
     pub logits: usize,
     /// `f32[.., features]`, as `source`
     pub features_gradient: usize,
@@ -149,7 +149,7 @@ impl Product {
         unsafe { *at::<u32>(self.index, row) as usize }
     }
 
-    /// Four rows of features, block by block: to [block][rows / 4][k][4].
+    /// [`ROWS`] rows of features, block by block: to [block][rows / 5][k][5].
     ///
     /// # Safety
     ///
@@ -164,12 +164,11 @@ impl Product {
             let k = length.min(features - begin);
             // SAFETY: the caller's obligations: row is below count.
             unsafe {
-                pack::rows::<V, f32>(
+                pack::tile_rows::<V>(
                     |row| at::<f32>(self.source, self.place(first + row) * features + begin),
                     count,
                     k,
                     at::<f32>(self.packed, begin * self.padded_rows() + first * k),
-                    ROWS,
                 );
             }
             begin += k;

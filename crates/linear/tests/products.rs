@@ -1,6 +1,7 @@
 //! Every product beside the same in `f64`, with tails in every dimension.
 
 use xent_linear::product::{LOGITS_ITEM, Product, WEIGHT_ITEM, kind, scratch_bytes};
+use xent_linear::tile::ROWS;
 use xent_linear::vector::{Scalar, widen_bf16, widen_f16};
 
 const U: f64 = 1.0 / (1 << 24) as f64;
@@ -43,7 +44,7 @@ impl Case {
     fn new(rows: usize, features: usize, classes: usize) -> Self {
         let mut random = Random((rows * 1_000_003 + features * 1009 + classes) as u32);
         let stride = classes.next_multiple_of(8);
-        let padded = rows.next_multiple_of(4);
+        let padded = rows.next_multiple_of(ROWS);
         Self {
             rows,
             features,
@@ -130,7 +131,7 @@ fn logits_are_within_the_bound() {
     for (rows, features, classes) in shapes() {
         let mut case = Case::new(rows, features, classes);
         let pack = case.product(kind::PACK_ROWS);
-        case.run(&pack, rows.div_ceil(4));
+        case.run(&pack, rows.div_ceil(ROWS));
         let product = case.product(kind::LOGITS);
         case.run(&product, classes.div_ceil(LOGITS_ITEM));
         let bound = (features.min(512) + 2) as f64;

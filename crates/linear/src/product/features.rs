@@ -47,7 +47,7 @@ impl Product {
         unsafe { self.write_features::<V>(sums, first, columns) }
     }
 
-    /// `k` classes of the logits' gradient: to [rows / 4][k][4].
+    /// `k` classes of the logits' gradient: to [rows / 5][k][5].
     ///
     /// # Safety
     ///
@@ -58,12 +58,11 @@ impl Product {
         while row < self.rows() {
             // SAFETY: the caller's obligations.
             unsafe {
-                pack::rows::<V, f32>(
+                pack::tile_rows::<V>(
                     |i| at::<f32>(self.logits, (row + i) * self.stride as usize + begin),
                     self.rows() - row,
                     k,
                     to.wrapping_add(row * k),
-                    ROWS,
                 );
             }
             row += ROWS;
@@ -120,7 +119,7 @@ impl Product {
 
     /// # Safety
     ///
-    /// As [`Product::run`]; `sums` has a tile for each four rows of each eight columns.
+    /// As [`Product::run`]; `sums` has a tile for each five rows of each eight columns.
     #[inline(never)]
     unsafe fn write_features<V: Vector>(&self, sums: *const f64, first: usize, columns: usize) {
         for row in 0..self.rows() {

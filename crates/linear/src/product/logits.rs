@@ -60,7 +60,7 @@ impl Product {
 
     /// # Safety
     ///
-    /// As [`Product::run`]; `sums` has a tile for each four rows of each eight classes.
+    /// As [`Product::run`]; `sums` has a tile for each five rows of each eight classes.
     #[inline(never)]
     unsafe fn round_logits<V: Vector>(&self, sums: *const f64, plus: *const f32, first: usize, classes: usize) {
         let rows = self.padded_rows();

@@ -17,10 +17,13 @@ impl Product {
         let edge = gradient.wrapping_add(WEIGHT_ITEM * rows);
         // SAFETY: the caller's obligations; the parts of the scratch memory lie behind one another.
         unsafe {
-            self.pack_gradient_columns::<V>(first, classes, gradient);
+            if self.bias_gradient != 0 {
+                self.add_bias_gradient::<V>(first, classes);
+            }
             if self.weight_gradient == 0 {
                 return;
             }
+            self.pack_gradient_columns::<V>(first, classes, gradient);
             for i in 0..COLUMNS {
                 edge.wrapping_add(ROWS * COLUMNS + i).write(0.0);
             }
@@ -47,35 +50,59 @@ impl Product {
         }
     }
 
-    /// Some classes of the logits' gradient, scaled: to [classes / 4][rows][4]. Their sums go to the bias.
+    /// Some classes of the logits' gradient, scaled: to [classes / 5][rows][5].
     ///
     /// # Safety
     ///
     /// As [`Product::run`]; `to` is valid for writes.
     #[inline(never)]
     unsafe fn pack_gradient_columns<V: Vector>(&self, first: usize, classes: usize, to: *mut f32) {
-        let scale = V::splat(self.scale as f32);
+        let scale = self.scale as f32;
         let mut at_column = to;
         let mut class = 0;
         while class < classes {
-            // SAFETY: the caller's obligations: rows of logits are padded to eight classes.
-            unsafe {
-                let mut row = at::<f32>(self.logits, first + class);
-                let mut sums = V::splat(0.0).widen();
-                for _ in 0..self.rows() {
-                    let x = V::load(row).mul(scale);
-                    x.store(at_column);
-                    sums = V::add_wide(sums, x.widen());
-                    row = row.wrapping_add(self.stride as usize);
-                    at_column = at_column.wrapping_add(ROWS);
+            let whole = classes - class >= ROWS;
+            let mut row = at::<f32>(self.logits, first + class);
+            for _ in 0..self.rows() {
+                // SAFETY: the caller's obligations.
+                unsafe {
+                    if whole {
+                        V::load(row).mul(V::splat(scale)).store(at_column);
+                        at_column.wrapping_add(ROWS - 1).write(*row.wrapping_add(ROWS - 1) * scale);
+                    } else {
+                        for i in 0..ROWS {
+                            let x = if i < classes - class { *row.wrapping_add(i) * scale } else { 0.0 };
+                            at_column.wrapping_add(i).write(x);
+                        }
+                    }
                 }
-                if self.bias_gradient != 0 {
-                    let bias = at::<f64>(self.bias_gradient, first + class);
-                    // Behind the last class it has room up to the next multiple of four.
-                    V::store_wide(V::add_wide(V::load_wide(bias), sums), bias);
-                }
+                row = row.wrapping_add(self.stride as usize);
+                at_column = at_column.wrapping_add(ROWS);
             }
             class += ROWS;
+        }
+    }
+
+    /// Adds the sums of some classes of the logits' gradient, scaled, to the bias.
+    ///
+    /// # Safety
+    ///
+    /// As [`Product::run`].
+    #[inline(never)]
+    unsafe fn add_bias_gradient<V: Vector>(&self, first: usize, classes: usize) {
+        let scale = V::splat(self.scale as f32);
+        for class in (0..classes).step_by(4) {
+            let mut row = at::<f32>(self.logits, first + class);
+            let mut sums = V::splat(0.0).widen();
+            // SAFETY: the caller's obligations: rows of logits are padded to eight classes, the bias to four.
+            unsafe {
+                for _ in 0..self.rows() {
+                    sums = V::add_wide(sums, V::load(row).mul(scale).widen());
+                    row = row.wrapping_add(self.stride as usize);
+                }
+                let bias = at::<f64>(self.bias_gradient, first + class);
+                V::store_wide(V::add_wide(V::load_wide(bias), sums), bias);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ import { boolean } from "../options.ts";
 import { bytesOfWork, planBatch, readSpec } from "../plan.ts";
 import { SCHEDULE_BYTES } from "../pool/schedule.ts";
 import type { WasmModule } from "../wasm.ts";
-import { scratchBytes } from "./product.ts";
+import { ROWS, scratchBytes } from "./product.ts";
 
 /** The typed arrays of weights. 16-bit numbers are stored as bits, because not every runtime has a Float16Array. */
 export interface WeightArrays {
@@ -189,7 +189,7 @@ export function planLinear<W extends WeightType, K extends LabelsType, T extends
   if (rows % sequence !== 0) throw wrongValue("sequence", `a divisor of ${rows} rows`, sequence);
   const chunkRows = readChunk(spec.chunkRows, rows);
 
-  const padded = upTo(4, chunkRows);
+  const padded = upTo(ROWS, chunkRows);
   const scratch = upTo(64, scratchBytes(padded, Math.min(MOST_COLUMNS, upTo(8, own.features))));
   let bytes = 0;
   const part = (size: number): number => {

@@ -32,10 +32,12 @@ export const KIND = { PACK_ROWS: 0, LOGITS: 1, FEATURES: 2, PACK_COLUMNS: 3, WEI
 /** Values of `weight_type`. */
 export const WEIGHT_TYPES = { float32: 0, float16: 1, bfloat16: 2 } as const;
 
+/** Rows of a tile; an item of PACK_ROWS has as many. */
+export const ROWS = 5;
 /** Classes of an item of the logits. */
 export const LOGITS_ITEM = 64;
 /** Classes of an item of the weight's gradient. */
-export const WEIGHT_ITEM = 48;
+export const WEIGHT_ITEM = 40;
 /** The most products that are added in f32. */
 export const BLOCK = 512;
 

@@ -7,7 +7,7 @@ import { mergePartials } from "../shards/partials.ts";
 import type { LayerMemory } from "./layer-memory.ts";
 import { type LayerPlan, type LinearTargets, MOST_COLUMNS, strideOf, TILE, upTo, WEIGHT_BYTES } from "./plan.ts";
 import type { Prepared } from "./prepare.ts";
-import { KIND, LOGITS_ITEM, type Product, WEIGHT_ITEM, WEIGHT_TYPES } from "./product.ts";
+import { KIND, LOGITS_ITEM, type Product, ROWS, WEIGHT_ITEM, WEIGHT_TYPES } from "./product.ts";
 import { emptyResult, type Found, gather, type LinearResult } from "./result.ts";
 
 /** The batch of a chunk, or of a tile of a chunk. */
@@ -122,7 +122,7 @@ export class Steps {
       stride: strideOf(classes),
       scale,
     };
-    const madds = upTo(4, rows) * features;
+    const madds = upTo(ROWS, rows) * features;
     if (gradient.has("features")) {
       const columns = this.#columns();
       yield {
@@ -145,7 +145,7 @@ export class Steps {
 
   #packRows(layer: LayerPlan, rows: number): ProductStep {
     const product = { ...this.#product(layer, rows), kind: KIND.PACK_ROWS };
-    return { product, items: Math.ceil(rows / 4), cost: layer.features };
+    return { product, items: Math.ceil(rows / ROWS), cost: layer.features };
   }
 
   /** The logits of the classes of this batch, from class `begin` on. */
@@ -162,7 +162,7 @@ export class Steps {
       logits,
       stride: strideOf(classes),
     };
-    const cost = (upTo(4, rows) * features * Math.min(LOGITS_ITEM, classes)) / MADDS;
+    const cost = (upTo(ROWS, rows) * features * Math.min(LOGITS_ITEM, classes)) / MADDS;
     return { product, items: Math.ceil(classes / LOGITS_ITEM), cost };
   }
 
