@@ -59,9 +59,9 @@ pub fn multiply_of<V: Vector>(terms: &[Cell<V::Element>], slope: &[Cell<V::Eleme
     }
 }
 
-/// `EACH`: with q.
+/// `to = terms * factor - q * weight` for a factor from [`lifted`]. `EACH`: with q.
 #[inline(never)]
-fn scale<V: Vector, const EACH: bool>(
+pub fn scale<V: Vector, const EACH: bool>(
     terms: &[Cell<V::Element>],
     q: &[Cell<V::Element>],
     to: &[Cell<V::Element>],

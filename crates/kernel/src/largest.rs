@@ -60,9 +60,9 @@ fn of_few<V: Single>(x: &[Cell<f32>], classes: usize, rows: usize, to: &[Cell<i3
         let (mut most, mut best, mut class) = (V::splat(f32::NEG_INFINITY), V::splat(0.0), V::splat(0.0));
         for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
             let x = V::of([a.get(), b.get(), c.get(), d.get()]);
-            let larger = x.above(most);
-            most = larger.select(x, most);
-            best = larger.select(class, best);
+            // A later class is a larger number.
+            best = best.max(class.and(x.above(most)));
+            most = most.max(x);
             class = class.add(V::splat(1.0));
         }
         for (lane, to) in to.iter().enumerate() {

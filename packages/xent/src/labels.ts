@@ -260,17 +260,19 @@ function weightOfLabels(
   end: number,
 ): number {
   const words = wordsOf(labels);
-  const index = wordsOfIndex(labels, ignoreIndex);
+  // Comparing with undefined takes four times as long. No label that has been accepted is -1, or has such words.
+  const { low, high } = wordsOfIndex(labels, ignoreIndex) ?? { low: -1, high: -1 };
+  const ignored = ignoreIndex ?? -1;
   let sum = 0;
   if (words) {
     for (let row = begin; row < end; row++) {
       const label = words[2 * row] as number;
-      if (label !== index?.low || words[2 * row + 1] !== index.high) sum += classWeights[label] as number;
+      if (label !== low || words[2 * row + 1] !== high) sum += classWeights[label] as number;
     }
   } else {
     for (let row = begin; row < end; row++) {
       const label = labels[row] as number;
-      if (label !== ignoreIndex) sum += classWeights[label] as number;
+      if (label !== ignored) sum += classWeights[label] as number;
     }
   }
   return sum;

@@ -1,6 +1,6 @@
 //! The loops over a group of rows of few classes. Each is a function, for better use of registers.
 
-use crate::gradient::{Scale, lift_terms, lifted, multiply_of};
+use crate::gradient::{self, Scale, lift_terms, lifted, multiply_of};
 use crate::numbers::{Kind, Numbers};
 use crate::scratch::{PerRow, ROWS, Scratch, fours};
 use crate::vector::{Element, Pair, Single, Twice, Vector, Wide, part};
@@ -141,28 +141,76 @@ pub(super) fn scale_rows<V: Single>(
     scratch: &Scratch,
 ) {
     macro_rules! scale {
-        ($V:ty, $whole:expr, $each:expr) => {{
+        ($V:ty, $each:expr, $done:expr) => {{
             let (entries, slope, g) = (entries.cells(), slope.cells(), g.cells());
-            scale_rows_of::<$V, { $whole }, $each>(rows, classes, entries, slope, g, stride, weight, complete, scratch)
+            scale_rows_of::<$V, $each>($done, rows, classes, entries, slope, g, stride, weight, complete, scratch);
         }};
     }
-    match (g.kind() == Kind::Double, !entries.is_empty(), classes / V::LANES) {
-        (true, false, _) => scale!(V::Double, ANY, false),
-        (true, true, _) => scale!(V::Double, ANY, true),
-        (_, true, _) => scale!(V, ANY, true),
-        (.., 1) => scale!(V, 1, false),
-        (.., 2) => scale!(V, 2, false),
-        _ => scale!(V, ANY, false),
+    macro_rules! scale_over {
+        ($whole:expr, $each:expr) => {
+            scale_over::<V, { $whole }, $each>(rows, classes, entries.cells(), g.cells(), weight, scratch)
+        };
     }
+    if g.kind() == Kind::Double {
+        return if entries.is_empty() { scale!(V::Double, false, 0) } else { scale!(V::Double, true, 0) };
+    }
+    let over = complete && stride == classes && slope.is_empty();
+    let done = match (classes / V::LANES, entries.is_empty()) {
+        _ if !over => 0,
+        (1, true) => scale_over!(1, false),
+        (2, true) => scale_over!(2, false),
+        (_, true) => scale_over!(ANY, false),
+        (1, false) => scale_over!(1, true),
+        (2, false) => scale_over!(2, true),
+        (_, false) => scale_over!(ANY, true),
+    };
+    if entries.is_empty() { scale!(V, false, done) } else { scale!(V, true, done) }
 }
 
-/// [`scale_rows_of`] for any number of classes.
+/// [`scale_over`] for any number of classes.
 const ANY: usize = usize::MAX;
 
-/// [`scale_rows`] of one type, for rows of `WHOLE` whole vectors and a rest: see [`sums_of_few`]. `EACH`: with entries.
+/// [`scale_rows_of`] for rows that are all accepted and follow one another, of `WHOLE` whole vectors and a rest: see [`sums_of_few`]. A
+/// vector may reach into the next row, which is written later, but not beyond the end. Returns how many rows are written.
+#[inline(never)]
+fn scale_over<V: Vector, const WHOLE: usize, const EACH: bool>(
+    rows: usize,
+    classes: usize,
+    entries: &[Cell<V::Element>],
+    g: &[Cell<V::Element>],
+    weight: f64,
+    scratch: &Scratch,
+) -> usize {
+    let whole = if WHOLE == ANY { classes / V::LANES } else { WHOLE };
+    // Make them as long as the gradient, so that one bounds check serves all.
+    let e = part(scratch.term::<V::Element>(), 0, g.len());
+    let q = if EACH { part(entries, 0, g.len()) } else { e };
+    let mut first = 0;
+    for (row, (factor, sample)) in scratch.factor.iter().zip(&scratch.sample).enumerate().take(rows) {
+        let beyond = first + (whole + 1) * V::LANES;
+        let (Some(e), Some(q), Some(g)) = (e.get(first..beyond), q.get(first..beyond), g.get(first..beyond)) else {
+            return row;
+        };
+        let (lift, factor) = lifted::<V::Element>(factor.get());
+        if lift != 1.0 {
+            let e = part(e, 0, classes);
+            lift_terms::<V>(e, lift, e);
+        }
+        let scale = Scale::<V, EACH>::new(factor, if weight == 0.0 { 0.0 } else { weight * sample.get() });
+        for ((e, q), g) in V::chunks(e).0.iter().zip(V::chunks(q).0).zip(V::chunks(g).0) {
+            let e = V::load(e);
+            scale.at(e, if EACH { V::load(q) } else { e }).store(g);
+        }
+        first += classes;
+    }
+    rows
+}
+
+/// [`scale_rows`] of one type, from row `done` on. `EACH`: with entries.
 #[inline(never)]
 #[expect(clippy::too_many_arguments, reason = "numbers and slices: a struct would live in stack memory")]
-fn scale_rows_of<V: Vector, const WHOLE: usize, const EACH: bool>(
+fn scale_rows_of<V: Vector, const EACH: bool>(
+    done: usize,
     rows: usize,
     classes: usize,
     entries: &[Cell<V::Element>],
@@ -173,49 +221,21 @@ fn scale_rows_of<V: Vector, const WHOLE: usize, const EACH: bool>(
     complete: bool,
     scratch: &Scratch,
 ) {
-    let whole = if WHOLE == ANY { classes / V::LANES } else { WHOLE };
-    // A vector may reach into the next row, which is written later. With two lanes, the rest is one class.
-    let beyond = (whole + 1) * V::LANES;
-    let over = complete && !V::Element::DOUBLE && stride == classes && slope.is_empty();
-    let (mut g, mut e) = (g, scratch.term::<V::Element>());
-    let (mut q, mut slope) = (entries, slope);
-    for (row, factor) in scratch.factor.iter().enumerate().take(rows) {
+    let terms = scratch.term::<V::Element>();
+    for row in done..rows {
         let weight = if weight == 0.0 { 0.0 } else { weight * scratch.sample[row % ROWS].get() };
-        let (lift, factor) = lifted::<V::Element>(factor.get());
+        let (lift, factor) = lifted::<V::Element>(scratch.factor[row % ROWS].get());
+        let accepted = complete || !scratch.loss[row % ROWS].get().is_nan();
+        let (begin, end) = (row * classes, (row + 1) * classes);
+        let (true, Some(g)) = (accepted, g.get(row * stride..row * stride + classes)) else { continue };
+        let e = part(terms, begin, end);
+        let q = if EACH { part(entries, begin, end) } else { e };
         if lift != 1.0 {
-            let e = e.get(..classes).unwrap_or(&[]);
             lift_terms::<V>(e, lift, e);
         }
-        let scale = Scale::<V, EACH>::new(factor, weight);
-        let accepted = complete || !scratch.loss[row % ROWS].get().is_nan();
-        if let (true, Some(e), Some(g)) = (over, e.get(..beyond), g.get(..beyond)) {
-            let q = if EACH { part(q, 0, beyond) } else { e };
-            for ((e, q), g) in V::chunks(e).0.iter().zip(V::chunks(q).0).zip(V::chunks(g).0) {
-                let e = V::load(e);
-                scale.at(e, if EACH { V::load(q) } else { e }).store(g);
-            }
-        } else if let (true, Some(g)) = (accepted, g.get(..classes)) {
-            let e = part(e, 0, classes);
-            let q = if EACH { part(q, 0, classes) } else { e };
-            let ((e, e_rest), (q, q_rest), (to, to_rest)) = (V::chunks(e), V::chunks(q), V::chunks(g));
-            for ((e, q), to) in e.iter().zip(q).zip(to) {
-                scale.at(V::load(e), V::load(q)).store(to);
-            }
-            if !to_rest.is_empty() {
-                let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
-                scale.at(rest(e_rest), rest(q_rest)).store_partial(to_rest);
-            }
-            if !slope.is_empty() {
-                multiply_of::<V>(g, slope);
-            }
-        }
-        g = g.get(stride..).unwrap_or(&[]);
-        e = e.get(classes..).unwrap_or(&[]);
+        gradient::scale::<V, EACH>(e, q, g, factor, weight);
         if !slope.is_empty() {
-            slope = slope.get(classes..).unwrap_or(&[]);
-        }
-        if EACH {
-            q = q.get(classes..).unwrap_or(&[]);
+            multiply_of::<V>(g, part(slope, begin, end));
         }
     }
 }

@@ -27,7 +27,11 @@ pub(super) fn row_margins<V: Single>(
     for (x, of) in [(high, temperature), (low, 0.0)] {
         match (high.kind() == Kind::Double, entries.is_empty()) {
             _ if x.is_empty() => (),
-            (false, false) => margins!(V, true, x, of),
+            (false, false) => match classes / V::LANES {
+                1 if of != 0.0 => margins_of_few::<V, 1>(x.cells(), entries.cells(), classes, rows, of, scratch),
+                2 if of != 0.0 => margins_of_few::<V, 2>(x.cells(), entries.cells(), classes, rows, of, scratch),
+                _ => margins!(V, true, x, of),
+            },
             (false, true) => uniform_margins::<V>(x, classes, rows, of, scratch),
             (true, false) => margins!(V::Double, true, x, of),
             (true, true) => margins!(V::Double, false, x, of),
@@ -79,6 +83,38 @@ fn row_margins_of<V: Vector, const EACH: bool>(
         }
         let before = if temperature == 0.0 { margin.get() } else { 0.0 };
         margin.set(before + sums.margins.total());
+        first += classes;
+    }
+}
+
+/// [`row_margins_of`] for rows of `WHOLE` whole vectors and a rest, with finite logits. Reads beyond the end of its rows.
+#[inline(never)]
+fn margins_of_few<V: Vector, const WHOLE: usize>(
+    x: &[Cell<V::Element>],
+    q: &[Cell<V::Element>],
+    classes: usize,
+    rows: usize,
+    temperature: f64,
+    scratch: &Scratch,
+) {
+    let end = V::first_lanes(classes % V::LANES);
+    // Make it as long as the logits, so that one bounds check serves both.
+    let q = part(q, 0, x.len());
+    let known = scratch.logit.iter().zip(scratch.off_weight.iter().zip(&scratch.margin));
+    let mut first = 0;
+    for (logit, (weight, margin)) in known.take(rows) {
+        let beyond = first + (WHOLE + 1) * V::LANES;
+        let (Some(x), Some(q)) = (x.get(first..beyond), q.get(first..beyond)) else { break };
+        let (Some((last, x)), Some((last_q, q))) = (V::chunks(x).0.split_last(), V::chunks(q).0.split_last()) else {
+            break;
+        };
+        let mut sums = Margins::<V, true>::new(logit.get() * temperature);
+        for (x, q) in x.iter().zip(q) {
+            sums.add_finite(V::load(x), V::load(q));
+        }
+        sums.add_finite(V::load(last).and(end), V::load(last_q).and(end));
+        weight.set(sums.weights.total());
+        margin.set(sums.margins.total());
         first += classes;
     }
 }
