@@ -19,18 +19,15 @@ import {
   compute,
   gradientOf,
   type Job,
-  keepPartials,
-  partialsOf,
   type Run,
   type RunOptions,
   type RunResult,
-  readMergedRun,
-  readPartialsRun,
   readRun,
   resultOf,
   writeJob,
 } from "./run.ts";
 import type { Partials } from "./shards/columns.ts";
+import { keepPartials, partialsOf, readMergedRun, readPartialsRun } from "./shards/run.ts";
 import type { PartialsOptions } from "./shards/shard.ts";
 import { inSlices } from "./time-slices.ts";
 import { BatchMemory } from "./views.ts";
@@ -244,7 +241,7 @@ export class Batch<
       const since = this.#isReplaced ? ", after a gradient has replaced the logits" : " before";
       throw new TypeError(`gradientFromPartials() expected a call of partials()${since}`);
     }
-    return readMergedRun(this.#partials, merged, options, this.#plan);
+    return readMergedRun(this.#partials, merged, options, this.#memory);
   }
 
   #now(run: Run): Job {

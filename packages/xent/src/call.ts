@@ -1,7 +1,7 @@
 // One call: its arguments are checked, written into a memory, and computed there.
 
 import { countRows, type DivergenceOptions, readDivergence } from "./divergence.ts";
-import type { Engine } from "./engine.ts";
+import type { Engine, Place } from "./engine.ts";
 import { choice, readProperties, wrongType } from "./errors.ts";
 import {
   assertWidens,
@@ -26,7 +26,7 @@ import { type Layout, layoutOfShape } from "./layout.ts";
 import type { LogitsType, LossArrays, TargetsType } from "./logits.ts";
 import { showShape } from "./nested.ts";
 import { LOSS_OPTIONS, type LossOptions, readOptions, type Settings, type ShapeOptions } from "./options.ts";
-import type { BatchParts, PlacedBatch } from "./plan.ts";
+import { type BatchParts, bytesOfWork, type PlacedBatch, planBatch } from "./plan.ts";
 import type { LossResult } from "./result.ts";
 import { compute, indexForKernel, type KernelLabels, noLabels, type Run, resultOf, writeJob } from "./run.ts";
 import { BatchMemory } from "./views.ts";
@@ -102,8 +102,33 @@ export function reads({ logits, targets, labels, settings }: Call, { buffer }: W
   return views.some((view) => ArrayBuffer.isView(view) && view.buffer === buffer);
 }
 
-/** Computes a call in a batch that is placed in a memory. */
+/** One-call functions free a larger memory after the call: it cannot shrink. */
+const KEPT_BYTES = 2 ** 26;
+
+/** Whether a memory is too large to keep. */
+export function isLarge({ heap }: Place): boolean {
+  return heap.memory.buffer.byteLength > KEPT_BYTES;
+}
+
+/** Computes a call with up to `slots` threads, in a batch of its own. `placeFor` finds a memory for so many bytes. */
 export function computeCall(
+  call: Call,
+  slots: number,
+  placeFor: (bytes: number) => Place,
+): LossResult<LossArrays[LogitsType]> {
+  const plan = planBatch(call.parts);
+  const workBytes = bytesOfWork(call.parts.layout, slots, false);
+  const bytes = workBytes + plan.bytes;
+  const { heap, engine } = placeFor(bytes);
+  const address = heap.allocate(bytes);
+  try {
+    return computeBatch(call, engine, plan.at(address, workBytes));
+  } finally {
+    heap.free(address);
+  }
+}
+
+function computeBatch(
   { logits, settings, mask, labels, targets }: Call,
   engine: Engine,
   plan: PlacedBatch<LogitsType, "int32">,

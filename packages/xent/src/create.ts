@@ -1,8 +1,8 @@
 import { PAGE } from "./abi.ts";
 import { compile, compileAsync, hasRelaxedModule } from "./compile.ts";
-import { makeEngine, WORKSPACE_BYTES } from "./engine.ts";
+import { makeEngine, openPlace, WORKSPACE_BYTES } from "./engine.ts";
 import { checkNames, choice, integer, show, wrongType } from "./errors.ts";
-import { fuses, hasRelaxedSimd, type Variant } from "./features.ts";
+import { bestVariant, hasRelaxedSimd, type Variant } from "./features.ts";
 import { variantOf } from "./load.ts";
 import { Heap } from "./memory.ts";
 import { NoWorker, Pool } from "./pool/pool.ts";
@@ -45,10 +45,10 @@ export interface XentSyncOptions extends Omit<XentOptions, "threads" | "createWo
 /** Creates an instance with one thread. The first call compiles the kernel on this thread, in a few milliseconds. */
 export function createXentSync(options?: XentSyncOptions): Xent {
   const settings = readXentOptions(options);
-  const { threads, auto, variant, maxBytes, alone, module } = settings;
+  const { threads, auto, variant, alone, module } = settings;
   if (threads !== 1 && !auto)
     throw new RangeError('"threads" expected 1: createXentSync cannot wait for workers, createXent can');
-  return instance(settings, module ?? compile(variant, alone), new Heap(maxBytes, alone));
+  return instance(settings, module ?? compile(variant, alone));
 }
 
 /**
@@ -59,7 +59,7 @@ export function createXentSync(options?: XentSyncOptions): Xent {
  */
 export async function createXent(options?: XentOptions): Promise<Xent> {
   const settings = readXentOptions(options);
-  const { threads, auto, variant, maxBytes, alone, module } = settings;
+  const { threads, auto, variant, alone, module } = settings;
   if (threads > 1) {
     try {
       return await withPool(settings);
@@ -68,8 +68,7 @@ export async function createXent(options?: XentOptions): Promise<Xent> {
       if (!auto || error instanceof NoWorker) throw error;
     }
   }
-  const heap = new Heap(maxBytes, alone);
-  return instance(settings, module ?? (await compileAsync(variant, alone)), heap);
+  return instance(settings, module ?? (await compileAsync(variant, alone)));
 }
 
 async function withPool({ threads, variant, maxBytes, module, createWorker }: Settings): Promise<Xent> {
@@ -82,8 +81,9 @@ async function withPool({ threads, variant, maxBytes, module, createWorker }: Se
   return new Xent(compiled, variant, { ...engine, pool }, heap);
 }
 
-function instance({ variant }: Settings, module: WebAssembly.Module, heap: Heap): Xent {
-  return new Xent(module, variant, makeEngine(module, heap.memory, heap.allocateZeroed(WORKSPACE_BYTES)), heap);
+function instance({ variant, maxBytes, alone }: Settings, module: WebAssembly.Module): Xent {
+  const { engine, heap } = openPlace(module, maxBytes, alone);
+  return new Xent(module, variant, engine, heap);
 }
 
 /** In a worker: creates an instance over a memory whose owner called `share()`. It runs batches that were shared with it. */
@@ -143,7 +143,7 @@ function readVariant(asked: unknown, module: WebAssembly.Module | undefined): Va
     if (variant === "auto" || variant === found) return found;
     throw new RangeError(`"variant" expected ${show(found)}, which "module" is, got ${show(variant)}`);
   }
-  if (variant === "auto") return hasRelaxedModule && fuses() ? "relaxed" : "simd128";
+  if (variant === "auto") return bestVariant(hasRelaxedModule);
   if (variant === "relaxed" && !(hasRelaxedModule && hasRelaxedSimd())) {
     throw new RangeError('"variant" expected "auto" or "simd128": this engine has no relaxed SIMD');
   }

@@ -1,7 +1,7 @@
 import { JOB_BYTES, type Kernel, SCRATCH_BYTES } from "./abi.ts";
 import { JobRecord } from "./job.ts";
 import { instantiate } from "./load.ts";
-import type { Heap } from "./memory.ts";
+import { Heap } from "./memory.ts";
 import type { Pool } from "./pool/pool.ts";
 import { SCHEDULE_BYTES } from "./pool/schedule.ts";
 
@@ -50,6 +50,18 @@ export function makeEngine(
     inTurn,
     pool: undefined,
   };
+}
+
+/** A kernel, and the allocator of its memory. */
+export interface Place {
+  readonly heap: Heap;
+  readonly engine: Engine;
+}
+
+/** Opens a memory with a kernel. */
+export function openPlace(module: WebAssembly.Module, maxBytes: number | undefined, shared: boolean): Place {
+  const heap = new Heap(maxBytes, shared);
+  return { heap, engine: makeEngine(module, heap.memory, heap.allocateZeroed(WORKSPACE_BYTES)) };
 }
 
 /** The allocator of a memory. Only its owner has one; an attached instance throws. */

@@ -30,6 +30,11 @@ export function fuses(): boolean {
   return fused;
 }
 
+/** The variant for this engine, if there is a relaxed module. */
+export function bestVariant(hasRelaxedModule: boolean): Variant {
+  return hasRelaxedModule && fuses() ? "relaxed" : "simd128";
+}
+
 /** Whether this memory can be shared with workers. Its buffer may come from another realm, as in a test runner. */
 export function isShared({ buffer }: WebAssembly.Memory): boolean {
   return Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]";

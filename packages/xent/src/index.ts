@@ -11,7 +11,7 @@
 
 // The modules. Imports go one way: each module imports only modules below it.
 //
-//   one-call       the one-call functions, over an instance that they share
+//   one-call       the one-call functions, over a memory that they share
 //   create         createXent, createXentSync, attach: from options to an instance
 //   xent           an instance: a memory, a kernel, and its batches
 //   batch          a batch: its arrays, runs, and partials
@@ -34,7 +34,8 @@
 //   pool/schedule  how a job is divided among threads
 //   pool/spawn     a worker, in every runtime
 //
-//   shards/shard     the partials and gradients of a batch that has some of the classes
+//   shards/run       the runs of a batch that has some of the classes
+//   shards/shard     the partials of such a batch, and its gradient's records
 //   shards/own       whether merged partials are those of the batch
 //   shards/loss      from merged partials to losses
 //   shards/codec     partials and totals as bytes

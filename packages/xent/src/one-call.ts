@@ -1,20 +1,24 @@
-import { createXentSync } from "./create.ts";
+import { type Call, computeCall, isLarge, readDivergenceCall, readLabelsCall, readTargetsCall } from "./call.ts";
+import { compile, hasRelaxedModule } from "./compile.ts";
 import type { DivergenceOptions } from "./divergence.ts";
+import { openPlace, type Place } from "./engine.ts";
+import { bestVariant } from "./features.ts";
 import type { Logits, Targets } from "./inputs.ts";
 import type { Labels } from "./labels.ts";
 import type { LossOptions, ShapeOptions } from "./options.ts";
-import { KEPT_BYTES, type OneCallResult, type Xent } from "./xent.ts";
+import type { LossResult } from "./result.ts";
+import type { OneCallResult } from "./xent.ts";
 
-let instance: Xent | undefined;
+let place: Place | undefined;
 
-/** Calls the function with the instance that all one-call functions share. A memory cannot shrink, so a large one is replaced. */
-function inInstance<T>(call: (xent: Xent) => T): T {
-  instance ??= createXentSync();
-  const own = instance;
+/** Computes a call with the kernel that all one-call functions share. */
+function compute(call: Call): LossResult<Float32Array | Float64Array> {
+  place ??= openPlace(compile(bestVariant(hasRelaxedModule), false), undefined, false);
+  const own = place;
   try {
-    return call(own);
+    return computeCall(call, 1, () => own);
   } finally {
-    if (own.memory.buffer.byteLength > KEPT_BYTES && instance === own) instance = undefined;
+    if (isLarge(own)) place = undefined;
   }
 }
 
@@ -22,7 +26,7 @@ function inInstance<T>(call: (xent: Xent) => T): T {
  * The loss of each row, and its gradient with `gradient: true`: TensorFlow's `tf.nn.sparse_softmax_cross_entropy_with_logits`.
  *
  * The kernel is compiled on first use. Arguments and results are copied, so you may keep the results. For batches without copies,
- * see {@link createXentSync} and `createBatch`.
+ * see `createXentSync` and `createBatch`.
  *
  * @param logits Unnormalised log-probabilities, row-major: [rows, classes], or any `shape` with the classes on any `axis`.
  * @param labels One integer in [0, classes) for each row.
@@ -40,7 +44,7 @@ export function sparseSoftmaxCrossEntropyWithLogits<
   G extends boolean = false,
   P extends boolean = false,
 >(logits: L, labels: Labels, options?: LossOptions<G, P> & ShapeOptions): OneCallResult<L, G, P, false> {
-  return inInstance((xent) => xent.sparseSoftmaxCrossEntropyWithLogits(logits, labels, options));
+  return compute(readLabelsCall(logits, labels, options)) as OneCallResult<L, G, P, false>;
 }
 
 /**
@@ -63,7 +67,7 @@ export function softmaxCrossEntropyWithLogits<L extends Logits, G extends boolea
   targets: Targets,
   options?: LossOptions<G, P> & ShapeOptions,
 ): OneCallResult<L, G, P, true> {
-  return inInstance((xent) => xent.softmaxCrossEntropyWithLogits(logits, targets, options));
+  return compute(readTargetsCall(logits, targets, options)) as OneCallResult<L, G, P, true>;
 }
 
 /**
@@ -90,5 +94,5 @@ export function klDivergenceWithLogits<L extends Logits, G extends boolean = fal
   targetLogits: Logits,
   options?: DivergenceOptions<G, P> & ShapeOptions,
 ): OneCallResult<L, G, P, "logits"> {
-  return inInstance((xent) => xent.klDivergenceWithLogits(logits, targetLogits, options));
+  return compute(readDivergenceCall(logits, targetLogits, options)) as OneCallResult<L, G, P, "logits">;
 }

@@ -3,26 +3,15 @@
 import { RECORD_BYTES } from "./abi.ts";
 import { countRows, type DivergenceOptions, readDivergence } from "./divergence.ts";
 import type { Engine } from "./engine.ts";
-import { checkNames, choice, integer, wrongType } from "./errors.ts";
+import { integer, wrongType } from "./errors.ts";
 import { type JobRecord, LOGITS_TYPES } from "./job.ts";
 import { copyLabels, IGNORED, INVALID, isDirect, type LabelRules, readLabels } from "./labels.ts";
 import type { GradientArrays, LogitsType, LossArrays, TargetsType } from "./logits.ts";
-import { boolean, type LossOptions, REDUCTIONS, type Reduction, readOptions, type Settings } from "./options.ts";
+import { boolean, type LossOptions, readOptions, type Settings } from "./options.ts";
 import { costOf, isDivisible, type PlacedBatch } from "./plan.ts";
 import { type Schedule, writeSchedule } from "./pool/schedule.ts";
 import type { LossResult, OwnResult } from "./result.ts";
-import type { Partials } from "./shards/columns.ts";
-import { assertUnchanged, ownOf } from "./shards/own.ts";
-import {
-  assertMerged,
-  type PartialsOptions,
-  RECORD,
-  readPartials,
-  readShard,
-  SHARD_OPTIONS,
-  type Shard,
-  writeMerged,
-} from "./shards/shard.ts";
+import type { Shard } from "./shards/shard.ts";
 import type { BatchMemory } from "./views.ts";
 
 /** Options of a run. */
@@ -62,7 +51,6 @@ export interface Run {
 }
 
 const RUN_OPTIONS = ["rows", "copy"];
-const PARTIALS_OPTIONS = ["rows", ...SHARD_OPTIONS];
 
 /** Checks the options of a run. Getters and proxies of the caller are read only here. */
 export function readRun(options: RunOptions | undefined, plan: PlacedBatch, others: string[] = RUN_OPTIONS): Run {
@@ -80,26 +68,6 @@ function readPlain(...given: Parameters<typeof readOptions>): Pick<Run, "setting
   return { settings: readOptions(...given), mask: undefined };
 }
 
-/** Checks the options of partials. */
-export function readPartialsRun(options: PartialsOptions, plan: PlacedBatch): Run {
-  const shard = readShard(options, plan.layout.classes);
-  return { ...readRun(options, plan, PARTIALS_OPTIONS), shard };
-}
-
-/** The run that computes the gradient after these partials were merged. */
-export function readMergedRun(
-  { settings: ofPartials, begin, end, copy, shard, mask }: Run,
-  merged: Partials,
-  options: { reduction?: Reduction | undefined } = {},
-  plan: PlacedBatch,
-): Run {
-  checkNames("options", options, ["reduction"]);
-  const { reduction = ofPartials.reduction } = options;
-  const settings = { ...ofPartials, gradient: true, reduction: choice("reduction", reduction, REDUCTIONS) };
-  assertPossible(settings, plan);
-  return { settings, begin, end, copy, shard: { ...(shard as Shard), merged }, mask };
-}
-
 function readRows(rows: readonly [number, number] | undefined, all: number): readonly [number, number] {
   if (rows === undefined) return [0, all];
   if (!Array.isArray(rows) || rows.length !== 2) throw wrongType("rows", "[begin, end]", rows);
@@ -107,7 +75,8 @@ function readRows(rows: readonly [number, number] | undefined, all: number): rea
   return [begin, integer("rows[1]", rows[1], begin, all)];
 }
 
-function assertPossible({ gradient, ignoreIndex }: Settings, { regions }: PlacedBatch): void {
+/** Throws TypeError for options that this batch has no memory for. */
+export function assertPossible({ gradient, ignoreIndex }: Settings, { regions }: PlacedBatch): void {
   if (gradient && regions.gradient === 0) {
     throw new TypeError('"gradient" expected a batch with memory for it: create it with gradient: true or "in-place"');
   }
@@ -208,13 +177,12 @@ export function writeJob(
   const { rows, classes } = layout;
   const { settings, begin, end, shard } = run;
   const { classWeights, sampleWeights } = settings;
-  if (shard?.merged) assertMerged(shard.merged, labels.copy, end - begin, shard, settings, batch.plan.targets);
-  if (shard?.merged && shard.own) assertUnchanged(shard.own, batch.views, layout, begin);
+  shard?.merged?.check(labels.copy, settings);
   const splits = shard === undefined && isDivisible(batch.plan);
   const extent = { begin, end, classes, cost: costOf(batch.plan, settings), splits, finds: regions.targets !== 0 };
   const schedule = engine.pool?.schedule(extent, waits);
   const work = workingMemory(batch.plan, run, schedule);
-  if (shard?.merged) writeMerged(shard.merged, batch.doubles(work.shardRecords, RECORD * rows), begin, shard, settings);
+  shard?.merged?.write(recordsOf(batch, work.shardRecords), settings);
   if (classWeights) batch.floats(work.classWeights, classes).set(classWeights);
   if (sampleWeights) batch.floats(work.sampleWeights, rows).set(sampleWeights);
   const record = waits ? engine.waited : engine.queued;
@@ -251,6 +219,11 @@ export function writeJob(
   });
   if (schedule) writeSchedule(engine.memory, record.address, schedule, settings.gradient, work.segmentRecords);
   return { run, record, labels, schedule, shardRecords: work.shardRecords };
+}
+
+/** The records of a shard, one for each row of the batch. */
+export function recordsOf(batch: BatchMemory, address: number): Float64Array {
+  return batch.doubles(address, (RECORD_BYTES / 8) * batch.plan.layout.rows);
 }
 
 /** Addresses in the working memory that was reserved with the batch. */
@@ -322,21 +295,6 @@ export function resultOf<L extends LogitsType>(
     if (views.labels) result.correct = record.read("correct");
   }
   return result;
-}
-
-/** The partials of a shard's job. */
-export function partialsOf(batch: BatchMemory, { run, labels, shardRecords }: Job): Partials {
-  const { rows, classes } = batch.plan.layout;
-  const records = batch.doubles(shardRecords, RECORD * rows).subarray(RECORD * run.begin);
-  const shard = { ...(run.shard as Shard), classes };
-  return readPartials(records, labels.copy, [run.begin, run.end], shard, run.settings, batch.plan.targets);
-}
-
-/** The run of these partials, with what the gradient's run compares. */
-export function keepPartials(batch: BatchMemory, run: Run, partials: Partials): Run {
-  const { layout, regions } = batch.plan;
-  if (regions.gradient === 0) return run;
-  return { ...run, shard: { ...(run.shard as Shard), own: ownOf(partials, batch.views, layout, run.begin) } };
 }
 
 /** The part of the gradient with the rows of a run. */

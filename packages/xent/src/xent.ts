@@ -1,19 +1,18 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { Batch, type BatchOwner } from "./batch.ts";
-import { type Call, computeCall, readDivergenceCall, readLabelsCall, reads, readTargetsCall } from "./call.ts";
+import { type Call, computeCall, isLarge, readDivergenceCall, readLabelsCall, reads, readTargetsCall } from "./call.ts";
 import type { DivergenceOptions } from "./divergence.ts";
-import { type Engine, makeEngine, owned, WORKSPACE_BYTES } from "./engine.ts";
+import { type Engine, openPlace, owned, type Place, WORKSPACE_BYTES } from "./engine.ts";
 import { wrongType } from "./errors.ts";
 import { isShared, type Variant } from "./features.ts";
 import type { Logits, Targets } from "./inputs.ts";
 import type { Labels, LabelsType } from "./labels.ts";
 import type { LogitsType, TargetsType } from "./logits.ts";
-import { Heap } from "./memory.ts";
+import type { Heap } from "./memory.ts";
 import type { NestedArray } from "./nested.ts";
 import type { LossOptions, ShapeOptions } from "./options.ts";
 import {
   type BatchGradient,
-  type BatchParts,
   type BatchSpec,
   bytesOfWork,
   type PlacedBatch,
@@ -88,7 +87,7 @@ export class Xent implements Disposable {
     const heap = owned(this.#heap, "createBatch");
     const parts = readSpec(spec);
     const plan = planBatch(parts);
-    const workBytes = this.#bytesOfWork(parts, true);
+    const workBytes = bytesOfWork(parts.layout, this.#slots, true);
     try {
       return this.#batch(heap, plan.at(heap.allocateZeroed(workBytes + plan.bytes, workBytes), workBytes));
     } catch {
@@ -97,8 +96,9 @@ export class Xent implements Disposable {
     }
   }
 
-  #bytesOfWork({ layout }: BatchParts, sharded: boolean): number {
-    return bytesOfWork(layout, this.#engine.pool?.slots ?? 1, sharded);
+  /** The number of threads that may work on a job. */
+  get #slots(): number {
+    return this.#engine.pool?.slots ?? 1;
   }
 
   #batch<L extends LogitsType, K extends LabelsType, G extends BatchGradient, T extends TargetsType>(
@@ -173,16 +173,10 @@ export class Xent implements Disposable {
   #once(call: Call): LossResult<Float32Array | Float64Array> {
     // Reading the call may have run code of the caller.
     this.#assertAlive();
-    const plan = planBatch(call.parts);
-    const workBytes = this.#bytesOfWork(call.parts, false);
-    const bytes = workBytes + plan.bytes;
-    const { heap, engine } = this.#placeFor(call, bytes);
-    const address = heap.allocate(bytes);
     try {
-      return computeCall(call, engine, plan.at(address, workBytes));
+      return computeCall(call, this.#slots, (bytes) => this.#placeFor(call, bytes));
     } finally {
-      heap.free(address);
-      if ((this.#aside?.heap.memory.buffer.byteLength ?? 0) > KEPT_BYTES) this.#aside = undefined;
+      if (this.#aside && isLarge(this.#aside)) this.#aside = undefined;
     }
   }
 
@@ -192,7 +186,7 @@ export class Xent implements Disposable {
     const place = { heap, engine: this.#engine };
     if (isShared(this.memory) || !heap.mustGrow(bytes)) return place;
     if (this.#batches === 0 && !reads(call, this.memory)) return place;
-    this.#aside ??= openAside(this.#module, heap.maxBytes);
+    this.#aside ??= openPlace(this.#module, heap.maxBytes, false);
     return this.#aside;
   }
 
@@ -259,20 +253,6 @@ function inspect(
 ): string {
   const { variant, threads, memory } = this;
   return `Xent ${show({ variant, threads, memory }, options)}`;
-}
-
-/** A kernel, and the allocator of its memory. */
-interface Place {
-  readonly heap: Heap;
-  readonly engine: Engine;
-}
-
-/** One-call functions free a larger memory after the call. */
-export const KEPT_BYTES: number = 2 ** 26;
-
-function openAside(module: WebAssembly.Module, maxBytes: number): Place {
-  const heap = new Heap(maxBytes, false);
-  return { heap, engine: makeEngine(module, heap.memory, heap.allocateZeroed(WORKSPACE_BYTES)) };
 }
 
 /** The arrays of a result: float64 for float64 logits, float32 for all others. */

@@ -27,9 +27,17 @@ export const SHARD_OPTIONS = ["classOffset", "classesTotal"] as const;
 
 /** A shard that computes partials or, from merged partials, its gradient. */
 export interface Shard extends ShardOptions {
-  readonly merged: Partials | undefined;
+  readonly merged: MergedPartials | undefined;
   /** For a batch with memory for a gradient: what it keeps of its last partials. */
   readonly own: Own | undefined;
+}
+
+/** What a run does with merged partials. Functions, so that a bundle without shards does not have their code. */
+export interface MergedPartials {
+  /** Throws RangeError unless the partials are those of this run. */
+  check(labels: Int32Array | undefined, settings: Settings): void;
+  /** Writes the records from which the kernel computes the gradient, one for each row of the batch. */
+  write(records: Float64Array, settings: Settings): void;
 }
 
 /** Checks the options of a shard. */
