@@ -148,15 +148,17 @@ pub(super) fn scale_rows<V: Single>(
     }
     macro_rules! scale_over {
         ($whole:expr, $each:expr) => {
-            scale_over::<V, { $whole }, $each>(rows, classes, entries.cells(), g.cells(), weight, scratch)
+            scale_over::<V, { $whole }, $each>(rows, classes, entries.cells(), g.cells(), stride, weight, scratch)
         };
     }
     if g.kind() == Kind::Double {
         return if entries.is_empty() { scale!(V::Double, false, 0) } else { scale!(V::Double, true, 0) };
     }
-    let over = complete && stride == classes && slope.is_empty();
     let done = match (classes / V::LANES, entries.is_empty()) {
-        _ if !over => 0,
+        _ if !complete || !slope.is_empty() => 0,
+        (0, _) if stride != classes => 0,
+        (_, true) if stride != classes => scale_over!(APART, false),
+        (_, false) if stride != classes => scale_over!(APART, true),
         (1, true) => scale_over!(1, false),
         (2, true) => scale_over!(2, false),
         (_, true) => scale_over!(ANY, false),
@@ -170,25 +172,38 @@ pub(super) fn scale_rows<V: Single>(
 /// [`scale_over`] for any number of classes.
 const ANY: usize = usize::MAX;
 
-/// [`scale_rows_of`] for rows that are all accepted and follow one another, of `WHOLE` whole vectors and a rest: see [`sums_of_few`]. A
-/// vector may reach into the next row, which is written later, but not beyond the end. Returns how many rows are written.
+/// [`scale_over`] for rows with numbers between them.
+const APART: usize = ANY - 1;
+
+/// [`scale_rows_of`] for rows that are all accepted, of `WHOLE` whole vectors and a rest: see [`sums_of_few`]. The last vector of a row may
+/// reach into the next row, which is written later, but not beyond the end; in rows that are apart, it overlaps the vector before. Returns
+/// how many rows are written.
 #[inline(never)]
 fn scale_over<V: Vector, const WHOLE: usize, const EACH: bool>(
     rows: usize,
     classes: usize,
     entries: &[Cell<V::Element>],
     g: &[Cell<V::Element>],
+    stride: usize,
     weight: f64,
     scratch: &Scratch,
 ) -> usize {
-    let whole = if WHOLE == ANY { classes / V::LANES } else { WHOLE };
-    // Make them as long as the gradient, so that one bounds check serves all.
-    let e = part(scratch.term::<V::Element>(), 0, g.len());
-    let q = if EACH { part(entries, 0, g.len()) } else { e };
-    let mut first = 0;
+    let length = match WHOLE {
+        APART => classes,
+        ANY => (classes / V::LANES + 1) * V::LANES,
+        whole => (whole + 1) * V::LANES,
+    };
+    let mut e = scratch.term::<V::Element>();
+    let mut q = if EACH { entries } else { e };
+    if WHOLE != APART {
+        // Make them as long as the gradient, so that one bounds check serves all.
+        (e, q) = (part(e, 0, g.len()), part(q, 0, g.len()));
+    }
+    let (mut first, mut to) = (0, 0);
     for (row, (factor, sample)) in scratch.factor.iter().zip(&scratch.sample).enumerate().take(rows) {
-        let beyond = first + (whole + 1) * V::LANES;
-        let (Some(e), Some(q), Some(g)) = (e.get(first..beyond), q.get(first..beyond), g.get(first..beyond)) else {
+        let (Some(e), Some(q), Some(g)) =
+            (e.get(first..first + length), q.get(first..first + length), g.get(to..to + length))
+        else {
             return row;
         };
         let (lift, factor) = lifted::<V::Element>(factor.get());
@@ -201,7 +216,15 @@ fn scale_over<V: Vector, const WHOLE: usize, const EACH: bool>(
             let e = V::load(e);
             scale.at(e, if EACH { V::load(q) } else { e }).store(g);
         }
+        if WHOLE == APART {
+            let [e, q, g] = [e, q, g].map(|all| V::chunks(part(all, classes - V::LANES, classes)).0.first());
+            if let (Some(e), Some(q), Some(g)) = (e, q, g) {
+                let e = V::load(e);
+                scale.at(e, if EACH { V::load(q) } else { e }).store(g);
+            }
+        }
         first += classes;
+        to += if WHOLE == APART { stride } else { classes };
     }
     rows
 }
