@@ -15,6 +15,7 @@
 //   create         createXent, createXentSync, attach: from options to an instance
 //   xent           an instance: a memory, a kernel, and its batches
 //   batch          a batch: its arrays, runs, and partials
+//   shards/run     the runs of a batch that has some of the classes
 //   call           the arguments of a one-call function, checked and prepared for a batch
 //   run            a checked call becomes a job, on this thread or on the pool
 //   time-slices    a run on this thread that yields every few milliseconds
@@ -34,7 +35,6 @@
 //   pool/schedule  how a job is divided among threads
 //   pool/spawn     a worker, in every runtime
 //
-//   shards/run       the runs of a batch that has some of the classes
 //   shards/shard     the partials of such a batch, and its gradient's records
 //   shards/own       whether merged partials are those of the batch
 //   shards/loss      from merged partials to losses
