@@ -51,6 +51,27 @@ describe.each(variants)("%s", (variant) => {
     },
   );
 
+  // A masked class must not make its row leave the group of rows that it is computed in.
+  test.each([4, 5, 8, 10])("one more class than %i, at -Infinity and with target 0, changes no bit", (classes) => {
+    const rows = 64;
+    using without = xent.createBatch({ rows, classes, targets: true, gradient: true });
+    using masked = xent.createBatch({ rows, classes: classes + 1, targets: true, gradient: true });
+    masked.logits.fill(-Infinity);
+    for (let row = 0; row < rows; row++) {
+      for (let j = 0; j < classes; j++) {
+        const [x, q] = [4 * Math.sin(5 * row + 3 * j), Math.abs(Math.cos(7 * row + 2 * j))];
+        const [at, to] = [row * classes + j, row * (classes + 1) + j];
+        [without.logits[at], masked.logits[to]] = [x, x];
+        [without.targets[at], masked.targets[to]] = [q, q];
+      }
+    }
+    const [expected, found] = [without.run({ gradient: true }), masked.run({ gradient: true })];
+    expect(found.loss).toEqual(expected.loss);
+    expect(found.logSumExp).toEqual(expected.logSumExp);
+    expect(found.gradient.filter((_, i) => i % (classes + 1) < classes)).toEqual(expected.gradient);
+    expect(found.gradient.filter((_, i) => i % (classes + 1) === classes).every((g) => g === 0)).toBe(true);
+  });
+
   // The kernel adds 1.5 * 2^23 (2^52) to the power of two. A sum whose bits are a subset of those of that number was taken for one in range.
   test.each([
     ["float32", 1.5 * 2 ** 23, [2 ** 23, 1.5 * 2 ** 21, 2 ** 21, 2 ** 19, 2 ** 17, 2 ** 7]],

@@ -254,14 +254,6 @@ impl<V: Vector, const EACH: bool> Margins<V, EACH> {
         }
     }
 
-    /// Adds a vector of classes whose logits are finite.
-    #[inline(always)]
-    pub fn add_finite(&mut self, x: V, q: V) {
-        let q = q.widen();
-        self.margins = self.margins.add(self.anchor.sub(x.widen()).mul(q));
-        self.weights = self.weights.add(q);
-    }
-
     /// Adds the classes of a vector whose q is not 0, in `f64`, where a product of two `f32` is exact.
     #[inline(always)]
     pub fn add_some(&mut self, x: V, q: V) {

@@ -87,7 +87,7 @@ fn row_margins_of<V: Vector, const EACH: bool>(
     }
 }
 
-/// [`row_margins_of`] for rows of `WHOLE` whole vectors and a rest, with finite logits. Reads beyond the end of its rows.
+/// [`row_margins_of`] for rows of `WHOLE` whole vectors and a rest. Reads beyond the end of its rows.
 #[inline(never)]
 fn margins_of_few<V: Vector, const WHOLE: usize>(
     x: &[Cell<V::Element>],
@@ -110,9 +110,9 @@ fn margins_of_few<V: Vector, const WHOLE: usize>(
         };
         let mut sums = Margins::<V, true>::new(logit.get() * temperature);
         for (x, q) in x.iter().zip(q) {
-            sums.add_finite(V::load(x), V::load(q));
+            sums.add(V::load(x), V::load(q));
         }
-        sums.add_finite(V::load(last).and(end), V::load(last_q).and(end));
+        sums.add(V::load(last), V::load(last_q).and(end));
         weight.set(sums.weights.total());
         margin.set(sums.margins.total());
         first += classes;
