@@ -79,7 +79,7 @@ function measure(rows, features, classes) {
     logits: place(4 * (rows + ROWS) * stride),
     features_gradient: place(4 * rows * features),
     weight_gradient: place(4 * classes * features),
-    scratch: place(scratchBytes(rows + 4, columns)),
+    scratch: place(scratchBytes(rows + ROWS, columns)),
   };
   const memory = new WebAssembly.Memory({ initial: Math.ceil(end / 65536), maximum: 65536 });
   const kernel = new WebAssembly.Instance(module, { env: { memory } }).exports;

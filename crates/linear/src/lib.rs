@@ -26,7 +26,7 @@
 //!
 //! # Map
 //!
-//! product -> pack, tile -> vector. All of them get addresses: what lies there is [`product::Product`]'s contract.
+//! product -> pack -> tile -> vector. All of them get addresses: what lies there is [`product::Product`]'s contract.
 
 #![no_std]
 
