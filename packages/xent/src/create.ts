@@ -1,10 +1,9 @@
 import { PAGE } from "./abi.ts";
 import { compile, compileAsync, hasRelaxedModule } from "./compile.ts";
-import { makeEngine, openPlace, WORKSPACE_BYTES } from "./engine.ts";
+import { makeEngine, openPlace } from "./engine.ts";
 import { checkNames, choice, integer, show, wrongType } from "./errors.ts";
 import { bestVariant, hasRelaxedSimd, type Variant } from "./features.ts";
 import { variantOf } from "./load.ts";
-import { Heap } from "./memory.ts";
 import { NoWorker, Pool } from "./pool/pool.ts";
 import type { PoolWorker } from "./pool/spawn.ts";
 import { availableParallelism, hasThreads } from "./runtime.ts";
@@ -72,9 +71,8 @@ export async function createXent(options?: XentOptions): Promise<Xent> {
 }
 
 async function withPool({ threads, variant, maxBytes, module, createWorker }: Settings): Promise<Xent> {
-  const heap = new Heap(maxBytes, true);
   const compiled = module ?? (await compileAsync(variant, true));
-  const engine = makeEngine(compiled, heap.memory, heap.allocateZeroed(WORKSPACE_BYTES));
+  const { engine, heap } = openPlace(compiled, maxBytes, true);
   const { memory, kernel, scratch } = engine;
   const allocate = (bytes: number): number => heap.allocateZeroed(bytes);
   const pool = await Pool.start({ memory, module: compiled, kernel, scratch, allocate, threads, createWorker });
