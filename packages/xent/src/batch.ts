@@ -26,8 +26,8 @@ import {
   resultOf,
   writeJob,
 } from "./run.ts";
+import { keepPartials, partialsOf, readMergedRun, readPartialsRun } from "./shard-run.ts";
 import type { Partials } from "./shards/columns.ts";
-import { keepPartials, partialsOf, readMergedRun, readPartialsRun } from "./shards/run.ts";
 import type { PartialsOptions } from "./shards/shard.ts";
 import { inSlices } from "./time-slices.ts";
 import { BatchMemory } from "./views.ts";

@@ -15,7 +15,7 @@
 //   create         createXent, createXentSync, attach: from options to an instance
 //   xent           an instance: a memory, a kernel, and its batches
 //   batch          a batch: its arrays, runs, and partials
-//   shards/run     the runs of a batch that has some of the classes
+//   shard-run      the runs of a batch that has some of the classes
 //   call           the arguments of a one-call function, checked and prepared for a batch
 //   run            a checked call becomes a job, on this thread or on the pool
 //   time-slices    a run on this thread that yields every few milliseconds

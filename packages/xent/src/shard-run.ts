@@ -1,14 +1,14 @@
 // The runs of a batch that has some of the classes: one computes its partials, one its gradient from merged partials.
 
-import { checkNames, choice } from "../errors.ts";
-import { REDUCTIONS, type Reduction } from "../options.ts";
-import type { PlacedBatch } from "../plan.ts";
-import { assertPossible, type Job, type Run, readRun, recordsOf } from "../run.ts";
-import type { BatchMemory } from "../views.ts";
-import type { Partials } from "./columns.ts";
-import { assertUnchanged, ownOf } from "./own.ts";
+import { checkNames, choice } from "./errors.ts";
+import { REDUCTIONS, type Reduction } from "./options.ts";
+import type { PlacedBatch } from "./plan.ts";
+import { assertPossible, type Job, type Run, readRun, recordsOf } from "./run.ts";
+import type { Partials } from "./shards/columns.ts";
+import { assertUnchanged, ownOf } from "./shards/own.ts";
 import {
   assertMerged,
+  type MergedPartials,
   type PartialsOptions,
   RECORD,
   readPartials,
@@ -16,7 +16,8 @@ import {
   SHARD_OPTIONS,
   type Shard,
   writeMerged,
-} from "./shard.ts";
+} from "./shards/shard.ts";
+import type { BatchMemory } from "./views.ts";
 
 const PARTIALS_OPTIONS = ["rows", ...SHARD_OPTIONS];
 
@@ -39,14 +40,14 @@ export function readMergedRun(
   const { layout, targets } = batch.plan;
   assertPossible(settings, batch.plan);
   const shard = ofRun as Shard;
-  const gradient: Shard["merged"] = {
+  const ofMerged: MergedPartials = {
     check: (labels, now) => {
       assertMerged(merged, labels, end - begin, shard, now, targets);
       if (shard.own) assertUnchanged(shard.own, batch.views, layout, begin);
     },
     write: (records, now) => writeMerged(merged, records, begin, shard, now),
   };
-  return { settings, begin, end, copy, shard: { ...shard, merged: gradient }, mask };
+  return { settings, begin, end, copy, shard: { ...shard, merged: ofMerged }, mask };
 }
 
 /** The partials of a shard's job. */
