@@ -36,8 +36,11 @@ use weights::{row_margins, take_weights, weigh_others, weigh_samples, weights_of
 
 pub use loops::row_sums;
 
-/// Rows of more classes are computed by [`crate::row`].
-pub const MAX_CLASSES: usize = 256;
+/// Rows of more classes are computed by [`crate::row`]: a group has at least two rows.
+#[inline(always)]
+pub const fn max_classes(double: bool) -> usize {
+    tile_length(double) / 2
+}
 
 /// The most rows of a group: with more, their numbers in the scratch area would fill the L1 cache.
 const MAX_ROWS: usize = 128;

@@ -147,7 +147,7 @@ fn thresholds() -> u64 {
     for x in [exp::MAX_ERROR, FACTORS.start, FACTORS.end] {
         hash.number(x);
     }
-    for x in [short::MAX_CLASSES, row::SEGMENT, scratch::TILE, scratch::ROWS] {
+    for x in [short::max_classes(false), short::max_classes(true), row::SEGMENT, scratch::TILE, scratch::ROWS] {
         hash.add(x as u64);
     }
     hash.0

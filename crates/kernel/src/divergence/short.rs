@@ -13,6 +13,9 @@ use crate::short::row_sums;
 use crate::vector::{Single, Twice, Wide};
 use core::cell::Cell;
 
+/// Rows of more classes are computed one by one, which is faster then.
+pub const MAX_CLASSES: usize = 256;
+
 /// Consecutive rows of the targets `t` and the logits `x`, at most as many as [`crate::short::group`] returns.
 #[derive(Clone, Copy)]
 pub struct Group<'a> {

@@ -8,7 +8,7 @@ use crate::numbers::Numbers;
 use crate::partial::RECORD_BYTES;
 use crate::row::{fill, scatter};
 use crate::scratch::{Scratch, tile_length};
-use crate::short::{MAX_CLASSES, group};
+use crate::short::group;
 use crate::targets::combine;
 use crate::tile::Line;
 use crate::vector::Single;
@@ -21,7 +21,7 @@ impl Job {
     #[inline(never)]
     pub(super) unsafe fn divergence<V: Single>(&self, scratch: &Scratch, begin: usize, end: usize) {
         let together = self.class_stride == 1 && self.inner == 1 && self.row_stride == self.classes;
-        let in_groups = together && self.records == 0 && self.classes as usize <= MAX_CLASSES;
+        let in_groups = together && self.records == 0 && self.classes as usize <= short::MAX_CLASSES;
         let mut index = begin;
         while index < end {
             let count = if in_groups { group(self.double(), self.classes as usize).min(end - index) } else { 1 };

@@ -33,7 +33,7 @@ impl Job {
                     let count = self.rows_side_by_side((inner - row % inner).min(end - row));
                     self.column::<V>(scratch, row, count);
                     count
-                } else if classes <= short::MAX_CLASSES {
+                } else if classes <= short::max_classes(self.double()) {
                     let count = short::group(self.double(), classes).min(end - row);
                     self.short::<V>(scratch, row, count);
                     count

@@ -12,7 +12,7 @@ impl Job {
     #[inline(always)]
     fn splits(&self) -> bool {
         let whole = self.records == 0 && self.divergence == 0;
-        whole && self.class_stride == 1 && self.classes as usize > short::MAX_CLASSES
+        whole && self.class_stride == 1 && self.classes as usize > short::max_classes(self.double())
     }
 
     /// A row for several threads. `record` is the address of its [`Header`]; the records of its segments follow.
