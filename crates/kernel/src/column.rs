@@ -77,7 +77,7 @@ struct Block<'a> {
 }
 
 impl<'a, V: Single> Column<'a, V> {
-    /// Computes losses, in the scratch area, and gradients. A row that is not accepted gets the loss NaN, and no gradient except kept
+    /// Computes losses, in the scratch area, and gradients. A row that is not accepted gets the loss NaN, and no gradient except
     /// terms. Returns whether all rows are accepted.
     #[inline(never)]
     pub fn run(&self) -> bool {
@@ -150,25 +150,25 @@ impl<'a, V: Single> Column<'a, V> {
         let Self { scratch, rows, stride, classes, targets, .. } = *self;
         let (dense, width) = (targets.is_dense(), self.width());
         begin::<V>(rows, dense, scratch);
-        let keep = self.keep();
+        let memory = self.term_memory();
         let which = self.which().sum();
-        let which = if keep.is_some() { which.keep() } else { which };
+        let which = if memory.is_some() { which.keep() } else { which };
         let mut class = 0;
         while class < classes {
             let count = BLOCK.min(classes - class);
             let Block { high, low, stride: from } = self.block(class, count);
-            let kept = keep.and_then(|g| g.get(class * stride..)).unwrap_or(&[]);
+            let here = memory.and_then(|g| g.get(class * stride..)).unwrap_or(&[]);
             // A vector that reaches beyond the last row would overwrite the next class.
-            let (out, to) = if self.is_whole() { (kept, stride) } else { (scratch.term(), width) };
+            let (out, to) = if self.is_whole() { (here, stride) } else { (scratch.term(), width) };
             lanes::<V>(which, high, low, from, out, to, class, count, width, scratch);
-            if keep.is_some() {
+            if memory.is_some() {
                 if self.line.softcap != 0.0 {
                     self.slope(out, to, count);
                 }
                 if !self.is_whole() {
                     for k in 0..count {
                         let [from, to] =
-                            [part(out, k * width, k * width + rows), part(kept, k * stride, k * stride + rows)];
+                            [part(out, k * width, k * width + rows), part(here, k * stride, k * stride + rows)];
                         copy::<V>(Numbers::of(from), Numbers::of(to));
                     }
                 }
@@ -216,7 +216,7 @@ impl<'a, V: Single> Column<'a, V> {
 
     /// The memory in which terms are kept until they are scaled.
     #[inline(always)]
-    fn keep(&self) -> Option<&'a [Cell<f32>]> {
+    fn term_memory(&self) -> Option<&'a [Cell<f32>]> {
         let both = self.line.softcap != 0.0 && self.targets.is_dense();
         if self.in_place || both { None } else { self.gradient }
     }
@@ -308,12 +308,12 @@ impl<'a, V: Single> Column<'a, V> {
     fn write(&self, complete: bool, g: &[Cell<f32>]) {
         let Self { scratch, rows, stride, classes, targets, .. } = *self;
         let dense = targets.is_dense();
-        let kept = self.keep().is_some();
+        let has_terms = self.term_memory().is_some();
         let mut class = 0;
         while class < classes {
             let count = BLOCK.min(classes - class);
             let width = self.width();
-            let (terms, terms_stride) = if kept {
+            let (terms, terms_stride) = if has_terms {
                 (g.get(class * stride..).unwrap_or(&[]), stride)
             } else {
                 let terms = scratch.term::<f32>();

@@ -61,7 +61,7 @@ impl Side {
         let logit = if logit.is_finite() { logit } else { 0.0 };
         let x = logit / temperature;
         let near = x.abs() <= range.max_shift;
-        let n0 = if near { Range::power_near(x) } else { 0.0 };
+        let n0 = if near { Range::power_of(x) } else { 0.0 };
         Self { shift: range.shift(n0), power: n0 - range.lift, centre: if near { 0.0 } else { logit } }
     }
 
@@ -117,7 +117,7 @@ pub trait Rows {
     fn write(&self, of_p: f64, of_q: f64, from: usize, to: usize);
 
     /// Whether terms of the logits are kept in the gradient's memory.
-    fn keeps(&self) -> bool;
+    fn holds_terms(&self) -> bool;
 
     /// Sets all entries of the gradient to a value.
     fn fill(&self, value: f64);
@@ -180,7 +180,7 @@ pub fn row<W: Pair>(
         } else {
             let scale = scale * sample / run.temperature;
             let again = run.classes > tile_length(double);
-            gradient(rows, run, of, (again, again && !rows.keeps()), (scale / all.p, scale / all.q));
+            gradient(rows, run, of, (again, again && !rows.holds_terms()), (scale / all.p, scale / all.q));
         }
     }
     let loss = all.within / (all.p * all.scale);

@@ -60,9 +60,9 @@ impl<W: Wide> Known<W> {
     #[inline(always)]
     pub fn loss(&self, z_loss: f64) -> W {
         let zero = W::splat(0.0);
-        let own = self.q.equal(zero).select(zero, self.q.mul(self.nll));
+        let of_reference = self.q.equal(zero).select(zero, self.q.mul(self.nll));
         let rest = self.off_weight.equal(zero).select(zero, self.off_weight.mul(self.nll_of_margins));
-        let loss = own.add(rest.add(self.margin));
+        let loss = of_reference.add(rest.add(self.margin));
         if z_loss == 0.0 { loss } else { loss.add(self.log_sum_exp.mul(self.log_sum_exp).mul(W::splat(z_loss))) }
     }
 
@@ -192,7 +192,9 @@ fn label_terms_apart_of<V: Single, E: Element>(rows: usize, scratch: &Scratch) {
 #[inline(always)]
 fn accepted<V: Single>(range: &Range) -> impl Fn(Twice<V::Wide>, Twice<V::Wide>) -> Twice<V::Wide> + use<V> {
     let [least, most, ratio] = [range.label.0, range.label.1, range.ratio].map(Twice::<V::Wide>::splat);
-    move |off: Twice<V::Wide>, own: Twice<V::Wide>| least.below(own).and(own.below(most)).and(off.below(own.mul(ratio)))
+    move |off_label: Twice<V::Wide>, label_term: Twice<V::Wide>| {
+        least.below(label_term).and(label_term.below(most)).and(off_label.below(label_term.mul(ratio)))
+    }
 }
 
 /// Computes the first half of the logarithms and, for plain rows, the factors of the gradient; NaN if a row is not accepted.
@@ -207,18 +209,20 @@ fn quotients<V: Single, const GRADIENT: bool>(rows: usize, range: &Range, scale:
     let results = fours(&scratch.quotient, rows).zip(fours(&scratch.k_ln_2, rows));
     let gradient = fours(&scratch.factor, rows).zip(fours(&scratch.label_gradient, rows));
     let inputs = inputs.zip(fours(&scratch.logit, rows));
-    for ((((off, own), logit), (quotients, k_ln_2)), (factor, label_gradient)) in inputs.zip(results).zip(gradient) {
-        let (off, own) = (Twice::<V::Wide>::load(off), Twice::load(own));
-        let total = off.add(own);
-        let (s, k) = quotient.of(off, own, total);
+    for ((((off_label, label_term), logit), (quotients, k_ln_2)), (factor, label_gradient)) in
+        inputs.zip(results).zip(gradient)
+    {
+        let (off_label, label_term) = (Twice::<V::Wide>::load(off_label), Twice::load(label_term));
+        let total = off_label.add(label_term);
+        let (s, k) = quotient.of(off_label, label_term, total);
         s.store(quotients);
         // A label that is too far from 0 to be computed alone without centring is not accepted, so that its neighbours do not matter.
         let logit = Twice::load(logit);
-        accepted(off, own).and(logit.mul(logit).below(far)).select(k, nan).store(k_ln_2);
+        accepted(off_label, label_term).and(logit.mul(logit).below(far)).select(k, nan).store(k_ln_2);
         if GRADIENT {
             let share = one.div(total);
             share.mul(scale).store(factor);
-            off.mul(share).mul(minus_scale).store(label_gradient);
+            off_label.mul(share).mul(minus_scale).store(label_gradient);
         }
     }
 }
@@ -261,7 +265,7 @@ fn weighted<V: Single, E: Element>(
     let terms = fours(&scratch.off_label, rows).zip(fours(&scratch.label_term, rows));
     let results = fours(&scratch.loss, rows).zip(fours(&scratch.log_sum_exp, rows));
     let results = results.zip(fours(&scratch.factor, rows)).zip(fours(&scratch.label_gradient, rows));
-    for (((((quotient, k_ln_2), logit), (((q, off_weight), margin), sample)), (off, own)), out) in
+    for (((((quotient, k_ln_2), logit), (((q, off_weight), margin), sample)), (off_label, label_term)), out) in
         logs.zip(weights).zip(terms).zip(results)
     {
         let nll = log.of::<E>(Twice::load(quotient), Twice::load(k_ln_2));
@@ -284,9 +288,9 @@ fn weighted<V: Single, E: Element>(
         log_sum_exp.store(to_log_sum_exp);
         if gradient {
             let rest = known.rest(z_loss);
-            let (off, own) = (Twice::load(off), Twice::load(own));
-            let (share, sampled) = (one.div(off.add(own)), sample.mul(scale));
-            let label = rest.mul(own).sub(q.mul(off));
+            let (off_label, label_term) = (Twice::load(off_label), Twice::load(label_term));
+            let (share, sampled) = (one.div(off_label.add(label_term)), sample.mul(scale));
+            let label = rest.mul(label_term).sub(q.mul(off_label));
             // An ignored row gets 0, not -0.
             sampled.mul(q.add(rest)).mul(share).add(zero).store(to_factor);
             sampled.mul(label).mul(share).add(zero).store(to_label);

@@ -90,13 +90,13 @@ impl Range {
     /// n0 of a row with this logit (after softcap and temperature) at its label. n0 is even: a logit half way between two n rounds to the
     /// even sum, which includes n0, so an even n0 does not change that rounding.
     #[inline(always)]
-    pub fn power_near(logit: f64) -> f64 {
+    pub fn power_of(logit: f64) -> f64 {
         2.0 * ((logit * (0.5 * core::f64::consts::LOG2_E) + DOUBLE.round) - DOUBLE.round)
     }
 
-    /// [`Range::power_near`] of several logits.
+    /// [`Range::power_of`] of several logits.
     #[inline(always)]
-    pub fn powers_near<W: Wide>(logits: W) -> W {
+    pub fn powers_of<W: Wide>(logits: W) -> W {
         let [half, round, two] = [0.5 * core::f64::consts::LOG2_E, DOUBLE.round, 2.0].map(W::splat);
         logits.mul(half).add(round).sub(round).mul(two)
     }

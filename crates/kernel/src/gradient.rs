@@ -25,8 +25,8 @@ fn write_gradient_of<V: Vector>(
     factor: f64,
     weight: f64,
 ) {
-    let (lift, factor) = lifted::<V::Element>(factor);
-    let terms = if lift == 1.0 { terms } else { lift_terms::<V>(terms, lift, to) };
+    let (unit, factor) = normalized::<V::Element>(factor);
+    let terms = if unit == 1.0 { terms } else { multiply_terms::<V>(terms, unit, to) };
     if q.is_empty() || weight == 0.0 {
         scale::<V, false>(terms, terms, to, factor, weight);
     } else {
@@ -59,7 +59,7 @@ pub fn multiply_of<V: Vector>(terms: &[Cell<V::Element>], slope: &[Cell<V::Eleme
     }
 }
 
-/// `to = terms * factor - q * weight` for a factor from [`lifted`]. `EACH`: with q.
+/// `to = terms * factor - q * weight` for a factor from [`normalized`]. `EACH`: with q.
 #[inline(never)]
 pub fn scale<V: Vector, const EACH: bool>(
     terms: &[Cell<V::Element>],
@@ -88,7 +88,7 @@ pub struct Scale<V, const EACH: bool> {
 }
 
 impl<V: Vector, const EACH: bool> Scale<V, EACH> {
-    /// The constants for a factor from [`lifted`].
+    /// The constants for a factor from [`normalized`].
     #[inline(always)]
     pub fn new(factor: f64, weight: f64) -> Self {
         Self { factor: Factor::new(factor), weight: V::from_f64(-weight) }
@@ -103,21 +103,21 @@ impl<V: Vector, const EACH: bool> Scale<V, EACH> {
 
 /// Splits a factor into a power of two, which multiplies a term exactly, and a factor within [`FACTORS`].
 #[inline(always)]
-pub fn lifted<E: Element>(factor: f64) -> (f64, f64) {
+pub fn normalized<E: Element>(factor: f64) -> (f64, f64) {
     if E::DOUBLE || factor == 0.0 || FACTORS.contains(&factor.abs()) || !factor.is_finite() {
         return (1.0, factor);
     }
-    let lift = if factor.abs() < 1.0 { 1.0 / (1u128 << 100) as f64 } else { (1u128 << 100) as f64 };
-    (lift, factor / lift)
+    let unit = if factor.abs() < 1.0 { 1.0 / (1u128 << 100) as f64 } else { (1u128 << 100) as f64 };
+    (unit, factor / unit)
 }
 
 /// Multiplies terms by a power of two. `to` may be the memory of the terms.
 #[inline(always)]
-pub fn lift_terms<'a, V: Vector>(
+pub fn multiply_terms<'a, V: Vector>(
     terms: &[Cell<V::Element>],
-    lift: f64,
+    unit: f64,
     to: &'a [Cell<V::Element>],
 ) -> &'a [Cell<V::Element>] {
-    combine::<V>(terms, lift, 0.0, to);
+    combine::<V>(terms, unit, 0.0, to);
     to
 }

@@ -204,7 +204,7 @@ impl Job {
                 gradient: (self.gradient != 0 && (!is_shard || merged.is_some())).then(|| Gradient {
                     numbers: self.results(self.gradient, first, span),
                     stride,
-                    keeps: self.gradient != self.logits && !is_shard,
+                    holds_terms: self.gradient != self.logits && !is_shard,
                 }),
                 scratch,
                 place,

@@ -110,6 +110,6 @@ fn argmax_of<V: Vector>(x: &[Cell<V::Element>]) -> i32 {
             return (i * V::LANES + lane) as i32;
         }
     }
-    let found = rest.iter().position(|x| x.get() == max);
-    found.map_or(-1, |i| (chunks.len() * V::LANES + i) as i32)
+    let place = rest.iter().position(|x| x.get() == max);
+    place.map_or(-1, |i| (chunks.len() * V::LANES + i) as i32)
 }

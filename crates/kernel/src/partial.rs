@@ -95,7 +95,7 @@ impl<V: Single> Split<'_, V> {
         let (row, range) = (self.row, self.range(index));
         let Some(segment) = self.segments.get(index) else { return };
         let reference = row.reference(self.reference_class());
-        if row.near(reference.logit) {
+        if row.set_shift(reference.logit) {
             row.sum_segment(Way::Direct, range.start, range.end);
         } else {
             row.scratch.set_sums(Sums::UNKNOWN);
@@ -122,9 +122,9 @@ impl<V: Single> Split<'_, V> {
         let class = self.reference_class();
         let reference = row.reference(class);
         self.header.class.set(class as i32);
-        let near = row.near(reference.logit);
+        let in_range = row.set_shift(reference.logit);
         row.end();
-        near
+        in_range
     }
 
     /// Stores the factors that the gradients of the segments need.
@@ -202,7 +202,7 @@ pub struct Merged {
     /// The factor from e^(x - maximum) to the gradient.
     factor: Cell<f64>,
     /// Gradient at the reference.
-    own: Cell<f64>,
+    label_gradient: Cell<f64>,
     /// With smoothing or soft targets: the number that is subtracted from the gradient for a q of 1.
     target: Cell<f64>,
     /// The place of the reference in this shard, if it is there.
@@ -234,18 +234,18 @@ impl<V: Single> Row<'_, V> {
         let place = usize::try_from(best).unwrap_or(usize::MAX);
         let largest = self.reference(place);
         let label = if let Label::Class(class) = self.label { class } else { usize::MAX };
-        let own = self.reference(label);
+        let reference = self.reference(label);
         let here = label < self.classes;
         let anchor = if largest.logit.is_finite() { largest.logit } else { 0.0 };
         let dense = self.targets.is_dense();
-        self.scratch.set_reference(Reference { class: if dense { place } else { label }, anchor, ..own });
+        self.scratch.set_reference(Reference { class: if dense { place } else { label }, anchor, ..reference });
         let maximum = largest.logit / self.temperature;
         let centre = anchor / self.temperature;
-        let power = if centre.abs() < TOO_LARGE { Range::power_near(centre) } else { f64::NAN };
+        let power = if centre.abs() < TOO_LARGE { Range::power_of(centre) } else { f64::NAN };
         let mut unit = 1.0 / self.range().unit();
         if largest.logit.is_nan() || largest.logit == f64::INFINITY {
             self.scratch.set_sums(Sums::UNKNOWN);
-        } else if self.near(anchor) {
+        } else if self.set_shift(anchor) {
             self.sum(Way::Direct);
         } else {
             self.centre(anchor);
@@ -255,11 +255,11 @@ impl<V: Single> Row<'_, V> {
             }
         }
         let sums = self.scratch.sums();
-        let broken = sums.off_label.is_nan() || here && (own.logit.is_nan() || own.logit == f64::INFINITY);
+        let broken = sums.off_label.is_nan() || here && (reference.logit.is_nan() || reference.logit == f64::INFINITY);
         out.maximum.set(if broken { f64::NAN } else { maximum });
         out.sum.set(sums.off_label * unit);
         out.power.set(power);
-        out.label.set(if here { own.logit / self.temperature } else { f64::NAN });
+        out.label.set(if here { reference.logit / self.temperature } else { f64::NAN });
         out.prediction.set(f64::from(best));
         out.label_weight.set(if here { self.targets.class_weight(label) } else { f64::NAN });
         let counted = (self.classes - 1) as f64;
@@ -289,11 +289,11 @@ impl<V: Single> Row<'_, V> {
         }
         // Without this check, a negative number would become 0, which is a class.
         let place = merged.reference.get();
-        let own = self.reference(if place >= 0.0 { place as usize } else { usize::MAX });
+        let reference = self.reference(if place >= 0.0 { place as usize } else { usize::MAX });
         let mut factor = merged.factor.get() / self.range().unit();
         let mut way = Way::Direct;
         let capped = self.line.softcap != 0.0;
-        if !capped && self.near(maximum * self.temperature) {
+        if !capped && self.set_shift(maximum * self.temperature) {
             let power = self.power();
             factor /= over_power::<V::Wide>(maximum, power);
         } else {
@@ -305,8 +305,8 @@ impl<V: Single> Row<'_, V> {
             self.centre(if here { largest } else { maximum * self.temperature });
         }
         self.scratch.factor[0].set(factor);
-        self.scratch.label_gradient[0].set(merged.own.get());
-        self.scratch.set_reference(own);
+        self.scratch.label_gradient[0].set(merged.label_gradient.get());
+        self.scratch.set_reference(reference);
         self.write(way, 0, self.classes);
     }
 }

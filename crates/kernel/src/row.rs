@@ -51,7 +51,7 @@ pub struct Gradient<'a> {
     /// The distance from one class to the next.
     pub stride: usize,
     /// Whether terms may be kept there until they are scaled: not in place, and not if the sums come from another run.
-    pub keeps: bool,
+    pub holds_terms: bool,
 }
 
 /// One row. It is in the scratch area, so that several functions can share it without stack memory.
@@ -83,12 +83,12 @@ pub struct Row<'a, V> {
 
 impl<'a, V: Single> Row<'a, V> {
     /// Sums the row around its reference, if that is possible; the ends of several rows are computed together afterwards. `best` is the
-    /// class with the largest logit, if it is known. Writes nothing but kept terms.
+    /// class with the largest logit, if it is known. Writes nothing but terms.
     #[inline(always)]
     pub fn begin(&self, best: Option<i32>) {
         let scratch = self.scratch;
         let reference = self.reference(self.reference_class(best));
-        if self.near(reference.logit) {
+        if self.set_shift(reference.logit) {
             self.sum(Way::Direct);
         } else {
             scratch.set_sums(Sums::UNKNOWN);
@@ -147,16 +147,16 @@ impl<'a, V: Single> Row<'a, V> {
         self.scratch.set_reference(Reference { class, logit, slope, anchor: logit });
     }
 
-    /// Whether terms can be computed around this logit. If so, sets the shift for it.
+    /// Sets the shift for terms around this logit. Returns false if it is too far from 0.
     #[inline(always)]
-    pub fn near(&self, logit: f64) -> bool {
+    pub fn set_shift(&self, logit: f64) -> bool {
         let range = self.range();
         let logit = self.divided(logit);
-        let near = logit.abs() <= range.max_shift;
-        if near {
-            self.scratch.shift.set(range.shift(Range::power_near(logit)));
+        let in_range = logit.abs() <= range.max_shift;
+        if in_range {
+            self.scratch.shift.set(range.shift(Range::power_of(logit)));
         }
-        near
+        in_range
     }
 
     /// A logit after the temperature.
@@ -186,10 +186,10 @@ impl<'a, V: Single> Row<'a, V> {
 
     /// The gradient's memory, if terms are kept there until they are scaled.
     #[inline(always)]
-    fn kept(&self) -> Option<Numbers<'a>> {
+    fn term_memory(&self) -> Option<Numbers<'a>> {
         let both = self.line.softcap != 0.0 && self.targets.is_dense();
         match self.gradient {
-            Some(Gradient { numbers, stride: 1, keeps: true }) if !both && self.counts() => Some(numbers),
+            Some(Gradient { numbers, stride: 1, holds_terms: true }) if !both && self.counts() => Some(numbers),
             _ => None,
         }
     }
@@ -229,11 +229,11 @@ impl<'a, V: Single> Row<'a, V> {
             let end = to.min(at.saturating_add(length));
             let tile = line.tile::<V>(at, end, scratch);
             let skip = reference.class.wrapping_sub(at);
-            match self.kept() {
+            match self.term_memory() {
                 Some(all) => {
-                    let kept = all.part(at, end);
-                    terms::<V>(which.keep(), tile.high, tile.low, kept, skip, scratch);
-                    self.slope(kept);
+                    let out = all.part(at, end);
+                    terms::<V>(which.keep(), tile.high, tile.low, out, skip, scratch);
+                    self.slope(out);
                 }
                 None => terms::<V>(which, tile.high, tile.low, tile.high, skip, scratch),
             }

@@ -120,7 +120,7 @@ impl<V: Single> Group<'_, V> {
             let Some(x) = self.class_of(row).and_then(|class| self.logit(row, class)) else { continue };
             let x = x / self.temperature;
             if x.abs() <= range.max_shift {
-                let power = Range::power_near(x);
+                let power = Range::power_of(x);
                 self.scratch.shift.set(range.shift(power));
                 return range.lift - power;
             }

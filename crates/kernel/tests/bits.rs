@@ -78,7 +78,7 @@ fn terms<V: Vector, R: Reduction<V>>(anchor: f64, temperature: f64) -> u64 {
     let scratch = unsafe { &*memory.as_ptr().cast::<Scratch>() };
     let range = Range::of::<V::Element>();
     scratch.set_range(range.constants(V::Element::DOUBLE, temperature));
-    scratch.shift.set(range.shift(Range::power_near(anchor / temperature)));
+    scratch.shift.set(range.shift(Range::power_of(anchor / temperature)));
     scratch.centre.set(V::Element::from_f64(anchor).to_f64());
     let (reduction, polynomial) = (R::load(scratch), Polynomial::<V>::load());
     let splat = |x: f64| V::splat(V::Element::from_f64(x));

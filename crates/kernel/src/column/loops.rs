@@ -77,8 +77,8 @@ pub(super) fn shifts<V: Single>(rows: usize, capped: bool, temperature: f64, scr
         if capped { V::load(slope).widen() } else { one }.store(slope_at_label);
         let x = if temperature == 1.0 { x } else { x.div(divisor) };
         x.store(logit);
-        let near = least.below(x).and(x.below(most));
-        let n = near.select(Range::powers_near(x), nan);
+        let in_range = least.below(x).and(x.below(most));
+        let n = in_range.select(Range::powers_of(x), nan);
         n.store(power);
         V::narrow(splat(range.shift(0.0)).sub(n)).store(shift);
     }
@@ -331,8 +331,8 @@ fn scale<V: Single, const GENERAL: bool>(
         let q = if each { q.mul(weight) } else { weight }.mul(sample);
         let value = term.mul_add(high, term.mul_add(low, q));
         let value = if sloped { value.mul(slope) } else { value };
-        let kept = V::narrow(rows_of::<V>(&scratch.loss, 4 * place)).is_nan();
-        if masked { kept.select(before, value) } else { value }
+        let rejected = V::narrow(rows_of::<V>(&scratch.loss, 4 * place)).is_nan();
+        if masked { rejected.select(before, value) } else { value }
     };
     let ((terms, terms_rest), (q, q_rest)) = (V::chunks(terms), V::chunks(q));
     let ((slope, slope_rest), (to, to_rest)) = (V::chunks(slope), V::chunks(to));

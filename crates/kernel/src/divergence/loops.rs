@@ -2,7 +2,7 @@
 
 use super::sums::{LARGE, sum_rows};
 use super::{apart, log_ratio};
-use crate::gradient::{lift_terms, lifted};
+use crate::gradient::{multiply_terms, normalized};
 use crate::numbers::{Kind, Numbers};
 use crate::power::times_exp;
 use crate::scratch::Scratch;
@@ -113,12 +113,12 @@ pub fn write<V: Single>(p: Numbers, q: Numbers, of_p: f64, of_q: f64, to: Number
 
 #[inline(never)]
 fn write_of<V: Vector>(p: &[Cell<V::Element>], q: &[Cell<V::Element>], of_p: f64, of_q: f64, to: &[Cell<V::Element>]) {
-    let ((lift_p, of_p), (lift_q, of_q)) = (lifted::<V::Element>(of_p), lifted::<V::Element>(of_q));
-    if lift_p != 1.0 {
-        lift_terms::<V>(p, lift_p, p);
+    let ((unit_p, of_p), (unit_q, of_q)) = (normalized::<V::Element>(of_p), normalized::<V::Element>(of_q));
+    if unit_p != 1.0 {
+        multiply_terms::<V>(p, unit_p, p);
     }
-    if lift_q != 1.0 {
-        lift_terms::<V>(q, lift_q, q);
+    if unit_q != 1.0 {
+        multiply_terms::<V>(q, unit_q, q);
     }
     difference::<V>(p, q, of_p, of_q, to);
 }

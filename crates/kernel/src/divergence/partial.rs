@@ -66,7 +66,7 @@ impl Partial {
         let excess = all.q * (1.0 - exp::<W>(c - all.c));
         let put = |logit: f64, side: Side, sum: f64, [to_maximum, to_power, to_sum]: [&Cell<f64>; 3]| {
             let centre = if logit.is_finite() { logit / run.temperature } else { 0.0 };
-            let power = if centre.abs() < TOO_LARGE { Range::power_near(centre) } else { f64::NAN };
+            let power = if centre.abs() < TOO_LARGE { Range::power_of(centre) } else { f64::NAN };
             // What the unit of the terms is of it.
             let centred = side.centre != 0.0 && !power.is_nan();
             let unit = if centred { over_power::<W>(centre, power) } else { 1.0 } / range.unit();

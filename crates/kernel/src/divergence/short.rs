@@ -137,21 +137,21 @@ fn in_range(x: Numbers, terms: Numbers, first: usize, sum: f64, power: f64, temp
     }
     // The term of the first logit tells both without that logit, unless it is close to a limit.
     let term = terms.get(first);
-    let alone = sum * range.unit();
+    let absolute = sum * range.unit();
     let calm = power.abs() * core::f64::consts::LN_2 < 0.8 * range.max_shift && term * range.unit() > 1.0;
-    if calm && 2.0 * least * term < alone && 2.0 * alone < most * term {
+    if calm && 2.0 * least * term < absolute && 2.0 * absolute < most * term {
         return true;
     }
-    in_range_alone(x.get(first), sum, power, temperature, double)
+    is_in_own_range(x.get(first), sum, power, temperature, double)
 }
 
 /// Whether the sum of a row's terms is in range in a group of its own, from its first logit.
 #[inline(never)]
-fn in_range_alone(x: f64, sum: f64, power: f64, temperature: f64, double: bool) -> bool {
-    let own = Side::around(x, temperature, double);
-    let alone = sum * power_of_two(power - own.power);
+fn is_in_own_range(x: f64, sum: f64, power: f64, temperature: f64, double: bool) -> bool {
+    let side = Side::around(x, temperature, double);
+    let absolute = sum * power_of_two(power - side.power);
     let (least, most) = Range::of_type(double).label;
-    own.centre == 0.0 && least < alone && alone < most
+    side.centre == 0.0 && least < absolute && absolute < most
 }
 
 /// Computes the loss and the gradient of a row from its sums.

@@ -157,7 +157,7 @@ impl Job {
 
     /// Whether the memory of the gradient keeps the terms of the logits.
     #[inline(always)]
-    fn keeps(&self) -> bool {
+    fn holds_terms(&self) -> bool {
         let apart = self.gradient != 0 && self.gradient != self.logits;
         apart && self.class_stride == 1 && self.classes as usize > tile_length(self.double())
     }
@@ -171,7 +171,7 @@ impl Job {
     #[inline(always)]
     unsafe fn place_of_q<'a>(&self, scratch: &'a Scratch, row: usize, from: usize, to: usize) -> Numbers<'a> {
         let (first, span, _) = self.place(row);
-        if self.keeps() {
+        if self.holds_terms() {
             // SAFETY: the caller's obligation.
             return unsafe { self.results(self.gradient, first, span) }.part(from, to);
         }
@@ -346,8 +346,8 @@ impl<V: Single> Rows for JobRow<'_, V> {
     }
 
     #[inline(always)]
-    fn keeps(&self) -> bool {
-        self.job.keeps()
+    fn holds_terms(&self) -> bool {
+        self.job.holds_terms()
     }
 
     #[inline(always)]

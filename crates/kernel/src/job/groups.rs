@@ -107,7 +107,7 @@ impl Job {
                     if count > 1 {
                         self.short::<V>(scratch, i, 1);
                     } else {
-                        self.alone::<V>(scratch, i);
+                        self.fallback::<V>(scratch, i);
                     }
                 }
             }

@@ -85,10 +85,10 @@ impl Job {
             self.find_ends::<V>(scratch, row, count);
             for i in 0..count {
                 if self.gradient != 0 && !scratch.loss[i % ROWS].get().is_nan() {
-                    self.next_row::<V>(scratch, row + i, i).write_found();
+                    self.next_row::<V>(scratch, row + i, i).write_from_ends();
                 }
             }
-            self.rest_alone::<V>(scratch, row, count);
+            self.fallbacks::<V>(scratch, row, count);
         }
     }
 
@@ -116,12 +116,12 @@ impl Job {
     ///
     /// As [`Job::run`], for these rows.
     #[inline(always)]
-    unsafe fn rest_alone<V: Single>(&self, scratch: &Scratch, row: usize, count: usize) {
+    unsafe fn fallbacks<V: Single>(&self, scratch: &Scratch, row: usize, count: usize) {
         for i in row..row + count {
             // SAFETY: the caller's obligation.
             unsafe {
                 if one::<f64>(self.loss, i).get().is_nan() {
-                    self.alone::<V>(scratch, i);
+                    self.fallback::<V>(scratch, i);
                 }
             }
         }
@@ -133,7 +133,7 @@ impl Job {
     ///
     /// As [`Job::run`], for this row.
     #[inline(never)]
-    pub(super) unsafe fn alone<V: Single>(&self, scratch: &Scratch, row: usize) {
+    pub(super) unsafe fn fallback<V: Single>(&self, scratch: &Scratch, row: usize) {
         // SAFETY: the caller's obligation.
         unsafe {
             let here = self.row::<V>(scratch, row, 0);
@@ -203,7 +203,7 @@ impl Job {
             return;
         }
         // SAFETY: the caller's obligation.
-        unsafe { self.rest_alone::<V>(scratch, row, count) }
+        unsafe { self.fallbacks::<V>(scratch, row, count) }
     }
 
     /// Computes one row of a shard.

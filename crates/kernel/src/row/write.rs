@@ -12,7 +12,7 @@ use core::cell::Cell;
 impl<V: Single> Row<'_, V> {
     /// Writes the gradient of a row whose ends were computed.
     #[inline(always)]
-    pub fn write_found(&self) {
+    pub fn write_from_ends(&self) {
         let scratch = self.scratch;
         let class = scratch.labels[self.place % ROWS].get() as u32 as usize;
         scratch.shift.set(self.range().shift(self.get(&scratch.power)));
@@ -47,14 +47,14 @@ impl<V: Single> Row<'_, V> {
         let (double, dense) = (line.double(), targets.is_dense());
         let factor = self.get(&scratch.factor);
         let weight = if dense { self.common.scale * self.sample } else { 0.0 };
-        let kept = self.kept();
-        let staged = kept.is_none() || dense && !targets.is_direct(double);
+        let memory = self.term_memory();
+        let staged = memory.is_none() || dense && !targets.is_direct(double);
         let length = if staged { tile_length(double) } else { usize::MAX };
         let mut at = from;
         while at < to {
             let end = to.min(at.saturating_add(length));
-            let made = match kept {
-                Some(kept) => kept.part(at, end),
+            let made = match memory {
+                Some(memory) => memory.part(at, end),
                 None => {
                     let tile = line.tile::<V>(at, end, scratch);
                     let made = scratch.term_of(double).part(0, end - at);
@@ -79,12 +79,12 @@ impl<V: Single> Row<'_, V> {
             }
             at = end;
         }
-        self.write_others(from, to);
+        self.write_labels(from, to);
     }
 
     /// Writes the entries with other formulas: that of the reference and, if it is another class, that of the label.
     #[inline(always)]
-    fn write_others(&self, from: usize, to: usize) {
+    fn write_labels(&self, from: usize, to: usize) {
         let Some(Gradient { numbers, stride, .. }) = self.gradient else { return };
         let (reference, classes) = (self.scratch.reference(), from..to);
         if classes.contains(&reference.class) {

@@ -1,6 +1,6 @@
 //! The loops over a group of rows of few classes. Each is a function, for better use of registers.
 
-use crate::gradient::{self, Scale, lift_terms, lifted, multiply_of};
+use crate::gradient::{self, Scale, multiply_of, multiply_terms, normalized};
 use crate::numbers::{Kind, Numbers};
 use crate::scratch::{PerRow, ROWS, Scratch, fours};
 use crate::vector::{Element, Pair, Single, Twice, Vector, Wide, part};
@@ -206,10 +206,10 @@ fn scale_over<V: Vector, const WHOLE: usize, const EACH: bool>(
         else {
             return row;
         };
-        let (lift, factor) = lifted::<V::Element>(factor.get());
-        if lift != 1.0 {
+        let (unit, factor) = normalized::<V::Element>(factor.get());
+        if unit != 1.0 {
             let e = part(e, 0, classes);
-            lift_terms::<V>(e, lift, e);
+            multiply_terms::<V>(e, unit, e);
         }
         let scale = Scale::<V, EACH>::new(factor, if weight == 0.0 { 0.0 } else { weight * sample.get() });
         for ((e, q), g) in V::chunks(e).0.iter().zip(V::chunks(q).0).zip(V::chunks(g).0) {
@@ -247,14 +247,14 @@ fn scale_rows_of<V: Vector, const EACH: bool>(
     let terms = scratch.term::<V::Element>();
     for row in done..rows {
         let weight = if weight == 0.0 { 0.0 } else { weight * scratch.sample[row % ROWS].get() };
-        let (lift, factor) = lifted::<V::Element>(scratch.factor[row % ROWS].get());
+        let (unit, factor) = normalized::<V::Element>(scratch.factor[row % ROWS].get());
         let accepted = complete || !scratch.loss[row % ROWS].get().is_nan();
         let (begin, end) = (row * classes, (row + 1) * classes);
         let (true, Some(g)) = (accepted, g.get(row * stride..row * stride + classes)) else { continue };
         let e = part(terms, begin, end);
         let q = if EACH { part(entries, begin, end) } else { e };
-        if lift != 1.0 {
-            lift_terms::<V>(e, lift, e);
+        if unit != 1.0 {
+            multiply_terms::<V>(e, unit, e);
         }
         gradient::scale::<V, EACH>(e, q, g, factor, weight);
         if !slope.is_empty() {

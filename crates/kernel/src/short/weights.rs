@@ -46,8 +46,8 @@ fn uniform_margins<V: Single>(x: Numbers, classes: usize, rows: usize, temperatu
     row_sums::<V>(x, classes, rows, &scratch.off_weight);
     let known = scratch.margin.iter().zip(scratch.logit.iter().zip(&scratch.off_weight));
     for (margin, (logit, sum)) in known.take(rows) {
-        let own = if temperature == 0.0 { margin.get() } else { classes as f64 * (logit.get() * temperature) };
-        margin.set(own - sum.get());
+        let of_reference = if temperature == 0.0 { margin.get() } else { classes as f64 * (logit.get() * temperature) };
+        margin.set(of_reference - sum.get());
     }
 }
 
@@ -184,8 +184,9 @@ pub(super) fn weigh_samples(weights: Option<&[Cell<f32>]>, ignores: bool, rows: 
     } else if !ignores {
         return;
     }
-    let others = scratch.off_weight.iter().zip(&scratch.margin);
-    for ((sample, weight), (off_weight, margin)) in scratch.sample.iter().zip(&scratch.weight).zip(others).take(rows) {
+    let off_label = scratch.off_weight.iter().zip(&scratch.margin);
+    for ((sample, weight), (off_weight, margin)) in scratch.sample.iter().zip(&scratch.weight).zip(off_label).take(rows)
+    {
         if sample.get() == 0.0 {
             weight.set(0.0);
             off_weight.set(0.0);

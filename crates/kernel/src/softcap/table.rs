@@ -79,13 +79,13 @@ pub(super) fn stage<V: Vector>(
     // Two loops: with one, the processor would not look far enough ahead to overlap iterations.
     let complete = divide::<V>(x, low, slope, scratch);
     // The memory of the terms, which are computed later.
-    let kept = scratch.term::<V::Element>();
+    let given = scratch.term::<V::Element>();
     if !complete {
-        copy::<V>(x, kept);
+        copy::<V>(x, given);
     }
     put_together::<V>(high, low, slope, x.len(), scratch);
     if !complete {
-        between::<V>(part(kept, 0, x.len().next_multiple_of(V::LANES)), high, low, slope, scratch);
+        between::<V>(part(given, 0, x.len().next_multiple_of(V::LANES)), high, low, slope, scratch);
     }
 }
 

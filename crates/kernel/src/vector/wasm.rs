@@ -146,13 +146,13 @@ macro_rules! lanes {
         #[inline(always)]
         fn lane(self, lane: usize) -> $element {
             let lanes = [$($extract::<$lane>(self.0)),+];
-            let mut found = lanes[0];
+            let mut value = lanes[0];
             $(
                 if lane == $lane {
-                    found = lanes[$lane];
+                    value = lanes[$lane];
                 }
             )+
-            found
+            value
         }
     };
 }
