@@ -28,6 +28,7 @@ const sources = {
     "packages/xent/src/unfuse.ts",
     "scripts/build.mjs",
     "scripts/unfused.mjs",
+    "scripts/interleave.mjs",
   ],
   linear: [
     ...["crates/linear/src", "crates/linear/Cargo.toml", "crates/linear-wasm"],
@@ -67,7 +68,7 @@ const modules = {
 async function buildWasm({ crate, file, generatedFile, compile }) {
   mkdirSync(generated, { recursive: true });
   mkdirSync(join(core, "dist"), { recursive: true });
-  const variants = await bothVariants(optimised(compile()));
+  const variants = await bothVariants(optimised(compile()), { interleaved: crate === "wasm" });
   writeFileSync(join(generated, generatedFile), embed(variants.relaxed, crate));
   for (const [variant, bytes] of Object.entries(variants)) {
     writeFileSync(join(core, "dist", `${file}-${variant}.wasm`), bytes);

@@ -2,6 +2,7 @@
 // and a sum, into which the package turns them: so a bundle has one module, and both variants have the same code.
 import initWabt from "wabt";
 import { importSource } from "./import-source.mjs";
+import { interleave } from "./interleave.mjs";
 
 const features = {
   simd: true,
@@ -29,7 +30,7 @@ function readAddends(part) {
     .replace(/(?<!local\.get.*)\n(?=.*relaxed_madd)/g, "\nlocal.set $addend\nlocal.get $addend\n");
   // Declared after the other locals, whose numbers must not change.
   return read.includes("$addend")
-    ? read.replace(/^\n {2}\(func .*(\n {4}\(local .*)?/, "$&\n    (local $addend v128)")
+    ? read.replace(/^ {2}\(func .*(\n {4}\(local .*)?/, "$&\n    (local $addend v128)")
     : read;
 }
 
@@ -37,7 +38,7 @@ function readAddends(part) {
  * Both variants of a relaxed module. simd128 has a product and a sum for each fused operation.
  * In both, minimum and maximum are the operations that all engines have.
  */
-export async function bothVariants(module) {
+export async function bothVariants(module, { interleaved }) {
   const wabt = await initWabt();
   const textOf = (bytes) => {
     const parsed = wabt.readWasm(bytes, features);
@@ -53,8 +54,8 @@ export async function bothVariants(module) {
   };
   const fused = textOf(module)
     .replace(/relaxed_(?=min|max)/g, "p")
-    .split(/(?=\n {2}\(func )/)
-    .map(readAddends)
+    .split(/(?=^ {2}\(func )/m)
+    .map((part) => readAddends(interleaved ? interleave(part) : part))
     .join("");
   const binaryOf = (text, name) => Buffer.concat([bytesOf(text), customSection("xent", name)]);
   const unfused = fused.replace(/(.*local\.get.*)\n(.*)\.relaxed_madd/g, "$2.mul\n$1\n$2.add");

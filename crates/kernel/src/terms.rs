@@ -236,8 +236,11 @@ fn each_term<V: Vector, R: Reduction<V>, const SINK: u32>(
             [x, low, out].map(|all| part(all, ROUND * begin, ROUND * end).as_chunks::<ROUND>().0);
         for ((x, low), out) in x_round.iter().zip(low_round).zip(out_round) {
             let mut round = if V::Element::DOUBLE { Twice::splat(0.0) } else { sums };
-            for (place, ((x, low), out)) in x.iter().zip(low).zip(out).enumerate() {
-                let term = make(V::load(x), if R::LOW { V::load(low) } else { zero });
+            // All vectors of a round are read before a term is written, so that the build can overlap them.
+            let (x, low) =
+                (x.each_ref().map(V::load), if R::LOW { low.each_ref().map(V::load) } else { [zero; ROUND] });
+            for (place, ((x, low), out)) in x.into_iter().zip(low).zip(out).enumerate() {
+                let term = make(x, low);
                 if keep {
                     term.store(out);
                 }

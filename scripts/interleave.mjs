@@ -1,0 +1,148 @@
+// Orders the operations of unrolled loops. LLVM computes the vectors of a round one after the other, each a chain of dependent operations
+// that is longer than processors look ahead. This script computes step by step: the first operation of all vectors, then the second. No
+// operation changes, so no result does.
+
+/** A loop is ordered if it has at least so many of these operations: the terms of four vectors. Others gain nothing. */
+const OPERATION = /^f32x4\.relaxed_madd/;
+const FEWEST = 32;
+
+const CONTROL = /^(block|loop|if|else|end|br|br_if|br_table|return|call|call_indirect|unreachable|drop|memory\.\w+)\b/;
+const UNARY =
+  /\.(load|eqz|abs|neg|sqrt|ceil|floor|nearest|trunc|promote|demote|convert|extend|wrap|reinterpret|splat|extract_lane|any_true|all_true|bitmask|not)/;
+const TERNARY = /(^select$|bitselect|relaxed_madd)/;
+const SCALAR_COMPARISON = /^[if]\d\d\.(eqz?|ne|[lg][te])(_[su])?$/;
+
+/** Orders the operations of each loop of a function, whose text has one operation on a line. */
+export function interleave(text) {
+  const lines = text.split("\n");
+  const typesOfLocals = Array.from(text.matchAll(/^ {2}\(func .*|^ {4}\(local .*/gm)).flatMap(([line]) =>
+    Array.from(line.matchAll(/\((?:param|local) ([^)]*)\)/g)).flatMap(([, types]) => types.split(" ")),
+  );
+  const spare = new Spare(typesOfLocals.length);
+  const result = [];
+  for (let at = 0; at < lines.length; at++) {
+    result.push(lines[at]);
+    if (!/^\s*loop\b/.test(lines[at])) continue;
+    const length = lines.slice(at + 1).findIndex((line) => CONTROL.test(line.trim()));
+    const body = lines.slice(at + 1, at + 1 + length).map((line) => line.trim());
+    if (body.filter((line) => OPERATION.test(line)).length < FEWEST) continue;
+    result.push(...ordered(body, typesOfLocals, spare));
+    at += length;
+  }
+  const types = spare.types.join(" ");
+  const all = result.join("\n");
+  if (types === "") return all;
+  return /^ {4}\(local /m.test(all)
+    ? all.replace(/^ {4}\(local .*(?=\))/m, `$& ${types}`)
+    : all.replace(/^ {2}\(func .*/, `$&\n    (local ${types})`);
+}
+
+/** Locals for results between operations. */
+class Spare {
+  constructor(first) {
+    this.first = first;
+    this.types = [];
+    this.free = [];
+  }
+
+  take(type) {
+    const place = this.free.findIndex((local) => this.types[local - this.first] === type);
+    if (place >= 0) return this.free.splice(place, 1)[0];
+    return this.first + this.types.push(type) - 1;
+  }
+
+  release(local) {
+    this.free.push(local);
+  }
+}
+
+function ordered(body, typesOfLocals, spare) {
+  const { nodes, before, assigned, stack } = graphOf(body, typesOfLocals);
+  // As late as possible without making the longest chain longer: this needs the fewest locals at a time.
+  for (const node of nodes) node.level = Math.max(0, ...node.after.map(([other, steps]) => other.level + steps));
+  for (const node of nodes.toReversed()) {
+    const latest = node.before.map(([other, steps]) => other.level - steps);
+    if (latest.length > 0) node.level = Math.min(...latest);
+  }
+  const order = nodes.toSorted((a, b) => a.level - b.level || a.index - b.index);
+
+  const result = [];
+  const uses = new Map();
+  const outputs = [...assigned.values(), ...stack];
+  for (const value of [...nodes.flatMap((node) => node.inputs), ...outputs])
+    uses.set(value, (uses.get(value) ?? 0) + 1);
+  const read = (value) => {
+    result.push(value.text ?? `local.get ${value.local}`);
+    uses.set(value, uses.get(value) - 1);
+    if (uses.get(value) === 0 && value.isSpare) spare.release(value.local);
+  };
+  for (const { operation, inputs, output } of order) {
+    inputs.forEach(read);
+    result.push(operation);
+    if (!output) continue;
+    // The local that has the result in the end, unless its value from before the iteration is still read.
+    const free = [...assigned].find(([local, value]) => value === output && !uses.get(before.get(local)));
+    output.isSpare = free === undefined;
+    output.local = free ? free[0] : spare.take(output.type);
+    result.push(`local.set ${output.local}`);
+    if (output.isSpare && !uses.has(output)) spare.release(output.local);
+  }
+  // Read all first: the values from before the iteration may be among them.
+  const entries = [...assigned].filter(([local, value]) => value.local !== local);
+  for (const [, value] of entries) read(value);
+  for (const [local] of entries.toReversed()) result.push(`local.set ${local}`);
+  stack.forEach(read);
+  return result;
+}
+
+/** The operations of a loop body with what each depends on, the new values of locals, and the values that stay on the stack. */
+function graphOf(body, typesOfLocals) {
+  const before = new Map();
+  const assigned = new Map();
+  const nodes = [];
+  const stack = [];
+  const valueIn = (local) => {
+    if (!assigned.has(local) && !before.has(local)) before.set(local, { local, type: typesOfLocals[local] });
+    return assigned.get(local) ?? before.get(local);
+  };
+  let [memory, writes] = [[], []];
+  for (const operation of body) {
+    const [name, argument] = operation.split(" ");
+    if (name === "local.get") stack.push(valueIn(Number(argument)));
+    else if (name === "local.set" || name === "local.tee") {
+      const value = stack.at(-1);
+      if (name === "local.set") stack.pop();
+      assigned.set(Number(argument), value);
+    } else if (name.endsWith(".const")) stack.push({ text: operation, type: name.split(".")[0] });
+    else {
+      const stores = /\.store/.test(name);
+      const count = TERNARY.test(name) ? 3 : UNARY.test(name) ? 1 : 2;
+      const inputs = stack.splice(stack.length - count);
+      const node = { operation, inputs, index: nodes.length, before: [], after: [] };
+      const follows = (other, steps) => {
+        node.after.push([other, steps]);
+        other.before.push([node, steps]);
+      };
+      for (const { node: made } of inputs) if (made) follows(made, 1);
+      // Reads and writes of memory keep their order.
+      if (stores) for (const other of memory) follows(other, 0);
+      else if (/\.load/.test(name)) for (const other of writes) follows(other, 0);
+      if (stores) [memory, writes] = [[node], [node]];
+      else if (/\.load/.test(name)) memory.push(node);
+      if (!stores) {
+        node.output = { node, type: typeOf(name, inputs) };
+        stack.push(node.output);
+      }
+      nodes.push(node);
+    }
+  }
+  return { nodes, before, assigned, stack };
+}
+
+function typeOf(name, inputs) {
+  if (name === "select") return inputs[0].type;
+  if (SCALAR_COMPARISON.test(name) || /any_true|all_true|bitmask/.test(name)) return "i32";
+  const [type] = name.split(".");
+  if (!type.includes("x") && type !== "v128") return type;
+  return name.includes("extract_lane") ? ({ i8: "i32", i1: "i32" }[type.slice(0, 2)] ?? type.split("x")[0]) : "v128";
+}
