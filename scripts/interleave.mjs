@@ -3,7 +3,7 @@
 // operation changes, so no result does.
 
 /** A loop is ordered if it has at least so many of these operations: the terms of four vectors. Others gain nothing. */
-const OPERATION = /^f32x4\.relaxed_madd/;
+const OPERATION = /^f\d\dx\d\.relaxed_madd/;
 const FEWEST = 32;
 
 const CONTROL = /^(block|loop|if|else|end|br|br_if|br_table|return|call|call_indirect|unreachable|drop|memory\.\w+)\b/;

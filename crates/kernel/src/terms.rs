@@ -4,6 +4,7 @@ use crate::exp::{Centred, Direct, Polynomial, Reduction};
 use crate::numbers::Numbers;
 use crate::scratch::Scratch;
 use crate::vector::{Element, Single, Twice, Vector, Wide, part};
+use core::array::from_fn;
 use core::cell::Cell;
 
 /// How logits are reduced.
@@ -239,14 +240,12 @@ fn each_term<V: Vector, R: Reduction<V>, const SINK: u32>(
             // All vectors of a round are read before a term is written, so that the build can overlap them.
             let (x, low) =
                 (x.each_ref().map(V::load), if R::LOW { low.each_ref().map(V::load) } else { [zero; ROUND] });
-            for (place, ((x, low), out)) in x.into_iter().zip(low).zip(out).enumerate() {
-                let term = make(x, low);
-                if keep {
-                    term.store(out);
-                }
-                if sum {
-                    term.accumulate(&mut round, place);
-                }
+            let terms: [V; ROUND] = from_fn(|place| make(x[place], low[place]));
+            if keep {
+                terms.iter().zip(out).for_each(|(term, out)| term.store(out));
+            }
+            if sum {
+                terms.iter().enumerate().for_each(|(place, term)| term.accumulate(&mut round, place));
             }
             sums = if V::Element::DOUBLE { sums.add(round) } else { round };
         }
