@@ -43,7 +43,7 @@ const KERNEL = {
     "table __wbindgen_externrefs",
   ],
   // The aim is 60 KB. Most of it is loops: one for each type, reduction and layout.
-  kilobytes: 136,
+  kilobytes: 138,
 };
 
 const LINEAR = {

@@ -240,7 +240,7 @@ impl<'a, V: Single> Row<'a, V> {
             if dense {
                 let entries = targets.tile::<V>(at, end, double, scratch).entries;
                 let low = if line.softcap == 0.0 { Numbers::NONE } else { tile.low };
-                margins::<V>(tile.high, low, entries, skip, reference.anchor, scratch);
+                margins::<V>(tile.high, low, entries, skip, reference.anchor, way == Way::Centred, scratch);
             }
             at = end;
         }

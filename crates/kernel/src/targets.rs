@@ -151,37 +151,46 @@ pub fn combine<V: Vector>(x: &[Cell<V::Element>], factor: f64, summand: f64, to:
 }
 
 /// Adds q_j and q_j (anchor - x_j - low_j) of a tile to the scratch area's sums of weights and margins, except for the class at `skip`,
-/// which may be beyond the end.
+/// which may be beyond the end. `far`: the logits may be of any size.
 ///
 /// `q` has one entry for each class; a class whose entry is 0 counts 0, even at -inf. If `q` is empty, all q_j are 1, only margins are
 /// added, and the class at `skip`, which is at the anchor, counts 0 by itself. `low` may be empty: all 0.
 #[inline(always)]
-pub fn margins<V: Single>(x: Numbers, low: Numbers, q: Numbers, skip: usize, anchor: f64, scratch: &Scratch) {
-    margins_of::<V>(x, q, skip, anchor, scratch);
+pub fn margins<V: Single>(
+    x: Numbers,
+    low: Numbers,
+    q: Numbers,
+    skip: usize,
+    anchor: f64,
+    far: bool,
+    scratch: &Scratch,
+) {
+    margins_of::<V>(x, q, skip, anchor, far, scratch);
     if !low.is_empty() {
         let (weights, _) = scratch.weights::<V::Wide>();
-        margins_of::<V>(low.part(0, x.len()), q, skip, 0.0, scratch);
+        margins_of::<V>(low.part(0, x.len()), q, skip, 0.0, far, scratch);
         let (_, margins) = scratch.weights::<V::Wide>();
         scratch.set_weights(weights, margins);
     }
 }
 
 #[inline(always)]
-fn margins_of<V: Single>(x: Numbers, q: Numbers, skip: usize, anchor: f64, scratch: &Scratch) {
+fn margins_of<V: Single>(x: Numbers, q: Numbers, skip: usize, anchor: f64, far: bool, scratch: &Scratch) {
     match (x.kind() == Kind::Double, q.is_empty()) {
-        (false, false) => each_margin::<V, true>(x.cells(), q.cells(), skip, anchor, scratch),
-        (false, true) => each_margin::<V, false>(x.cells(), &[], usize::MAX, anchor, scratch),
-        (true, false) => each_margin::<V::Double, true>(x.cells(), q.cells(), skip, anchor, scratch),
-        (true, true) => each_margin::<V::Double, false>(x.cells(), &[], usize::MAX, anchor, scratch),
+        (false, false) if far => each_margin::<V, true, true>(x.cells(), q.cells(), skip, anchor, scratch),
+        (false, false) => each_margin::<V, true, false>(x.cells(), q.cells(), skip, anchor, scratch),
+        (false, true) => each_margin::<V, false, true>(x.cells(), &[], usize::MAX, anchor, scratch),
+        (true, false) => each_margin::<V::Double, true, true>(x.cells(), q.cells(), skip, anchor, scratch),
+        (true, true) => each_margin::<V::Double, false, true>(x.cells(), &[], usize::MAX, anchor, scratch),
     }
 }
 
 /// Vectors of `f64` logits that are added before their sum is added to the others: this keeps the rounding errors of long rows small.
 const BLOCK: usize = 32;
 
-/// [`margins`] of one type; `EACH`: `q` has entries.
+/// [`margins`] of one type; `EACH`: `q` has entries; `FAR`: see [`Margins`].
 #[inline(never)]
-fn each_margin<V: Vector, const EACH: bool>(
+fn each_margin<V: Vector, const EACH: bool, const FAR: bool>(
     x: &[Cell<V::Element>],
     q: &[Cell<V::Element>],
     skip: usize,
@@ -192,10 +201,7 @@ fn each_margin<V: Vector, const EACH: bool>(
     let q = if EACH { q } else { x };
     let ((x, x_rest), (q, q_rest)) = (V::chunks(x), V::chunks(q));
     let mut before = scratch.weights::<V::Wide>();
-    let mut sums = Margins::<V, EACH>::new(anchor);
-    if !V::Element::DOUBLE {
-        (sums.weights, sums.margins) = before;
-    }
+    let mut sums = Margins::<V, EACH, FAR>::new(anchor);
     let skipped = skip / V::LANES;
     let mut begin = 0;
     loop {
@@ -207,7 +213,7 @@ fn each_margin<V: Vector, const EACH: bool>(
                 sums.add(V::load(x), if EACH { V::load(q) } else { one });
             }
             if V::Element::DOUBLE {
-                before = (before.0.add(sums.weights), before.1.add(sums.margins));
+                before = sums.add_to(before);
                 sums = Margins::new(anchor);
             }
             at = to;
@@ -219,29 +225,28 @@ fn each_margin<V: Vector, const EACH: bool>(
     let rest = |all: &[Cell<V::Element>]| V::load_partial(all, V::Element::default());
     let q = if EACH { rest(q_rest).without(skip.wrapping_sub(x.len() * V::LANES)) } else { one };
     sums.add_some(rest(x_rest), q.and(V::first_lanes(x_rest.len())));
-    if V::Element::DOUBLE {
-        (sums.weights, sums.margins) = (before.0.add(sums.weights), before.1.add(sums.margins));
-    }
-    scratch.set_weights(sums.weights, sums.margins);
+    let (weights, margins) = sums.add_to(before);
+    scratch.set_weights(weights, margins);
 }
 
 /// Running sums of weights and margins; without `EACH`, of margins only, and all q are 1.
-pub struct Margins<V: Vector, const EACH: bool> {
+///
+/// With `FAR`, distances from the anchor are added, and logits may be of any size. Without, logits are added, which takes fewer operations,
+/// and the anchor comes last: exact enough for `f32` logits that need no centre (see the crate's contract).
+pub struct Margins<V: Vector, const EACH: bool, const FAR: bool> {
     anchor: Twice<V::Wide>,
-    /// The sum of q_j.
-    pub weights: Twice<V::Wide>,
-    /// The sum of q_j times the distance from the anchor.
-    pub margins: Twice<V::Wide>,
+    weights: Twice<V::Wide>,
+    products: Twice<V::Wide>,
 }
 
-impl<V: Vector, const EACH: bool> Margins<V, EACH> {
+impl<V: Vector, const EACH: bool, const FAR: bool> Margins<V, EACH, FAR> {
     /// Zero sums.
     #[inline(always)]
     pub fn new(anchor: f64) -> Self {
         let (zero, anchor) = (Twice::splat(0.0), Twice::<V::Wide>::splat(anchor));
         // With two lanes, the other two stay 0.
         let anchor = if V::Element::DOUBLE { Twice(anchor.0, zero.1) } else { anchor };
-        Self { anchor, weights: zero, margins: zero }
+        Self { anchor, weights: zero, products: zero }
     }
 
     /// Adds a vector of classes.
@@ -250,18 +255,33 @@ impl<V: Vector, const EACH: bool> Margins<V, EACH> {
         if EACH {
             self.add_some(x, q);
         } else {
-            self.margins = self.margins.add(self.anchor.sub(x.widen()));
+            self.products = self.products.add(self.anchor.sub(x.widen()));
         }
     }
 
     /// Adds the classes of a vector whose q is not 0, in `f64`, where a product of two `f32` is exact.
     #[inline(always)]
     pub fn add_some(&mut self, x: V, q: V) {
-        let counted = x.and(q.differs(V::splat(V::Element::default())));
+        let counted = x.and(q.differs(V::splat(V::Element::default()))).widen();
         let q = q.widen();
-        self.margins = self.margins.add(self.anchor.sub(counted.widen()).mul(q));
+        self.products =
+            if FAR { self.products.add(self.anchor.sub(counted).mul(q)) } else { counted.mul_add(q, self.products) };
         if EACH {
             self.weights = self.weights.add(q);
         }
+    }
+
+    /// The sums of q_j and of q_j times the distance from the anchor.
+    #[inline(always)]
+    pub fn sums(self) -> (Twice<V::Wide>, Twice<V::Wide>) {
+        let margins = if FAR { self.products } else { self.weights.mul(self.anchor).sub(self.products) };
+        (self.weights, margins)
+    }
+
+    /// These sums, added to others.
+    #[inline(always)]
+    fn add_to(self, (weights, margins): (Twice<V::Wide>, Twice<V::Wide>)) -> (Twice<V::Wide>, Twice<V::Wide>) {
+        let (more_weights, more_margins) = self.sums();
+        (weights.add(more_weights), margins.add(more_margins))
     }
 }

@@ -266,6 +266,9 @@ pub trait Wide: Copy {
     /// `self * b`
     fn mul(self, b: Self) -> Self;
 
+    /// `self * b + c`, rounded once or twice: only for products that are exact.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+
     /// `self / b`
     fn div(self, b: Self) -> Self;
 

@@ -20,8 +20,8 @@ pub(super) fn row_margins<V: Single>(
     scratch: &Scratch,
 ) {
     macro_rules! margins {
-        ($V:ty, $each:expr, $x:expr, $of:expr) => {{
-            row_margins_of::<$V, $each>($x.cells(), entries.cells(), classes, rows, $of, scratch);
+        ($V:ty, $each:expr, $far:expr, $x:expr, $of:expr) => {{
+            row_margins_of::<$V, $each, $far>($x.cells(), entries.cells(), classes, rows, $of, scratch);
         }};
     }
     for (x, of) in [(high, temperature), (low, 0.0)] {
@@ -30,11 +30,11 @@ pub(super) fn row_margins<V: Single>(
             (false, false) => match classes / V::LANES {
                 1 if of != 0.0 => margins_of_few::<V, 1>(x.cells(), entries.cells(), classes, rows, of, scratch),
                 2 if of != 0.0 => margins_of_few::<V, 2>(x.cells(), entries.cells(), classes, rows, of, scratch),
-                _ => margins!(V, true, x, of),
+                _ => margins!(V, true, false, x, of),
             },
             (false, true) => uniform_margins::<V>(x, classes, rows, of, scratch),
-            (true, false) => margins!(V::Double, true, x, of),
-            (true, true) => margins!(V::Double, false, x, of),
+            (true, false) => margins!(V::Double, true, true, x, of),
+            (true, true) => margins!(V::Double, false, true, x, of),
         }
     }
 }
@@ -54,7 +54,7 @@ fn uniform_margins<V: Single>(x: Numbers, classes: usize, rows: usize, temperatu
 /// [`row_margins`] of one type. Distances are from the reference's logit times `temperature`. If that is 0, `x` has second parts, which are
 /// added to the present margins.
 #[inline(never)]
-fn row_margins_of<V: Vector, const EACH: bool>(
+fn row_margins_of<V: Vector, const EACH: bool, const FAR: bool>(
     x: &[Cell<V::Element>],
     q: &[Cell<V::Element>],
     classes: usize,
@@ -72,17 +72,18 @@ fn row_margins_of<V: Vector, const EACH: bool>(
         let x = V::chunks(part(x, first, beyond)).0;
         let q = if EACH { V::chunks(part(q, first, beyond)).0 } else { x };
         let anchor = if temperature == 0.0 { 0.0 } else { logit.get() * temperature };
-        let mut sums = Margins::<V, EACH>::new(anchor);
+        let mut sums = Margins::<V, EACH, FAR>::new(anchor);
         let (Some((last, x)), Some((last_q, q))) = (x.split_last(), q.split_last()) else { break };
         for (x, q) in x.iter().zip(q) {
             sums.add(V::load(x), if EACH { V::load(q) } else { one });
         }
         sums.add_some(V::load(last), if EACH { V::load(last_q) } else { one }.and(end));
+        let (weights, margins) = sums.sums();
         if EACH {
-            weight.set(sums.weights.total());
+            weight.set(weights.total());
         }
         let before = if temperature == 0.0 { margin.get() } else { 0.0 };
-        margin.set(before + sums.margins.total());
+        margin.set(before + margins.total());
         first += classes;
     }
 }
@@ -108,13 +109,14 @@ fn margins_of_few<V: Vector, const WHOLE: usize>(
         let (Some((last, x)), Some((last_q, q))) = (V::chunks(x).0.split_last(), V::chunks(q).0.split_last()) else {
             break;
         };
-        let mut sums = Margins::<V, true>::new(logit.get() * temperature);
+        let mut sums = Margins::<V, true, false>::new(logit.get() * temperature);
         for (x, q) in x.iter().zip(q) {
             sums.add(V::load(x), V::load(q));
         }
         sums.add(V::load(last), V::load(last_q).and(end));
-        weight.set(sums.weights.total());
-        margin.set(sums.margins.total());
+        let (weights, margins) = sums.sums();
+        weight.set(weights.total());
+        margin.set(margins.total());
         first += classes;
     }
 }

@@ -313,6 +313,10 @@ impl Wide for [f64; 2] {
         zip(self, b, |a, b| a * b)
     }
 
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        self.mul(b).add(c)
+    }
+
     fn div(self, b: Self) -> Self {
         zip(self, b, |a, b| a / b)
     }

@@ -35,6 +35,11 @@ impl<W: Wide> Wide for Twice<W> {
     }
 
     #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        Self(self.0.mul_add(b.0, c.0), self.1.mul_add(b.1, c.1))
+    }
+
+    #[inline(always)]
     fn div(self, b: Self) -> Self {
         Self(self.0.div(b.0), self.1.div(b.1))
     }

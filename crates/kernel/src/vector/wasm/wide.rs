@@ -32,6 +32,11 @@ impl Wide for F64x2 {
     }
 
     #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        Self(f64x2_relaxed_madd(self.0, b.0, c.0))
+    }
+
+    #[inline(always)]
     fn div(self, b: Self) -> Self {
         Self(f64x2_div(self.0, b.0))
     }
