@@ -1,8 +1,8 @@
-// Orders the operations of unrolled loops. LLVM computes the vectors of a round one after the other, each a chain of dependent operations
-// that is longer than processors look ahead. This script computes step by step: the first operation of all vectors, then the second. No
-// operation changes, so no result does.
+// Orders the operations of unrolled loops, and of any long piece of code without branches. LLVM computes the vectors of a round one after
+// the other, each a chain of dependent operations that is longer than processors look ahead. This script computes step by step: the first
+// operation of all vectors, then the second. No operation changes, so no result does.
 
-/** A loop is ordered if it has at least so many of these operations: the terms of four vectors. Others gain nothing. */
+/** A piece is ordered if it has at least so many of these operations: the terms of four vectors. Others gain nothing. */
 const OPERATION = /^f\d\dx\d\.relaxed_madd/;
 const FEWEST = 32;
 
@@ -12,7 +12,7 @@ const UNARY =
 const TERNARY = /(^select$|bitselect|relaxed_madd)/;
 const SCALAR_COMPARISON = /^[if]\d\d\.(eqz?|ne|[lg][te])(_[su])?$/;
 
-/** Orders the operations of each loop of a function, whose text has one operation on a line. */
+/** Orders the operations of each piece of a function, whose text has one operation on a line. */
 export function interleave(text) {
   const lines = text.split("\n");
   const typesOfLocals = Array.from(text.matchAll(/^ {2}\(func .*|^ {4}\(local .*/gm)).flatMap(([line]) =>
@@ -20,15 +20,26 @@ export function interleave(text) {
   );
   const spare = new Spare(typesOfLocals.length);
   const result = [];
-  for (let at = 0; at < lines.length; at++) {
-    result.push(lines[at]);
-    if (!/^\s*loop\b/.test(lines[at])) continue;
-    const length = lines.slice(at + 1).findIndex((line) => CONTROL.test(line.trim()));
-    const body = lines.slice(at + 1, at + 1 + length).map((line) => line.trim());
-    if (body.filter((line) => OPERATION.test(line)).length < FEWEST) continue;
-    result.push(...ordered(body, typesOfLocals, spare));
-    at += length;
+  let piece = [];
+  for (const line of lines) {
+    if (!CONTROL.test(line.trim())) {
+      piece.push(line);
+      continue;
+    }
+    const isLong = piece.filter((line) => OPERATION.test(line.trim())).length >= FEWEST;
+    result.push(
+      ...(isLong
+        ? ordered(
+            piece.map((line) => line.trim()),
+            typesOfLocals,
+            spare,
+          )
+        : piece),
+      line,
+    );
+    piece = [];
   }
+  result.push(...piece);
   const types = spare.types.join(" ");
   const all = result.join("\n");
   if (types === "") return all;
@@ -56,8 +67,8 @@ class Spare {
   }
 }
 
-function ordered(body, typesOfLocals, spare) {
-  const { nodes, before, assigned, stack } = graphOf(body, typesOfLocals);
+function ordered(piece, typesOfLocals, spare) {
+  const { nodes, before, assigned, stack } = graphOf(piece, typesOfLocals);
   // As late as possible without making the longest chain longer: this needs the fewest locals at a time.
   for (const node of nodes) node.level = Math.max(0, ...node.after.map(([other, steps]) => other.level + steps));
   for (const node of nodes.toReversed()) {
@@ -95,8 +106,8 @@ function ordered(body, typesOfLocals, spare) {
   return result;
 }
 
-/** The operations of a loop body with what each depends on, the new values of locals, and the values that stay on the stack. */
-function graphOf(body, typesOfLocals) {
+/** The operations of a piece with what each depends on, the new values of locals, and the values that stay on the stack. */
+function graphOf(piece, typesOfLocals) {
   const before = new Map();
   const assigned = new Map();
   const nodes = [];
@@ -106,7 +117,7 @@ function graphOf(body, typesOfLocals) {
     return assigned.get(local) ?? before.get(local);
   };
   let [memory, writes] = [[], []];
-  for (const operation of body) {
+  for (const operation of piece) {
     const [name, argument] = operation.split(" ");
     if (name === "local.get") stack.push(valueIn(Number(argument)));
     else if (name === "local.set" || name === "local.tee") {
@@ -117,6 +128,7 @@ function graphOf(body, typesOfLocals) {
     else {
       const stores = /\.store/.test(name);
       const count = TERNARY.test(name) ? 3 : UNARY.test(name) ? 1 : 2;
+      if (stack.length < count) throw new Error(`${name} reads what was on the stack before this piece of code`);
       const inputs = stack.splice(stack.length - count);
       const node = { operation, inputs, index: nodes.length, before: [], after: [] };
       const follows = (other, steps) => {

@@ -202,7 +202,7 @@ fn terms_of<V: Vector>(
 }
 
 /// Vectors in one iteration of the loop: fewer expose latency, more exhaust V8's registers.
-const ROUND: usize = 4;
+pub const ROUND: usize = 4;
 
 /// The loop.
 #[inline(never)]

@@ -3,8 +3,9 @@
 use crate::exp::{Direct, Polynomial, Range, Reduction};
 use crate::numbers::{Kind, Numbers, widen};
 use crate::scratch::{Scratch, fours, rows_of};
-use crate::terms::{ASK, Choice, Loop, sinks};
+use crate::terms::{ASK, Choice, Loop, ROUND, SUM, sinks};
 use crate::vector::{Element, FACTORS, Single, Twice, Wide, part};
+use core::array::from_fn;
 use core::cell::Cell;
 
 /// Finds the class of each row's reference, and its given logit. `labels` may be those of the scratch area.
@@ -166,24 +167,40 @@ fn each_lane<V: Single, R: Reduction<V>, const SINK: u32>(
         let hit = sum && V::any_label(labels, class as i32, count as i32);
         macro_rules! classes {
             ($skip:expr) => {
-                let (mut from, mut to) = (first, first);
-                for k in 0..count {
-                    let Some(value) = four(x, from) else { break };
-                    let second = if R::LOW { four(low, from).map_or(zero, |low| V::load(low)) } else { zero };
-                    let (mut term, trace) = here.term(&polynomial, V::load(value), second);
-                    t = t.or(trace);
-                    if keep {
-                        let Some(out) = four(out, to) else { break };
-                        term.store(out);
-                    }
-                    if sum {
-                        if $skip {
-                            term = term.without_label(labels, (class + k) as i32);
+                let (mut from, mut to, mut k) = (first, first, 0);
+                macro_rules! some_classes {
+                    ($some:expr) => {
+                        let Some(x) = fours_at::<$some>(x, from, stride) else { break };
+                        let low = if R::LOW { fours_at::<$some>(low, from, stride) } else { Some(x) };
+                        let Some(low) = low else { break };
+                        let terms: [V; $some] = from_fn(|i| {
+                            let second = if R::LOW { V::load(low[i]) } else { zero };
+                            let (term, trace) = here.term(&polynomial, V::load(x[i]), second);
+                            t = t.or(trace);
+                            term
+                        });
+                        if keep {
+                            let Some(out) = fours_at::<$some>(out, to, out_stride) else { break };
+                            terms.iter().zip(out).for_each(|(term, out)| term.store(out));
                         }
-                        total = total.add(term.widen());
-                    }
-                    from += stride;
-                    to += out_stride;
+                        if sum {
+                            for (i, &term) in terms.iter().enumerate() {
+                                let term =
+                                    if $skip { term.without_label(labels, (class + k + i) as i32) } else { term };
+                                total = total.add(term.widen());
+                            }
+                        }
+                        from += $some * stride;
+                        to += $some * out_stride;
+                        k += $some;
+                    };
+                }
+                // Loops that write are bound by the distance between classes.
+                while SINK == SUM && k + ROUND <= count {
+                    some_classes!(ROUND);
+                }
+                while k < count {
+                    some_classes!(1);
                 }
             };
         }
@@ -201,10 +218,15 @@ fn each_lane<V: Single, R: Reduction<V>, const SINK: u32>(
     }
 }
 
-/// The vector that begins at a place.
+/// `N` vectors, the first at a place and each a stride after the one before.
 #[inline(always)]
-fn four(all: &[Cell<f32>], from: usize) -> Option<&[Cell<f32>; 4]> {
-    all.get(from..from + 4)?.first_chunk()
+fn fours_at<const N: usize>(all: &[Cell<f32>], from: usize, stride: usize) -> Option<[&[Cell<f32>; 4]; N]> {
+    let four = |place: usize| all.get(place..place + 4)?.first_chunk();
+    let mut all_of_them = [four(from)?; N];
+    for (i, at) in all_of_them.iter_mut().enumerate().skip(1) {
+        *at = four(from + i * stride)?;
+    }
+    Some(all_of_them)
 }
 
 /// Sets sums that are out of range, and sums of rows with wrong terms, to NaN.

@@ -109,13 +109,12 @@ fn sums_of_any<V: Vector>(mut x: &[Cell<V::Element>], classes: usize, rows: usiz
         let (chunks, _) = V::chunks(x);
         let whole = classes / V::LANES;
         let mut sums = Twice::<V::Wide>::splat(0.0);
-        let (pairs, rest) = chunks.get(..whole).unwrap_or(&[]).as_chunks::<2>();
-        for [a, b] in pairs {
-            V::load(a).accumulate(&mut sums, 0);
-            V::load(b).accumulate(&mut sums, 1);
+        let (rounds, rest) = chunks.get(..whole).unwrap_or(&[]).as_chunks::<4>();
+        for round in rounds {
+            round.iter().enumerate().for_each(|(place, chunk)| V::load(chunk).accumulate(&mut sums, place));
         }
-        for chunk in rest {
-            V::load(chunk).accumulate(&mut sums, 0);
+        for (place, chunk) in rest.iter().enumerate() {
+            V::load(chunk).accumulate(&mut sums, place);
         }
         if let Some(last) = chunks.get(whole) {
             V::load(last).and(end).accumulate(&mut sums, whole);
