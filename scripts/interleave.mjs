@@ -6,10 +6,29 @@
 const OPERATION = /^f\d\dx\d\.relaxed_madd/;
 const FEWEST = 32;
 
-const CONTROL = /^(block|loop|if|else|end|br|br_if|br_table|return|call|call_indirect|unreachable|drop|memory\.\w+)\b/;
-const UNARY =
-  /\.(load|eqz|abs|neg|sqrt|ceil|floor|nearest|trunc|promote|demote|convert|extend|wrap|reinterpret|splat|extract_lane|any_true|all_true|bitmask|not)/;
-const TERNARY = /(^select$|bitselect|relaxed_madd)/;
+const CONTROL =
+  /^(\(|block|loop|if|else|end|br|br_if|br_table|return|call|call_indirect|unreachable|drop|nop|memory\.\w+)(\b|(?<=\())/;
+
+/** How many values an operation takes. */
+const TAKES = [
+  [
+    1,
+    /^v128\.load(\d+_(splat|zero)|\d+x\d+_[su])?$/,
+    /^[if]\d\d\.load(\d+_[su])?$/,
+    /^[if]\d+(x\d+)?\.(eqz|abs|neg|sqrt|splat|extract_lane(_[su])?|all_true|bitmask)$/,
+    /^[if]\d+(x\d+)?\.(promote|demote|convert|extend|wrap|reinterpret|trunc_sat)_\w+$/,
+    /^v128\.(not|any_true)$/,
+  ],
+  [
+    2,
+    /^[if]\d+(x\d+)?\.(add|sub|mul|div(_[su])?|rem_[su]|and|or|xor|shl|shr(_[su])?|p?min|p?max|replace_lane)$/,
+    /^[if]\d+(x\d+)?\.(eq|ne|[lg][te](_[su])?|copysign)$/,
+    /^v128\.(and|or|xor|andnot)$/,
+    /^i8x16\.(shuffle|swizzle)$/,
+    /^([if]\d\d|v128)\.store\d*$/,
+  ],
+  [3, /^f\d\dx\d\.relaxed_madd$/, /^v128\.bitselect$/, /^select$/],
+];
 const SCALAR_COMPARISON = /^[if]\d\d\.(eqz?|ne|[lg][te])(_[su])?$/;
 
 /** Orders the operations of each piece of a function, whose text has one operation on a line. */
@@ -98,11 +117,11 @@ function ordered(piece, typesOfLocals, spare) {
     result.push(`local.set ${output.local}`);
     if (output.isSpare && !uses.has(output)) spare.release(output.local);
   }
-  // Read all first: the values from before the iteration may be among them.
+  // Read all first: the values that locals had before the piece may be among them.
   const entries = [...assigned].filter(([local, value]) => value.local !== local);
+  stack.forEach(read);
   for (const [, value] of entries) read(value);
   for (const [local] of entries.toReversed()) result.push(`local.set ${local}`);
-  stack.forEach(read);
   return result;
 }
 
@@ -116,27 +135,32 @@ function graphOf(piece, typesOfLocals) {
     if (!assigned.has(local) && !before.has(local)) before.set(local, { local, type: typesOfLocals[local] });
     return assigned.get(local) ?? before.get(local);
   };
+  const take = (count, name) => {
+    if (stack.length < count)
+      throw new Error(`interleave: ${name} takes what was on the stack before this piece of code`);
+    return stack.splice(stack.length - count);
+  };
   let [memory, writes] = [[], []];
   for (const operation of piece) {
     const [name, argument] = operation.split(" ");
     if (name === "local.get") stack.push(valueIn(Number(argument)));
     else if (name === "local.set" || name === "local.tee") {
-      const value = stack.at(-1);
-      if (name === "local.set") stack.pop();
+      const [value] = take(1, name);
+      if (name === "local.tee") stack.push(value);
       assigned.set(Number(argument), value);
     } else if (name.endsWith(".const")) stack.push({ text: operation, type: name.split(".")[0] });
     else {
       const stores = /\.store/.test(name);
-      const count = TERNARY.test(name) ? 3 : UNARY.test(name) ? 1 : 2;
-      if (stack.length < count) throw new Error(`${name} reads what was on the stack before this piece of code`);
-      const inputs = stack.splice(stack.length - count);
+      const [count] = TAKES.find(([, ...names]) => names.some((one) => one.test(name))) ?? [];
+      if (count === undefined) throw new Error(`interleave: ${name} is not known`);
+      const inputs = take(count, name);
       const node = { operation, inputs, index: nodes.length, before: [], after: [] };
       const follows = (other, steps) => {
         node.after.push([other, steps]);
         other.before.push([node, steps]);
       };
       for (const { node: made } of inputs) if (made) follows(made, 1);
-      // Reads and writes of memory keep their order.
+      // A write of memory keeps its place among reads and writes.
       if (stores) for (const other of memory) follows(other, 0);
       else if (/\.load/.test(name)) for (const other of writes) follows(other, 0);
       if (stores) [memory, writes] = [[node], [node]];

@@ -31,7 +31,10 @@ const BELOW_2 = "v128.const i32x4 0xbfffffff 0xbfffffff 0xbfffffff 0xbfffffff";
 const get = (of: number) => `local.get ${of}`;
 const set = (of: number) => `local.set ${of}`;
 
-/** A function that runs the body and swaps the last two locals, three times, and then writes all locals. */
+/**
+ * A function that runs the body and swaps the last two locals, while the old value of one is on the stack, three times, and then writes
+ * all locals.
+ */
 function functionOf(body: string[]): string {
   const results = Array.from({ length: LOCALS }, (_, i) => [
     "local.get 0",
@@ -50,8 +53,10 @@ function functionOf(body: string[]): string {
     "i32.const 3",
     `local.set ${LOCALS + 1}`,
     "loop",
+    get(LOCALS),
     ...body,
     ...[get(LOCALS), get(LOCALS - 1), set(LOCALS), set(LOCALS - 1)],
+    ...["block", "end", set(1)],
     `local.get ${LOCALS + 1}`,
     "i32.const 1",
     "i32.sub",
@@ -100,3 +105,11 @@ test("a short loop stays as it is", () => {
   const text = functionOf(["local.get 1", "local.get 2", "v128.xor", "local.set 1"]);
   expect(interleave(text)).toBe(text);
 });
+
+test.each(["v128.load8_lane 0", "i32.atomic.rmw.add", "f32x4.relaxed_nmadd"])(
+  "%s is refused, because it is not known",
+  (unknown) => {
+    const fused = Array.from({ length: 32 }, () => [get(1), get(1), get(1), MADD, set(1)]).flat();
+    expect(() => interleave(functionOf([...fused, "local.get 0", get(1), unknown, set(2)]))).toThrow("is not known");
+  },
+);
