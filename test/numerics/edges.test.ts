@@ -114,6 +114,28 @@ describe.each(variants)("%s", (variant) => {
     }
   });
 
+  // A padded row: neither its logits nor its targets are read.
+  test.each(["float32", "float64"] as const)(
+    "a row with sample weight 0 counts 0, even if a target is NaN: %s",
+    (logits) => {
+      const [rows, row] = [6, 3];
+      for (const classes of [1, 3, 5, 10, 100, 257, 512, 513, 9000]) {
+        for (const axis of [0, 1]) {
+          for (const targets of [true, "logits"] as const) {
+            const shape = axis === 0 ? [classes, rows] : [rows, classes];
+            using batch = xent.createBatch({ shape, axis, logits, targets, gradient: true });
+            const [ofRow, ofClass] = axis === 0 ? [1, rows] : [classes, 1];
+            batch.targets.fill(1 / classes)[row * ofRow + (classes >> 1) * ofClass] = NaN;
+            const { loss, gradient } = batch.run({ gradient: true, sampleWeights: [1, 1, 1, 0, 1, 1] });
+            const entries = gradient.filter((_, i) => Math.floor(i / ofRow) % rows === row);
+            expect([loss[row], ...new Set(entries)], `${classes} classes, axis ${axis}, ${targets}`).toEqual([0, 0]);
+            expect(gradient.some(Number.isNaN)).toBe(false);
+          }
+        }
+      }
+    },
+  );
+
   test("target weights that add up to 0 still have a loss", () => {
     const { loss, gradient } = xent.softmaxCrossEntropyWithLogits([[0, 2]], Float32Array.of(1, -1), { gradient: true });
     expect(loss[0]).toBeCloseTo(2, 6);

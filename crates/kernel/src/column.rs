@@ -13,7 +13,7 @@
 
 mod loops;
 
-use crate::ends::{Common, ends, label_terms_apart, leave_ignored};
+use crate::ends::{Common, ends, label_terms_apart, leave_ignored, mark_ignored};
 use crate::gradient::multiply;
 use crate::numbers::Numbers;
 use crate::scratch::{ROWS, Scratch, tile_length};
@@ -77,8 +77,8 @@ struct Block<'a> {
 }
 
 impl<'a, V: Single> Column<'a, V> {
-    /// Computes losses, in the scratch area, and gradients. A row that is not accepted gets the loss NaN, and no gradient except
-    /// terms. Returns whether all rows are accepted.
+    /// Computes losses, in the scratch area, and gradients. A row that is not accepted gets the loss NaN; its gradient's memory may
+    /// have terms. Returns whether all rows are accepted.
     #[inline(never)]
     pub fn run(&self) -> bool {
         let Self { scratch, rows, .. } = *self;
@@ -95,7 +95,7 @@ impl<'a, V: Single> Column<'a, V> {
         label_terms_apart::<V>(rows, false, self.temperature, scratch);
         let mut complete = ends::<V>(rows, &self.common, scratch);
         if self.common.plain && self.ignore_index.is_some() {
-            leave_ignored(rows, scratch);
+            leave_ignored::<V>(rows, scratch);
         }
         if let Some(g) = self.gradient {
             complete &= split_factors::<V>(rows, scratch);
@@ -131,8 +131,9 @@ impl<'a, V: Single> Column<'a, V> {
         let Self { scratch, rows, stride, classes, line, .. } = *self;
         let raw = part(scratch.tile::<f32>(), 0, rows);
         let labels = self.labels.unwrap_or(part(&scratch.labels, 0, rows));
-        let ignored = self.labels.and(self.ignore_index).map_or(i64::MIN, i64::from);
-        take(line.numbers, labels, classes, stride, ignored, raw, scratch);
+        let ignored = self.labels.and(self.ignore_index);
+        mark_ignored::<V>(labels, ignored, scratch);
+        take(line.numbers, labels, classes, stride, ignored.map_or(i64::MIN, i64::from), raw, scratch);
         for beyond in part(&scratch.labels, rows, self.width()) {
             beyond.set(-1);
         }

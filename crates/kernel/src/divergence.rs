@@ -60,9 +60,9 @@ impl Side {
         let range = Range::of_type(double);
         let logit = if logit.is_finite() { logit } else { 0.0 };
         let x = logit / temperature;
-        let near = x.abs() <= range.max_shift;
-        let n0 = if near { Range::power_of(x) } else { 0.0 };
-        Self { shift: range.shift(n0), power: n0 - range.lift, centre: if near { 0.0 } else { logit } }
+        let in_range = x.abs() <= range.max_shift;
+        let n0 = if in_range { Range::power_of(x) } else { 0.0 };
+        Self { shift: range.shift(n0), power: n0 - range.lift, centre: if in_range { 0.0 } else { logit } }
     }
 
     /// The log-sum-exp of logits from the sum of their terms.

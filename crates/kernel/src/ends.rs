@@ -16,7 +16,7 @@
 use crate::exp::{ExpWide, Range};
 use crate::log1p::{Log, Quotient};
 use crate::power::lost_by_division;
-use crate::scratch::{ROWS, Scratch, fours};
+use crate::scratch::{Scratch, fours};
 use crate::vector::{Element, Single, Twice, Wide};
 use core::cell::Cell;
 
@@ -299,14 +299,25 @@ fn weighted<V: Single, E: Element>(
     !all.total().is_nan()
 }
 
-/// Sets the losses of ignored rows to 0, in a run without weights.
+/// Sets s to 0 for ignored rows, and to 1 for others. Without branches, which the processor could not predict.
 #[inline(never)]
-pub fn leave_ignored(rows: usize, scratch: &Scratch) {
-    for row in 0..rows {
-        if scratch.sample[row % ROWS].get() == 0.0 && !scratch.loss[row % ROWS].get().is_nan() {
-            for all in [&scratch.loss, &scratch.factor, &scratch.label_gradient] {
-                all[row % ROWS].set(0.0);
-            }
+pub fn mark_ignored<V: Single>(labels: &[Cell<i32>], ignored: Option<i32>, scratch: &Scratch) {
+    let one = V::splat(1.0);
+    for (samples, labels) in fours(&scratch.sample, labels.len()).zip(labels.chunks(4)) {
+        ignored.map_or(one, |ignored| one.without_label(labels, ignored)).widen().store(samples);
+    }
+}
+
+/// Sets the losses of rows that [`mark_ignored`] has marked to 0, in a run without weights.
+#[inline(never)]
+pub fn leave_ignored<V: Single>(rows: usize, scratch: &Scratch) {
+    let zero = Twice::<V::Wide>::splat(0.0);
+    let all = fours(&scratch.loss, rows).zip(fours(&scratch.factor, rows)).zip(fours(&scratch.label_gradient, rows));
+    for (sample, ((loss, factor), label_gradient)) in fours(&scratch.sample, rows).zip(all) {
+        let known = Twice::load(loss).equal(Twice::load(loss));
+        let ignored = Twice::load(sample).equal(zero).and(known);
+        for all in [loss, factor, label_gradient] {
+            ignored.select(zero, Twice::load(all)).store(all);
         }
     }
 }

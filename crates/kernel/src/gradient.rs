@@ -25,8 +25,8 @@ fn write_gradient_of<V: Vector>(
     factor: f64,
     weight: f64,
 ) {
-    let (unit, factor) = normalized::<V::Element>(factor);
-    let terms = if unit == 1.0 { terms } else { multiply_terms::<V>(terms, unit, to) };
+    let (power_of_two, factor) = normalized::<V::Element>(factor);
+    let terms = if power_of_two == 1.0 { terms } else { multiply_terms::<V>(terms, power_of_two, to) };
     if q.is_empty() || weight == 0.0 {
         scale::<V, false>(terms, terms, to, factor, weight);
     } else {
@@ -107,17 +107,17 @@ pub fn normalized<E: Element>(factor: f64) -> (f64, f64) {
     if E::DOUBLE || factor == 0.0 || FACTORS.contains(&factor.abs()) || !factor.is_finite() {
         return (1.0, factor);
     }
-    let unit = if factor.abs() < 1.0 { 1.0 / (1u128 << 100) as f64 } else { (1u128 << 100) as f64 };
-    (unit, factor / unit)
+    let power_of_two = if factor.abs() < 1.0 { 1.0 / (1u128 << 100) as f64 } else { (1u128 << 100) as f64 };
+    (power_of_two, factor / power_of_two)
 }
 
 /// Multiplies terms by a power of two. `to` may be the memory of the terms.
 #[inline(always)]
 pub fn multiply_terms<'a, V: Vector>(
     terms: &[Cell<V::Element>],
-    unit: f64,
+    power_of_two: f64,
     to: &'a [Cell<V::Element>],
 ) -> &'a [Cell<V::Element>] {
-    combine::<V>(terms, unit, 0.0, to);
+    combine::<V>(terms, power_of_two, 0.0, to);
     to
 }

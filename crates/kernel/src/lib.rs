@@ -48,11 +48,11 @@
 //! 6. *Dense targets.* Margins sum_j q_j (x_r - x_j) are computed in `f64`, where the products are exact. The loss has the absolute error
 //!    (q_r + Q) 1.56 u (1.61 u) min(1, nll_r). A row whose loss is less than 0.75 (q_r + Q) min(1, nll_r) is computed again with its largest logit
 //!    as r, where all parts have the same sign. So the error is at most 2.15 u, with rounding 2.7 if the loss is exactly at that 0.75.
-//!    In rows of `f32` logits that need no centre, margins are Q x_r - sum_j q_j x_j for at most 8192 classes at a time, in four lanes: no
-//!    logit whose term is not 0 is larger than 1000 T, so the difference loses less than 2048 2^-53 2000 = 0.008 u of Q, which is less than
-//!    0.02 u of the loss. A logit far below adds more to the margin than to the error.
 //!    So is a row whose loss is less than 2^-22 (`f64` logits: a quarter) of (q_r + Q) nll_r, because the parts are rounded to `f64`.
 //!    In shards, r is always the largest logit.
+//!    In rows of `f32` logits that need no centre, margins are Q x_r - sum_j q_j x_j for at most 8192 classes at a time, in four lanes. No
+//!    logit whose term is not 0 is larger than 1000 T, so for q >= 0 this difference loses less than 2048 2^-53 2000 = 0.008 u of Q, and
+//!    less than 0.02 u of the loss. A logit far below makes the margin larger by q_j times its distance, of which 2^-42 are lost.
 //!    The gradient is a difference of two parts, each rounded: [`DENSE_ULP`].
 //! 7. *Divergence.* p_j (d_j + expm1(-d_j)) has three parts if |d_j| >= 0.75: p_j d_j, p_j and q_j. The p_j are within 2.91 u: 1.46, the
 //!    same for all, and 1.45 of their own. The loss has the same relative error. In addition, q_j is within 1.45 + 2.91 u, because its

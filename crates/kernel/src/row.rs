@@ -50,7 +50,7 @@ pub struct Gradient<'a> {
     pub numbers: Numbers<'a>,
     /// The distance from one class to the next.
     pub stride: usize,
-    /// Whether terms may be kept there until they are scaled: not in place, and not if the sums come from another run.
+    /// Whether it holds terms until they are scaled: not in place, and not if the sums come from another run.
     pub holds_terms: bool,
 }
 
@@ -147,7 +147,7 @@ impl<'a, V: Single> Row<'a, V> {
         self.scratch.set_reference(Reference { class, logit, slope, anchor: logit });
     }
 
-    /// Sets the shift for terms around this logit. Returns false if it is too far from 0.
+    /// Sets the shift for terms around this logit. Returns false, and sets nothing, if the logit is too far from 0.
     #[inline(always)]
     pub fn set_shift(&self, logit: f64) -> bool {
         let range = self.range();

@@ -19,7 +19,7 @@
 mod loops;
 mod weights;
 
-use crate::ends::{Common, ends, label_terms, leave_ignored};
+use crate::ends::{Common, ends, label_terms, leave_ignored, mark_ignored};
 use crate::exp::Range;
 use crate::gradient::multiply;
 use crate::label::Label;
@@ -32,11 +32,11 @@ use crate::vector::Single;
 use core::cell::Cell;
 use core::marker::PhantomData;
 use loops::{put_references, scale_rows, take};
-use weights::{row_margins, take_weights, weigh_others, weigh_samples, weights_of_labels};
+use weights::{row_margins, take_weights, weigh_off_label, weigh_samples, weights_of_labels};
 
 pub use loops::row_sums;
 
-/// Rows of more classes are computed by [`crate::row`]: a group has at least two rows.
+/// Rows of more classes are computed by [`crate::row`]. So a tile holds at least two rows.
 #[inline(always)]
 pub const fn max_classes(double: bool) -> usize {
     tile_length(double) / 2
@@ -107,7 +107,7 @@ impl<V: Single> Group<'_, V> {
         label_terms::<V>(rows, common.double, lift, self.temperature, scratch);
         let complete = ends::<V>(rows, &common, scratch);
         if common.plain && self.ignore_index.is_some() {
-            leave_ignored(rows, scratch);
+            leave_ignored::<V>(rows, scratch);
         }
         complete
     }
@@ -167,7 +167,10 @@ impl<V: Single> Group<'_, V> {
             Some(labels) => (labels, self.ignore_index),
             None => (&scratch.labels[..rows], None),
         };
-        take(high, low, labels, classes, ignored, self.temperature, scratch);
+        take::<V>(high, low, labels, classes, ignored, self.temperature, scratch);
+        if ignored.is_some() {
+            mark_ignored::<V>(labels, ignored, scratch);
+        }
     }
 
     /// Computes q of the references and of the others, margins and sample weights of all rows.
@@ -198,7 +201,7 @@ impl<V: Single> Group<'_, V> {
             // With one class, the margin is exactly 0: a capped logit in two parts differs slightly from its rounded sum.
             let factor = if classes == 1 && entries.is_empty() { 0.0 } else { self.of_entry() };
             let all = if entries.is_empty() { Some((classes - 1) as f64) } else { None };
-            weigh_others::<V>(all, factor, temperature, rows, scratch);
+            weigh_off_label::<V>(all, factor, temperature, rows, scratch);
         } else {
             for (off_weight, margin) in scratch.off_weight.iter().zip(&scratch.margin).take(rows) {
                 off_weight.set(0.0);

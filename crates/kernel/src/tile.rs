@@ -166,16 +166,26 @@ fn gather<E: Element>(from: &[Cell<E>], stride: usize, to: &[Cell<E>]) {
 /// beyond the last row.
 #[inline(always)]
 pub fn lines<V: Single>(from: Numbers, stride: usize, classes: usize, to: Numbers) {
-    if to.kind() == Kind::Double {
-        lines_of::<V::Double>(from.cells(), stride, classes, to.cells());
-    } else {
-        lines_of::<V>(from.cells(), stride, classes, to.cells());
+    match (to.kind() == Kind::Double, classes / V::LANES) {
+        (true, _) => lines_of::<V::Double, ANY>(from.cells(), stride, classes, to.cells()),
+        (_, 1) => lines_of::<V, 1>(from.cells(), stride, classes, to.cells()),
+        (_, 2) => lines_of::<V, 2>(from.cells(), stride, classes, to.cells()),
+        _ => lines_of::<V, ANY>(from.cells(), stride, classes, to.cells()),
     }
 }
 
+/// Any number of classes.
+const ANY: usize = usize::MAX;
+
+/// [`lines`] of one type and, if it is not [`ANY`], `WHOLE` whole vectors and a rest: a loop over so few would take longer than they do.
 #[inline(never)]
-fn lines_of<V: Vector>(from: &[Cell<V::Element>], stride: usize, classes: usize, to: &[Cell<V::Element>]) {
-    let beyond = (classes / V::LANES + 1) * V::LANES;
+fn lines_of<V: Vector, const WHOLE: usize>(
+    from: &[Cell<V::Element>],
+    stride: usize,
+    classes: usize,
+    to: &[Cell<V::Element>],
+) {
+    let beyond = if WHOLE == ANY { classes / V::LANES + 1 } else { WHOLE + 1 } * V::LANES;
     let (mut from, mut to) = (from, to);
     while !from.is_empty() && !to.is_empty() {
         if let (Some(from), Some(to)) = (from.get(..beyond), to.get(..beyond)) {

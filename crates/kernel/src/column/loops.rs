@@ -37,12 +37,9 @@ fn take_of(
     scratch: &Scratch,
 ) {
     let half = |place| widen(halves.get(place).map_or(0, Cell::get), if brain { Kind::Brain } else { Kind::Half });
-    let outputs = scratch.sample.iter().zip(&scratch.labels);
-    for (label, (sample, class)) in labels.iter().zip(outputs) {
+    for (label, class) in labels.iter().zip(&scratch.labels) {
         let label = label.get();
-        let is_ignored = i64::from(label) == ignored;
-        class.set(if is_ignored { 0 } else { label });
-        sample.set(f64::from(u8::from(!is_ignored)));
+        class.set(if i64::from(label) == ignored { 0 } else { label });
     }
     // A loop of its own: most of these logits are not in a cache, and the shorter the loop, the more of them are fetched at a time.
     for (row, (class, to)) in scratch.labels.iter().zip(to).enumerate().take(labels.len()) {
@@ -350,7 +347,8 @@ fn scale<V: Single, const GENERAL: bool>(
             return term.mul_add(high, term.mul(low));
         }
         let sample = V::narrow(rows_of::<V>(&scratch.sample, 4 * place));
-        let q = if each { q.mul(weight) } else { weight }.mul(sample);
+        // The q of a row that counts 0 may be NaN.
+        let q = if each { q.mul(weight) } else { weight }.mul(sample).and(sample.differs(V::splat(0.0)));
         let value = term.mul_add(high, term.mul_add(low, q));
         let value = if sloped { value.mul(slope) } else { value };
         let rejected = V::narrow(rows_of::<V>(&scratch.loss, 4 * place)).is_nan();

@@ -113,12 +113,13 @@ pub fn write<V: Single>(p: Numbers, q: Numbers, of_p: f64, of_q: f64, to: Number
 
 #[inline(never)]
 fn write_of<V: Vector>(p: &[Cell<V::Element>], q: &[Cell<V::Element>], of_p: f64, of_q: f64, to: &[Cell<V::Element>]) {
-    let ((unit_p, of_p), (unit_q, of_q)) = (normalized::<V::Element>(of_p), normalized::<V::Element>(of_q));
-    if unit_p != 1.0 {
-        multiply_terms::<V>(p, unit_p, p);
+    let ((power_of_two_p, of_p), (power_of_two_q, of_q)) =
+        (normalized::<V::Element>(of_p), normalized::<V::Element>(of_q));
+    if power_of_two_p != 1.0 {
+        multiply_terms::<V>(p, power_of_two_p, p);
     }
-    if unit_q != 1.0 {
-        multiply_terms::<V>(q, unit_q, q);
+    if power_of_two_q != 1.0 {
+        multiply_terms::<V>(q, power_of_two_q, q);
     }
     difference::<V>(p, q, of_p, of_q, to);
 }

@@ -104,7 +104,7 @@ impl Job {
         // SAFETY: the caller's obligation.
         unsafe {
             if self.ignore != 0 {
-                leave_ignored(count, scratch);
+                leave_ignored::<V>(count, scratch);
             }
             self.put::<V>(scratch, row, count);
         }

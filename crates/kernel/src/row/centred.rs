@@ -95,9 +95,9 @@ impl<V: Single> Row<'_, V> {
             if distance < 600.0 { exp::<V::Wide>(-distance) * lift } else { times_exp::<V::Wide>(lift, -distance) };
         let label_term = if lost.is_finite() { term - term * lost } else { term };
         let log = |a: f64, b: f64| log1p::<V::Wide, f64>(splat(a), splat(b), splat(a + b)).to_array()[0];
-        let near = distance < 40.0;
-        let rest = if near { log(sums.off_label, label_term) } else { log(sums.off_label - lift, lift) };
-        let (nll, log_sum_exp) = if near { (rest, logit + rest) } else { (distance + rest, centre + rest) };
+        let close = distance < 40.0;
+        let rest = if close { log(sums.off_label, label_term) } else { log(sums.off_label - lift, lift) };
+        let (nll, log_sum_exp) = if close { (rest, logit + rest) } else { (distance + rest, centre + rest) };
         let total = sums.off_label + label_term;
         self.take_weights();
         if self.common.plain {

@@ -79,12 +79,12 @@ impl<V: Single> Row<'_, V> {
             }
             at = end;
         }
-        self.write_labels(from, to);
+        self.write_reference_and_label(from, to);
     }
 
     /// Writes the entries with other formulas: that of the reference and, if it is another class, that of the label.
     #[inline(always)]
-    fn write_labels(&self, from: usize, to: usize) {
+    fn write_reference_and_label(&self, from: usize, to: usize) {
         let Some(Gradient { numbers, stride, .. }) = self.gradient else { return };
         let (reference, classes) = (self.scratch.reference(), from..to);
         if classes.contains(&reference.class) {

@@ -6,9 +6,9 @@ use crate::scratch::{PerRow, ROWS, Scratch, fours};
 use crate::vector::{Element, Pair, Single, Twice, Vector, Wide, part};
 use core::cell::Cell;
 
-/// Stores the logit of each row's reference and sets its term to 0. If rows may be ignored, also stores which rows are.
+/// Stores class and logit of each row's reference and sets its term to 0. `f32` logits are divided by the temperature.
 #[inline(always)]
-pub(super) fn take(
+pub(super) fn take<V: Single>(
     high: Numbers,
     low: Numbers,
     labels: &[Cell<i32>],
@@ -17,14 +17,15 @@ pub(super) fn take(
     temperature: f64,
     scratch: &Scratch,
 ) {
-    let plain = ignored.is_none() && low.is_empty() && temperature == 1.0;
+    let plain = ignored.is_none() && low.is_empty();
     let ignored = ignored.map_or(i64::MIN, i64::from);
     match (high.kind() == Kind::Double, plain) {
-        (true, _) => {
-            take_of::<f64, false>(high.cells(), low.cells(), labels, classes, ignored, temperature, scratch);
-        }
-        (_, true) => take_of::<f32, true>(high.cells(), low.cells(), labels, classes, ignored, temperature, scratch),
-        _ => take_of::<f32, false>(high.cells(), low.cells(), labels, classes, ignored, temperature, scratch),
+        (true, _) => return take_of::<f64, false>(high.cells(), low.cells(), labels, classes, ignored, scratch),
+        (_, true) => take_of::<f32, true>(high.cells(), low.cells(), labels, classes, ignored, scratch),
+        _ => take_of::<f32, false>(high.cells(), low.cells(), labels, classes, ignored, scratch),
+    }
+    if temperature != 1.0 {
+        divide::<V>(labels.len(), temperature, scratch);
     }
 }
 
@@ -36,14 +37,12 @@ fn take_of<E: Element, const PLAIN: bool>(
     labels: &[Cell<i32>],
     classes: usize,
     ignored: i64,
-    temperature: f64,
     scratch: &Scratch,
 ) {
     // Make it as long as the logits, so that one bounds check serves both.
     let terms = scratch.term::<E>().get(..high.len()).unwrap_or(&[]);
     let mut first = 0;
-    let outputs = scratch.logit.iter().zip(scratch.sample.iter().zip(&scratch.labels));
-    for (label, (logit, (sample, class))) in labels.iter().zip(outputs) {
+    for (label, (logit, class)) in labels.iter().zip(scratch.logit.iter().zip(&scratch.labels)) {
         let label = label.get();
         let is_ignored = !PLAIN && i64::from(label) == ignored;
         let label = if is_ignored { 0 } else { label as u32 as usize };
@@ -57,12 +56,18 @@ fn take_of<E: Element, const PLAIN: bool>(
             }
             term.set(E::default());
         }
-        logit.set(if PLAIN || E::DOUBLE || temperature == 1.0 { x } else { x / temperature });
+        logit.set(x);
         class.set(label as i32);
-        if !PLAIN {
-            sample.set(f64::from(u8::from(!is_ignored)));
-        }
         first += classes;
+    }
+}
+
+/// Divides the logits of the references.
+#[inline(never)]
+fn divide<V: Single>(rows: usize, temperature: f64, scratch: &Scratch) {
+    let divisor = Twice::<V::Wide>::splat(temperature);
+    for logits in fours(&scratch.logit, rows) {
+        Twice::load(logits).div(divisor).store(logits);
     }
 }
 
@@ -205,12 +210,15 @@ fn scale_over<V: Vector, const WHOLE: usize, const EACH: bool>(
         else {
             return row;
         };
-        let (unit, factor) = normalized::<V::Element>(factor.get());
-        if unit != 1.0 {
+        let (power_of_two, factor) = normalized::<V::Element>(factor.get());
+        if power_of_two != 1.0 {
             let e = part(e, 0, classes);
-            multiply_terms::<V>(e, unit, e);
+            multiply_terms::<V>(e, power_of_two, e);
         }
-        let scale = Scale::<V, EACH>::new(factor, if weight == 0.0 { 0.0 } else { weight * sample.get() });
+        let weight = if weight == 0.0 { 0.0 } else { weight * sample.get() };
+        // The q of a row that counts 0 may be NaN.
+        let q = if weight == 0.0 { e } else { q };
+        let scale = Scale::<V, EACH>::new(factor, weight);
         for ((e, q), g) in V::chunks(e).0.iter().zip(V::chunks(q).0).zip(V::chunks(g).0) {
             let e = V::load(e);
             scale.at(e, if EACH { V::load(q) } else { e }).store(g);
@@ -246,14 +254,15 @@ fn scale_rows_of<V: Vector, const EACH: bool>(
     let terms = scratch.term::<V::Element>();
     for row in done..rows {
         let weight = if weight == 0.0 { 0.0 } else { weight * scratch.sample[row % ROWS].get() };
-        let (unit, factor) = normalized::<V::Element>(scratch.factor[row % ROWS].get());
+        let (power_of_two, factor) = normalized::<V::Element>(scratch.factor[row % ROWS].get());
         let accepted = complete || !scratch.loss[row % ROWS].get().is_nan();
         let (begin, end) = (row * classes, (row + 1) * classes);
         let (true, Some(g)) = (accepted, g.get(row * stride..row * stride + classes)) else { continue };
         let e = part(terms, begin, end);
-        let q = if EACH { part(entries, begin, end) } else { e };
-        if unit != 1.0 {
-            multiply_terms::<V>(e, unit, e);
+        // The q of a row that counts 0 may be NaN.
+        let q = if EACH && weight != 0.0 { part(entries, begin, end) } else { e };
+        if power_of_two != 1.0 {
+            multiply_terms::<V>(e, power_of_two, e);
         }
         gradient::scale::<V, EACH>(e, q, g, factor, weight);
         if !slope.is_empty() {

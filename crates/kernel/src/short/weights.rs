@@ -162,7 +162,13 @@ pub(super) fn weights_of_labels(of_label: f64, class_weights: &[Cell<f32>], rows
 
 /// Multiplies Q and T M by the factor of an entry, and divides T M by T. `all`: Q of every row, if it is the same.
 #[inline(never)]
-pub(super) fn weigh_others<V: Single>(all: Option<f64>, factor: f64, temperature: f64, rows: usize, scratch: &Scratch) {
+pub(super) fn weigh_off_label<V: Single>(
+    all: Option<f64>,
+    factor: f64,
+    temperature: f64,
+    rows: usize,
+    scratch: &Scratch,
+) {
     let splat = Twice::<V::Wide>::splat;
     let (factor, temperature, uniform) = (splat(factor), splat(temperature), splat(all.unwrap_or(0.0)));
     for (off_weight, margin) in fours(&scratch.off_weight, rows).zip(fours(&scratch.margin, rows)) {
@@ -186,9 +192,8 @@ pub(super) fn weigh_samples(weights: Option<&[Cell<f32>]>, ignores: bool, rows: 
     } else if !ignores {
         return;
     }
-    let off_label = scratch.off_weight.iter().zip(&scratch.margin);
-    for ((sample, weight), (off_weight, margin)) in scratch.sample.iter().zip(&scratch.weight).zip(off_label).take(rows)
-    {
+    let rest = scratch.off_weight.iter().zip(&scratch.margin);
+    for ((sample, weight), (off_weight, margin)) in scratch.sample.iter().zip(&scratch.weight).zip(rest).take(rows) {
         if sample.get() == 0.0 {
             weight.set(0.0);
             off_weight.set(0.0);
