@@ -67,14 +67,14 @@ const rustflags = ["-C target-feature=+simd128,+relaxed-simd", ...optimiser, ...
 
 /** For each module its crate, the names of its .wasm files and the TypeScript module that embeds it. */
 const modules = {
-  kernel: { crate: "wasm", file: "xent", generatedFile: "wasm.ts", compile: compileKernel },
+  kernel: { crate: "wasm", file: "xent", generatedFile: "wasm.ts", compile: compileKernel, interleaved: true },
   linear: { crate: "linear-wasm", file: "xent-linear", generatedFile: "linear-wasm.ts", compile: compileLinear },
 };
 
-async function buildWasm({ crate, file, generatedFile, compile }) {
+async function buildWasm({ crate, file, generatedFile, compile, interleaved = false }) {
   mkdirSync(generated, { recursive: true });
   mkdirSync(join(core, "dist"), { recursive: true });
-  const variants = await bothVariants(optimised(compile()), { interleaved: crate === "wasm" });
+  const variants = await bothVariants(optimised(compile()), { interleaved });
   writeFileSync(join(generated, generatedFile), embed(variants.relaxed, crate));
   for (const [variant, bytes] of Object.entries(variants)) {
     writeFileSync(join(core, "dist", `${file}-${variant}.wasm`), bytes);

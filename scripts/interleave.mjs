@@ -87,7 +87,7 @@ class Spare {
 }
 
 function ordered(piece, typesOfLocals, spare) {
-  const { nodes, before, assigned, stack } = graphOf(piece, typesOfLocals);
+  const { nodes, initial, assigned, stack } = graphOf(piece, typesOfLocals);
   // As late as possible without making the longest chain longer: this needs the fewest locals at a time.
   for (const node of nodes) node.level = Math.max(0, ...node.after.map(([other, steps]) => other.level + steps));
   for (const node of nodes.toReversed()) {
@@ -110,14 +110,14 @@ function ordered(piece, typesOfLocals, spare) {
     inputs.forEach(read);
     result.push(operation);
     if (!output) continue;
-    // The local that has the result in the end, unless its value from before the iteration is still read.
-    const free = [...assigned].find(([local, value]) => value === output && !uses.get(before.get(local)));
+    // The local that has the result in the end, unless its initial value is still read.
+    const free = [...assigned].find(([local, value]) => value === output && !uses.get(initial.get(local)));
     output.isSpare = free === undefined;
     output.local = free ? free[0] : spare.take(output.type);
     result.push(`local.set ${output.local}`);
     if (output.isSpare && !uses.has(output)) spare.release(output.local);
   }
-  // Read all first: the values that locals had before the piece may be among them.
+  // Read all first: initial values of locals may be among them.
   const entries = [...assigned].filter(([local, value]) => value.local !== local);
   stack.forEach(read);
   for (const [, value] of entries) read(value);
@@ -127,13 +127,13 @@ function ordered(piece, typesOfLocals, spare) {
 
 /** The operations of a piece with what each depends on, the new values of locals, and the values that stay on the stack. */
 function graphOf(piece, typesOfLocals) {
-  const before = new Map();
+  const initial = new Map();
   const assigned = new Map();
   const nodes = [];
   const stack = [];
   const valueIn = (local) => {
-    if (!assigned.has(local) && !before.has(local)) before.set(local, { local, type: typesOfLocals[local] });
-    return assigned.get(local) ?? before.get(local);
+    if (!assigned.has(local) && !initial.has(local)) initial.set(local, { local, type: typesOfLocals[local] });
+    return assigned.get(local) ?? initial.get(local);
   };
   const take = (count, name) => {
     if (stack.length < count)
@@ -172,7 +172,7 @@ function graphOf(piece, typesOfLocals) {
       nodes.push(node);
     }
   }
-  return { nodes, before, assigned, stack };
+  return { nodes, initial, assigned, stack };
 }
 
 function typeOf(name, inputs) {

@@ -11,6 +11,7 @@
 //!
 //! A row that is not accepted does not affect its neighbours: its lane is left as it is, and [`crate::row`] computes the row alone.
 
+mod lanes;
 mod loops;
 
 use crate::ends::{Common, ends, label_terms_apart, leave_ignored, mark_ignored};
@@ -23,7 +24,8 @@ use crate::tile::{Line, copy, stage};
 use crate::vector::{Element, Single, part};
 use core::cell::Cell;
 use core::marker::PhantomData;
-use loops::{begin, check_sums, lanes, largest_of, margins_of, put_references, shifts, split_factors, take, write_of};
+use lanes::lanes;
+use loops::{begin, check_sums, largest_of, margins_of, put_references, shifts, split_factors, take, write_of};
 
 /// With fewer rows side by side, each row is computed by itself.
 pub const MIN_INNER: usize = 4;

@@ -24,7 +24,7 @@
 //! | a shared offset, 1e8 on every logit | log 3 for three equal logits, not 0 |
 //! | -inf logit | the class has probability 0; at the label: loss +inf |
 //! | all -inf, or any +inf or NaN | NaN loss and gradient row, other rows untouched |
-//! | a row with sample weight 0 | loss and gradient 0, whatever its logits are |
+//! | a row with sample weight 0 | loss and gradient 0, whatever its logits and targets are |
 //! | one class | loss 0, gradient 0 |
 //! | subnormal results | within 3 steps of 2^-149 |
 //! | results that weights, the z-loss or 1 / T raise above 2^-149 | may be 0, or differ beside other rows, as far as they would be below 2^-149 without |

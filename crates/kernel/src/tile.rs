@@ -174,8 +174,8 @@ pub fn lines<V: Single>(from: Numbers, stride: usize, classes: usize, to: Number
     }
 }
 
-/// Any number of classes.
-const ANY: usize = usize::MAX;
+/// Instead of a number of whole vectors: any number of classes.
+pub const ANY: usize = usize::MAX;
 
 /// [`lines`] of one type and, if it is not [`ANY`], `WHOLE` whole vectors and a rest: a loop over so few would take longer than they do.
 #[inline(never)]

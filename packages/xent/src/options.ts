@@ -24,7 +24,10 @@ export interface LossOptions<G extends boolean = boolean, P extends boolean = bo
   ignoreIndex?: number | undefined;
   /** Weight of each class, [classes]. As in PyTorch, the mean is weighted by the weights of the labels. */
   classWeights?: Weights | undefined;
-  /** Factor of the loss of each row, [rows]. Does not change the normalizer. A row with 0 has loss and gradient 0, whatever its logits. */
+  /**
+   * Factor of the loss of each row, [rows]. Does not change the normalizer. A row with 0 has loss and gradient 0, whatever its logits and
+   * targets are.
+   */
   sampleWeights?: Weights | undefined;
   /** e in [0, 1): the label gets 1 - e of the target, and e is spread evenly over all classes. Default 0. */
   labelSmoothing?: number | undefined;

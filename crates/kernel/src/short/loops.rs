@@ -3,6 +3,7 @@
 use crate::gradient::{self, Scale, multiply_of, multiply_terms, normalized};
 use crate::numbers::{Kind, Numbers};
 use crate::scratch::{PerRow, ROWS, Scratch, fours};
+use crate::tile::ANY;
 use crate::vector::{Element, Pair, Single, Twice, Vector, Wide, part};
 use core::cell::Cell;
 
@@ -172,9 +173,6 @@ pub(super) fn scale_rows<V: Single>(
     };
     if entries.is_empty() { scale!(V, false, done) } else { scale!(V, true, done) }
 }
-
-/// [`scale_over`] for any number of classes.
-const ANY: usize = usize::MAX;
 
 /// [`scale_over`] for rows with numbers between them.
 const APART: usize = ANY - 1;
